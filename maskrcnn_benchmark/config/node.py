@@ -1,0 +1,141 @@
+"""A yacs CfgNode whose errors name the key, where it was set, and the nearest key that exists."""
+
+import difflib
+import os
+from ast import literal_eval
+from typing import Any
+
+import yaml
+from yacs.config import CfgNode
+
+BASE_KEY = "_BASE_"  # a YAML file may name another one, relative to itself, that it refines
+
+
+class ConfigError(KeyError, ValueError):
+    """A configuration that cannot be used; the message is one readable sentence."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of its message
+        return str(self.args[0])
+
+
+class ConfigNode(CfgNode):
+    """CfgNode with inheritance between files (`_BASE_`) and checked merges.
+
+    A value must have the type of its default; an int is accepted where a float is expected, and list and tuple stand
+    for each other. Nodes built with `new_allowed=True` take keys that have no default.
+    """
+
+    def merge_from_file(self, cfg_filename: str) -> None:
+        """Merge a YAML file, its bases first. Raises FileNotFoundError or ConfigError."""
+        for path, values in _load_chain(cfg_filename, ()):
+            self._merge(values, source=path)
+
+    def merge_from_list(self, cfg_list: list) -> None:
+        """Merge `[key, value, key, value, ...]`, as given at the end of a command line."""
+        if len(cfg_list) % 2:
+            raise ConfigError(
+                f"Options on the command line come in pairs KEY VALUE; got {len(cfg_list)} words: {' '.join(map(str, cfg_list))}"
+            )
+        for key, value in zip(cfg_list[0::2], cfg_list[1::2], strict=True):
+            nested: Any = value
+            for part in reversed(key.split(".")):
+                nested = {part: nested}
+            self._merge(nested, source="the command line")
+
+    def _merge(self, values: dict, source: str) -> None:
+        if self.is_frozen():
+            raise AttributeError(f"The configuration is frozen; {source} cannot change it any more.")
+        _merge_into(self, values, [], self, source)
+
+
+def _load_chain(path: str, seen: tuple[str, ...]) -> list[tuple[str, dict]]:
+    """Return [(file, values)] with the bases of `path` before it."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no configuration file {path!r} (current directory: {os.getcwd()}).")
+    if os.path.abspath(path) in seen:
+        raise ConfigError(f"{path}: {BASE_KEY} leads back to a file already being read: {' -> '.join(seen)}.")
+    try:
+        with open(path, encoding="utf-8") as f:
+            values = yaml.safe_load(f) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds a {type(values).__name__} where a mapping of configuration keys is expected.")
+    base = values.pop(BASE_KEY, None)
+    chain = []
+    if base is not None:
+        base = os.path.join(os.path.dirname(path), os.path.expanduser(base))
+        chain = _load_chain(base, (*seen, os.path.abspath(path)))
+    return [*chain, (path, values)]
+
+
+def _merge_into(node: CfgNode, values: dict, parents: list[str], root: CfgNode, source: str) -> None:
+    for key, value in values.items():
+        dotted = ".".join([*parents, str(key)])
+        if key not in node:
+            if not node.is_new_allowed():
+                raise ConfigError(f"{source}: there is no configuration key {dotted!r}{_nearest(dotted, root)}")
+            dict.__setitem__(node, key, _as_new(value))
+            continue
+        default = node[key]
+        if isinstance(default, CfgNode):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{source}: {dotted} is a group of keys and cannot be set to {value!r}.")
+            _merge_into(default, value, [*parents, key], root, source)
+        else:
+            dict.__setitem__(node, key, _coerce(value, default, dotted, source))
+
+
+def _as_new(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return _decode(value)
+    node = ConfigNode(new_allowed=True)
+    for key, item in value.items():
+        dict.__setitem__(node, key, _as_new(item))
+    return node
+
+
+def _decode(value: Any) -> Any:
+    """Strings that are Python literals stand for their value: YAML has no tuples, a command line only words."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return value
+
+
+def _coerce(value: Any, default: Any, dotted: str, source: str) -> Any:
+    if isinstance(default, str) and isinstance(value, str):
+        return value
+    value = _decode(value)
+    if isinstance(default, (list, tuple)) and isinstance(value, (list, tuple)):
+        return type(default)(value)
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(default, str) and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)  # a run folder called 2024 is still a name
+    if type(value) is not type(default):
+        hint = f" Write ({value!r},)." if isinstance(default, (list, tuple)) else ""
+        raise ConfigError(
+            f"{source}: {dotted} must be a {type(default).__name__} like {default!r}; "
+            f"got {value!r}, a {type(value).__name__}.{hint}"
+        )
+    return value
+
+
+def _nearest(dotted: str, root: CfgNode) -> str:
+    known = list(_leaves(root, []))
+    close = difflib.get_close_matches(dotted, known, n=1, cutoff=0.6)
+    if not close:  # right name, wrong group
+        tail = dotted.rsplit(".", 1)[-1]
+        close = [key for key in known if key.rsplit(".", 1)[-1] == tail][:1]
+    return f"; did you mean {close[0]!r}?" if close else "."
+
+
+def _leaves(node: CfgNode, parents: list[str]):
+    for key, value in node.items():
+        path = [*parents, key]
+        yield ".".join(path)
+        if isinstance(value, CfgNode):
+            yield from _leaves(value, path)

@@ -1,0 +1,156 @@
+"""BoxList: the boxes of one image with what belongs to each of them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maskrcnn_benchmark.structures.boxes import PIXEL, box_area, clip_boxes, xywh_to_xyxy, xyxy_to_xywh
+
+FLIP_LEFT_RIGHT = 0
+FLIP_TOP_BOTTOM = 1
+
+
+class BoxList:
+    """Boxes of one image and fields aligned with them.
+
+    Args:
+        bbox: Tensor[N, 4] or anything that `torch.as_tensor` makes one of, pixels.
+        image_size: (width, height) of the image in pixels.
+        mode: "xyxy" (inclusive corners) or "xywh".
+
+    Fields are tensors whose first dimension is N, or objects that take part in geometry (`SegmentationMask`, keypoints:
+    they have `resize`, `transpose`, `crop`, `to` and `[]`), or anything else, carried along as it is.
+    """
+
+    def __init__(self, bbox: Any, image_size: tuple[int, int], mode: str = "xyxy"):
+        if not isinstance(bbox, Tensor):
+            bbox = torch.as_tensor(bbox, dtype=torch.float32)
+        elif not bbox.is_floating_point():
+            bbox = bbox.to(torch.float32)
+        if bbox.numel() == 0:
+            bbox = bbox.reshape(-1, 4)
+        if bbox.ndim != 2 or bbox.size(-1) != 4:
+            raise ValueError(f"bbox must have the shape [N, 4]; got {list(bbox.shape)}.")
+        if mode not in ("xyxy", "xywh"):
+            raise ValueError(f"mode must be 'xyxy' or 'xywh'; got {mode!r}.")
+        self.bbox = bbox
+        self.size = image_size
+        self.mode = mode
+        self.extra_fields: dict[str, Any] = {}
+
+    def add_field(self, field: str, field_data: Any) -> None:
+        self.extra_fields[field] = field_data
+
+    def get_field(self, field: str) -> Any:
+        if field not in self.extra_fields:
+            raise KeyError(f"This BoxList has no field {field!r}; it has {sorted(self.extra_fields)}.")
+        return self.extra_fields[field]
+
+    def has_field(self, field: str) -> bool:
+        return field in self.extra_fields
+
+    def fields(self) -> list[str]:
+        return list(self.extra_fields)
+
+    def _copy_extra_fields(self, bbox: "BoxList") -> None:
+        self.extra_fields.update(bbox.extra_fields)
+
+    def _like(self, bbox: Tensor, size: tuple[int, int] | None = None, mode: str | None = None) -> "BoxList":
+        return BoxList(bbox, size or self.size, mode or self.mode)
+
+    def _xyxy(self) -> Tensor:
+        return self.bbox if self.mode == "xyxy" else xywh_to_xyxy(self.bbox)
+
+    def _transformed(self, corners: Tensor, size: tuple[int, int], method: str, *args: Any) -> "BoxList":
+        """A BoxList of new xyxy corners, in this mode, whose geometric fields went through `method(*args)` too."""
+        result = BoxList(corners, size, mode="xyxy")
+        for name, data in self.extra_fields.items():
+            is_geometric = not isinstance(data, Tensor) and hasattr(data, method)
+            result.add_field(name, getattr(data, method)(*args) if is_geometric else data)
+        return result.convert(self.mode)
+
+    def convert(self, mode: str) -> "BoxList":
+        """The same boxes in mode "xyxy" or "xywh"."""
+        if mode == self.mode:
+            return self
+        if mode not in ("xyxy", "xywh"):
+            raise ValueError(f"mode must be 'xyxy' or 'xywh'; got {mode!r}.")
+        result = self._like(self._xyxy() if mode == "xyxy" else xyxy_to_xywh(self.bbox), mode=mode)
+        result._copy_extra_fields(self)
+        return result
+
+    def resize(self, size: tuple[int, int], *args: Any, **kwargs: Any) -> "BoxList":
+        """Scale to an image of `size` = (width, height)."""
+        ratio_w, ratio_h = (float(new) / float(old) for new, old in zip(size, self.size, strict=True))
+        scale = self.bbox.new_tensor((ratio_w, ratio_h, ratio_w, ratio_h))
+        return self._transformed(self._xyxy() * scale, size, "resize", size, *args)
+
+    def transpose(self, method: int) -> "BoxList":
+        """Mirror: FLIP_LEFT_RIGHT (0) or FLIP_TOP_BOTTOM (1)."""
+        x1, y1, x2, y2 = self._xyxy().unbind(-1)
+        width, height = self.size
+        if method == FLIP_LEFT_RIGHT:
+            x1, x2 = width - PIXEL - x2, width - PIXEL - x1
+        elif method == FLIP_TOP_BOTTOM:
+            y1, y2 = height - PIXEL - y2, height - PIXEL - y1
+        else:
+            raise NotImplementedError(f"Only FLIP_LEFT_RIGHT (0) and FLIP_TOP_BOTTOM (1) are known; got {method!r}.")
+        return self._transformed(torch.stack((x1, y1, x2, y2), dim=-1), self.size, "transpose", method)
+
+    def crop(self, box: tuple[float, float, float, float]) -> "BoxList":
+        """Cut to the region (x1, y1, x2, y2), exclusive of x2 and y2; boxes outside it become empty, not removed."""
+        x1, y1, x2, y2 = box
+        width, height = x2 - x1, y2 - y1
+        shifted = self._xyxy() - self.bbox.new_tensor((x1, y1, x1, y1))
+        return self._transformed(clip_boxes(shifted, width + PIXEL, height + PIXEL), (width, height), "crop", box)
+
+    def to(self, device: Any, non_blocking: bool = False) -> "BoxList":
+        result = self._like(self.bbox.to(device, non_blocking=non_blocking))
+        for name, data in self.extra_fields.items():
+            if isinstance(data, Tensor):
+                data = data.to(device, non_blocking=non_blocking)
+            elif hasattr(data, "to"):
+                data = data.to(device)
+            result.add_field(name, data)
+        return result
+
+    def pin_memory(self) -> "BoxList":
+        result = self._like(self.bbox.pin_memory())
+        for name, data in self.extra_fields.items():
+            result.add_field(name, data.pin_memory() if hasattr(data, "pin_memory") else data)
+        return result
+
+    def __getitem__(self, item: Any) -> "BoxList":
+        bbox = self.bbox[item]
+        result = self._like(bbox[None] if bbox.ndim == 1 else bbox)
+        for name, data in self.extra_fields.items():
+            result.add_field(name, data[item])
+        return result
+
+    def __len__(self) -> int:
+        return self.bbox.shape[0]
+
+    def clip_to_image(self, remove_empty: bool = True) -> "BoxList":
+        """Clip the corners to the image, in place; with `remove_empty`, leave out boxes of no width or height."""
+        corners = clip_boxes(self._xyxy(), *self.size)
+        self.bbox = corners if self.mode == "xyxy" else xyxy_to_xywh(corners)
+        if remove_empty:
+            return self[(corners[:, 3] > corners[:, 1]) & (corners[:, 2] > corners[:, 0])]
+        return self
+
+    def area(self) -> Tensor:
+        """Tensor[N], square pixels."""
+        return box_area(self.bbox) if self.mode == "xyxy" else self.bbox[:, 2] * self.bbox[:, 3]
+
+    def copy_with_fields(self, fields: str | list[str] | tuple[str, ...], skip_missing: bool = False) -> "BoxList":
+        """The same boxes with the named fields only. A field that is missing is an error unless `skip_missing`."""
+        result = self._like(self.bbox)
+        for field in [fields] if isinstance(fields, str) else fields:
+            if self.has_field(field) or not skip_missing:
+                result.add_field(field, self.get_field(field))
+        return result
+
+    def __repr__(self) -> str:
+        width, height = self.size
+        return f"BoxList(num_boxes={len(self)}, image_width={width}, image_height={height}, mode={self.mode})"
