@@ -1,0 +1,80 @@
+"""Builds the native operators; everything else about the package is in pyproject.toml.
+
+CPU kernels are always built. CUDA kernels are built when a CUDA toolkit is found (CUDA_HOME) and either a GPU is usable
+(torch.cuda.is_available()) or FORCE_CUDA=1. So a machine with a CUDA build of torch but no nvcc gets the CPU kernels, as
+does one with nvcc but no GPU unless FORCE_CUDA=1 asks for more; there the architectures are those of
+TORCH_CUDA_ARCH_LIST, by default DEFAULT_ARCHITECTURES.
+
+The library uses PyTorch's stable ABI and Python's limited API: one build runs on every supported torch and Python.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+from pathlib import Path
+
+from setuptools import setup
+
+try:
+    import torch
+    from torch.utils.cpp_extension import CUDA_HOME, BuildExtension, CppExtension, CUDAExtension
+except ModuleNotFoundError:
+    sys.exit("Building maskrcnn_benchmark needs torch: `pip install torch`, then `pip install --no-build-isolation -e .`.")
+
+ROOT = Path(__file__).resolve().parent
+CSRC = Path("maskrcnn_benchmark", "csrc")
+GENERATED = Path("build", "generated")
+# Volta, Turing, Ampere (data centre, desktop), Ada, Hopper; PTX for whatever comes later.
+DEFAULT_ARCHITECTURES = "7.5;8.0;8.6;8.9;9.0+PTX"
+STABLE_ABI = ["-DTORCH_TARGET_VERSION=0x020a000000000000"]  # only what torch 2.10 offers
+
+
+def wants_cuda() -> bool:
+    forced = os.environ.get("FORCE_CUDA", "0") == "1"
+    if forced and CUDA_HOME is None:
+        sys.exit("FORCE_CUDA=1, but no CUDA toolkit was found: set CUDA_HOME to the folder that holds bin/nvcc.")
+    return CUDA_HOME is not None and (forced or torch.cuda.is_available())
+
+
+def write_source_hash() -> str:
+    """Write the header with the sources' fingerprint, only if it changed, and return its folder."""
+    fingerprint = runpy.run_path(str(ROOT / "maskrcnn_benchmark/layers/_source_hash.py"))["source_hash"](ROOT / CSRC)
+    folder = ROOT / GENERATED
+    folder.mkdir(parents=True, exist_ok=True)
+    header, text = folder / "source_hash.h", f'#define MRB_SOURCE_HASH "{fingerprint}"\n'
+    if not header.exists() or header.read_text() != text:
+        header.write_text(text)
+    return str(folder)
+
+
+def sources(pattern: str) -> list[str]:
+    return sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / CSRC).glob(pattern))
+
+
+def extension():
+    cuda = wants_cuda()
+    cxx = [*STABLE_ABI, "-O3", "-std=c++20", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
+    if sys.platform == "win32":
+        cxx = [*STABLE_ABI, "/O2", "/std:c++20"]
+    flags = {"cxx": cxx}
+    if cuda:
+        flags["cxx"] = [*cxx, "-DMRB_WITH_CUDA"]
+        flags["nvcc"] = [*STABLE_ABI, "-O3", "-std=c++20", "-DUSE_CUDA"]
+        if not torch.cuda.is_available():
+            os.environ.setdefault("TORCH_CUDA_ARCH_LIST", DEFAULT_ARCHITECTURES)
+    return (CUDAExtension if cuda else CppExtension)(
+        "maskrcnn_benchmark._C",
+        sources("*.cpp") + sources("cpu/*.cpp") + (sources("cuda/*.cu") if cuda else []),
+        include_dirs=[write_source_hash()],
+        extra_compile_args=flags,
+        py_limited_api=True,
+    )
+
+
+setup(
+    ext_modules=[extension()],
+    cmdclass={"build_ext": BuildExtension},
+    options={"bdist_wheel": {"py_limited_api": "cp310"}},
+)
