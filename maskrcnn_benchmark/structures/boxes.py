@@ -24,11 +24,16 @@ def box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     return intersection / (box_area(boxes1)[:, None] + box_area(boxes2) - intersection)
 
 
-def clip_boxes(boxes: Tensor, width: int | Tensor, height: int | Tensor) -> Tensor:
-    """Move the corners of Tensor[..., 4] into an image: x to [0, width - 1], y to [0, height - 1]."""
-    x, y = boxes[..., 0::2], boxes[..., 1::2]
-    x, y = x.clamp(min=0, max=width - PIXEL), y.clamp(min=0, max=height - PIXEL)
-    return torch.stack((x[..., 0], y[..., 0], x[..., 1], y[..., 1]), dim=-1)
+def clip_boxes(boxes: Tensor, width: float | Tensor, height: float | Tensor) -> Tensor:
+    """Move the corners of Tensor[..., 4] into images: x to [0, width - 1], y to [0, height - 1].
+
+    `width` and `height` are numbers, or tensors that broadcast against boxes[..., 0].
+    """
+    if not isinstance(width, Tensor):
+        limit = boxes.new_tensor((width, height, width, height))
+    else:
+        limit = torch.stack((width, height, width, height), dim=-1)
+    return torch.minimum(boxes.clamp(min=0), limit - PIXEL)
 
 
 def xywh_to_xyxy(boxes: Tensor) -> Tensor:

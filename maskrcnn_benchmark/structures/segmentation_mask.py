@@ -132,7 +132,9 @@ class PolygonList:
     def convert_to_binarymask(self) -> "BinaryMaskList":
         masks = [p.convert_to_binarymask() for p in self.polygons]
         width, height = self.size
-        return BinaryMaskList(torch.stack(masks) if masks else torch.zeros(0, height, width, dtype=torch.uint8), self.size)
+        return BinaryMaskList(
+            torch.stack(masks) if masks else torch.zeros(0, height, width, dtype=torch.uint8), self.size
+        )
 
     def __getitem__(self, item: Any) -> "PolygonList":
         if isinstance(item, int):
@@ -170,7 +172,9 @@ class BinaryMaskList:
         if masks.ndim == 2:
             masks = masks[None]
         if masks.ndim != 3 or masks.shape[1:] != (height, width):
-            raise ValueError(f"Bitmaps of {width} x {height} pixels have the shape [N, {height}, {width}]; got {list(masks.shape)}.")
+            raise ValueError(
+                f"Bitmaps of {width} x {height} pixels have the shape [N, {height}, {width}]; got {list(masks.shape)}."
+            )
         self.masks = masks.to(torch.uint8)
 
     def _decode(self, mask: Any) -> Tensor:
@@ -292,4 +296,6 @@ class SegmentationMask:
 
     def __repr__(self) -> str:
         width, height = self.size
-        return f"SegmentationMask(num_instances={len(self)}, image_width={width}, image_height={height}, mode={self.mode})"
+        return (
+            f"SegmentationMask(num_instances={len(self)}, image_width={width}, image_height={height}, mode={self.mode})"
+        )

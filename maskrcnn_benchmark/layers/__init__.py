@@ -1,0 +1,22 @@
+from maskrcnn_benchmark.layers.batch_norm import FrozenBatchNorm2d, conv_norm
+from maskrcnn_benchmark.layers.misc import BatchNorm2d, Conv2d, ConvTranspose2d, interpolate
+from maskrcnn_benchmark.layers.nms import batched_nms, nms
+from maskrcnn_benchmark.layers.non_local import NonLocal2d
+from maskrcnn_benchmark.layers.roi_align import ROIAlign, multiscale_roi_align, roi_align
+from maskrcnn_benchmark.layers.smooth_l1_loss import smooth_l1_loss
+
+__all__ = [
+    "BatchNorm2d",
+    "Conv2d",
+    "ConvTranspose2d",
+    "FrozenBatchNorm2d",
+    "NonLocal2d",
+    "ROIAlign",
+    "batched_nms",
+    "conv_norm",
+    "interpolate",
+    "multiscale_roi_align",
+    "nms",
+    "roi_align",
+    "smooth_l1_loss",
+]

@@ -1,0 +1,117 @@
+"""Non-local context modules for feature maps.
+
+Wang et al., "Non-local Neural Networks" (CVPR 2018), and Levi and Ullman, "Efficient Coarse-to-Fine Non-Local Module for
+the Detection of Small Objects" (BMVC 2019, arXiv 1811.12152), whose equations are named below.
+
+Legend: B batch, C channels, D = C / reduction inner channels, N = H * W positions, K frequencies along an axis.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NON_LOCAL_TYPES = ("nl", "nl_dot", "enl")
+
+
+def dct_basis(length: int, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The `count` lowest frequencies of the orthonormal DCT-II as columns: Tensor[length, min(count, length)]."""
+    count = min(count, length)
+    position = torch.arange(length, dtype=torch.float64, device=device) + 0.5
+    frequency = torch.arange(count, dtype=torch.float64, device=device)
+    basis = torch.cos(math.pi / length * position[:, None] * frequency) * math.sqrt(2.0 / length)
+    basis[:, 0] = math.sqrt(1.0 / length)
+    return basis.to(dtype)
+
+
+def dct_low_pass(g: Tensor, dct_size: int) -> Tensor:
+    """The position term of equation 9, E (E^T g) for every channel: Tensor[B, D, H, W] -> the same shape.
+
+    E holds the dct_size x dct_size lowest frequencies over the grid. It is separable and never formed.
+    """
+    rows = dct_basis(g.shape[-2], dct_size, g.dtype, g.device)
+    columns = dct_basis(g.shape[-1], dct_size, g.dtype, g.device)
+    spectrum = rows.T @ (g @ columns)  # B x D x K x K
+    return rows @ spectrum @ columns.T
+
+
+def embedded_gaussian(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
+    """softmax_j(theta_i . phi_j) g_j (equations 1 to 4): three Tensor[B, D, H, W] -> Tensor[B, D, H, W]."""
+    query, key, value = (t.flatten(2).transpose(1, 2) for t in (theta, phi, g))  # B x N x D
+    y = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+    return y.transpose(1, 2).reshape(g.shape)
+
+
+def dot_product(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
+    """1/N sum_j (theta_i . phi_j) g_j with the N x N matrix of similarities (equation 5)."""
+    theta, phi, values = (t.flatten(2) for t in (theta, phi, g))  # B x D x N
+    similarity = theta.transpose(1, 2) @ phi / theta.shape[-1]  # B x N x N
+    return (values @ similarity.transpose(1, 2)).reshape(g.shape)
+
+
+def regrouped_dot_product(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
+    """The value of `dot_product` with a D x D matrix instead of an N x N one (equation 6)."""
+    theta, phi, values = (t.flatten(2) for t in (theta, phi, g))
+    context = values @ phi.transpose(1, 2) / theta.shape[-1]  # B x D x D
+    return (context @ theta).reshape(g.shape)
+
+
+class NonLocal2d(nn.Module):
+    """x + out(y) with y one of
+
+    - "nl": the embedded Gaussian (equations 1 to 4), quadratic in H * W;
+    - "nl_dot": the dot product (equation 5), quadratic;
+    - "enl": the dot product regrouped plus, with `position` "dct", the low-frequency part of g (equation 9), linear;
+      with `position` "" equation 6 alone.
+
+    theta, phi, g and out are 1 x 1 convolutions with bias, C -> C / reduction and back; weights start as
+    N(0, init_std^2), biases as zero (supplement of the paper).
+
+    Shape: Tensor[B, C, H, W] -> Tensor[B, C, H, W].
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        type: str = "enl",
+        position: str = "dct",
+        dct_size: int = 9,
+        reduction: int = 2,
+        init_std: float = 0.01,
+    ):
+        super().__init__()
+        if type not in NON_LOCAL_TYPES:
+            raise ValueError(f"The type of a non-local module is one of {', '.join(NON_LOCAL_TYPES)}; got {type!r}.")
+        if position not in ("", "dct"):
+            raise ValueError(f"The position term of a non-local module is 'dct' or ''; got {position!r}.")
+        if reduction < 1 or channels % reduction:
+            raise ValueError(f"reduction must divide the {channels} channels; got {reduction}.")
+        if dct_size < 1:
+            raise ValueError(f"dct_size counts frequencies and is at least 1; got {dct_size}.")
+        self.type, self.position, self.dct_size = type, position, dct_size
+        inner = channels // reduction
+        self.theta = nn.Conv2d(channels, inner, 1)
+        self.phi = nn.Conv2d(channels, inner, 1)
+        self.g = nn.Conv2d(channels, inner, 1)
+        self.out = nn.Conv2d(inner, channels, 1)
+        for conv in (self.theta, self.phi, self.g, self.out):
+            nn.init.normal_(conv.weight, std=init_std)
+            nn.init.zeros_(conv.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        theta, phi, g = self.theta(x), self.phi(x), self.g(x)
+        if self.type == "nl":
+            return x + self.out(embedded_gaussian(theta, phi, g))
+        # Sums over all positions overflow float16 and round badly in bfloat16.
+        with torch.autocast(x.device.type, enabled=False):
+            wide = torch.promote_types(g.dtype, torch.float32)
+            theta, phi, g = theta.to(wide), phi.to(wide), g.to(wide)
+            y = dot_product(theta, phi, g) if self.type == "nl_dot" else regrouped_dot_product(theta, phi, g)
+            if self.type == "enl" and self.position == "dct":
+                y = y + dct_low_pass(g, self.dct_size)
+        return x + self.out(y.to(x.dtype))
+
+    def extra_repr(self) -> str:
+        position = f", position={self.position!r}, dct_size={self.dct_size}" if self.type == "enl" else ""
+        return f"type={self.type!r}{position}"

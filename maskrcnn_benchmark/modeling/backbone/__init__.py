@@ -1,0 +1,3 @@
+from maskrcnn_benchmark.modeling.backbone.backbone import build_backbone
+
+__all__ = ["build_backbone"]

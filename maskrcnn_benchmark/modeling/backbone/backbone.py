@@ -1,0 +1,41 @@
+"""The backbones that MODEL.BACKBONE.CONV_BODY may name."""
+
+from collections import OrderedDict
+
+from torch import nn
+
+from maskrcnn_benchmark.modeling import registry
+from maskrcnn_benchmark.modeling.backbone.fpn import FPN, LastLevelMaxPool
+from maskrcnn_benchmark.modeling.backbone.resnet import ResNet, make_non_local
+from maskrcnn_benchmark.modeling.make_layers import conv_with_kaiming_uniform, group_norm_options
+
+
+@registry.BACKBONES.register("R-18-FPN")
+@registry.BACKBONES.register("R-34-FPN")
+@registry.BACKBONES.register("R-50-FPN")
+@registry.BACKBONES.register("R-101-FPN")
+@registry.BACKBONES.register("R-152-FPN")
+def build_resnet_fpn_backbone(cfg) -> nn.Module:
+    """Body and pyramid: Tensor[B, 3, H, W] -> five maps, strides 4 to 64."""
+    body = ResNet(cfg)
+    stage_channels = [cfg.MODEL.RESNETS.RES2_OUT_CHANNELS * 2**i for i in range(4)]
+    out_channels = cfg.MODEL.RESNETS.BACKBONE_OUT_CHANNELS
+    top_down = cfg.MODEL.NON_LOCAL.TOP_DOWN
+    fpn = FPN(
+        in_channels_list=stage_channels,
+        out_channels=out_channels,
+        conv_block=conv_with_kaiming_uniform(cfg.MODEL.FPN.USE_GN, cfg.MODEL.FPN.USE_RELU, group_norm_options(cfg)),
+        top_blocks=LastLevelMaxPool(),
+        non_local={
+            stage: make_non_local(cfg.MODEL.NON_LOCAL, top_down.TYPE, out_channels)
+            for stage in (top_down.STAGES if top_down.TYPE else ())
+        },
+    )
+    model = nn.Sequential(OrderedDict([("body", body), ("fpn", fpn)]))
+    model.out_channels = out_channels
+    return model
+
+
+def build_backbone(cfg) -> nn.Module:
+    """A module from Tensor[B, 3, H, W] to a sequence of maps, with the attribute `out_channels`."""
+    return registry.BACKBONES[cfg.MODEL.BACKBONE.CONV_BODY](cfg)

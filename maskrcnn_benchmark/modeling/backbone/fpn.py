@@ -1,0 +1,90 @@
+"""Feature pyramid (Lin et al. 2017), with a slot for a non-local module at every level of its top-down stream."""
+
+from collections.abc import Mapping, Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskrcnn_benchmark.modeling.make_layers import ConvBlock
+
+
+class FPN(nn.Module):
+    """Joins the stages of a body, coarse to fine, into maps of equal depth.
+
+    Args:
+        in_channels_list: channels of each stage, finest first; 0 leaves a stage out.
+        out_channels: channels of every output.
+        conv_block: make(in_channels, out_channels, kernel_size, stride=1) of a convolution.
+        top_blocks: makes further, coarser maps from the coarsest.
+        non_local: for a stage name ("res5", "res4", "res3") the module that replaces the top-down map of its level, after
+            the lateral sum and before the upsampling to the next finer one (Levi and Ullman 2019, section 3.4). Both that
+            level's output and the upsampling see it.
+
+    Shape: list of Tensor[B, C_l, H_l, W_l] -> tuple of Tensor[B, out_channels, H_l, W_l], finest first.
+    """
+
+    def __init__(
+        self,
+        in_channels_list: Sequence[int],
+        out_channels: int,
+        conv_block: ConvBlock,
+        top_blocks: nn.Module | None = None,
+        non_local: Mapping[str, nn.Module] | None = None,
+    ):
+        super().__init__()
+        self.levels = [level for level, channels in enumerate(in_channels_list, start=1) if channels]
+        for level in self.levels:
+            self.add_module(f"fpn_inner{level}", conv_block(in_channels_list[level - 1], out_channels, 1))
+            self.add_module(f"fpn_layer{level}", conv_block(out_channels, out_channels, 3, 1))
+        self.top_blocks = top_blocks
+        upsampled = [f"res{level + 1}" for level in self.levels[1:]]
+        for stage, module in (non_local or {}).items():
+            if stage not in upsampled:
+                raise ValueError(
+                    f"MODEL.NON_LOCAL.TOP_DOWN.STAGES names {stage!r}; the levels that are upsampled are {', '.join(upsampled)}."
+                )
+            self.add_module(f"non_local_{stage}", module)
+
+    def _context(self, level: int, x: Tensor) -> Tensor:
+        module = getattr(self, f"non_local_res{level + 1}", None)
+        return x if module is None else module(x)
+
+    def forward(self, x: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        results: list[Tensor] = []
+        top_down = None
+        for level in reversed(self.levels):
+            lateral = getattr(self, f"fpn_inner{level}")(x[level - 1])
+            if top_down is not None:
+                # The size is that of the finer map, which need not be twice the coarser one's.
+                lateral = lateral + F.interpolate(top_down, size=lateral.shape[-2:], mode="nearest")
+            top_down = self._context(level, lateral)
+            results.insert(0, getattr(self, f"fpn_layer{level}")(top_down))
+        if isinstance(self.top_blocks, LastLevelP6P7):
+            results.extend(self.top_blocks(x[-1], results[-1]))
+        elif self.top_blocks is not None:
+            results.extend(self.top_blocks(results[-1]))
+        return tuple(results)
+
+
+class LastLevelMaxPool(nn.Module):
+    """One more level by taking every second pixel of the coarsest."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [F.max_pool2d(x, kernel_size=1, stride=2)]
+
+
+class LastLevelP6P7(nn.Module):
+    """RetinaNet's two further levels, from the body's last map or, where the channels agree, from the pyramid's."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.p6 = nn.Conv2d(in_channels, out_channels, 3, 2, 1)
+        self.p7 = nn.Conv2d(out_channels, out_channels, 3, 2, 1)
+        for conv in (self.p6, self.p7):
+            nn.init.kaiming_uniform_(conv.weight, a=1)
+            nn.init.zeros_(conv.bias)
+        self.use_P5 = in_channels == out_channels
+
+    def forward(self, c5: Tensor, p5: Tensor) -> list[Tensor]:
+        p6 = self.p6(p5 if self.use_P5 else c5)
+        return [p6, self.p7(F.relu(p6))]

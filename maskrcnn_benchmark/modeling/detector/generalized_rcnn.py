@@ -1,0 +1,45 @@
+"""A two-stage detector: backbone, region proposals, heads."""
+
+import torch
+from torch import Tensor, nn
+
+from maskrcnn_benchmark.modeling.backbone import build_backbone
+from maskrcnn_benchmark.modeling.roi_heads.roi_heads import build_roi_heads
+from maskrcnn_benchmark.modeling.rpn.rpn import build_rpn
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.image_list import ImageList, to_image_list
+
+
+class GeneralizedRCNN(nn.Module):
+    """Faster R-CNN and Mask R-CNN (Ren et al. 2015, He et al. 2017), or the region proposal network alone."""
+
+    def __init__(self, cfg):
+        super().__init__()
+        self.backbone = build_backbone(cfg)
+        self.rpn = build_rpn(cfg, self.backbone.out_channels)
+        self.roi_heads = build_roi_heads(cfg, self.backbone.out_channels)
+        # Convolutions and RoIAlign read all channels of a pixel together.
+        self.to(memory_format=torch.channels_last)
+
+    def forward(
+        self, images: ImageList | Tensor | list[Tensor], targets: list[BoxList] | None = None
+    ) -> dict[str, Tensor] | list[BoxList]:
+        """
+        Args:
+            images: an ImageList, Tensor[B, 3, H, W] or list of Tensor[3, H, W], in the range that INPUT describes.
+            targets: in training, the objects of each image with the fields "labels" (1 and above) and, for a model with
+                masks, "masks". An image may have none.
+
+        Returns:
+            In training the losses by name; otherwise a BoxList for each image, with "scores" and "labels" (and "mask"), or
+            with "objectness" if the model stops at proposals.
+        """
+        if self.training and targets is None:
+            raise ValueError("In training mode the model needs targets; call model.eval() to detect objects.")
+        images = to_image_list(images)
+        features = self.backbone(images.tensors.contiguous(memory_format=torch.channels_last))
+        proposals, losses = self.rpn(images, features, targets)
+        if self.roi_heads is None:
+            return losses if self.training else proposals
+        _, detections, head_losses = self.roi_heads(features, proposals, targets)
+        return {**losses, **head_losses} if self.training else detections

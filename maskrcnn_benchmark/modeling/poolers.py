@@ -1,0 +1,71 @@
+"""Pooling regions of interest from the levels of a feature pyramid."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from maskrcnn_benchmark.layers import multiscale_roi_align
+from maskrcnn_benchmark.modeling.utils import cat
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.boxes import box_area
+
+
+class LevelMapper:
+    """The pyramid level of a box by its size (Lin et al. 2017, "Feature Pyramid Networks", equation 1)."""
+
+    def __init__(
+        self, k_min: float, k_max: float, canonical_scale: float = 224, canonical_level: float = 4, eps: float = 1e-6
+    ):
+        self.k_min, self.k_max = k_min, k_max
+        self.canonical_scale, self.canonical_level, self.eps = canonical_scale, canonical_level, eps
+
+    def levels(self, boxes: Tensor) -> Tensor:
+        """Tensor[K, 4] xyxy, pixels -> int64 Tensor[K], 0 for level k_min."""
+        size = torch.sqrt(box_area(boxes))
+        level = torch.floor(self.canonical_level + torch.log2(size / self.canonical_scale + self.eps))
+        return level.clamp(min=self.k_min, max=self.k_max).to(torch.int64) - int(self.k_min)
+
+    def __call__(self, boxlists: list[BoxList]) -> Tensor:
+        return self.levels(cat([b.bbox for b in boxlists]))
+
+
+class Pooler(nn.Module):
+    """RoIAlign over a pyramid, each region from the level of its size.
+
+    Args:
+        output_size: (height, width) of a pooled region.
+        scales: size of each level's map relative to the image, finest first.
+        sampling_ratio: samples along each side of a bin; 0 for as many as it has pixels.
+    """
+
+    def __init__(self, output_size: int | tuple[int, int], scales: Sequence[float], sampling_ratio: int):
+        super().__init__()
+        self.output_size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+        self.scales = [float(s) for s in scales]
+        self.sampling_ratio = sampling_ratio
+        self.map_levels = LevelMapper(-math.log2(self.scales[0]), -math.log2(self.scales[-1]))
+
+    def convert_to_roi_format(self, boxes: list[BoxList]) -> Tensor:
+        """Tensor[K, 5]: index of the image, x1, y1, x2, y2."""
+        corners = cat([b.bbox for b in boxes])
+        counts = torch.tensor([len(b) for b in boxes])
+        image = torch.repeat_interleave(torch.arange(len(boxes)), counts).to(corners, non_blocking=True)
+        return torch.cat((image[:, None], corners), dim=1)
+
+    def forward(self, x: Sequence[Tensor], boxes: list[BoxList]) -> Tensor:
+        """Tensor[B, C, H_l, W_l] for each level -> Tensor[K, C, *output_size], regions in the order of the boxes."""
+        rois = self.convert_to_roi_format(boxes)
+        levels = self.map_levels.levels(rois[:, 1:])
+        return multiscale_roi_align(
+            list(x[: len(self.scales)]), rois, levels, self.scales, self.output_size, self.sampling_ratio
+        )
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}, scales={self.scales}, sampling_ratio={self.sampling_ratio}"
+
+
+def make_pooler(cfg, head_name: str) -> Pooler:
+    head = cfg.MODEL[head_name]
+    return Pooler(head.POOLER_RESOLUTION, head.POOLER_SCALES, head.POOLER_SAMPLING_RATIO)

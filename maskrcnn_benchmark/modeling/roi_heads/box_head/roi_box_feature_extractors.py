@@ -1,0 +1,64 @@
+"""From pooled regions to feature vectors."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskrcnn_benchmark.modeling import registry
+from maskrcnn_benchmark.modeling.make_layers import group_norm_options, make_conv3x3, make_fc
+from maskrcnn_benchmark.modeling.poolers import make_pooler
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+
+
+@registry.ROI_BOX_FEATURE_EXTRACTORS.register("FPN2MLPFeatureExtractor")
+class FPN2MLPFeatureExtractor(nn.Module):
+    """Pooling and two fully connected layers: feature maps, proposals -> Tensor[K, MLP_HEAD_DIM]."""
+
+    def __init__(self, cfg, in_channels: int):
+        super().__init__()
+        head = cfg.MODEL.ROI_BOX_HEAD
+        gn = group_norm_options(cfg)
+        self.pooler = make_pooler(cfg, "ROI_BOX_HEAD")
+        self.fc6 = make_fc(in_channels * head.POOLER_RESOLUTION**2, head.MLP_HEAD_DIM, head.USE_GN, gn)
+        self.fc7 = make_fc(head.MLP_HEAD_DIM, head.MLP_HEAD_DIM, head.USE_GN, gn)
+        self.out_channels = head.MLP_HEAD_DIM
+
+    def forward(self, x: Sequence[Tensor], proposals: list[BoxList]) -> Tensor:
+        x = self.pooler(x, proposals).flatten(1)
+        return F.relu_(self.fc7(F.relu_(self.fc6(x))))
+
+
+@registry.ROI_BOX_FEATURE_EXTRACTORS.register("FPNXconv1fcFeatureExtractor")
+class FPNXconv1fcFeatureExtractor(nn.Module):
+    """Pooling, 3 x 3 convolutions and one fully connected layer (Wu and He, "Group Normalization", 2018)."""
+
+    def __init__(self, cfg, in_channels: int):
+        super().__init__()
+        head = cfg.MODEL.ROI_BOX_HEAD
+        gn = group_norm_options(cfg)
+        self.pooler = make_pooler(cfg, "ROI_BOX_HEAD")
+        layers: list[nn.Module] = []
+        for _ in range(head.NUM_STACKED_CONVS):
+            conv = make_conv3x3(
+                in_channels,
+                head.CONV_HEAD_DIM,
+                head.DILATION,
+                use_gn=head.USE_GN,
+                use_relu=True,
+                kaiming_init=False,
+                gn=gn,
+            )
+            layers.extend(conv)
+            in_channels = head.CONV_HEAD_DIM
+        self.xconvs = nn.Sequential(*layers)
+        # Without a norm layer here, as upstream: USE_GN concerns the convolutions of this head.
+        self.fc6 = make_fc(in_channels * head.POOLER_RESOLUTION**2, head.MLP_HEAD_DIM)
+        self.out_channels = head.MLP_HEAD_DIM
+
+    def forward(self, x: Sequence[Tensor], proposals: list[BoxList]) -> Tensor:
+        return F.relu_(self.fc6(self.xconvs(self.pooler(x, proposals)).flatten(1)))
+
+
+def make_roi_box_feature_extractor(cfg, in_channels: int) -> nn.Module:
+    return registry.ROI_BOX_FEATURE_EXTRACTORS[cfg.MODEL.ROI_BOX_HEAD.FEATURE_EXTRACTOR](cfg, in_channels)

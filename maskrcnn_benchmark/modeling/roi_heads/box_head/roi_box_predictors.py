@@ -1,0 +1,39 @@
+"""From feature vectors to class scores and box offsets."""
+
+from torch import Tensor, nn
+
+from maskrcnn_benchmark.modeling import registry
+
+
+class _BoxPredictor(nn.Module):
+    """Tensor[K, in_channels] -> class logits Tensor[K, C], box offsets Tensor[K, 4 * C] (4 * 2 if class-agnostic)."""
+
+    def __init__(self, cfg, in_channels: int):
+        super().__init__()
+        num_classes = cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES
+        num_boxes = 2 if cfg.MODEL.CLS_AGNOSTIC_BBOX_REG else num_classes
+        self.cls_score = nn.Linear(in_channels, num_classes)
+        self.bbox_pred = nn.Linear(in_channels, num_boxes * 4)
+        for layer, std in ((self.cls_score, 0.01), (self.bbox_pred, 0.001)):
+            nn.init.normal_(layer.weight, std=std)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.cls_score(x), self.bbox_pred(x)
+
+
+@registry.ROI_BOX_PREDICTOR.register("FPNPredictor")
+class FPNPredictor(_BoxPredictor):
+    pass
+
+
+@registry.ROI_BOX_PREDICTOR.register("FastRCNNPredictor")
+class FastRCNNPredictor(_BoxPredictor):
+    """Averages maps Tensor[K, in_channels, h, w] first."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return super().forward(x.mean(dim=(2, 3)))
+
+
+def make_roi_box_predictor(cfg, in_channels: int) -> nn.Module:
+    return registry.ROI_BOX_PREDICTOR[cfg.MODEL.ROI_BOX_HEAD.PREDICTOR](cfg, in_channels)

@@ -1,0 +1,41 @@
+"""From pooled regions to mask features."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskrcnn_benchmark.modeling import registry
+from maskrcnn_benchmark.modeling.make_layers import group_norm_options, make_conv3x3
+from maskrcnn_benchmark.modeling.poolers import make_pooler
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+
+
+@registry.ROI_MASK_FEATURE_EXTRACTORS.register("MaskRCNNFPNFeatureExtractor")
+class MaskRCNNFPNFeatureExtractor(nn.Module):
+    """Pooling and 3 x 3 convolutions: feature maps, boxes -> Tensor[K, CONV_LAYERS[-1], R, R]."""
+
+    def __init__(self, cfg, in_channels: int):
+        super().__init__()
+        head = cfg.MODEL.ROI_MASK_HEAD
+        self.pooler = make_pooler(cfg, "ROI_MASK_HEAD")
+        self.blocks = []
+        for i, channels in enumerate(head.CONV_LAYERS, start=1):
+            name = f"mask_fcn{i}"
+            conv = make_conv3x3(
+                in_channels, channels, head.DILATION, stride=1, use_gn=head.USE_GN, gn=group_norm_options(cfg)
+            )
+            self.add_module(name, conv)
+            self.blocks.append(name)
+            in_channels = channels
+        self.out_channels = in_channels
+
+    def forward(self, x: Sequence[Tensor], proposals: list[BoxList]) -> Tensor:
+        x = self.pooler(x, proposals)
+        for name in self.blocks:
+            x = F.relu_(getattr(self, name)(x))
+        return x
+
+
+def make_roi_mask_feature_extractor(cfg, in_channels: int) -> nn.Module:
+    return registry.ROI_MASK_FEATURE_EXTRACTORS[cfg.MODEL.ROI_MASK_HEAD.FEATURE_EXTRACTOR](cfg, in_channels)

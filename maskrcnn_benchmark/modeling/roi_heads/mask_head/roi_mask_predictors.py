@@ -1,0 +1,44 @@
+"""From mask features to a mask of each class."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskrcnn_benchmark.modeling import registry
+
+
+def _init(*layers: nn.Module) -> None:
+    for layer in layers:
+        nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(layer.bias)
+
+
+@registry.ROI_MASK_PREDICTOR.register("MaskRCNNC4Predictor")
+class MaskRCNNC4Predictor(nn.Module):
+    """Doubles the resolution: Tensor[K, in_channels, R, R] -> logits Tensor[K, C, 2R, 2R]."""
+
+    def __init__(self, cfg, in_channels: int):
+        super().__init__()
+        hidden = cfg.MODEL.ROI_MASK_HEAD.CONV_LAYERS[-1]
+        self.conv5_mask = nn.ConvTranspose2d(in_channels, hidden, 2, 2)
+        self.mask_fcn_logits = nn.Conv2d(hidden, cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES, 1)
+        _init(self.conv5_mask, self.mask_fcn_logits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mask_fcn_logits(F.relu_(self.conv5_mask(x)))
+
+
+@registry.ROI_MASK_PREDICTOR.register("MaskRCNNConv1x1Predictor")
+class MaskRCNNConv1x1Predictor(nn.Module):
+    """Keeps the resolution: Tensor[K, in_channels, R, R] -> logits Tensor[K, C, R, R]."""
+
+    def __init__(self, cfg, in_channels: int):
+        super().__init__()
+        self.mask_fcn_logits = nn.Conv2d(in_channels, cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES, 1)
+        _init(self.mask_fcn_logits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mask_fcn_logits(x)
+
+
+def make_roi_mask_predictor(cfg, in_channels: int) -> nn.Module:
+    return registry.ROI_MASK_PREDICTOR[cfg.MODEL.ROI_MASK_HEAD.PREDICTOR](cfg, in_channels)

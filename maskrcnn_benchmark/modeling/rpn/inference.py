@@ -1,0 +1,153 @@
+"""From the RPN's predictions to proposals.
+
+Legend: B images, L levels, K boxes kept of a level before suppression, M boxes of all images and levels together.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from maskrcnn_benchmark.layers import batched_nms
+from maskrcnn_benchmark.modeling.box_coder import BoxCoder
+from maskrcnn_benchmark.modeling.rpn.utils import permute_and_flatten
+from maskrcnn_benchmark.modeling.utils import rank_in_group
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.boxes import clip_boxes, xyxy_to_xywh
+from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
+
+
+def split_by_image(image: Tensor, num_images: int, *fields: Tensor) -> list[tuple[Tensor, ...]]:
+    """Group the rows of `fields` by int64 Tensor[M] image, keeping their order within each image."""
+    order = torch.argsort(image, stable=True)
+    counts = torch.bincount(image, minlength=num_images).tolist()
+    return list(zip(*(field[order].split(counts) for field in fields), strict=True))
+
+
+class RPNPostProcessor(nn.Module):
+    """Selects proposals: best `pre_nms_top_n` of each level, suppression within it, best `post_nms_top_n` of what is left,
+    and with several levels the best `fpn_post_nms_top_n` of all: of the batch in training if `fpn_post_nms_per_batch`, of
+    each image otherwise.
+
+    Suppression runs once, over all images and levels, each pair of them a group of its own.
+    """
+
+    def __init__(
+        self,
+        pre_nms_top_n: int,
+        post_nms_top_n: int,
+        nms_thresh: float,
+        min_size: float,
+        box_coder: BoxCoder | None = None,
+        fpn_post_nms_top_n: int | None = None,
+        fpn_post_nms_per_batch: bool = True,
+    ):
+        super().__init__()
+        self.pre_nms_top_n = pre_nms_top_n
+        self.post_nms_top_n = post_nms_top_n
+        self.nms_thresh = nms_thresh
+        self.min_size = min_size
+        self.box_coder = box_coder or BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
+        self.fpn_post_nms_top_n = fpn_post_nms_top_n if fpn_post_nms_top_n is not None else post_nms_top_n
+        self.fpn_post_nms_per_batch = fpn_post_nms_per_batch
+
+    def forward(
+        self,
+        anchors: list[list[BoxList]],
+        objectness: list[Tensor],
+        box_regression: list[Tensor],
+        targets: list[BoxList] | None = None,
+    ) -> list[BoxList]:
+        """
+        Args:
+            anchors: for each image, for each level.
+            objectness: logits, Tensor[B, A, H_l, W_l] for each level.
+            box_regression: Tensor[B, A * 4, H_l, W_l] for each level.
+            targets: in training, the objects, which join the proposals.
+
+        Returns:
+            Proposals of each image by descending score, with the field "objectness" in [0, 1].
+        """
+        sizes = [image[0].size for image in anchors]
+        num_images, num_levels = len(anchors), len(objectness)
+        boxes, scores = self._candidates(anchors, objectness, box_regression)
+        width, height = boxes.new_tensor(sizes)[:, :, None].unbind(1)
+        boxes = clip_boxes(boxes, width, height)
+
+        levels = torch.cat(
+            [
+                o.new_full((s.shape[1],), i, dtype=torch.int64)
+                for i, (o, s) in enumerate(zip(objectness, scores, strict=True))
+            ]
+        )
+        scores = torch.cat(scores, dim=1)
+        image = torch.arange(num_images, device=boxes.device)[:, None]
+        groups = (image * num_levels + levels).flatten()
+        boxes, scores = boxes.flatten(0, 1), scores.flatten()
+        large_enough = (xyxy_to_xywh(boxes)[:, 2:] >= self.min_size).all(dim=1)
+        # A box of the lowest score suppresses none of the others; it is left out below.
+        scores = torch.where(large_enough, scores, -1.0)
+
+        keep = self._select(boxes, scores, groups, num_images, num_levels)
+        proposals = []
+        for size, (box, score) in zip(
+            sizes, split_by_image(groups[keep] // num_levels, num_images, boxes[keep], scores[keep]), strict=True
+        ):
+            boxlist = BoxList(box, size)
+            boxlist.add_field("objectness", score)
+            proposals.append(boxlist)
+        if self.training and targets is not None:
+            proposals = self.add_gt_proposals(proposals, targets)
+        return proposals
+
+    def _candidates(self, anchors, objectness, box_regression) -> tuple[Tensor, list[Tensor]]:
+        """The best boxes of each level: Tensor[B, sum K, 4] and, for each level, scores Tensor[B, K]."""
+        boxes, scores = [], []
+        for level, (logits, deltas) in enumerate(zip(objectness, box_regression, strict=True)):
+            n, a, h, w = logits.shape
+            logits = permute_and_flatten(logits, n, a, 1, h, w).squeeze(2)
+            deltas = permute_and_flatten(deltas, n, a, 4, h, w)
+            top, index = logits.topk(min(self.pre_nms_top_n, logits.shape[1]), dim=1)
+            deltas = deltas.gather(1, index[:, :, None].expand(-1, -1, 4))
+            level_anchors = [image[level].bbox for image in anchors]
+            if all(a is level_anchors[0] for a in level_anchors):
+                chosen = level_anchors[0][index]
+            else:
+                chosen = torch.stack([a[i] for a, i in zip(level_anchors, index, strict=True)])
+            boxes.append(self.box_coder.decode(deltas.float(), chosen))
+            scores.append(top.float().sigmoid())
+        return torch.cat(boxes, dim=1), scores
+
+    def _select(self, boxes: Tensor, scores: Tensor, groups: Tensor, num_images: int, num_levels: int) -> Tensor:
+        """Indices of the proposals among Tensor[M, 4] boxes, by descending score."""
+        if self.nms_thresh > 0:
+            keep = batched_nms(boxes, scores, groups, self.nms_thresh)
+        else:
+            keep = scores.argsort(descending=True, stable=True)
+        keep = keep[scores[keep] >= 0]
+        keep = keep[rank_in_group(groups[keep], num_images * num_levels) < self.post_nms_top_n]
+        if num_levels > 1:
+            if self.training and self.fpn_post_nms_per_batch:
+                return keep[: self.fpn_post_nms_top_n]
+            keep = keep[rank_in_group(groups[keep] // num_levels, num_images) < self.fpn_post_nms_top_n]
+        return keep
+
+    def add_gt_proposals(self, proposals: list[BoxList], targets: list[BoxList]) -> list[BoxList]:
+        """Append the objects to the proposals, with objectness 1."""
+        joined = []
+        for proposal, target in zip(proposals, targets, strict=True):
+            objects = target.copy_with_fields([])
+            objects.add_field("objectness", torch.ones(len(objects), device=proposal.bbox.device))
+            joined.append(cat_boxlist([proposal, objects]))
+        return joined
+
+
+def make_rpn_postprocessor(config, rpn_box_coder: BoxCoder, is_train: bool) -> RPNPostProcessor:
+    rpn = config.MODEL.RPN
+    return RPNPostProcessor(
+        pre_nms_top_n=rpn.PRE_NMS_TOP_N_TRAIN if is_train else rpn.PRE_NMS_TOP_N_TEST,
+        post_nms_top_n=rpn.POST_NMS_TOP_N_TRAIN if is_train else rpn.POST_NMS_TOP_N_TEST,
+        nms_thresh=rpn.NMS_THRESH,
+        min_size=rpn.MIN_SIZE,
+        box_coder=rpn_box_coder,
+        fpn_post_nms_top_n=rpn.FPN_POST_NMS_TOP_N_TRAIN if is_train else rpn.FPN_POST_NMS_TOP_N_TEST,
+        fpn_post_nms_per_batch=rpn.FPN_POST_NMS_PER_BATCH,
+    )

@@ -1,0 +1,17 @@
+import torch
+from torch import Tensor
+
+
+def cat(tensors: list[Tensor] | tuple[Tensor, ...], dim: int = 0) -> Tensor:
+    """torch.cat that does not copy a single tensor."""
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim)
+
+
+def rank_in_group(groups: Tensor, num_groups: int) -> Tensor:
+    """How many earlier entries belong to the same group: int64 Tensor[N] in [0, num_groups) -> int64 Tensor[N]."""
+    order = torch.argsort(groups, stable=True)
+    sizes = torch.bincount(groups, minlength=num_groups)
+    starts = sizes.cumsum(0) - sizes
+    ranks = torch.empty_like(groups)
+    ranks[order] = torch.arange(len(groups), device=groups.device) - starts[groups[order]]
+    return ranks

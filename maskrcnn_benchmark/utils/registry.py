@@ -1,0 +1,33 @@
+"""Names that a configuration may use for classes and functions."""
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+
+class Registry(dict):
+    """A dictionary filled by `registry.register(name, module)` or by `@registry.register(name)`.
+
+    Looking up an unknown name says which names there are.
+    """
+
+    def register(self, module_name: str, module: Any = None) -> Callable | None:
+        if module is not None:
+            self._add(module_name, module)
+            return None
+
+        def decorator(decorated: Any) -> Any:
+            self._add(module_name, decorated)
+            return decorated
+
+        return decorator
+
+    def _add(self, name: str, module: Any) -> None:
+        if name in self and self[name] is not module:
+            raise KeyError(f"{name!r} is registered already, as {self[name]!r}.")
+        self[name] = module
+
+    def __missing__(self, name: str) -> Any:
+        close = difflib.get_close_matches(str(name), list(self), n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise KeyError(f"{name!r} is not one of {', '.join(sorted(self))}.{hint}")
