@@ -1,9 +1,9 @@
 """Builds the native operators; everything else about the package is in pyproject.toml.
 
-CPU kernels are always built. CUDA kernels are built when a CUDA toolkit is found (CUDA_HOME) and either a GPU is usable
-(torch.cuda.is_available()) or FORCE_CUDA=1. So a machine with a CUDA build of torch but no nvcc gets the CPU kernels, as
-does one with nvcc but no GPU unless FORCE_CUDA=1 asks for more; there the architectures are those of
-TORCH_CUDA_ARCH_LIST, by default DEFAULT_ARCHITECTURES.
+CPU kernels are always built. CUDA kernels are built when a CUDA toolkit is found (CUDA_HOME, nvcc on the PATH or
+/usr/local/cuda) and either a GPU is usable (torch.cuda.is_available()) or FORCE_CUDA=1. So a machine with a CUDA build
+of torch but no nvcc gets the CPU kernels, and so does one with nvcc but no GPU. With FORCE_CUDA=1 the latter compiles
+for the architectures in TORCH_CUDA_ARCH_LIST, by default DEFAULT_ARCHITECTURES.
 
 The library uses PyTorch's stable ABI and Python's limited API: one build runs on every supported torch and Python.
 """
@@ -21,14 +21,18 @@ try:
     import torch
     from torch.utils.cpp_extension import CUDA_HOME, BuildExtension, CppExtension, CUDAExtension
 except ModuleNotFoundError:
-    sys.exit("Building maskrcnn_benchmark needs torch: `pip install torch`, then `pip install --no-build-isolation -e .`.")
+    sys.exit("Building maskrcnn_benchmark needs torch: install it, then run `pip install --no-build-isolation -e .`.")
 
 ROOT = Path(__file__).resolve().parent
 CSRC = Path("maskrcnn_benchmark", "csrc")
 GENERATED = Path("build", "generated")
-# Volta, Turing, Ampere (data centre, desktop), Ada, Hopper; PTX for whatever comes later.
+# Turing, Ampere (data centre, desktop), Ada, Hopper; PTX for whatever comes later.
 DEFAULT_ARCHITECTURES = "7.5;8.0;8.6;8.9;9.0+PTX"
 STABLE_ABI = ["-DTORCH_TARGET_VERSION=0x020a000000000000"]  # only what torch 2.10 offers
+# Comparisons and roots need no errno and no floating-point traps; without them loops vectorise. -Wno-psabi: the vector
+# types it warns of never cross a function that is not inlined.
+CXX = ["-O3", "-std=c++20", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
+CXX_WINDOWS = ["/O2", "/std:c++20"]
 
 
 def wants_cuda() -> bool:
@@ -55,12 +59,9 @@ def sources(pattern: str) -> list[str]:
 
 def extension():
     cuda = wants_cuda()
-    cxx = [*STABLE_ABI, "-O3", "-std=c++20", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
-    if sys.platform == "win32":
-        cxx = [*STABLE_ABI, "/O2", "/std:c++20"]
-    flags = {"cxx": cxx}
+    flags = {"cxx": [*STABLE_ABI, *(CXX_WINDOWS if sys.platform == "win32" else CXX)]}
     if cuda:
-        flags["cxx"] = [*cxx, "-DMRB_WITH_CUDA"]
+        flags["cxx"].append("-DMRB_WITH_CUDA")
         flags["nvcc"] = [*STABLE_ABI, "-O3", "-std=c++20", "-DUSE_CUDA"]
         if not torch.cuda.is_available():
             os.environ.setdefault("TORCH_CUDA_ARCH_LIST", DEFAULT_ARCHITECTURES)

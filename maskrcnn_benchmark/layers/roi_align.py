@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.utils import _pair
 
 from ._ops import ops
 
@@ -30,8 +29,9 @@ def multiscale_roi_align(
     """Pool every RoI from its level of a feature pyramid, in one call and without waiting for the device.
 
     Args:
-        features: L maps [N, C, H_l, W_l] of one dtype. The CPU reads channels_last maps as they are and converts others.
-        rois: Tensor[K, 5], (image index, x1, y1, x2, y2) in image pixels. Reduced types lose whole pixels: keep float32.
+        features: L maps [N, C, H_l, W_l] of one dtype. The CPU reads channels_last maps as they are, and copies others.
+        rois: Tensor[K, 5], (image index, x1, y1, x2, y2) in image pixels. Keep them in float32: narrower types round
+            large coordinates to whole pixels and more.
         levels: Tensor[K] int64, the index in `features` that each RoI reads; None with a single level.
         scales: L factors from image pixels to feature pixels, 1/4 for a map of stride 4.
         output_size: bins (height, width), or one number for both.
@@ -46,9 +46,8 @@ def multiscale_roi_align(
     Gradients flow to the features and not to the RoIs. They are deterministic on the CPU; on CUDA they are sums of
     atomic additions, whose order varies.
     """
-    return ops.multiscale_roi_align(
-        list(features), rois, levels, list(scales), list(_pair(output_size)), sampling_ratio, aligned
-    )
+    bins = [output_size, output_size] if isinstance(output_size, int) else list(output_size)
+    return ops.multiscale_roi_align(list(features), rois, levels, list(scales), bins, sampling_ratio, aligned)
 
 
 def roi_align(

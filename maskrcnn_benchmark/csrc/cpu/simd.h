@@ -8,7 +8,9 @@
 #include <torch/headeronly/util/Half.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 #if defined(__GNUC__)
 #define MRB_INLINE inline __attribute__((always_inline))
@@ -107,12 +109,18 @@ MRB_INLINE void store(T* target, const lanes_t<T>& value) {
 
 enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
 
+// ATEN_CPU_CAPABILITY (default, avx2) holds these kernels back as it does torch's own.
 inline InstructionSet instruction_set() {
   static const InstructionSet detected = [] {
+    const char* variable = std::getenv("ATEN_CPU_CAPABILITY");
+    const std::string_view allowed = variable == nullptr ? "" : variable;
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    return avx2 && avx512 ? InstructionSet::kAvx512 : avx2 ? InstructionSet::kAvx2 : InstructionSet::kBaseline;
+    if (!avx2 || allowed == "default") {
+      return InstructionSet::kBaseline;
+    }
+    return avx512 && allowed != "avx2" ? InstructionSet::kAvx512 : InstructionSet::kAvx2;
   }();
   return detected;
 }

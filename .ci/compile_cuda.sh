@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Compiles the CUDA kernels on a machine that has no GPU and no CUDA toolkit, and checks the result as far as that goes:
+# it holds machine code for the architectures asked for, it loads, and its CPU operators compute.
+#
+# Everything lies below .cuda/, so a `_C` built in place stays as it is. PYTHON names the interpreter, by default
+# `python`; its torch must be a CUDA build, whose version of CUDA the compiler is fetched in.
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python}
+folder=$PWD/.cuda
+toolkit=$folder/toolkit
+
+version=$("$python" -c 'import torch; print(torch.version.cuda or "")')
+if [ -z "$version" ]; then
+    echo "compile_cuda.sh: this torch is a CPU build; install a CUDA build of torch." >&2
+    exit 1
+fi
+
+if [ "$(cat "$folder/version" 2>/dev/null || true)" != "$version" ]; then
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    # PyPI's CUDA 12 and 13 packages are laid out alike: nvidia/cu<major>/{bin,include,lib,nvvm}.
+    "$python" -m pip install --quiet --target "$toolkit" "cuda-toolkit[nvcc,cccl,cuobjdump]==$version.*"
+    parts=$toolkit/nvidia/cu${version%%.*}
+    # Compilers expect lib64/libcudart.so, which the packages do not have.
+    mkdir -p "$folder/home/lib64"
+    ln -s "$parts/bin" "$parts/include" "$parts/nvvm" "$folder/home/"
+    ln -s "$parts"/lib/libcudart.so.* "$folder/home/lib64/libcudart.so"
+    echo "$version" >"$folder/version"
+fi
+
+export CUDA_HOME=$folder/home FORCE_CUDA=1 TORCH_CUDA_ARCH_LIST="${TORCH_CUDA_ARCH_LIST:-8.0;9.0+PTX}"
+"$python" setup.py --quiet build_ext --build-temp "$folder/temp" --build-lib "$folder/lib"
+library=$(find "$folder/lib" -name '_C*.so')
+
+# The library lists its machine code as NAME.sm_90.cubin and its PTX as NAME.sm_90.ptx.
+listing=$("$CUDA_HOME/bin/cuobjdump" --list-elf --list-ptx "$library")
+expect() {
+    if ! grep -q "$1" <<<"$listing"; then
+        printf 'compile_cuda.sh: %s has no %s, only:\n%s\n' "$library" "$1" "$listing" >&2
+        exit 1
+    fi
+}
+for architecture in ${TORCH_CUDA_ARCH_LIST//;/ }; do
+    number=${architecture%+PTX}
+    expect "sm_${number/./}.cubin"
+    if [ "$architecture" != "$number" ]; then expect "sm_${number/./}.ptx"; fi
+done
+
+"$python" .ci/check_cuda_library.py "$library"
+echo "compile_cuda.sh: $library holds code for $TORCH_CUDA_ARCH_LIST (CUDA $version) and works on the CPU."
