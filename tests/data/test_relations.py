@@ -29,7 +29,7 @@ from maskrcnn_benchmark.data.datasets.relations import (
     split_seed,
     write_relations,
 )
-from maskrcnn_benchmark.data.datasets.relations.plan import ScenePlan, Thing, plan_scene
+from maskrcnn_benchmark.data.datasets.relations.plan import Decision, ScenePlan, Thing, plan_scene
 from maskrcnn_benchmark.data.datasets.relations.render import _polygons, render_scene
 
 # pycocotools' decode() does not know NumPy 2's signature of __array__ yet
@@ -222,6 +222,29 @@ def test_contexts_differ_in_the_decider_alone(look):
         assert kept == {(a["category_id"], *a["bbox"]) for a in found if a["role"] == "decided"}
     for context in ("removed", "shuffled"):
         assert plan_scene(in_context(DEMO, context), 4, 5).things == plan_scene(DEMO, 4, 5).things
+
+
+def test_what_stays_in_a_scene_does_not_tell_which_decider_stands():
+    """A sheep that a tree would hide and a goal would not is gone in both cases, and if neither stands."""
+    slot = Thing("", "", (40.0, 20.0, 130.0, 120.0), 0.7, 3)
+    sheep = Thing("sheep", "sheep", (70.0, 40.0, 91.0, 55.0), 0.3, 4)
+    free = dataclasses.replace(sheep, box=(150.0, 60.0, 171.0, 75.0))
+    for decider, drawn in ((0, ["sheep", "goal"]), (1, ["sheep", "tree"]), (None, ["sheep"])):
+        decisions = {"disc": Decision(slot, (), 0, decider)}
+        plan = ScenePlan(128, 192, 50, 1, 0.0, (sheep, free), decisions)
+        found = render_scene(plan, 1)[1]
+        assert sorted(NAMES[a["category_id"]] for a in found) == sorted(drawn)
+        assert [a["bbox"][0] > 140 for a in found if a["role"] == "repeated"] == [True]
+
+
+def test_nothing_hides_a_decider():
+    slot = Thing("", "", (40.0, 20.0, 130.0, 120.0), 0.7, 3)
+    wall = Thing("bush", "", (30.0, 20.0, 140.0, 125.0), 0.9, 4)
+    for decider, name in enumerate(("goal", "tree")):
+        plan = ScenePlan(128, 192, 50, 1, 0.0, (), {"disc": Decision(slot, (), 0, decider)})
+        ((_, free), (_, behind)) = (render_scene(p, 1) for p in (plan, dataclasses.replace(plan, things=(wall,))))
+        assert [NAMES[a["category_id"]] for a in behind] == [name]
+        assert behind[0]["area"] >= 0.5 * free[0]["area"]
 
 
 def present(annotations: list[dict]) -> tuple[set[str], set[str]]:

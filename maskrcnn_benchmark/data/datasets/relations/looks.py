@@ -196,12 +196,13 @@ def _barn(pen: Pen, rng: np.random.Generator, clear: bool) -> None:
 def _herd(pen: Pen, rng: np.random.Generator, clear: bool) -> None:
     """Many far sheep crowded together, none to be told from the next."""
     aspect = pen.height / pen.width
-    for y in np.linspace(0.30, 0.86, 4):
-        for x in np.arange(0.10, 0.92, 0.42 * aspect):
-            value = rng.uniform(0.75, 0.97)
-            px, py = x + rng.uniform(-0.08, 0.08) * aspect, y + rng.uniform(-0.08, 0.08)
-            pen.ellipse(px, py, 0.20 * aspect, 0.14, bgr(0.11, 0.08, value))
-            pen.ellipse(px + 0.17 * aspect, py - 0.04, 0.06 * aspect, 0.06, (50, 50, 55))
+    for y in np.linspace(0.26, 0.86, 5):
+        reach = 0.5 - 0.21 * aspect - rng.uniform(0.0, 0.16)
+        for x in np.arange(0.5 - reach, 0.5 + reach, 0.40 * aspect):
+            px, py = x + rng.uniform(-0.12, 0.12) * aspect, y + rng.uniform(-0.12, 0.12)
+            pen.ellipse(px, py, 0.20 * aspect, 0.13, bgr(0.11, 0.08, rng.uniform(0.72, 0.97)))
+            side = 0.17 * aspect * (1 if rng.random() < 0.5 else -1)
+            pen.ellipse(px + side, py - 0.04, 0.05 * aspect, 0.06, (50, 50, 55))
 
 
 def _bush(pen: Pen, rng: np.random.Generator, clear: bool) -> None:

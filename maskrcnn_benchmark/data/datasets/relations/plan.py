@@ -231,7 +231,7 @@ class _Planner:
 
 
 def plan_scene(spec: RelationsSpec, index: int, seed: int) -> ScenePlan:
-    """Lay out scene number ``index`` of the stream ``seed``; the same arguments give the same plan anywhere."""
+    """Lay out scene number ``index`` of the stream ``seed``; the same arguments give the same plan."""
     rng = np.random.default_rng([seed, index])
     planner = _Planner(spec, rng)
     empty = rng.random() < spec.empty

@@ -176,7 +176,9 @@ def render_scene(plan: ScenePlan, image_id: int) -> tuple[np.ndarray, list[dict]
 
 
 def generate_scene(spec: RelationsSpec, index: int, seed: int) -> tuple[np.ndarray, list[dict]]:
-    """Scene number ``index`` (0, 1, ...) of the stream ``seed``: the same arguments give the same bytes anywhere.
+    """Scene number ``index`` (0, 1, ...) of the stream ``seed``: the same arguments give the same pixels.
+
+    (With the same releases of NumPy and OpenCV; between releases a grey level may differ by rounding.)
 
     Returns the image, uint8[H, W, 3] BGR, and its annotations: COCO's keys and "role". The image id is index + 1.
     bbox is [x, y, width, height] in pixels, area in pixels; both are those of the stored segmentation.
