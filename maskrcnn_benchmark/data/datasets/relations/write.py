@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import cv2
@@ -63,6 +64,18 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
 
 
+def _process_context() -> BaseContext:
+    """Workers fork from a server that has imported this package once, where the system has such a thing.
+
+    To fork this process itself is not safe: OpenCV and PyTorch may have started threads in it.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 @contextmanager
 def _mapper(workers: int) -> Iterator:
     """A function that maps jobs to results in order, here or in ``workers`` processes."""
@@ -70,7 +83,7 @@ def _mapper(workers: int) -> Iterator:
         yield map
         return
     with _interrupts_ignored():
-        pool = multiprocessing.get_context("spawn").Pool(workers, _start_worker)
+        pool = _process_context().Pool(workers, _start_worker)
     try:
         yield lambda function, jobs: pool.imap(function, jobs, chunksize=4)
     finally:
