@@ -10,11 +10,11 @@
 #endif
 
 #include <algorithm>
-#include <atomic>
 #include <limits>
 
 #include "../common/box_iou.h"
 #include "../common/nms.h"
+#include "parallel.h"
 #include "simd.h"
 
 namespace maskrcnn {
@@ -22,6 +22,7 @@ namespace {
 
 constexpr int64_t kChunk = 64;   // kept boxes compared between two looks at the result
 constexpr int64_t kBlock = 512;  // boxes shared out over the threads at a time
+constexpr int64_t kComparisonsPerThread = 1 << 19;  // about 50 microseconds: less is not worth waking a thread for
 
 // Boxes as five arrays, padded with boxes that overlap nothing so that a chunk may reach past the end.
 template <typename T>
@@ -98,7 +99,8 @@ void keep_group(const T* boxes, int64_t count, T threshold, int64_t limit, uint8
       std::fill(alive + begin, alive + count, uint8_t(0));
       return;
     }
-    torch::stable::parallel_for(begin, end, 64, [&](int64_t first, int64_t last) {
+    const int64_t grain = kComparisonsPerThread / std::max<int64_t>(kept.size, 1);
+    torch::stable::parallel_for(begin, end, std::max<int64_t>(grain, 1), [&](int64_t first, int64_t last) {
       run_vectorised<CompareWithKept<T>>(boxes, first, last, static_cast<const BoxArrays<T>*>(&kept), threshold, alive);
     });
     run_vectorised<KeepInOrder<T>>(boxes, begin, end, &kept, threshold, limit, alive);
@@ -126,9 +128,11 @@ void keep_all(const NmsOrder& order, double iou_threshold, int64_t limit, std::v
   const auto count = static_cast<int64_t>(alive.size());
   const auto bounds = group_bounds(order.groups, count);
   const auto num_groups = static_cast<int64_t>(bounds.size()) - 1;
-  int64_t largest = 0;
+  int64_t largest = 0, comparisons = 0;
   for (int64_t g = 0; g < num_groups; ++g) {
-    largest = std::max(largest, bounds[g + 1] - bounds[g]);
+    const int64_t size = bounds[g + 1] - bounds[g];
+    largest = std::max(largest, size);
+    comparisons += size * size / 2;
   }
   auto keep = [&](int64_t g) {
     keep_group(boxes + 4 * bounds[g], bounds[g + 1] - bounds[g], static_cast<T>(iou_threshold), limit,
@@ -140,15 +144,7 @@ void keep_all(const NmsOrder& order, double iou_threshold, int64_t limit, std::v
     }
     return;
   }
-  std::atomic<int64_t> next{0};
-  const int64_t workers = std::min<int64_t>(torch::stable::get_num_threads(), num_groups);
-  torch::stable::parallel_for(0, workers, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t worker = begin; worker < end; ++worker) {
-      for (int64_t g; (g = next.fetch_add(1)) < num_groups;) {
-        keep(g);
-      }
-    }
-  });
+  share_out(num_groups, 1, 1 + comparisons / kComparisonsPerThread, [&] { return keep; });
 }
 
 Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& groups, double iou_threshold,

@@ -5,13 +5,11 @@
 // place in the pyramid, since neighbours read the same pixels.
 
 #include <algorithm>
-#include <atomic>
 #include <limits>
-#include <numeric>
-#include <tuple>
 
 #include "../common/roi_align.h"
-#include "axis_taps.h"
+#include "parallel.h"
+#include "roi_taps.h"
 #include "simd.h"
 
 namespace maskrcnn {
@@ -26,52 +24,6 @@ struct Pyramid {
   std::vector<int> widths;
   int64_t images;
   int64_t channels;
-};
-
-template <typename A>
-struct PlacedRoi {
-  int64_t index;  // among the caller's RoIs
-  int64_t level;
-  int64_t image;
-  const A* box;  // image, x1, y1, x2, y2
-  bool finite;
-};
-
-template <typename A>
-std::vector<PlacedRoi<A>> place_rois(const RoiAlignOptions& options, int64_t images) {
-  const A* rois = options.rois.template const_data_ptr<A>();
-  const int64_t* levels = options.level_data();
-  const auto num_levels = static_cast<int64_t>(options.scales.size());
-  std::vector<PlacedRoi<A>> placed;
-  placed.reserve(options.num_rois());
-  for (int64_t k = 0; k < options.num_rois(); ++k) {
-    const A* roi = rois + 5 * k;
-    const int64_t level = levels ? levels[k] : 0;
-    MRB_CHECK(roi[0] >= A(0) && roi[0] < static_cast<A>(images), "multiscale_roi_align: RoI ", k, " names image ",
-              roi[0], " in a batch of ", images);
-    MRB_CHECK(level >= 0 && level < num_levels, "multiscale_roi_align: RoI ", k, " names level ", level, " of ",
-              num_levels);
-    placed.push_back({k, level, static_cast<int64_t>(roi[0]), roi, roi_is_finite(roi)});
-  }
-  std::sort(placed.begin(), placed.end(), [](const PlacedRoi<A>& a, const PlacedRoi<A>& b) {
-    return std::make_tuple(!a.finite, a.level, a.image, a.finite ? a.box[2] : A(0), a.index) <
-           std::make_tuple(!b.finite, b.level, b.image, b.finite ? b.box[2] : A(0), b.index);
-  });
-  return placed;
-}
-
-template <typename A>
-struct RoiTaps {
-  AxisTaps<A> y;
-  AxisTaps<A> x;
-
-  void build(const PlacedRoi<A>& roi, const RoiAlignOptions& options, int height, int width) {
-    const A scale = static_cast<A>(options.scales[roi.level]);
-    y.build(roi_axis(roi.box[2], roi.box[4], scale, options.bins_y, options.sampling_ratio, options.aligned),
-            options.bins_y, height);
-    x.build(roi_axis(roi.box[1], roi.box[3], scale, options.bins_x, options.sampling_ratio, options.aligned),
-            options.bins_x, width);
-  }
 };
 
 // target[0 .. channels) = sum over the bin's taps of weight * pixel[0 .. channels)
@@ -173,31 +125,14 @@ void transpose(const From* source, int64_t source_stride, int64_t rows, int64_t 
   }
 }
 
-// Runs work(i) for i < count on all threads; each takes the next few as it becomes free, since RoIs differ in cost.
-template <typename Make>
-void share_out(int64_t count, int64_t portion, const Make& make_worker) {
-  std::atomic<int64_t> next{0};
-  const int64_t portions = (count + portion - 1) / portion;
-  const int64_t workers = std::min<int64_t>(torch::stable::get_num_threads(), portions);
-  torch::stable::parallel_for(0, workers, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t worker = begin; worker < end; ++worker) {
-      auto work = make_worker();
-      for (int64_t start; (start = portion * next.fetch_add(1)) < count;) {
-        for (int64_t i = start; i < std::min(start + portion, count); ++i) {
-          work(i);
-        }
-      }
-    }
-  });
-}
-
 template <typename T>
 void pool_all(const Pyramid<const T>& pyramid, const RoiAlignOptions& options, T* output) {
   using A = compute_t<T>;
   const int64_t bins = static_cast<int64_t>(options.bins_y) * options.bins_x;
   const int64_t channels = pyramid.channels;
   const auto placed = place_rois<A>(options, pyramid.images);
-  share_out(static_cast<int64_t>(placed.size()), 4, [&] {
+  const auto count = static_cast<int64_t>(placed.size());
+  share_out(count, 4, count, [&] {
     return [&, taps = RoiTaps<A>(), tile = std::vector<A>(bins * channels)](int64_t i) mutable {
       const PlacedRoi<A>& roi = placed[i];
       T* target = output + roi.index * channels * bins;
@@ -227,7 +162,7 @@ void scatter_all(const T* grad, const RoiAlignOptions& options, const Pyramid<co
   const int64_t line = 64 / sizeof(A);  // blocks end on cache lines, so that no two threads write the same one
   const int64_t block_size = std::max<int64_t>(line, (channels / std::max<int64_t>(wanted_blocks, 1) + line - 1) / line * line);
   const int64_t blocks = (channels + block_size - 1) / block_size;
-  share_out(images * blocks, 1, [&] {
+  share_out(images * blocks, 1, images * blocks, [&] {
     return [&, taps = RoiTaps<A>(), tile = std::vector<A>(bins * block_size)](int64_t task) mutable {
       const int64_t image = task / blocks, first = task % blocks * block_size;
       const int64_t block = std::min(block_size, channels - first);
@@ -302,9 +237,13 @@ std::vector<Tensor> backward(const Tensor& grad, const Tensor& rois, const std::
       scatter_all<scalar_t>(dense.template const_data_ptr<scalar_t>(), options, pyramid);
     });
   }
-  const auto format = channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
   for (Tensor& sum : sums) {
-    sum = torch::stable::contiguous(torch::stable::to(sum, grad.scalar_type()), format);
+    if (!channels_last || grad.scalar_type() != dtype) {
+      const auto format = channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
+      Tensor result = torch::stable::empty(sum.sizes(), grad.scalar_type(), std::nullopt, grad.device(), std::nullopt,
+                                           format);
+      sum = torch::stable::copy_(result, sum);
+    }
   }
   return sums;
 }
