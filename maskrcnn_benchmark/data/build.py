@@ -1,0 +1,217 @@
+"""Data loaders from a configuration."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+
+from maskrcnn_benchmark.config import ConfigError
+from maskrcnn_benchmark.data import datasets as D
+from maskrcnn_benchmark.data import samplers
+from maskrcnn_benchmark.data.collate_batch import BatchCollator
+from maskrcnn_benchmark.data.datasets.coco import BrokenImageError
+from maskrcnn_benchmark.data.transforms import build_transforms
+from maskrcnn_benchmark.utils import comm
+from maskrcnn_benchmark.utils.imports import import_file
+from maskrcnn_benchmark.utils.seed import derive_seed, seeded
+
+
+class ConfiguredCatalog:
+    """A catalog of data sets in which the entries of DATASETS.DEFINITIONS come first."""
+
+    def __init__(self, definitions: dict, catalog: Any):
+        self.definitions, self.catalog = definitions, catalog
+
+    def get(self, name: str) -> dict:
+        if name not in self.definitions:
+            return self.catalog.get(name)
+        entry = self.definitions[name]
+        if not isinstance(entry, dict) or set(entry) != {"IMG_DIR", "ANN_FILE"}:
+            raise ConfigError(f"DATASETS.DEFINITIONS.{name} needs exactly the keys IMG_DIR and ANN_FILE; got {entry!r}.")
+        return {"factory": "COCODataset", "args": {"root": str(entry["IMG_DIR"]), "ann_file": str(entry["ANN_FILE"])}}
+
+
+def dataset_catalog(cfg) -> ConfiguredCatalog:
+    catalog = import_file("maskrcnn_benchmark.config.paths_catalog", cfg.PATHS_CATALOG, True).DatasetCatalog
+    return ConfiguredCatalog(cfg.DATASETS.DEFINITIONS, catalog)
+
+
+def build_dataset(
+    dataset_list: Sequence[str],
+    transforms: Callable | None,
+    dataset_catalog: Any,
+    is_train: bool = True,
+    filter_empty: bool = True,
+) -> list[Dataset]:
+    """The named data sets: in training one, concatenated; in testing each by itself."""
+    if isinstance(dataset_list, str) or not dataset_list:
+        key = "DATASETS.TRAIN" if is_train else "DATASETS.TEST"
+        raise ConfigError(f'{key} names no data set; it must be a tuple like ("coco_2017_train",), got {dataset_list!r}.')
+    built = []
+    for name in dataset_list:
+        entry = dataset_catalog.get(name)
+        args = dict(entry["args"], transforms=transforms)
+        if entry["factory"] == "COCODataset":
+            args["remove_images_without_annotations"] = is_train and filter_empty
+        built.append(getattr(D, entry["factory"])(**args))
+        if len(built[-1]) == 0:
+            raise ValueError(f"The data set {name} holds no image{' with an object' if is_train else ''}: {entry['args']}.")
+    if is_train and len(built) > 1:
+        return [D.ConcatDataset(built)]
+    return built
+
+
+def check_num_classes(dataset: Dataset, num_classes: int, name: str) -> None:
+    """Compare MODEL.ROI_BOX_HEAD.NUM_CLASSES with the categories of a data set."""
+    for part in getattr(dataset, "datasets", [dataset]):
+        expected = getattr(part, "num_classes", num_classes)
+        if expected > num_classes:
+            raise ConfigError(
+                f"{name} has {expected - 1} categories, but MODEL.ROI_BOX_HEAD.NUM_CLASSES is {num_classes}; set it to "
+                f"{expected} (the categories and the background)."
+            )
+        if expected < num_classes:
+            logging.getLogger(__name__).warning(
+                "%s has %d categories and the model %d: MODEL.ROI_BOX_HEAD.NUM_CLASSES could be %d.",
+                name,
+                expected - 1,
+                num_classes - 1,
+                expected,
+            )
+
+
+class GuardedDataset(Dataset):
+    """A data set whose unreadable images are named and replaced, and whose items may carry a seed.
+
+    Args:
+        dataset: raises BrokenImageError for an image that cannot be read.
+        max_broken: this many unreadable files are tolerated, in all worker processes together.
+        replace: give the next image instead (training), or None (testing).
+
+    An item is an index, or (index, seed): then whatever is drawn at random for it depends on that seed alone.
+    """
+
+    def __init__(self, dataset: Dataset, max_broken: int, replace: bool):
+        self.dataset, self.max_broken, self.replace = dataset, max_broken, replace
+        self.broken = torch.zeros(len(dataset), dtype=torch.bool).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, item: int | tuple[int, int]) -> Any:
+        if isinstance(item, tuple):
+            index, seed = item
+            with seeded(seed):
+                return self._read(index)
+        return self._read(item)
+
+    def _read(self, index: int) -> Any:
+        while True:
+            try:
+                return self.dataset[index]
+            except BrokenImageError as error:
+                self._report(index, error)
+                if not self.replace:
+                    return None
+                index = (index + 1) % len(self)
+
+    def _report(self, index: int, error: BrokenImageError) -> None:
+        if not self.broken[index]:
+            self.broken[index] = True
+            logging.getLogger(__name__).warning("%s It is skipped.", error)
+        count = int(self.broken.sum())
+        if count > self.max_broken or count == len(self):
+            raise RuntimeError(
+                f"{count} images could not be read, more than DATALOADER.MAX_BROKEN_IMAGES = {self.max_broken}. "
+                f"The last one: {error}"
+            ) from None
+
+
+class SeededBatches(BatchSampler):
+    """Gives each member of each batch a seed of its own, made of the run's seed, the iteration and the index."""
+
+    def __init__(self, batch_sampler: samplers.IterationBasedBatchSampler, seed: int):
+        self.batch_sampler, self.seed = batch_sampler, seed
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for iteration, batch in enumerate(self.batch_sampler, start=self.batch_sampler.start_iter):
+            yield [(index, derive_seed(self.seed, iteration, index)) for index in batch]
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler)
+
+
+def make_data_sampler(dataset: Dataset, shuffle: bool, distributed: bool, seed: int = 0) -> Sampler:
+    replicas = {} if distributed else {"num_replicas": 1, "rank": 0}
+    return samplers.DistributedSampler(dataset, shuffle=shuffle, seed=seed, **replicas)
+
+
+def _aspect_groups(dataset: Dataset) -> list[int]:
+    """0 for images wider than high, 1 for the others."""
+    infos = (dataset.get_img_info(i) for i in range(len(dataset)))
+    return [int(info["height"] >= info["width"]) for info in infos]
+
+
+def make_batch_data_sampler(
+    dataset: Dataset,
+    sampler: Sampler,
+    aspect_grouping: bool,
+    images_per_batch: int,
+    num_iters: int | None = None,
+    start_iter: int = 0,
+) -> Sampler:
+    if aspect_grouping:
+        batches: Any = samplers.GroupedBatchSampler(sampler, _aspect_groups(dataset), images_per_batch)
+    else:
+        batches = samplers.GroupedBatchSampler(sampler, [0] * len(dataset), images_per_batch)
+    if num_iters is not None:
+        batches = samplers.IterationBasedBatchSampler(batches, num_iters, start_iter)
+    return batches
+
+
+def _images_per_process(images_per_batch: int, key: str) -> int:
+    world_size = comm.get_world_size()
+    if images_per_batch < 1 or images_per_batch % world_size:
+        raise ConfigError(f"{key} is {images_per_batch}; it must be a multiple of the number of processes, {world_size}.")
+    return images_per_batch // world_size
+
+
+def make_data_loader(
+    cfg, is_train: bool = True, is_distributed: bool = False, start_iter: int = 0, is_for_period: bool = False
+) -> DataLoader | list[DataLoader]:
+    """One loader that yields the iterations from `start_iter` on (training), or one for each data set of DATASETS.TEST.
+
+    `is_for_period` is upstream's flag for tests during training; the loaders are the same. A batch is (ImageList, targets,
+    indices).
+    """
+    names = cfg.DATASETS.TRAIN if is_train else cfg.DATASETS.TEST
+    key = "SOLVER.IMS_PER_BATCH" if is_train else "TEST.IMS_PER_BATCH"
+    images_per_process = _images_per_process(cfg[key.split(".")[0]].IMS_PER_BATCH, key)
+    built = build_dataset(
+        names, build_transforms(cfg, is_train), dataset_catalog(cfg), is_train, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    )
+    loaders = []
+    for dataset, name in zip(built, names if len(built) == len(names) else [" + ".join(names)], strict=True):
+        if not cfg.MODEL.RPN_ONLY:
+            check_num_classes(dataset, cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES, name)
+        sampler = make_data_sampler(dataset, shuffle=is_train, distributed=is_distributed, seed=max(cfg.SEED, 0))
+        batches = make_batch_data_sampler(
+            dataset,
+            sampler,
+            cfg.DATALOADER.ASPECT_RATIO_GROUPING and is_train,
+            images_per_process,
+            cfg.SOLVER.MAX_ITER if is_train else None,
+            start_iter,
+        )
+        loaders.append(
+            DataLoader(
+                GuardedDataset(dataset, cfg.DATALOADER.MAX_BROKEN_IMAGES, replace=is_train),
+                batch_sampler=SeededBatches(batches, max(cfg.SEED, 0)) if is_train else batches,
+                num_workers=cfg.DATALOADER.NUM_WORKERS,
+                collate_fn=BatchCollator(cfg.DATALOADER.SIZE_DIVISIBILITY),
+                pin_memory=cfg.MODEL.DEVICE.startswith("cuda") and torch.cuda.is_available(),
+            )
+        )
+    return loaders[0] if is_train else loaders

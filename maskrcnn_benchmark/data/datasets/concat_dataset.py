@@ -1,0 +1,16 @@
+import bisect
+
+from torch.utils.data import ConcatDataset as _ConcatDataset
+
+
+class ConcatDataset(_ConcatDataset):
+    """Data sets one after another, with the size of each image."""
+
+    def get_idxs(self, idx: int) -> tuple[int, int]:
+        """Which data set, and which of its images, the index stands for."""
+        dataset = bisect.bisect_right(self.cumulative_sizes, idx)
+        return dataset, idx - (self.cumulative_sizes[dataset - 1] if dataset else 0)
+
+    def get_img_info(self, idx: int) -> dict:
+        dataset, index = self.get_idxs(idx)
+        return self.datasets[dataset].get_img_info(index)

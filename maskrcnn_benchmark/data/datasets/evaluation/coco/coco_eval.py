@@ -1,0 +1,257 @@
+"""COCO's metrics, by pycocotools."""
+
+import contextlib
+import io
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from maskrcnn_benchmark.modeling.roi_heads.mask_head.inference import Masker
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.boxes import box_iou
+from maskrcnn_benchmark.utils.miscellaneous import write_json
+
+METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+AREA_RANGES = {"all": (0, 1e10), "small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 1e10)}
+
+logger = logging.getLogger("maskrcnn_benchmark.inference")
+
+
+class COCOResults:
+    """Metrics of each task: `results["bbox"]["AP"]`, as fractions of one; -1 where nothing could be measured."""
+
+    def __init__(self, *iou_types: str):
+        unknown = set(iou_types) - {"box_proposal", "bbox", "segm"}
+        if unknown:
+            raise ValueError(f"COCO has no task {', '.join(sorted(unknown))}.")
+        self.results: dict[str, dict[str, float]] = {}
+        for task in iou_types:
+            names = METRICS if task != "box_proposal" else [f"AR{s}@{n}" for n in (100, 1000) for s in ("", "s", "m", "l")]
+            self.results[task] = dict.fromkeys(names, -1.0)
+        self.per_class: dict[str, dict[str, float]] = {}
+
+    def update(self, coco_eval: COCOeval | None) -> None:
+        if coco_eval is None:
+            return
+        task = coco_eval.params.iouType
+        self.results[task] = {name: float(value) for name, value in zip(METRICS, coco_eval.stats, strict=False)}
+
+    def __str__(self) -> str:
+        lines = []
+        for task, metrics in self.results.items():
+            lines.append(f"{task:>12}  " + "  ".join(f"{name:>6}" for name in metrics))
+            lines.append(f"{'':>12}  " + "  ".join(f"{_percent(value):>6}" for value in metrics.values()))
+        return "\n".join(lines)
+
+
+def _percent(value: float) -> str:
+    return "-" if value < 0 else f"{100 * value:.2f}"
+
+
+def _per_class_table(per_class: dict[str, float], columns: int = 3) -> str:
+    width = max((len(name) for name in per_class), default=0)
+    cells = [f"{name:<{width}} {_percent(ap):>6}" for name, ap in per_class.items()]
+    return "\n".join("   ".join(cells[i : i + columns]) for i in range(0, len(cells), columns))
+
+
+def do_coco_evaluation(
+    dataset: Any,
+    predictions: list[BoxList],
+    box_only: bool,
+    output_folder: str | None,
+    iou_types: Sequence[str],
+    expected_results: Sequence = (),
+    expected_results_sigma_tol: float = 4,
+) -> tuple[COCOResults, dict[str, list]]:
+    """Evaluate detections, or with `box_only` proposals.
+
+    Writes to `output_folder`: the detections as COCO results (bbox.json, segm.json) and the metrics (metrics.json). A data
+    set without annotations gives the former only.
+
+    Returns:
+        The metrics, and the detections as COCO results by task.
+    """
+    if box_only:
+        results = COCOResults("box_proposal")
+        if dataset.has_annotations:
+            results.results["box_proposal"] = _proposal_recall(predictions, dataset)
+        return _finish(results, {}, output_folder, expected_results, expected_results_sigma_tol)
+
+    makers = {"bbox": prepare_for_coco_detection, "segm": prepare_for_coco_segmentation}
+    coco_results = {task: makers[task](predictions, dataset) for task in iou_types}
+    for task, entries in coco_results.items():
+        if output_folder:
+            write_json(os.path.join(output_folder, f"{task}.json"), entries)
+    results = COCOResults(*iou_types)
+    if not dataset.has_annotations:
+        logger.info("The data set has no annotations: detections are written, nothing is measured.")
+        return results, coco_results
+    for task, entries in coco_results.items():
+        coco_eval = evaluate_predictions_on_coco(dataset.coco, entries, None, task, image_ids=dataset.ids)
+        results.update(coco_eval)
+        results.per_class[task] = per_class_ap(coco_eval, dataset)
+    return _finish(results, coco_results, output_folder, expected_results, expected_results_sigma_tol)
+
+
+def _finish(results, coco_results, output_folder, expected_results, sigma_tol) -> tuple[COCOResults, dict]:
+    for task, per_class in results.per_class.items():
+        logger.info("AP of each category, %s:\n%s", task, _per_class_table(per_class))
+    logger.info("Results in percent:\n%s", results)
+    check_expected_results(results, expected_results, sigma_tol)
+    if output_folder:
+        write_json(os.path.join(output_folder, "metrics.json"), {**results.results, "per_class": results.per_class})
+    return results, coco_results
+
+
+def _results(predictions: list[BoxList], dataset: Any, key: str, values_of) -> list[dict]:
+    entries = []
+    for index, prediction in enumerate(predictions):
+        if len(prediction) == 0:
+            continue
+        info = dataset.get_img_info(index)
+        prediction = prediction.resize((info["width"], info["height"]))
+        labels, scores = prediction.get_field("labels").tolist(), prediction.get_field("scores").tolist()
+        for value, label, score in zip(values_of(prediction), labels, scores, strict=True):
+            category = dataset.contiguous_category_id_to_json_id[label]
+            entries.append({"image_id": info["id"], "category_id": category, key: value, "score": score})
+    return entries
+
+
+def prepare_for_coco_detection(predictions: list[BoxList], dataset: Any) -> list[dict]:
+    """COCO results with "bbox" (x, y, width, height) in pixels of the original images."""
+    return _results(predictions, dataset, "bbox", lambda p: p.convert("xywh").bbox.tolist())
+
+
+def prepare_for_coco_segmentation(predictions: list[BoxList], dataset: Any) -> list[dict]:
+    """COCO results with "segmentation": from the field "rle", or from "mask" (Tensor[N, 1, M, M], pasted here)."""
+    masker = Masker(threshold=0.5, padding=1)
+
+    def rles(prediction: BoxList) -> list[dict]:
+        if prediction.has_field("rle"):
+            return prediction.get_field("rle")
+        return masker.encode(prediction.get_field("mask"), prediction)
+
+    return _results(predictions, dataset, "segmentation", rles)
+
+
+def evaluate_predictions_on_coco(
+    coco_gt: COCO,
+    coco_results: list[dict],
+    json_result_file: str | None,
+    iou_type: str = "bbox",
+    image_ids: Sequence[int] | None = None,
+) -> COCOeval:
+    """Run COCOeval on results in COCO's format, for all images or the named ones."""
+    if json_result_file:
+        write_json(json_result_file, coco_results)
+    with contextlib.redirect_stdout(io.StringIO()):
+        if coco_results:
+            coco_gt.dataset.setdefault("info", {})  # loadRes copies it
+            coco_dt = coco_gt.loadRes([dict(entry) for entry in coco_results])
+        else:
+            coco_dt = COCO()
+            coco_dt.dataset = {"images": [], "annotations": [], "categories": []}
+            coco_dt.createIndex()
+        coco_eval = COCOeval(coco_gt, coco_dt, iou_type)
+        if image_ids is not None:
+            coco_eval.params.imgIds = sorted(image_ids)
+        coco_eval.evaluate()
+        coco_eval.accumulate()
+        coco_eval.summarize()
+    return coco_eval
+
+
+def per_class_ap(coco_eval: COCOeval, dataset: Any) -> dict[str, float]:
+    """AP of each category over all IoU thresholds; -1 for one without objects."""
+    precision = coco_eval.eval["precision"]  # IoU thresholds x recalls x categories x areas x detections
+    values = {}
+    for k, category_id in enumerate(coco_eval.params.catIds):
+        entries = precision[:, :, k, 0, -1]
+        entries = entries[entries > -1]
+        values[dataset.categories[category_id]] = float(np.mean(entries)) if entries.size else -1.0
+    return values
+
+
+def _proposal_recall(predictions: list[BoxList], dataset: Any) -> dict[str, float]:
+    areas = {"": "all", "s": "small", "m": "medium", "l": "large"}
+    return {
+        f"AR{suffix}@{limit}": evaluate_box_proposals(predictions, dataset, area=area, limit=limit)["ar"].item()
+        for limit in (100, 1000)
+        for suffix, area in areas.items()
+    }
+
+
+def evaluate_box_proposals(
+    predictions: list[BoxList],
+    dataset: Any,
+    thresholds: torch.Tensor | None = None,
+    area: str = "all",
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """Recall of objects by proposals, each object and each proposal used once, best overlaps first.
+
+    Args:
+        predictions: proposals of each image with the field "objectness".
+        thresholds: IoU from which an object counts as found; default 0.5 to 0.95 in steps of 0.05.
+        area: a key of AREA_RANGES, of the objects counted.
+        limit: use this many proposals an image.
+
+    Returns:
+        "ar" (mean recall, -1 without objects), "recalls", "thresholds", "gt_overlaps" (sorted), "num_pos".
+    """
+    low, high = AREA_RANGES[area]
+    overlaps = []
+    for index, prediction in enumerate(predictions):
+        info = dataset.get_img_info(index)
+        annotations = [a for a in dataset.coco.imgToAnns.get(info["id"], []) if a["iscrowd"] == 0]
+        in_range = torch.tensor([low <= a["area"] <= high for a in annotations], dtype=torch.bool)
+        boxes = torch.tensor([a["bbox"] for a in annotations], dtype=torch.float32).reshape(-1, 4)[in_range]
+        objects = BoxList(boxes, (info["width"], info["height"]), mode="xywh").convert("xyxy").bbox
+        prediction = prediction.resize((info["width"], info["height"]))
+        order = prediction.get_field("objectness").argsort(descending=True, stable=True)[:limit]
+        overlaps.append(_greedy_overlaps(objects, prediction.bbox[order]))
+    gt_overlaps = torch.cat(overlaps).sort().values if overlaps else torch.zeros(0)
+    if thresholds is None:
+        thresholds = torch.arange(0.5, 0.95 + 1e-5, 0.05)
+    if len(gt_overlaps) == 0:
+        recalls = torch.full_like(thresholds, -1.0)
+    else:
+        recalls = (gt_overlaps >= thresholds[:, None]).float().mean(dim=1)
+    return {
+        "ar": recalls.mean(),
+        "recalls": recalls,
+        "thresholds": thresholds,
+        "gt_overlaps": gt_overlaps,
+        "num_pos": len(gt_overlaps),
+    }
+
+
+def _greedy_overlaps(objects: torch.Tensor, proposals: torch.Tensor) -> torch.Tensor:
+    """The IoU that each of M objects gets when the best pair is taken out again and again: Tensor[M]."""
+    result = torch.zeros(len(objects))
+    if len(objects) == 0 or len(proposals) == 0:
+        return result
+    iou = box_iou(proposals, objects)
+    for i in range(min(len(objects), len(proposals))):
+        best = iou.argmax()
+        proposal, obj = divmod(best.item(), len(objects))
+        result[i] = iou[proposal, obj]
+        iou[proposal] = -1
+        iou[:, obj] = -1
+    return result
+
+
+def check_expected_results(results: COCOResults, expected_results: Sequence, sigma_tol: float) -> None:
+    """Compare with [task, metric, mean, standard deviation]; say what is further off than `sigma_tol` deviations."""
+    for task, metric, mean, std in expected_results or ():
+        actual = results.results[task][metric]
+        low, high = mean - sigma_tol * std, mean + sigma_tol * std
+        verdict = "as expected" if low < actual < high else "NOT as expected"
+        message = f"{task} {metric} is {actual:.4f}, {verdict}: {mean:.4f} +- {sigma_tol} * {std:.4f}"
+        logger.log(logging.INFO if low < actual < high else logging.ERROR, message)

@@ -1,0 +1,18 @@
+from typing import Any
+
+from maskrcnn_benchmark.data.datasets.evaluation.coco import coco_evaluation
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.utils.registry import Registry
+
+EVALUATORS = Registry({"coco": coco_evaluation})
+
+
+def evaluate(dataset: Any, predictions: list[BoxList], output_folder: str | None, **kwargs: Any) -> Any:
+    """Evaluate one BoxList an image, in the order of the data set, the way its attribute `evaluator` names."""
+    name = getattr(dataset, "evaluator", None)
+    if name is None:
+        raise ValueError(
+            f"{type(dataset).__name__} does not name its evaluation: give it an attribute `evaluator`, one of "
+            f"{', '.join(sorted(EVALUATORS))}."
+        )
+    return EVALUATORS[name](dataset=dataset, predictions=predictions, output_folder=output_folder, **kwargs)

@@ -1,0 +1,124 @@
+"""Transforms of a PIL image together with its BoxList."""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision.transforms
+from PIL import Image
+from torch import Tensor
+
+from maskrcnn_benchmark.structures.bounding_box import FLIP_LEFT_RIGHT, FLIP_TOP_BOTTOM, BoxList
+
+
+class Compose:
+    """Transforms one after another."""
+
+    def __init__(self, transforms: Sequence[Callable]):
+        self.transforms = list(transforms)
+
+    def __call__(self, image: Any, target: BoxList | None) -> tuple[Any, BoxList | None]:
+        for transform in self.transforms:
+            image, target = transform(image, target)
+        return image, target
+
+    def __repr__(self) -> str:
+        return "Compose(\n" + "".join(f"    {t}\n" for t in self.transforms) + ")"
+
+
+class Resize:
+    """Scale so that the shorter side is one of `min_size` (drawn at random), unless the longer would exceed `max_size`."""
+
+    def __init__(self, min_size: int | Sequence[int], max_size: int | None):
+        self.min_size = tuple(min_size) if isinstance(min_size, (list, tuple)) else (min_size,)
+        self.max_size = max_size
+
+    def get_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """(width, height) -> (height, width) after scaling."""
+        width, height = image_size
+        size = random.choice(self.min_size)
+        shorter, longer = min(width, height), max(width, height)
+        if self.max_size is not None and longer / shorter * size > self.max_size:
+            size = int(round(self.max_size * shorter / longer))
+        if shorter == size:
+            return height, width
+        if width < height:
+            return int(size * height / width), size
+        return size, int(size * width / height)
+
+    def __call__(self, image: Image.Image, target: BoxList | None = None) -> tuple[Image.Image, BoxList | None]:
+        height, width = self.get_size(image.size)
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        return image, target if target is None else target.resize(image.size)
+
+    def __repr__(self) -> str:
+        return f"Resize(min_size={self.min_size}, max_size={self.max_size})"
+
+
+class _RandomFlip:
+    pil_method: Image.Transpose
+    method: int
+
+    def __init__(self, prob: float = 0.5):
+        self.prob = prob
+
+    def __call__(self, image: Image.Image, target: BoxList | None) -> tuple[Image.Image, BoxList | None]:
+        if random.random() >= self.prob:
+            return image, target
+        return image.transpose(self.pil_method), target if target is None else target.transpose(self.method)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(prob={self.prob})"
+
+
+class RandomHorizontalFlip(_RandomFlip):
+    pil_method = Image.Transpose.FLIP_LEFT_RIGHT
+    method = FLIP_LEFT_RIGHT
+
+
+class RandomVerticalFlip(_RandomFlip):
+    pil_method = Image.Transpose.FLIP_TOP_BOTTOM
+    method = FLIP_TOP_BOTTOM
+
+
+class ColorJitter:
+    """torchvision's random brightness, contrast, saturation and hue."""
+
+    def __init__(self, brightness: float = 0, contrast: float = 0, saturation: float = 0, hue: float = 0):
+        self.color_jitter = torchvision.transforms.ColorJitter(brightness or 0, contrast or 0, saturation or 0, hue or 0)
+
+    def __call__(self, image: Image.Image, target: BoxList | None) -> tuple[Image.Image, BoxList | None]:
+        return self.color_jitter(image), target
+
+    def __repr__(self) -> str:
+        return repr(self.color_jitter)
+
+
+class ToTensor:
+    """PIL image -> float32 Tensor[3, H, W] in [0, 1], RGB."""
+
+    def __call__(self, image: Image.Image, target: BoxList | None) -> tuple[Tensor, BoxList | None]:
+        pixels = torch.from_numpy(np.array(image, dtype=np.uint8))
+        return pixels.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format).div_(255), target
+
+    def __repr__(self) -> str:
+        return "ToTensor()"
+
+
+class Normalize:
+    """(x - mean) / std by channel; with `to_bgr255`, RGB in [0, 1] is first made BGR in [0, 255], as Caffe's models want."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], to_bgr255: bool = True):
+        self.mean, self.std, self.to_bgr255 = tuple(mean), tuple(std), to_bgr255
+
+    def __call__(self, image: Tensor, target: BoxList | None = None) -> tuple[Tensor, BoxList | None]:
+        if self.to_bgr255:
+            image = image[[2, 1, 0]] * 255
+        mean, std = (image.new_tensor(v)[:, None, None] for v in (self.mean, self.std))
+        return (image - mean) / std, target
+
+    def __repr__(self) -> str:
+        return f"Normalize(mean={self.mean}, std={self.std}, to_bgr255={self.to_bgr255})"

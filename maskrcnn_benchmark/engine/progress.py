@@ -1,0 +1,74 @@
+"""What a training says about itself."""
+
+import logging
+import os
+import sys
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from maskrcnn_benchmark.utils import comm
+from maskrcnn_benchmark.utils.metric_logger import MetricLogger, MetricWriter
+from maskrcnn_benchmark.utils.timer import get_time_str
+
+
+class Progress:
+    """Progress: a line in the log, a line of JSON, TensorBoard, and a bar where someone watches."""
+
+    def __init__(self, cfg, start_iter: int):
+        self.period, self.max_iter, self.start_iter = cfg.SOLVER.LOG_PERIOD, cfg.SOLVER.MAX_ITER, start_iter
+        self.logger = logging.getLogger("maskrcnn_benchmark.trainer")
+        self.meters = MetricLogger(delimiter="  ")
+        self.losses = MetricLogger()
+        self.writer: MetricWriter | None = None
+        self.bar: tqdm | None = None
+        if comm.is_main_process():
+            os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
+            events = cfg.OUTPUT_DIR if cfg.TENSORBOARD else None
+            self.writer = MetricWriter(os.path.join(cfg.OUTPUT_DIR, "metrics.jsonl"), events)
+            watched = sys.stderr.isatty()
+            self.bar = tqdm(total=self.max_iter, initial=start_iter, desc="training", unit="it", disable=not watched)
+
+    def step(self, losses: dict[str, Tensor], total: Tensor, seconds: float, waited: float) -> None:
+        self.losses.update(loss=total, **losses)
+        self.meters.update(time=seconds, data=waited)
+        if self.bar is not None:
+            self.bar.update()
+
+    def is_due(self, iteration: int) -> bool:
+        return iteration % self.period == 0 or iteration == self.max_iter
+
+    def report(self, iteration: int, lr: float, device: torch.device, **extra: float) -> None:
+        """A collective call: losses are means over the processes."""
+        local = {name: torch.tensor(meter.avg, device=device) for name, meter in self.losses.meters.items()}
+        losses = {name: value.item() for name, value in comm.reduce_dict(local).items()}
+        if self.writer is None:
+            return
+        eta = (self.max_iter - iteration) * self.meters.time.global_avg
+        on_gpu = device.type == "cuda"
+        memory = torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else _resident_mb()
+        self.writer.write(
+            iteration,
+            {**losses, **extra, "lr": lr, "time": self.meters.time.avg, "data": self.meters.data.avg, "memory_mb": memory},
+        )
+        parts = [f"iter {iteration}/{self.max_iter}", f"eta {get_time_str(eta)}"]
+        parts += [f"{name} {value:.4f}" for name, value in losses.items()]
+        parts += [f"lr {lr:.6f}", f"time {self.meters.time.avg:.3f} s", f"data {self.meters.data.avg:.3f} s"]
+        parts += [f"memory {memory:.0f} MB", *(f"{name} {value:g}" for name, value in extra.items())]
+        self.logger.info("  ".join(parts))
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+        if self.bar is not None:
+            self.bar.close()
+
+
+def _resident_mb() -> float:
+    """Memory of this process now, in MB (0 where the system does not say)."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as f:
+            return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    except (OSError, ValueError):
+        return 0.0

@@ -1,0 +1,153 @@
+"""What the command lines share: configuration, devices, training and testing runs."""
+
+import contextlib
+import logging
+import os
+import sys
+import traceback
+from argparse import REMAINDER, ArgumentParser, Namespace
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from maskrcnn_benchmark.config import ConfigError, cfg
+from maskrcnn_benchmark.data import make_data_loader
+from maskrcnn_benchmark.engine.inference import inference
+from maskrcnn_benchmark.engine.trainer import NonFiniteLossError, TrainingInterrupted, autocast, do_train
+from maskrcnn_benchmark.modeling.detector import build_detection_model
+from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
+from maskrcnn_benchmark.utils import comm
+from maskrcnn_benchmark.utils.checkpoint import CheckpointError, DetectronCheckpointer
+from maskrcnn_benchmark.utils.collect_env import collect_env_info
+from maskrcnn_benchmark.utils.logger import setup_logger
+from maskrcnn_benchmark.utils.miscellaneous import mkdir, save_config, save_labels
+from maskrcnn_benchmark.utils.seed import draw_seed, seed_everything
+
+# What a user can put right; anything else is a fault of ours and keeps its traceback.
+USER_ERRORS = (ConfigError, CheckpointError, NonFiniteLossError, OSError, ValueError, KeyError, ImportError)
+
+
+def argument_parser(description: str) -> ArgumentParser:
+    """The options that training and testing share."""
+    parser = ArgumentParser(description=description)
+    parser.add_argument("--config-file", default="", metavar="FILE", help="path to a YAML configuration")
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help="ignored: torchrun sets the environment")
+    parser.add_argument(
+        "opts", nargs=REMAINDER, default=None, metavar="KEY VALUE", help="change configuration keys on the command line"
+    )
+    return parser
+
+
+@contextlib.contextmanager
+def command_line() -> Iterator[None]:
+    """End with one sentence for what the user can put right, and leave the group of processes in any case."""
+    try:
+        yield
+    except TrainingInterrupted as stop:
+        logging.getLogger("maskrcnn_benchmark").warning(stop.message)
+        raise
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        raise SystemExit(130) from None
+    except USER_ERRORS as error:
+        if os.environ.get("MRB_TRACEBACK"):
+            traceback.print_exc()
+        message = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"error: {message}", file=sys.stderr)
+        raise SystemExit(1) from None
+    finally:
+        comm.shut_down()
+
+
+def set_up(args: Namespace) -> torch.device:
+    """Read the configuration into `cfg`, join the other processes, start the log. Returns this process's device."""
+    if args.config_file:
+        cfg.merge_from_file(args.config_file)
+    cfg.merge_from_list(args.opts or [])
+    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(
+            f"MODEL.DEVICE is {cfg.MODEL.DEVICE!r}, but torch {torch.__version__} finds no GPU here; add MODEL.DEVICE cpu."
+        )
+    device = comm.init_from_environment(cfg.MODEL.DEVICE)
+    if cfg.SEED < 0:
+        cfg.SEED = comm.broadcast_object(draw_seed())
+    cfg.freeze()
+    if cfg.OUTPUT_DIR:
+        mkdir(cfg.OUTPUT_DIR)
+    logger = setup_logger("maskrcnn_benchmark", cfg.OUTPUT_DIR, comm.get_rank())
+    logger.info("Processes: %d, device %s, seed %d", comm.get_world_size(), device, cfg.SEED)
+    logger.debug("Environment:\n%s", collect_env_info())
+    logger.debug("Configuration:\n%s", cfg)
+    if cfg.OUTPUT_DIR:
+        save_config(cfg, os.path.join(cfg.OUTPUT_DIR, "config.yml"))
+    return device
+
+
+def build_model(device: torch.device) -> nn.Module:
+    """The configured model; its initial weights depend on SEED alone."""
+    seed_everything(cfg.SEED)
+    return build_detection_model(cfg).to(device)
+
+
+def train(device: torch.device) -> nn.Module:
+    """Train as `cfg` says, going on from the last checkpoint in OUTPUT_DIR if there is one."""
+    model = build_model(device)
+    optimizer = make_optimizer(cfg, model)
+    scheduler = make_lr_scheduler(cfg, optimizer)
+    distributed = comm.get_world_size() > 1
+    wrapped = model
+    if distributed:
+        on_gpu = device.type == "cuda"
+        wrapped = nn.parallel.DistributedDataParallel(
+            model, device_ids=[device.index] if on_gpu else None, broadcast_buffers=False
+        )
+    checkpointer = DetectronCheckpointer(cfg, model, optimizer, scheduler, cfg.OUTPUT_DIR)
+    arguments: dict[str, Any] = {"iteration": 0}
+    arguments.update(checkpointer.load(cfg.MODEL.WEIGHT))
+    if arguments["iteration"] >= cfg.SOLVER.MAX_ITER:
+        logging.getLogger("maskrcnn_benchmark").info("Nothing to train: %d iterations are done.", arguments["iteration"])
+        return model
+    data_loader = make_data_loader(cfg, is_train=True, is_distributed=distributed, start_iter=arguments["iteration"])
+    save_labels([data_loader.dataset.dataset], cfg.OUTPUT_DIR)
+    do_train(
+        cfg,
+        wrapped,
+        data_loader,
+        None,
+        optimizer,
+        scheduler,
+        checkpointer,
+        device,
+        cfg.SOLVER.CHECKPOINT_PERIOD,
+        cfg.SOLVER.TEST_PERIOD,
+        arguments,
+        evaluate=lambda: test(model, device),
+    )
+    return model
+
+
+def test(model: nn.Module, device: torch.device) -> list:
+    """Evaluate on every data set of DATASETS.TEST; results go to OUTPUT_DIR/inference/NAME."""
+    iou_types = ("bbox", "segm") if cfg.MODEL.MASK_ON else ("bbox",)
+    loaders = make_data_loader(cfg, is_train=False, is_distributed=comm.get_world_size() > 1)
+    results = []
+    for name, loader in zip(cfg.DATASETS.TEST, loaders, strict=True):
+        folder = os.path.join(cfg.OUTPUT_DIR, "inference", name) if cfg.OUTPUT_DIR else None
+        with autocast(cfg, device):
+            result = inference(
+                model,
+                loader,
+                dataset_name=name,
+                iou_types=iou_types,
+                box_only=cfg.MODEL.RPN_ONLY,
+                bbox_aug=cfg.TEST.BBOX_AUG.ENABLED,
+                device=device,
+                expected_results=cfg.TEST.EXPECTED_RESULTS,
+                expected_results_sigma_tol=cfg.TEST.EXPECTED_RESULTS_SIGMA_TOL,
+                output_folder=folder,
+            )
+        results.append(result)
+        comm.synchronize()
+    return results

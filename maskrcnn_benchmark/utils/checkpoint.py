@@ -1,0 +1,190 @@
+"""Saving and loading the state of a training."""
+
+import logging
+import os
+import pickle
+from typing import Any
+
+import torch
+from torch import nn
+
+from maskrcnn_benchmark.utils import comm
+from maskrcnn_benchmark.utils.miscellaneous import write_atomically
+from maskrcnn_benchmark.utils.model_serialization import load_state_dict
+
+LAST_CHECKPOINT = "last_checkpoint"  # a text file that names the checkpoint to resume from
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be read or used; the message is one sentence."""
+
+
+def load_file(path: str) -> dict:
+    """Read a .pth file, tensors and plain containers only: a file from elsewhere cannot run code."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no checkpoint {path!r}.")
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} is not a readable checkpoint ({os.path.getsize(path)} bytes): {reason}") from None
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f"{path} holds a {type(loaded).__name__}, not a state dict.")
+    return loaded
+
+
+def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict, model: nn.Module) -> None:
+    """Load an optimizer's state, also upstream's, which has one group for each parameter in the order of the model.
+
+    Momentum takes the strides of its parameter, which the fused step relies on.
+    """
+    own = optimizer.state_dict()
+    sizes, own_sizes = ([len(g["params"]) for g in s["param_groups"]] for s in (state, own))
+    if sizes != own_sizes:
+        names = [name for group in own["param_groups"] for name in group.get("param_names", ())]
+        in_model_order = [name for name, p in model.named_parameters() if p.requires_grad]
+        if sum(sizes) != sum(own_sizes) or sorted(names) != sorted(in_model_order):
+            raise CheckpointError(
+                f"The checkpoint's optimizer state is for {sum(sizes)} parameters, this model trains {sum(own_sizes)}; "
+                "start a new run from its weights instead (MODEL.WEIGHT, in another OUTPUT_DIR)."
+            )
+        values = {i: state["state"][in_model_order.index(n)] for i, n in enumerate(names)} if state["state"] else {}
+        state = {"state": values, "param_groups": own["param_groups"]}
+    optimizer.load_state_dict(state)
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+class Checkpointer:
+    """Saves and loads a model with its optimizer and schedule in a folder.
+
+    Args:
+        save_dir: the folder; nothing is saved or found if it is empty.
+        save_to_disk: whether this process writes; one of several should.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer | None = None,
+        scheduler: Any = None,
+        save_dir: str = "",
+        save_to_disk: bool | None = None,
+        logger: logging.Logger | None = None,
+    ):
+        self.model = model
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.save_dir = save_dir
+        self.save_to_disk = comm.is_main_process() if save_to_disk is None else save_to_disk
+        self.logger = logger or logging.getLogger(__name__)
+
+    def save(self, name: str, tag: bool = True, **kwargs: Any) -> None:
+        """Write save_dir/name.pth with the state of everything and `kwargs`; with `tag` a resumed run starts from it.
+
+        The file appears only when it is complete, so a full disk or a kill leaves the one before it in place.
+        """
+        if not self.save_dir or not self.save_to_disk:
+            return
+        data: dict[str, Any] = {"model": self._plain_model().state_dict()}
+        if self.optimizer is not None:
+            data["optimizer"] = self.optimizer.state_dict()
+        if self.scheduler is not None:
+            data["scheduler"] = self.scheduler.state_dict()
+        data.update(kwargs)
+        path = os.path.join(self.save_dir, f"{name}.pth")
+        self.logger.info("Saving checkpoint to %s", path)
+        os.makedirs(self.save_dir, exist_ok=True)
+        write_atomically(path, lambda f: torch.save(data, f))
+        if tag:
+            self.tag_last_checkpoint(path)
+
+    def load(self, f: str | None = None, use_latest: bool = True) -> dict:
+        """Load the run's last checkpoint if there is one and `use_latest`, otherwise the file `f`.
+
+        Returns what the checkpoint holds beside model, optimizer and schedule; empty if nothing was loaded.
+        """
+        resuming = use_latest and self.has_checkpoint()
+        if resuming:
+            latest = self.get_checkpoint_file()
+            if f and f != latest:
+                self.logger.warning("Resuming from %s; the weights %s are not used.", latest, f)
+            f = latest
+        if not f:
+            self.logger.info("No checkpoint: the model starts from its initial weights.")
+            return {}
+        self.logger.info("Loading checkpoint from %s", f)
+        checkpoint = self._load_file(f)
+        self._load_model(checkpoint)
+        for name, load in (("optimizer", self._load_optimizer), ("scheduler", self._load_scheduler)):
+            state = checkpoint.pop(name, None)
+            if state is not None and getattr(self, name) is not None and resuming:
+                load(state)
+        return checkpoint if resuming else {}
+
+    def _load_optimizer(self, state: dict) -> None:
+        load_optimizer_state(self.optimizer, state, self._plain_model())
+
+    def _load_scheduler(self, state: dict) -> None:
+        """The position in the schedule; milestones and rates are the configuration's."""
+        self.scheduler.last_epoch = state["last_epoch"]
+        for group, lr in zip(self.optimizer.param_groups, self.scheduler.get_lr(), strict=True):
+            group["lr"] = lr
+        self.scheduler._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+    def has_checkpoint(self) -> bool:
+        return bool(self.save_dir) and os.path.isfile(os.path.join(self.save_dir, LAST_CHECKPOINT))
+
+    def get_checkpoint_file(self) -> str:
+        """The checkpoint to resume from; empty if there is none. It may have moved together with its folder."""
+        if not self.has_checkpoint():
+            return ""
+        with open(os.path.join(self.save_dir, LAST_CHECKPOINT), encoding="utf-8") as f:
+            named = f.read().strip()
+        beside = os.path.join(self.save_dir, os.path.basename(named))
+        return beside if os.path.isfile(beside) else named
+
+    def tag_last_checkpoint(self, last_filename: str) -> None:
+        path = os.path.join(self.save_dir, LAST_CHECKPOINT)
+        write_atomically(path, lambda f: f.write(last_filename.encode()))
+
+    def _load_file(self, f: str) -> dict:
+        return load_file(f)
+
+    def _load_model(self, checkpoint: dict) -> None:
+        load_state_dict(self._plain_model(), checkpoint.pop("model"))
+
+    def _plain_model(self) -> nn.Module:
+        """The model without DistributedDataParallel around it."""
+        return self.model.module if hasattr(self.model, "module") else self.model
+
+
+class DetectronCheckpointer(Checkpointer):
+    """A Checkpointer that also takes bare state dicts and says what of a file does not fit the model."""
+
+    def __init__(
+        self,
+        cfg,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer | None = None,
+        scheduler: Any = None,
+        save_dir: str = "",
+        save_to_disk: bool | None = None,
+        logger: logging.Logger | None = None,
+    ):
+        super().__init__(model, optimizer, scheduler, save_dir, save_to_disk, logger)
+        self.cfg = cfg.clone()
+
+    def _load_file(self, f: str) -> dict:
+        if f.startswith("catalog://"):
+            raise CheckpointError(
+                f"{f} names weights to download, which this version does not do; give MODEL.WEIGHT the path of a .pth file, "
+                'or "" to start from initial weights.'
+            )
+        loaded = super()._load_file(f)
+        return loaded if "model" in loaded else {"model": loaded}
+
+    def _load_model(self, checkpoint: dict) -> None:
+        load_state_dict(self._plain_model(), checkpoint.pop("model"), allow_mismatch=self.cfg.MODEL.WEIGHT_ALLOW_MISMATCH)
