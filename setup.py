@@ -31,7 +31,7 @@ DEFAULT_ARCHITECTURES = "7.5;8.0;8.6;8.9;9.0+PTX"
 STABLE_ABI = ["-DTORCH_TARGET_VERSION=0x020a000000000000"]  # only what torch 2.10 offers
 # Comparisons and roots need no errno and no floating-point traps; without them loops vectorise. -Wno-psabi: the vector
 # types it warns of never cross a function that is not inlined.
-CXX = ["-O3", "-std=c++20", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
+CXX = ["-O3", "-g0", "-std=c++20", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
 CXX_WINDOWS = ["/O2", "/std:c++20"]
 
 

@@ -17,12 +17,18 @@ if [ -z "$version" ]; then
     exit 1
 fi
 
+if [ "${version%%.*}" != 13 ]; then
+    echo "compile_cuda.sh: torch was built with CUDA $version; pip fetches whole compilers from CUDA 13 on." >&2
+    exit 1
+fi
+
 if [ "$(cat "$folder/version" 2>/dev/null || true)" != "$version" ]; then
     rm -rf "$folder"
     mkdir -p "$folder"
-    # PyPI's CUDA 12 and 13 packages are laid out alike: nvidia/cu<major>/{bin,include,lib,nvvm}.
-    "$python" -m pip install --quiet --target "$toolkit" "cuda-toolkit[nvcc,cccl,cuobjdump]==$version.*"
-    parts=$toolkit/nvidia/cu${version%%.*}
+    "$python" -m pip install --quiet --target "$toolkit" "cuda-toolkit[nvcc,cccl]==$version.*"
+    # The reader of the result is not packaged for every version, and any version reads it.
+    "$python" -m pip install --quiet --target "$folder/reader" --no-deps nvidia-cuda-cuobjdump
+    parts=$toolkit/nvidia/cu13
     # Compilers expect lib64/libcudart.so, which the packages do not have.
     mkdir -p "$folder/home/lib64"
     ln -s "$parts/bin" "$parts/include" "$parts/nvvm" "$folder/home/"
@@ -35,7 +41,7 @@ export CUDA_HOME=$folder/home FORCE_CUDA=1 TORCH_CUDA_ARCH_LIST="${TORCH_CUDA_AR
 library=$(find "$folder/lib" -name '_C*.so')
 
 # The library lists its machine code as NAME.sm_90.cubin and its PTX as NAME.sm_90.ptx.
-listing=$("$CUDA_HOME/bin/cuobjdump" --list-elf --list-ptx "$library")
+listing=$("$folder/reader/nvidia/cu13/bin/cuobjdump" --list-elf --list-ptx "$library")
 expect() {
     if ! grep -q "$1" <<<"$listing"; then
         printf 'compile_cuda.sh: %s has no %s, only:\n%s\n' "$library" "$1" "$listing" >&2
