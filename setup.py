@@ -63,8 +63,8 @@ def extension():
     if cuda:
         flags["cxx"].append("-DMRB_WITH_CUDA")
         flags["nvcc"] = [*STABLE_ABI, "-O3", "-std=c++20", "-DUSE_CUDA"]
-        if not torch.cuda.is_available():
-            os.environ.setdefault("TORCH_CUDA_ARCH_LIST", DEFAULT_ARCHITECTURES)
+        if not torch.cuda.is_available() and not os.environ.get("TORCH_CUDA_ARCH_LIST"):
+            os.environ["TORCH_CUDA_ARCH_LIST"] = DEFAULT_ARCHITECTURES
     return (CUDAExtension if cuda else CppExtension)(
         "maskrcnn_benchmark._C",
         sources("*.cpp") + sources("cpu/*.cpp") + (sources("cuda/*.cu") if cuda else []),
