@@ -82,6 +82,14 @@ def check_num_classes(dataset: Dataset, num_classes: int, name: str) -> None:
             )
 
 
+class TooManyBrokenImagesError(OSError):
+    """More image files cannot be read than DATALOADER.MAX_BROKEN_IMAGES allows."""
+
+    def __init__(self, text: str):
+        # From a worker process it arrives inside the text of that process's traceback, whose last line it is.
+        super().__init__(text.rpartition(f"{type(self).__name__}: ")[2].strip())
+
+
 class GuardedDataset(Dataset):
     """A data set whose unreadable images are named and replaced, and whose items may carry a seed.
 
@@ -120,10 +128,10 @@ class GuardedDataset(Dataset):
     def _report(self, index: int, error: BrokenImageError) -> None:
         if not self.broken[index]:
             self.broken[index] = True
-            logging.getLogger(__name__).warning("%s It is skipped.", error)
+            logging.getLogger(__name__).warning("%s. It is skipped.", error)
         count = int(self.broken.sum())
         if count > self.max_broken or count == len(self):
-            raise RuntimeError(
+            raise TooManyBrokenImagesError(
                 f"{count} images could not be read, more than DATALOADER.MAX_BROKEN_IMAGES = {self.max_broken}. "
                 f"The last one: {error}"
             ) from None

@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from maskrcnn_benchmark.utils import comm
-from maskrcnn_benchmark.utils.metric_logger import MetricLogger, MetricWriter
+from maskrcnn_benchmark.utils.metric_logger import MetricLogger, MetricWriter, SmoothedValue
 from maskrcnn_benchmark.utils.timer import get_time_str
 
 
@@ -19,8 +19,8 @@ class Progress:
     def __init__(self, cfg, start_iter: int):
         self.period, self.max_iter, self.start_iter = cfg.SOLVER.LOG_PERIOD, cfg.SOLVER.MAX_ITER, start_iter
         self.logger = logging.getLogger("maskrcnn_benchmark.trainer")
-        self.meters = MetricLogger(delimiter="  ")
-        self.losses = MetricLogger()
+        self.seconds = SmoothedValue()
+        self.since_report = MetricLogger()
         self.writer: MetricWriter | None = None
         self.bar: tqdm | None = None
         if comm.is_main_process():
@@ -31,8 +31,8 @@ class Progress:
             self.bar = tqdm(total=self.max_iter, initial=start_iter, desc="training", unit="it", disable=not watched)
 
     def step(self, losses: dict[str, Tensor], total: Tensor, seconds: float, waited: float) -> None:
-        self.losses.update(loss=total, **losses)
-        self.meters.update(time=seconds, data=waited)
+        self.seconds.update(seconds)
+        self.since_report.update(loss=total, **losses, time=seconds, data=waited)
         if self.bar is not None:
             self.bar.update()
 
@@ -40,21 +40,24 @@ class Progress:
         return iteration % self.period == 0 or iteration == self.max_iter
 
     def report(self, iteration: int, lr: float, device: torch.device, **extra: float) -> None:
-        """A collective call: losses are means over the processes."""
-        local = {name: torch.tensor(meter.avg, device=device) for name, meter in self.losses.meters.items()}
+        """Means over the iterations since the last report. A collective call: losses are means over the processes too."""
+        means = {name: meter.global_avg for name, meter in self.since_report.meters.items()}
+        self.since_report = MetricLogger()
+        seconds, waited = means.pop("time"), means.pop("data")
+        local = {name: torch.tensor(mean, device=device) for name, mean in means.items()}
         losses = {name: value.item() for name, value in comm.reduce_dict(local).items()}
         if self.writer is None:
             return
-        eta = (self.max_iter - iteration) * self.meters.time.global_avg
+        eta = (self.max_iter - iteration) * self.seconds.global_avg
         on_gpu = device.type == "cuda"
         memory = torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else _resident_mb()
         self.writer.write(
             iteration,
-            {**losses, **extra, "lr": lr, "time": self.meters.time.avg, "data": self.meters.data.avg, "memory_mb": memory},
+            {**losses, **extra, "lr": lr, "time": seconds, "data": waited, "memory_mb": memory},
         )
         parts = [f"iter {iteration}/{self.max_iter}", f"eta {get_time_str(eta)}"]
         parts += [f"{name} {value:.4f}" for name, value in losses.items()]
-        parts += [f"lr {lr:.6f}", f"time {self.meters.time.avg:.3f} s", f"data {self.meters.data.avg:.3f} s"]
+        parts += [f"lr {lr:.6f}", f"time {seconds:.3f} s", f"data {waited:.3f} s"]
         parts += [f"memory {memory:.0f} MB", *(f"{name} {value:g}" for name, value in extra.items())]
         self.logger.info("  ".join(parts))
 

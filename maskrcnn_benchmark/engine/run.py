@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import yaml
 from torch import nn
 
 from maskrcnn_benchmark.config import ConfigError, cfg
@@ -19,11 +20,13 @@ from maskrcnn_benchmark.engine.trainer import NonFiniteLossError, TrainingInterr
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
 from maskrcnn_benchmark.utils import comm
-from maskrcnn_benchmark.utils.checkpoint import CheckpointError, DetectronCheckpointer
+from maskrcnn_benchmark.utils.checkpoint import Checkpointer, CheckpointError, DetectronCheckpointer
 from maskrcnn_benchmark.utils.collect_env import collect_env_info
 from maskrcnn_benchmark.utils.logger import setup_logger
 from maskrcnn_benchmark.utils.miscellaneous import mkdir, save_config, save_labels
 from maskrcnn_benchmark.utils.seed import draw_seed, seed_everything
+
+CONFIG_NAME = "config.yml"  # in OUTPUT_DIR: the whole configuration of the training
 
 # What a user can put right; anything else is a fault of ours and keeps its traceback.
 USER_ERRORS = (ConfigError, CheckpointError, NonFiniteLossError, OSError, ValueError, KeyError, ImportError)
@@ -72,7 +75,7 @@ def set_up(args: Namespace) -> torch.device:
         )
     device = comm.init_from_environment(cfg.MODEL.DEVICE)
     if cfg.SEED < 0:
-        cfg.SEED = comm.broadcast_object(draw_seed())
+        cfg.SEED = comm.broadcast_object(_seed_of_last_run(cfg.OUTPUT_DIR) or draw_seed())
     cfg.freeze()
     if cfg.OUTPUT_DIR:
         mkdir(cfg.OUTPUT_DIR)
@@ -80,9 +83,16 @@ def set_up(args: Namespace) -> torch.device:
     logger.info("Processes: %d, device %s, seed %d", comm.get_world_size(), device, cfg.SEED)
     logger.debug("Environment:\n%s", collect_env_info())
     logger.debug("Configuration:\n%s", cfg)
-    if cfg.OUTPUT_DIR:
-        save_config(cfg, os.path.join(cfg.OUTPUT_DIR, "config.yml"))
     return device
+
+
+def _seed_of_last_run(output_dir: str) -> int | None:
+    """The seed that a run to be resumed drew."""
+    path = os.path.join(output_dir, CONFIG_NAME)
+    if not output_dir or not os.path.isfile(path) or not Checkpointer(nn.Identity(), save_dir=output_dir).has_checkpoint():
+        return None
+    with open(path, encoding="utf-8") as f:
+        return yaml.safe_load(f).get("SEED")
 
 
 def build_model(device: torch.device) -> nn.Module:
@@ -93,6 +103,8 @@ def build_model(device: torch.device) -> nn.Module:
 
 def train(device: torch.device) -> nn.Module:
     """Train as `cfg` says, going on from the last checkpoint in OUTPUT_DIR if there is one."""
+    if cfg.OUTPUT_DIR:
+        save_config(cfg, os.path.join(cfg.OUTPUT_DIR, CONFIG_NAME))
     model = build_model(device)
     optimizer = make_optimizer(cfg, model)
     scheduler = make_lr_scheduler(cfg, optimizer)
@@ -104,7 +116,7 @@ def train(device: torch.device) -> nn.Module:
             model, device_ids=[device.index] if on_gpu else None, broadcast_buffers=False
         )
     checkpointer = DetectronCheckpointer(cfg, model, optimizer, scheduler, cfg.OUTPUT_DIR)
-    arguments: dict[str, Any] = {"iteration": 0}
+    arguments: dict[str, Any] = {"iteration": 0, "seed": cfg.SEED}
     arguments.update(checkpointer.load(cfg.MODEL.WEIGHT))
     if arguments["iteration"] >= cfg.SOLVER.MAX_ITER:
         logging.getLogger("maskrcnn_benchmark").info("Nothing to train: %d iterations are done.", arguments["iteration"])

@@ -31,10 +31,14 @@ def _as_size(size: Any) -> Size:
 
 
 def _crop_region(box: Any, size: Size) -> tuple[float, float, float, float]:
-    """Clamp a crop to the image and give it at least one pixel: x, y, width, height."""
+    """Clamp a crop to the image and give it at least one pixel: x, y, width, height.
+
+    It may reach the image's right and bottom edge, one pixel beyond the last corner of a clipped box: a box that was clipped
+    before its image was made smaller lies between the two.
+    """
     x1, y1, x2, y2 = (float(v) for v in box)
-    x1, x2 = (min(max(v, 0.0), size[0] - 1.0) for v in (x1, x2))
-    y1, y2 = (min(max(v, 0.0), size[1] - 1.0) for v in (y1, y2))
+    x1, y1 = (min(max(v, 0.0), n - 1.0) for v, n in zip((x1, y1), size, strict=True))
+    x2, y2 = (min(max(v, 0.0), float(n)) for v, n in zip((x2, y2), size, strict=True))
     return x1, y1, max(x2 - x1, 1.0), max(y2 - y1, 1.0)
 
 

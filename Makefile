@@ -1,0 +1,58 @@
+# make demo   train, evaluate and draw on the generated Relations scenes (CPU, minutes)
+# make test   the test suite
+# make check  lint, format and types
+# make cuda   compile and link the CUDA operators, no GPU needed
+#
+# All of them first make the environment in .venv and build the native operators, and reuse both afterwards.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO := runs/demo
+SCENES := datasets/relations
+
+.PHONY: demo test check cuda clean
+.DELETE_ON_ERROR:
+
+INSTALLED := $(VENV)/.installed
+BUILT := $(VENV)/.built
+SOURCES := setup.py $(wildcard maskrcnn_benchmark/csrc/*.cpp maskrcnn_benchmark/csrc/*/*)
+
+$(INSTALLED):
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "error: $(PYTHON) -m venv failed; on Debian or Ubuntu: apt install python3-venv python3-dev" >&2; exit 1; }
+	$(BIN)/pip install --quiet --upgrade pip "setuptools>=77" wheel ninja
+	$(BIN)/pip install --quiet torch torchvision
+	touch $@
+
+$(BUILT): $(INSTALLED) pyproject.toml $(SOURCES)
+	$(BIN)/pip install --quiet --no-build-isolation -e ".[dev]"
+	touch $@
+
+$(SCENES)/relations.json: | $(BUILT)
+	$(BIN)/python tools/make_relations.py --out $(SCENES) --preset demo --train 1500 --val 100
+
+$(DEMO)/model_final.pth: $(SCENES)/relations.json | $(BUILT)
+	$(BIN)/python tools/train_net.py --skip-test --config-file configs/demo/relations_R_18_FPN_enl.yaml OUTPUT_DIR $(DEMO)
+
+$(DEMO)/inference/relations_val/metrics.json: $(DEMO)/model_final.pth
+	$(BIN)/python tools/test_net.py --config-file configs/demo/relations_R_18_FPN_enl.yaml OUTPUT_DIR $(DEMO)
+
+demo: $(DEMO)/inference/relations_val/metrics.json
+	@tail -n 5 $(DEMO)/log.txt
+	$(BIN)/python tools/draw_detections.py --ann-file $(SCENES)/annotations/instances_val.json --img-dir $(SCENES)/val \
+	    --results $(DEMO)/inference/relations_val --out $(DEMO)/pictures
+	@echo "Pictures: $(DEMO)/pictures/sheet.jpg   Metrics: $(DEMO)/inference/relations_val/metrics.json"
+
+test: $(BUILT)
+	$(BIN)/python -m pytest
+
+check: $(BUILT)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+cuda: $(BUILT)
+	PYTHON=$(BIN)/python .ci/compile_cuda.sh
+
+clean:
+	rm -rf build runs/demo $(SCENES) .cuda maskrcnn_benchmark/_C*.so maskrcnn_benchmark.egg-info $(BUILT)

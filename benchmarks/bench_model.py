@@ -1,0 +1,140 @@
+"""Whole detectors against torchvision's: inference and a training step on one 800 x 1120 image, in turn, in one process.
+
+torchvision's fasterrcnn_resnet50_fpn and maskrcnn_resnet50_fpn get FrozenBatchNorm2d and fixed stem and res2, as this
+package's R-50-FPN models have; both detectors keep 1000 proposals in testing and train on 512. Weights are random, from
+one seed. Times are seconds, medians over --repeat turns; ratio is torchvision / this package.
+
+    python benchmarks/bench_model.py [--device cuda] [--dtype bfloat16] [--models faster mask] [--repeat 7]
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torchvision
+from torch import nn
+from torchvision.models.detection import fasterrcnn_resnet50_fpn, maskrcnn_resnet50_fpn
+
+from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.modeling.detector import build_detection_model
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
+
+HEIGHT, WIDTH, OBJECTS = 800, 1120, 12
+CONFIGS = os.path.join(os.path.dirname(__file__), "..", "configs")
+
+
+def sample(device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list]:
+    """An image in [0, 1], boxes, labels and a diamond as the polygon of each object."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(3, HEIGHT // 16, WIDTH // 16, generator=generator)
+    image = nn.functional.interpolate(image[None], size=(HEIGHT, WIDTH), mode="bicubic")[0].clamp(0, 1)
+    corner = torch.rand(OBJECTS, 2, generator=generator) * torch.tensor([WIDTH - 330.0, HEIGHT - 330.0])
+    extent = 16 + torch.rand(OBJECTS, 2, generator=generator) * 300
+    boxes = torch.cat((corner, corner + extent), 1)
+    labels = torch.randint(1, 81, (OBJECTS,), generator=generator)
+    polygons = [
+        [[(a + c) / 2, b, c, (b + d) / 2, (a + c) / 2, d, a, (b + d) / 2]] for a, b, c, d in boxes.tolist()
+    ]
+    return image.to(device), boxes.to(device), labels.to(device), polygons
+
+
+def ours(kind: str, device: torch.device) -> tuple[nn.Module, Callable[[], object], Callable[[], object]]:
+    config = cfg.clone()
+    config.merge_from_file(os.path.join(CONFIGS, f"e2e_{kind}_rcnn_R_50_FPN_1x.yaml"))
+    model = build_detection_model(config).to(device)
+    image, boxes, labels, polygons = sample(device)
+    mean = torch.tensor(config.INPUT.PIXEL_MEAN, device=device)[:, None, None]
+    pixels = (image[[2, 1, 0]] * 255 - mean)[None]
+    target = BoxList(boxes, (WIDTH, HEIGHT))
+    target.add_field("labels", labels)
+    target.add_field("masks", SegmentationMask(polygons, (WIDTH, HEIGHT)))
+    return model, lambda: model(pixels), lambda: model(pixels, [target])
+
+
+def theirs(kind: str, device: torch.device) -> tuple[nn.Module, Callable[[], object], Callable[[], object]]:
+    build = fasterrcnn_resnet50_fpn if kind == "faster" else maskrcnn_resnet50_fpn
+    model = build(
+        weights=None, weights_backbone=None, num_classes=81, min_size=HEIGHT, max_size=1333, trainable_backbone_layers=5
+    )
+    _freeze_norms(model)
+    for name, parameter in model.backbone.body.named_parameters():
+        parameter.requires_grad_(not name.startswith(("conv1", "layer1")))
+    model = model.to(device)
+    image, boxes, labels, polygons = sample(device)
+    masks = SegmentationMask(polygons, (WIDTH, HEIGHT)).get_mask_tensor().to(device)
+    target = {"boxes": boxes, "labels": labels, "masks": masks}
+    return model, lambda: model([image]), lambda: model([image], [target])
+
+
+def _freeze_norms(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, torchvision.ops.FrozenBatchNorm2d(child.num_features))
+        else:
+            _freeze_norms(child)
+
+
+def seconds(run: Callable[[], object], device: torch.device) -> float:
+    begin = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - begin
+
+
+def inference(model: nn.Module, detect: Callable[[], object]) -> Callable[[], object]:
+    def run() -> object:
+        model.eval()
+        with torch.inference_mode():
+            return detect()
+
+    return run
+
+
+def training(model: nn.Module, losses: Callable[[], dict]) -> Callable[[], object]:
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-5, momentum=0.9)
+
+    def run() -> None:
+        model.train()
+        optimizer.zero_grad()
+        sum(losses().values()).backward()
+        optimizer.step()
+
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
+    parser.add_argument("--models", nargs="+", default=["faster", "mask"], choices=("faster", "mask"))
+    parser.add_argument("--repeat", type=int, default=7)
+    args = parser.parse_args()
+    device = torch.device(args.device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    print(f"torch {torch.__version__}, torchvision {torchvision.__version__}, {platform.machine()}, {name}, {args.dtype}")
+    print(f"{'model':8} {'what':10} {'torchvision':>12} {'this package':>13} {'ratio':>6}")
+    for kind in args.models:
+        torch.manual_seed(0)
+        sides = [theirs(kind, device), ours(kind, device)]
+        for what, make, index in (("inference", inference, 1), ("training", training, 2)):
+            runs = [make(side[0], side[index]) for side in sides]
+            times: list[list[float]] = [[], []]
+            with torch.autocast(device.type, dtype=getattr(torch, args.dtype), enabled=args.dtype != "float32"):
+                for turn in range(args.repeat + 1):
+                    for series, run in zip(times, runs, strict=True):
+                        elapsed = seconds(run, device)
+                        if turn:  # the first turn warms up
+                            series.append(elapsed)
+            a, b = (statistics.median(series) for series in times)
+            ratio = statistics.median(x / y for x, y in zip(*times, strict=True))
+            print(f"{kind:8} {what:10} {a:12.3f} {b:13.3f} {ratio:6.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Drawing objects into images."""
+
+import colorsys
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+MIN_SIDE = 480  # smaller images are enlarged, or their labels would cover them
+
+
+def class_colour(label: int) -> tuple[int, int, int]:
+    """A BGR colour; neighbouring labels differ most (steps of the golden ratio around the colour circle)."""
+    red, green, blue = colorsys.hsv_to_rgb(label * 0.618034 % 1.0, 0.75, 1.0)
+    return int(blue * 255), int(green * 255), int(red * 255)
+
+
+def _put_text(image: np.ndarray, text: str, x: int, y: int, colour: tuple[int, int, int], scale: float) -> None:
+    """Text on a filled ground, its lower left corner at (x, y), moved into the image."""
+    (width, height), below = cv2.getTextSize(text, FONT, scale, 1)
+    x = max(min(x, image.shape[1] - width - 2), 0)
+    y = max(min(y, image.shape[0] - below), height + 2)
+    cv2.rectangle(image, (x, y - height - 2), (x + width + 2, y + below - 1), colour, cv2.FILLED)
+    ink = (0, 0, 0) if sum(colour) > 300 else (255, 255, 255)
+    cv2.putText(image, text, (x + 1, y - 1), FONT, scale, ink, 1, cv2.LINE_AA)
+
+
+def draw_objects(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    labels: Sequence[int],
+    captions: Sequence[str],
+    masks: Sequence[np.ndarray] | None = None,
+) -> np.ndarray:
+    """A copy of the image, enlarged if it is small, with boxes, captions and tinted masks.
+
+    Args:
+        image: uint8 [H, W, 3], BGR.
+        boxes: [N, 4] xyxy, pixels.
+        labels: class of each object, which gives its colour.
+        captions: text above each box.
+        masks: uint8 or bool [H, W] for each object.
+    """
+    height, width = image.shape[:2]
+    factor = max(1, -(-MIN_SIDE // min(height, width)))
+    canvas = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    for mask, label in zip(masks or (), labels, strict=False):
+        inside = cv2.resize(mask.astype(np.uint8), (canvas.shape[1], canvas.shape[0]), interpolation=cv2.INTER_NEAREST)
+        colour = np.array(class_colour(label), np.float32)
+        canvas[inside > 0] = (0.6 * canvas[inside > 0] + 0.4 * colour).astype(np.uint8)
+    corners = (np.asarray(boxes, np.float64).reshape(-1, 4) * factor).round().astype(int).tolist()
+    for (x1, y1, x2, y2), label in zip(corners, labels, strict=True):
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), class_colour(label), 1, cv2.LINE_AA)
+    for (x1, y1, _, _), label, caption in zip(corners, labels, captions, strict=True):
+        _put_text(canvas, caption, x1, y1 - 2, class_colour(label), 0.4)
+    return canvas
+
+
+def side_by_side(images: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndarray:
+    """Images of equal height in a row, each below its title."""
+    panels = []
+    for image, title in zip(images, titles, strict=True):
+        header = np.full((24, image.shape[1], 3), 255, np.uint8)
+        cv2.putText(header, title, (6, 17), FONT, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+        panels.append(np.pad(np.concatenate((header, image)), ((0, 0), (0, 6), (0, 0)), constant_values=255))
+    return np.concatenate(panels, axis=1)
