@@ -1,0 +1,115 @@
+"""Every file in configs/ merges and builds a model; upstream's files mean what they mean there.
+
+golden/ holds facts about facebookresearch/maskrcnn-benchmark at its last commit: effective.json a CRC of what each of its
+YAML files changes of the defaults (and of the defaults), state_dicts.json parameter counts and a CRC of all state-dict keys
+with their shapes.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from ast import literal_eval
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.modeling.detector import build_detection_model
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+GOLDEN = Path(__file__).parent / "golden"
+EFFECTIVE = json.loads((GOLDEN / "effective.json").read_text())
+STATE_DICTS = json.loads((GOLDEN / "state_dicts.json").read_text())
+FILES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yaml"))
+# Keys that upstream does not have.
+NEW = (
+    "DATALOADER.FILTER_EMPTY_ANNOTATIONS",
+    "DATALOADER.MAX_BROKEN_IMAGES",
+    "DATASETS.DEFINITIONS",
+    "MODEL.NON_LOCAL",
+    "MODEL.WEIGHT_ALLOW_MISMATCH",
+    "SEED",
+    "SOLVER.LOG_PERIOD",
+    "TENSORBOARD",
+)
+
+
+def load(name: str):
+    cfg = defaults.clone()
+    cfg.merge_from_file(str(CONFIGS / name))
+    return cfg
+
+
+def plain(value: Any) -> Any:
+    """Numbers as floats and sequences as lists, whether YAML wrote them as strings or not."""
+    if isinstance(value, str):
+        try:
+            value = literal_eval(value)
+        except (ValueError, SyntaxError):
+            return value
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+def flat(node: dict, prefix: str = "") -> dict[str, Any]:
+    leaves = {}
+    for key, value in node.items():
+        leaves.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: plain(value)})
+    return leaves
+
+
+def crc(values: dict[str, Any]) -> int:
+    return zlib.crc32("\n".join(f"{key} {json.dumps(value)}" for key, value in sorted(values.items())).encode())
+
+
+def build(cfg):
+    with torch.device("meta"):
+        return build_detection_model(cfg)
+
+
+def test_defaults_are_upstreams():
+    values = {k: v for k, v in flat(defaults).items() if k != "PATHS_CATALOG" and not k.startswith(NEW)}
+    assert crc(values) == EFFECTIVE["defaults"]
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name in EFFECTIVE])
+def test_file_means_what_it_means_upstream(name):
+    unchanged = flat(defaults)
+    assert crc({k: v for k, v in flat(load(name)).items() if v != unchanged[k]}) == EFFECTIVE[name]
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if not Path(name).name.startswith("base")])
+def test_file_builds_a_model(name):
+    cfg = load(name)
+    model = build(cfg)
+    assert (model.roi_heads is None) == (cfg.MODEL.RPN_ONLY or cfg.MODEL.RETINANET_ON)
+    assert any(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name in STATE_DICTS])
+def test_state_dict_is_upstreams(name):
+    model = build(load(name))
+    entries = sorted(f"{key} {tuple(value.shape)}" for key, value in model.state_dict().items())
+    assert STATE_DICTS[name] == {
+        "params": sum(p.numel() for p in model.parameters()),
+        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "keys": len(entries),
+        "keys_crc": zlib.crc32("\n".join(entries).encode()),
+    }
+
+
+def test_the_families_that_are_compared_exist():
+    """The parametrised tests above pass over files that are missing; these must not be."""
+    assert {
+        "e2e_faster_rcnn_R_50_FPN_1x.yaml",
+        "e2e_faster_rcnn_R_101_FPN_1x.yaml",
+        "e2e_faster_rcnn_X_101_32x8d_FPN_1x.yaml",
+        "e2e_mask_rcnn_R_50_FPN_1x.yaml",
+        "rpn_R_50_FPN_1x.yaml",
+        "gn_baselines/e2e_mask_rcnn_R_50_FPN_Xconv1fc_1x_gn.yaml",
+        "caffe2/e2e_mask_rcnn_X-152-32x8d-FPN-IN5k_1.44x_caffe2.yaml",
+    } <= set(FILES) & set(STATE_DICTS)

@@ -1,0 +1,76 @@
+"""Frozen batch norm against its formula and PyTorch's batch norm, and its fusion into a convolution."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from maskrcnn_benchmark.layers import FrozenBatchNorm2d, conv_norm
+
+
+def frozen(channels: int, dtype: torch.dtype = torch.float64) -> FrozenBatchNorm2d:
+    generator = torch.Generator().manual_seed(channels)
+    norm = FrozenBatchNorm2d(channels)
+    for value in norm.buffers():
+        value.copy_(torch.rand(channels, generator=generator) + 0.5)
+    return norm.to(dtype)
+
+
+def test_formula_without_epsilon():
+    norm, x = frozen(5), torch.randn(2, 5, 4, 3, dtype=torch.float64)
+    for c in range(5):
+        expected = (x[:, c] - norm.running_mean[c]) * norm.weight[c] / norm.running_var[c] ** 0.5 + norm.bias[c]
+        torch.testing.assert_close(norm(x)[:, c], expected)
+
+
+def test_is_batch_norm_in_evaluation_without_epsilon():
+    norm = frozen(6)
+    reference = nn.BatchNorm2d(6, eps=0.0).double().eval()
+    reference.load_state_dict(norm.state_dict(), strict=False)
+    x = torch.randn(2, 6, 5, 5, dtype=torch.float64)
+    torch.testing.assert_close(norm(x), reference(x))
+
+
+def test_has_only_buffers():
+    norm = FrozenBatchNorm2d(3)
+    assert not list(norm.parameters())
+    assert list(norm.state_dict()) == ["weight", "bias", "running_mean", "running_var"]
+    before = {key: value.clone() for key, value in norm.state_dict().items()}
+    norm.train()(torch.randn(4, 3, 8, 8))
+    assert all(torch.equal(before[key], value) for key, value in norm.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_keeps_the_type_of_the_map(dtype):
+    assert frozen(3, torch.float32)(torch.randn(1, 3, 2, 2, dtype=dtype)).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [
+        nn.Conv2d(4, 6, 3, stride=2, padding=1, bias=False),
+        nn.Conv2d(4, 6, 3, padding=2, dilation=2, groups=2),
+        nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"),
+        nn.Conv2d(4, 6, 1),
+    ],
+    ids=["plain", "grouped", "reflect", "bias"],
+)
+@pytest.mark.parametrize("norm", [frozen(6), nn.GroupNorm(3, 6).double()], ids=["frozen", "group"])
+def test_conv_norm_is_the_composition(conv, norm):
+    conv = conv.double()
+    x = torch.randn(2, 4, 9, 7, dtype=torch.float64, requires_grad=True)
+    actual, expected = conv_norm(x, conv, norm), norm(conv(x))
+    torch.testing.assert_close(actual, expected)
+    grad = torch.randn_like(actual)
+    inputs = [x, *conv.parameters()]
+    for a, b in zip(
+        torch.autograd.grad(actual, inputs, grad), torch.autograd.grad(expected, inputs, grad), strict=True
+    ):
+        torch.testing.assert_close(a, b)
+
+
+def test_conv_norm_leaves_other_modules_alone():
+    x = torch.randn(1, 4, 5, 5, dtype=torch.float64)
+    norm = frozen(4)
+    assert torch.equal(conv_norm(x, nn.Identity(), norm), norm(x))
