@@ -37,9 +37,7 @@ def sample(device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
     extent = 16 + torch.rand(OBJECTS, 2, generator=generator) * 300
     boxes = torch.cat((corner, corner + extent), 1)
     labels = torch.randint(1, 81, (OBJECTS,), generator=generator)
-    polygons = [
-        [[(a + c) / 2, b, c, (b + d) / 2, (a + c) / 2, d, a, (b + d) / 2]] for a, b, c, d in boxes.tolist()
-    ]
+    polygons = [[[(a + c) / 2, b, c, (b + d) / 2, (a + c) / 2, d, a, (b + d) / 2]] for a, b, c, d in boxes.tolist()]
     return image.to(device), boxes.to(device), labels.to(device), polygons
 
 
@@ -117,7 +115,9 @@ def main() -> None:
     args = parser.parse_args()
     device = torch.device(args.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    print(f"torch {torch.__version__}, torchvision {torchvision.__version__}, {platform.machine()}, {name}, {args.dtype}")
+    print(
+        f"torch {torch.__version__}, torchvision {torchvision.__version__}, {platform.machine()}, {name}, {args.dtype}"
+    )
     print(f"{'model':8} {'what':10} {'torchvision':>12} {'this package':>13} {'ratio':>6}")
     for kind in args.models:
         torch.manual_seed(0)

@@ -69,7 +69,9 @@ def main() -> None:
     parser.add_argument("--img-dir", required=True, help="folder of the images")
     parser.add_argument("--results", required=True, help="folder with bbox.json (OUTPUT_DIR/inference/NAME)")
     parser.add_argument("--out", required=True, help="folder for the pictures")
-    parser.add_argument("--count", type=int, default=12, help="images to draw, those with most objects first (default 12)")
+    parser.add_argument(
+        "--count", type=int, default=12, help="images to draw, those with most objects first (default 12)"
+    )
     parser.add_argument("--threshold", type=float, default=0.5, help="least score of a detection drawn (default 0.5)")
     args = parser.parse_args()
     with command_line():

@@ -13,7 +13,9 @@ def main() -> None:
     parser.add_argument("--ann-file", required=True, help="annotations in COCO format")
     parser.add_argument("--out", required=True, help="file to write")
     parser.add_argument("--count", type=int, default=8, help="number of images (default 8)")
-    parser.add_argument("--min-objects", type=int, default=1, help="objects, crowds aside, that an image has (default 1)")
+    parser.add_argument(
+        "--min-objects", type=int, default=1, help="objects, crowds aside, that an image has (default 1)"
+    )
     args = parser.parse_args()
     with command_line():
         coco = load_coco(args.ann_file)

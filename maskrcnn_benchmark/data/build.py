@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from maskrcnn_benchmark.config import ConfigError
 from maskrcnn_benchmark.data import datasets as D
@@ -29,7 +29,9 @@ class ConfiguredCatalog:
             return self.catalog.get(name)
         entry = self.definitions[name]
         if not isinstance(entry, dict) or set(entry) != {"IMG_DIR", "ANN_FILE"}:
-            raise ConfigError(f"DATASETS.DEFINITIONS.{name} needs exactly the keys IMG_DIR and ANN_FILE; got {entry!r}.")
+            raise ConfigError(
+                f"DATASETS.DEFINITIONS.{name} needs exactly the keys IMG_DIR and ANN_FILE; got {entry!r}."
+            )
         return {"factory": "COCODataset", "args": {"root": str(entry["IMG_DIR"]), "ann_file": str(entry["ANN_FILE"])}}
 
 
@@ -48,7 +50,9 @@ def build_dataset(
     """The named data sets: in training one, concatenated; in testing each by itself."""
     if isinstance(dataset_list, str) or not dataset_list:
         key = "DATASETS.TRAIN" if is_train else "DATASETS.TEST"
-        raise ConfigError(f'{key} names no data set; it must be a tuple like ("coco_2017_train",), got {dataset_list!r}.')
+        raise ConfigError(
+            f'{key} names no data set; it must be a tuple like ("coco_2017_train",), got {dataset_list!r}.'
+        )
     built = []
     for name in dataset_list:
         entry = dataset_catalog.get(name)
@@ -57,7 +61,9 @@ def build_dataset(
             args["remove_images_without_annotations"] = is_train and filter_empty
         built.append(getattr(D, entry["factory"])(**args))
         if len(built[-1]) == 0:
-            raise ValueError(f"The data set {name} holds no image{' with an object' if is_train else ''}: {entry['args']}.")
+            raise ValueError(
+                f"The data set {name} holds no image{' with an object' if is_train else ''}: {entry['args']}."
+            )
     if is_train and len(built) > 1:
         return [D.ConcatDataset(built)]
     return built
@@ -101,7 +107,7 @@ class GuardedDataset(Dataset):
     An item is an index, or (index, seed): then whatever is drawn at random for it depends on that seed alone.
     """
 
-    def __init__(self, dataset: Dataset, max_broken: int, replace: bool):
+    def __init__(self, dataset: Any, max_broken: int, replace: bool):
         self.dataset, self.max_broken, self.replace = dataset, max_broken, replace
         self.broken = torch.zeros(len(dataset), dtype=torch.bool).share_memory_()
 
@@ -137,10 +143,10 @@ class GuardedDataset(Dataset):
             ) from None
 
 
-class SeededBatches(BatchSampler):
+class SeededBatches(Sampler[list[tuple[int, int]]]):
     """Gives each member of each batch a seed of its own, made of the run's seed, the iteration and the index."""
 
-    def __init__(self, batch_sampler: samplers.IterationBasedBatchSampler, seed: int):
+    def __init__(self, batch_sampler: Any, seed: int):
         self.batch_sampler, self.seed = batch_sampler, seed
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
@@ -151,19 +157,19 @@ class SeededBatches(BatchSampler):
         return len(self.batch_sampler)
 
 
-def make_data_sampler(dataset: Dataset, shuffle: bool, distributed: bool, seed: int = 0) -> Sampler:
+def make_data_sampler(dataset: Any, shuffle: bool, distributed: bool, seed: int = 0) -> Sampler:
     replicas = {} if distributed else {"num_replicas": 1, "rank": 0}
     return samplers.DistributedSampler(dataset, shuffle=shuffle, seed=seed, **replicas)
 
 
-def _aspect_groups(dataset: Dataset) -> list[int]:
+def _aspect_groups(dataset: Any) -> list[int]:
     """0 for images wider than high, 1 for the others."""
     infos = (dataset.get_img_info(i) for i in range(len(dataset)))
     return [int(info["height"] >= info["width"]) for info in infos]
 
 
 def make_batch_data_sampler(
-    dataset: Dataset,
+    dataset: Any,
     sampler: Sampler,
     aspect_grouping: bool,
     images_per_batch: int,
@@ -182,7 +188,9 @@ def make_batch_data_sampler(
 def _images_per_process(images_per_batch: int, key: str) -> int:
     world_size = comm.get_world_size()
     if images_per_batch < 1 or images_per_batch % world_size:
-        raise ConfigError(f"{key} is {images_per_batch}; it must be a multiple of the number of processes, {world_size}.")
+        raise ConfigError(
+            f"{key} is {images_per_batch}; it must be a multiple of the number of processes, {world_size}."
+        )
     return images_per_batch // world_size
 
 

@@ -36,7 +36,9 @@ def argument_parser(description: str) -> ArgumentParser:
     """The options that training and testing share."""
     parser = ArgumentParser(description=description)
     parser.add_argument("--config-file", default="", metavar="FILE", help="path to a YAML configuration")
-    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help="ignored: torchrun sets the environment")
+    parser.add_argument(
+        "--local_rank", "--local-rank", type=int, default=0, help="ignored: torchrun sets the environment"
+    )
     parser.add_argument(
         "opts", nargs=REMAINDER, default=None, metavar="KEY VALUE", help="change configuration keys on the command line"
     )
@@ -89,7 +91,11 @@ def set_up(args: Namespace) -> torch.device:
 def _seed_of_last_run(output_dir: str) -> int | None:
     """The seed that a run to be resumed drew."""
     path = os.path.join(output_dir, CONFIG_NAME)
-    if not output_dir or not os.path.isfile(path) or not Checkpointer(nn.Identity(), save_dir=output_dir).has_checkpoint():
+    if (
+        not output_dir
+        or not os.path.isfile(path)
+        or not Checkpointer(nn.Identity(), save_dir=output_dir).has_checkpoint()
+    ):
         return None
     with open(path, encoding="utf-8") as f:
         return yaml.safe_load(f).get("SEED")
@@ -119,9 +125,13 @@ def train(device: torch.device) -> nn.Module:
     arguments: dict[str, Any] = {"iteration": 0, "seed": cfg.SEED}
     arguments.update(checkpointer.load(cfg.MODEL.WEIGHT))
     if arguments["iteration"] >= cfg.SOLVER.MAX_ITER:
-        logging.getLogger("maskrcnn_benchmark").info("Nothing to train: %d iterations are done.", arguments["iteration"])
+        logging.getLogger("maskrcnn_benchmark").info(
+            "Nothing to train: %d iterations are done.", arguments["iteration"]
+        )
         return model
-    data_loader = make_data_loader(cfg, is_train=True, is_distributed=distributed, start_iter=arguments["iteration"])
+    data_loader: Any = make_data_loader(
+        cfg, is_train=True, is_distributed=distributed, start_iter=arguments["iteration"]
+    )
     save_labels([data_loader.dataset.dataset], cfg.OUTPUT_DIR)
     do_train(
         cfg,

@@ -16,6 +16,9 @@ from maskrcnn_benchmark.utils import comm
 from maskrcnn_benchmark.utils.seed import derive_seed, seed_everything
 from maskrcnn_benchmark.utils.timer import get_time_str
 
+# Where torch's fused optimizer steps look for a flag that tells them to leave everything as it is; a loss scaler uses it too.
+FOUND_INF = "found_inf"
+
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -50,7 +53,7 @@ class StepWatch:
     """Watches for losses that are not finite and for signals that ask to stop, without waiting for the device.
 
     All processes agree on both through one small reduction on the device. After a bad loss the optimizer changes nothing
-    (`found_inf`); the host learns of it one iteration later, when the answer has long arrived.
+    (FOUND_INF); the host learns of it one iteration later, when the answer has long arrived.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -79,7 +82,7 @@ class StepWatch:
         """Note a step's losses; to be called by all processes before the optimizer's step."""
         bad = (~torch.isfinite(total.detach())).float()
         flags = comm.all_reduce_max(torch.stack((bad, torch.full_like(bad, float(self.received or 0)))))
-        self.optimizer.found_inf = flags[0]
+        setattr(self.optimizer, FOUND_INF, flags[0])
         self._last = iteration, {n: v.detach() for n, v in losses.items()}, image_ids, flags
 
     def check(self) -> int:
@@ -111,7 +114,9 @@ def _check_strides(model: nn.Module) -> None:
     """The fused optimizer step reads gradients in the order of their parameters in memory."""
     for name, parameter in model.named_parameters():
         if parameter.grad is not None and parameter.grad.stride() != parameter.stride():
-            raise RuntimeError(f"The gradient of {name} has the strides {parameter.grad.stride()}, not its parameter's.")
+            raise RuntimeError(
+                f"The gradient of {name} has the strides {parameter.grad.stride()}, not its parameter's."
+            )
 
 
 def do_train(
@@ -163,7 +168,7 @@ def do_train(
                     _check_strides(model)
                 watch.watch(iteration, losses, total, _image_ids(data_loader, indices))
                 if scaler.is_enabled():
-                    del optimizer.found_inf  # an overflow in float16 is the scaler's business
+                    delattr(optimizer, FOUND_INF)  # an overflow in float16 is the scaler's business
                 scaler.step(optimizer)
                 scaler.update()
                 scheduler.step()
@@ -174,7 +179,7 @@ def do_train(
                 progress.step(losses, total, time.perf_counter() - end, waited)
                 is_last = iteration == max_iter
                 saves = checkpoint_period > 0 and iteration % checkpoint_period == 0 and not is_last
-                tests = evaluate is not None and test_period > 0 and iteration % test_period == 0 and not is_last
+                tests = test_period > 0 and iteration % test_period == 0 and not is_last
                 if progress.is_due(iteration) or saves or tests:
                     watch.check()
                 if progress.is_due(iteration):
@@ -182,7 +187,7 @@ def do_train(
                     progress.report(iteration, optimizer.param_groups[0]["lr"], device, **scale)
                 if saves:
                     checkpointer.save(f"model_{iteration:07d}", **arguments)
-                if tests:
+                if tests and evaluate is not None:
                     evaluate()
                     model.train()
                 end = time.perf_counter()

@@ -11,6 +11,11 @@ class FrozenBatchNorm2d(nn.Module):
     All four are buffers, and there is no epsilon: y = (x - running_mean) * weight / sqrt(running_var) + bias.
     """
 
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
     def __init__(self, n: int):
         super().__init__()
         self.register_buffer("weight", torch.ones(n))

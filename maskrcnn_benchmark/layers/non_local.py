@@ -89,7 +89,7 @@ class NonLocal2d(nn.Module):
             raise ValueError(f"reduction must divide the {channels} channels; got {reduction}.")
         if dct_size < 1:
             raise ValueError(f"dct_size counts frequencies and is at least 1; got {dct_size}.")
-        self.type, self.position, self.dct_size = type, position, dct_size
+        self.kind, self.position, self.dct_size = type, position, dct_size
         inner = channels // reduction
         self.theta = nn.Conv2d(channels, inner, 1)
         self.phi = nn.Conv2d(channels, inner, 1)
@@ -97,21 +97,22 @@ class NonLocal2d(nn.Module):
         self.out = nn.Conv2d(inner, channels, 1)
         for conv in (self.theta, self.phi, self.g, self.out):
             nn.init.normal_(conv.weight, std=init_std)
-            nn.init.zeros_(conv.bias)
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         theta, phi, g = self.theta(x), self.phi(x), self.g(x)
-        if self.type == "nl":
+        if self.kind == "nl":
             return x + self.out(embedded_gaussian(theta, phi, g))
         # Sums over all positions overflow float16 and round badly in bfloat16.
         with torch.autocast(x.device.type, enabled=False):
             wide = torch.promote_types(g.dtype, torch.float32)
             theta, phi, g = theta.to(wide), phi.to(wide), g.to(wide)
-            y = dot_product(theta, phi, g) if self.type == "nl_dot" else regrouped_dot_product(theta, phi, g)
-            if self.type == "enl" and self.position == "dct":
+            y = dot_product(theta, phi, g) if self.kind == "nl_dot" else regrouped_dot_product(theta, phi, g)
+            if self.kind == "enl" and self.position == "dct":
                 y = y + dct_low_pass(g, self.dct_size)
         return x + self.out(y.to(x.dtype))
 
     def extra_repr(self) -> str:
-        position = f", position={self.position!r}, dct_size={self.dct_size}" if self.type == "enl" else ""
-        return f"type={self.type!r}{position}"
+        position = f", position={self.position!r}, dct_size={self.dct_size}" if self.kind == "enl" else ""
+        return f"type={self.kind!r}{position}"

@@ -39,7 +39,9 @@ def group_norm_options(cfg) -> dict:
     return {"dim_per_gp": gn.DIM_PER_GP, "num_groups": gn.NUM_GROUPS, "eps": gn.EPSILON}
 
 
-def _with_norm(layer: nn.Module, out_channels: int, use_gn: bool, use_relu: bool, gn: dict | None) -> nn.Module:
+def _with_norm(
+    layer: nn.Conv2d | nn.Linear, out_channels: int, use_gn: bool, use_relu: bool, gn: dict | None
+) -> nn.Module:
     """`layer`, or a Sequential of it with what follows (which gives upstream's parameter names)."""
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

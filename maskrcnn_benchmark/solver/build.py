@@ -17,7 +17,9 @@ def make_optimizer(cfg, model: nn.Module) -> torch.optim.SGD:
     ]
     # The fused step can be told on the device to leave everything as it is (see engine.trainer). A step skipped that way
     # would leave fresh momentum uninitialised, so it starts here, with the strides of its parameter.
-    optimizer = torch.optim.SGD([g for g in groups if g["params"]], lr=solver.BASE_LR, momentum=solver.MOMENTUM, fused=True)
+    optimizer = torch.optim.SGD(
+        [g for g in groups if g["params"]], lr=solver.BASE_LR, momentum=solver.MOMENTUM, fused=True
+    )
     if solver.MOMENTUM:
         for _, parameter in trainable:
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)

@@ -2,6 +2,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 
 class WarmupMultiStepLR(torch.optim.lr_scheduler.LRScheduler):
@@ -34,7 +35,7 @@ class WarmupMultiStepLR(torch.optim.lr_scheduler.LRScheduler):
         self.warmup_method = warmup_method
         super().__init__(optimizer, last_epoch)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         factor = 1.0
         if self.last_epoch < self.warmup_iters:
             progress = self.last_epoch / self.warmup_iters if self.warmup_method == "linear" else 0.0

@@ -23,7 +23,7 @@ class BoxList:
     they have `resize`, `transpose`, `crop`, `to` and `[]`), or anything else, carried along as it is.
     """
 
-    def __init__(self, bbox: Any, image_size: tuple[int, int], mode: str = "xyxy"):
+    def __init__(self, bbox: Any, image_size: tuple[float, float], mode: str = "xyxy"):
         if not isinstance(bbox, Tensor):
             bbox = torch.as_tensor(bbox, dtype=torch.float32)
         elif not bbox.is_floating_point():
@@ -56,13 +56,13 @@ class BoxList:
     def _copy_extra_fields(self, bbox: "BoxList") -> None:
         self.extra_fields.update(bbox.extra_fields)
 
-    def _like(self, bbox: Tensor, size: tuple[int, int] | None = None, mode: str | None = None) -> "BoxList":
+    def _like(self, bbox: Tensor, size: tuple[float, float] | None = None, mode: str | None = None) -> "BoxList":
         return BoxList(bbox, size or self.size, mode or self.mode)
 
     def _xyxy(self) -> Tensor:
         return self.bbox if self.mode == "xyxy" else xywh_to_xyxy(self.bbox)
 
-    def _transformed(self, corners: Tensor, size: tuple[int, int], method: str, *args: Any) -> "BoxList":
+    def _transformed(self, corners: Tensor, size: tuple[float, float], method: str, *args: Any) -> "BoxList":
         """A BoxList of new xyxy corners, in this mode, whose geometric fields went through `method(*args)` too."""
         result = BoxList(corners, size, mode="xyxy")
         for name, data in self.extra_fields.items():

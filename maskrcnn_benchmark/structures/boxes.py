@@ -29,10 +29,10 @@ def clip_boxes(boxes: Tensor, width: float | Tensor, height: float | Tensor) -> 
 
     `width` and `height` are numbers, or tensors that broadcast against boxes[..., 0].
     """
-    if not isinstance(width, Tensor):
-        limit = boxes.new_tensor((width, height, width, height))
-    else:
+    if isinstance(width, Tensor) and isinstance(height, Tensor):
         limit = torch.stack((width, height, width, height), dim=-1)
+    else:
+        limit = boxes.new_tensor((width, height, width, height))
     return torch.minimum(boxes.clamp(min=0), limit - PIXEL)
 
 

@@ -33,8 +33,8 @@ def _as_size(size: Any) -> Size:
 def _crop_region(box: Any, size: Size) -> tuple[float, float, float, float]:
     """Clamp a crop to the image and give it at least one pixel: x, y, width, height.
 
-    It may reach the image's right and bottom edge, one pixel beyond the last corner of a clipped box: a box that was clipped
-    before its image was made smaller lies between the two.
+    It may reach the image's edge, a pixel beyond the last corner of a clipped box: clipped before its image is made
+    smaller, a box ends between the two.
     """
     x1, y1, x2, y2 = (float(v) for v in box)
     x1, y1 = (min(max(v, 0.0), n - 1.0) for v, n in zip((x1, y1), size, strict=True))
@@ -53,9 +53,7 @@ class PolygonInstance:
     """One object as one or more polygons; polygons of fewer than three points are left out."""
 
     def __init__(self, polygons: Any, size: Size):
-        if isinstance(polygons, PolygonInstance):
-            polygons = polygons.polygons
-        elif not isinstance(polygons, (list, tuple)):
+        if not isinstance(polygons, (list, tuple)):
             raise TypeError(f"Polygons are a list of coordinate lists; got {type(polygons).__name__}.")
         arrays = [np.asarray(p, dtype=np.float64).reshape(-1) for p in polygons]
         self.polygons = [a for a in arrays if a.size >= 6 and a.size % 2 == 0]
@@ -107,9 +105,7 @@ class PolygonList:
     mode = "poly"
 
     def __init__(self, polygons: Any, size: Size):
-        if isinstance(polygons, PolygonList):
-            polygons = polygons.polygons
-        elif not isinstance(polygons, (list, tuple)):
+        if not isinstance(polygons, (list, tuple)):
             raise TypeError(f"Expected a list with the polygons of each object; got {type(polygons).__name__}.")
         self.size = (int(size[0]), int(size[1]))
         self.polygons = [p if isinstance(p, PolygonInstance) else PolygonInstance(p, self.size) for p in polygons]
@@ -157,7 +153,7 @@ class PolygonList:
 class BinaryMaskList:
     """Objects of one image as bitmaps, uint8 Tensor[N, height, width].
 
-    Takes a tensor, a BinaryMaskList, or a list whose entries are tensors [height, width], RLE dictionaries or COCO
+    Takes a tensor, or a list whose entries are tensors [height, width], RLE dictionaries or COCO
     polygons (in any mixture).
     """
 
@@ -166,9 +162,7 @@ class BinaryMaskList:
     def __init__(self, masks: Any, size: Size):
         self.size = (int(size[0]), int(size[1]))
         width, height = self.size
-        if isinstance(masks, BinaryMaskList):
-            masks = masks.masks
-        elif isinstance(masks, (list, tuple)):
+        if isinstance(masks, (list, tuple)):
             decoded = [self._decode(m) for m in masks]
             masks = torch.stack(decoded) if decoded else torch.zeros(0, height, width, dtype=torch.uint8)
         elif not isinstance(masks, Tensor):
@@ -246,13 +240,18 @@ class SegmentationMask:
     def __init__(self, instances: Any, size: Size, mode: str = "poly"):
         if mode not in ("poly", "mask"):
             raise NotImplementedError(f"mode must be 'poly' or 'mask'; got {mode!r}.")
-        if isinstance(instances, SegmentationMask):
-            instances = instances.instances
-        if isinstance(instances, (PolygonList, BinaryMaskList)) and instances.mode != mode:
-            instances = instances.convert_to_binarymask() if mode == "mask" else instances.convert_to_polygon()
         self.size = (int(size[0]), int(size[1]))
         self.mode = mode
-        self.instances = PolygonList(instances, size) if mode == "poly" else BinaryMaskList(instances, size)
+        self.instances = self._convert(instances)
+
+    def _convert(self, instances: Any) -> "PolygonList | BinaryMaskList":
+        if isinstance(instances, SegmentationMask):
+            instances = instances.instances
+        if isinstance(instances, PolygonList):
+            return instances if self.mode == "poly" else instances.convert_to_binarymask()
+        if isinstance(instances, BinaryMaskList):
+            return instances if self.mode == "mask" else instances.convert_to_polygon()
+        return PolygonList(instances, self.size) if self.mode == "poly" else BinaryMaskList(instances, self.size)
 
     @classmethod
     def from_coco(cls, segmentations: list, size: Size) -> "SegmentationMask":

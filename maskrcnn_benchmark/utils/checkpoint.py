@@ -27,7 +27,9 @@ def load_file(path: str) -> dict:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} is not a readable checkpoint ({os.path.getsize(path)} bytes): {reason}") from None
+        raise CheckpointError(
+            f"{path} is not a readable checkpoint ({os.path.getsize(path)} bytes): {reason}"
+        ) from None
     if not isinstance(loaded, dict):
         raise CheckpointError(f"{path} holds a {type(loaded).__name__}, not a state dict.")
     return loaded
@@ -125,10 +127,12 @@ class Checkpointer:
         return checkpoint if resuming else {}
 
     def _load_optimizer(self, state: dict) -> None:
+        assert self.optimizer is not None
         load_optimizer_state(self.optimizer, state, self._plain_model())
 
     def _load_scheduler(self, state: dict) -> None:
         """The position in the schedule; milestones and rates are the configuration's."""
+        assert self.optimizer is not None
         self.scheduler.last_epoch = state["last_epoch"]
         for group, lr in zip(self.optimizer.param_groups, self.scheduler.get_lr(), strict=True):
             group["lr"] = lr
@@ -158,7 +162,7 @@ class Checkpointer:
 
     def _plain_model(self) -> nn.Module:
         """The model without DistributedDataParallel around it."""
-        return self.model.module if hasattr(self.model, "module") else self.model
+        return getattr(self.model, "module", self.model)
 
 
 class DetectronCheckpointer(Checkpointer):
@@ -187,4 +191,6 @@ class DetectronCheckpointer(Checkpointer):
         return loaded if "model" in loaded else {"model": loaded}
 
     def _load_model(self, checkpoint: dict) -> None:
-        load_state_dict(self._plain_model(), checkpoint.pop("model"), allow_mismatch=self.cfg.MODEL.WEIGHT_ALLOW_MISMATCH)
+        load_state_dict(
+            self._plain_model(), checkpoint.pop("model"), allow_mismatch=self.cfg.MODEL.WEIGHT_ALLOW_MISMATCH
+        )

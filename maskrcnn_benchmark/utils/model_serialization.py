@@ -53,7 +53,9 @@ def align_and_update_state_dicts(
     for name, source in matches.items():
         value = loaded_state_dict[source]
         if value.shape != model_state_dict[name].shape:
-            mismatched.append(f"{name}: {list(value.shape)} in the file, {list(model_state_dict[name].shape)} in the model")
+            mismatched.append(
+                f"{name}: {list(value.shape)} in the file, {list(model_state_dict[name].shape)} in the model"
+            )
         else:
             model_state_dict[name] = value
     if mismatched:
@@ -67,7 +69,10 @@ def align_and_update_state_dicts(
         logger.warning("%d weights of another shape keep their initial values:\n  %s", len(mismatched), listing)
     new = [name for name in model_state_dict if name not in matches]
     unused = sorted(set(loaded_state_dict) - set(matches.values()))
-    for what, names in (("weights are not in the file and keep their initial values", new), ("of the file are not used", unused)):
+    for what, names in (
+        ("weights are not in the file and keep their initial values", new),
+        ("of the file are not used", unused),
+    ):
         if names:
             shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
             logger.info("%d %s: %s", len(names), what, shown)

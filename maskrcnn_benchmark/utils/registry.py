@@ -11,10 +11,9 @@ class Registry(dict):
     Looking up an unknown name says which names there are.
     """
 
-    def register(self, module_name: str, module: Any = None) -> Callable | None:
+    def register(self, module_name: str, module: Any = None) -> Callable[[Any], Any]:
         if module is not None:
             self._add(module_name, module)
-            return None
 
         def decorator(decorated: Any) -> Any:
             self._add(module_name, decorated)

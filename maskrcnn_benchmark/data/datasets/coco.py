@@ -117,7 +117,11 @@ class COCODataset(Dataset):
         for reason, ann_ids in dropped.items():
             if ann_ids:
                 logging.getLogger(__name__).warning(
-                    "%s: left out %d annotations (%s), for example id %s.", self.ann_file, len(ann_ids), reason, ann_ids[0]
+                    "%s: left out %d annotations (%s), for example id %s.",
+                    self.ann_file,
+                    len(ann_ids),
+                    reason,
+                    ann_ids[0],
                 )
         bad = {i for ann_ids in dropped.values() for i in ann_ids}
         for image_id, anns in self.coco.imgToAnns.items() if bad else ():

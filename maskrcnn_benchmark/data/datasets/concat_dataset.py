@@ -1,10 +1,13 @@
 import bisect
+from typing import Any
 
 from torch.utils.data import ConcatDataset as _ConcatDataset
 
 
 class ConcatDataset(_ConcatDataset):
     """Data sets one after another, with the size of each image."""
+
+    datasets: list[Any]
 
     def get_idxs(self, idx: int) -> tuple[int, int]:
         """Which data set, and which of its images, the index stands for."""

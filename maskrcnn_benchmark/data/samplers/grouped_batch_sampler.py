@@ -13,9 +13,7 @@ class GroupedBatchSampler(Sampler):
         drop_uneven: leave out what does not fill a batch; otherwise it comes last, as smaller batches.
     """
 
-    def __init__(
-        self, sampler: Iterable[int], group_ids: Sequence[int], batch_size: int, drop_uneven: bool = False
-    ):
+    def __init__(self, sampler: Iterable[int], group_ids: Sequence[int], batch_size: int, drop_uneven: bool = False):
         self.sampler = sampler
         self.group_ids = [int(g) for g in group_ids]
         self.batch_size = batch_size

@@ -88,7 +88,9 @@ class ColorJitter:
     """torchvision's random brightness, contrast, saturation and hue."""
 
     def __init__(self, brightness: float = 0, contrast: float = 0, saturation: float = 0, hue: float = 0):
-        self.color_jitter = torchvision.transforms.ColorJitter(brightness or 0, contrast or 0, saturation or 0, hue or 0)
+        self.color_jitter = torchvision.transforms.ColorJitter(
+            brightness or 0, contrast or 0, saturation or 0, hue or 0
+        )
 
     def __call__(self, image: Image.Image, target: BoxList | None) -> tuple[Image.Image, BoxList | None]:
         return self.color_jitter(image), target

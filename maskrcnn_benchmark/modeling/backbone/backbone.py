@@ -1,6 +1,7 @@
 """The backbones that MODEL.BACKBONE.CONV_BODY may name."""
 
 from collections import OrderedDict
+from typing import Any
 
 from torch import nn
 
@@ -15,7 +16,7 @@ from maskrcnn_benchmark.modeling.make_layers import conv_with_kaiming_uniform, g
 @registry.BACKBONES.register("R-50-FPN")
 @registry.BACKBONES.register("R-101-FPN")
 @registry.BACKBONES.register("R-152-FPN")
-def build_resnet_fpn_backbone(cfg) -> nn.Module:
+def build_resnet_fpn_backbone(cfg) -> Any:
     """Body and pyramid: Tensor[B, 3, H, W] -> five maps, strides 4 to 64."""
     body = ResNet(cfg)
     stage_channels = [cfg.MODEL.RESNETS.RES2_OUT_CHANNELS * 2**i for i in range(4)]
@@ -31,11 +32,11 @@ def build_resnet_fpn_backbone(cfg) -> nn.Module:
             for stage in (top_down.STAGES if top_down.TYPE else ())
         },
     )
-    model = nn.Sequential(OrderedDict([("body", body), ("fpn", fpn)]))
+    model: Any = nn.Sequential(OrderedDict([("body", body), ("fpn", fpn)]))
     model.out_channels = out_channels
     return model
 
 
-def build_backbone(cfg) -> nn.Module:
+def build_backbone(cfg) -> Any:
     """A module from Tensor[B, 3, H, W] to a sequence of maps, with the attribute `out_channels`."""
     return registry.BACKBONES[cfg.MODEL.BACKBONE.CONV_BODY](cfg)

@@ -4,8 +4,9 @@ Stages are called res2 to res5, their modules layer1 to layer4.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,7 +18,8 @@ from maskrcnn_benchmark.utils.registry import Registry
 STAGE_NAMES = ("res2", "res3", "res4", "res5")
 
 
-class StageSpec(NamedTuple):
+@dataclass(frozen=True)
+class StageSpec:
     """index: 1 for res2; block_count: its residual blocks; return_features: whether its output leaves the body."""
 
     index: int
@@ -160,7 +162,7 @@ class BasicBlock(_ResidualBlock):
         return conv_norm(x, self.conv2, self.bn2)
 
 
-def _with_norm(block: type, norm: Callable[[int], nn.Module], name: str) -> type:
+def _with_norm(block: Any, norm: Callable[[int], nn.Module], name: str) -> type:
     """A block class whose norm layer has a default, under the name that configurations use."""
 
     def __init__(

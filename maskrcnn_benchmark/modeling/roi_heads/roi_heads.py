@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -11,18 +12,19 @@ class CombinedROIHeads(nn.ModuleDict):
     """The heads that look at proposals: "box" first, then those that look at what it returned."""
 
     def __init__(self, cfg, heads: Sequence[tuple[str, nn.Module]]):
-        super().__init__(heads)
+        super().__init__(dict(heads))
         self.mask_shares_features = "mask" in self and cfg.MODEL.ROI_MASK_HEAD.SHARE_BOX_FEATURE_EXTRACTOR
         if self.mask_shares_features:
-            self.mask.feature_extractor = self.box.feature_extractor
+            mask: Any = self["mask"]
+            mask.feature_extractor = self["box"].feature_extractor
 
     def forward(
         self, features: Sequence[Tensor], proposals: list[BoxList], targets: list[BoxList] | None = None
     ) -> tuple[Tensor, list[BoxList], dict[str, Tensor]]:
-        x, detections, losses = self.box(features, proposals, targets)
+        x, detections, losses = self["box"](features, proposals, targets)
         if "mask" in self:
             mask_features = x if self.training and self.mask_shares_features else features
-            x, detections, mask_losses = self.mask(mask_features, detections, targets)
+            x, detections, mask_losses = self["mask"](mask_features, detections, targets)
             losses.update(mask_losses)
         return x, detections, losses
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,13 +17,13 @@ def generate_anchors(
     A shape is first rounded to whole pixels at the area of one cell and then scaled, as in Faster R-CNN's own code: the
     anchors of released models depend on it. `aspect_ratios` are height / width.
     """
-    ratios = np.asarray(aspect_ratios, dtype=np.float64)
-    width = np.round(np.sqrt(stride**2 / ratios))
-    shapes = np.stack((width, np.round(width * ratios)), axis=1)
-    scales = np.asarray(sizes, dtype=np.float64) / stride
+    ratios = torch.tensor(aspect_ratios, dtype=torch.float64)
+    width = torch.round(torch.sqrt(stride**2 / ratios))
+    shapes = torch.stack((width, torch.round(width * ratios)), dim=1)
+    scales = torch.tensor(sizes, dtype=torch.float64) / stride
     half = (shapes[:, None] * scales[:, None] - 1).reshape(-1, 2) / 2
     centre = (stride - 1) / 2
-    return torch.from_numpy(np.concatenate((centre - half, centre + half), axis=1))
+    return torch.cat((centre - half, centre + half), dim=1)
 
 
 class BufferList(nn.Module):
@@ -108,7 +107,7 @@ class AnchorGenerator(nn.Module):
 
     def forward(self, image_list: ImageList, feature_maps: Sequence[Tensor]) -> list[list[BoxList]]:
         """For each image, for each map: its anchors as a BoxList. The images share the boxes themselves."""
-        grids = self.grid_anchors([tuple(m.shape[-2:]) for m in feature_maps])
+        grids = self.grid_anchors([(m.shape[-2], m.shape[-1]) for m in feature_maps])
         anchors = []
         for height, width in image_list.image_sizes:
             in_image = [BoxList(grid, (int(width), int(height))) for grid in grids]

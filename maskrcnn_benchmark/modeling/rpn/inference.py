@@ -68,20 +68,15 @@ class RPNPostProcessor(nn.Module):
         """
         sizes = [image[0].size for image in anchors]
         num_images, num_levels = len(anchors), len(objectness)
-        boxes, scores = self._candidates(anchors, objectness, box_regression)
+        boxes, level_scores = self._candidates(anchors, objectness, box_regression)
         width, height = boxes.new_tensor(sizes)[:, :, None].unbind(1)
         boxes = clip_boxes(boxes, width, height)
 
-        levels = torch.cat(
-            [
-                o.new_full((s.shape[1],), i, dtype=torch.int64)
-                for i, (o, s) in enumerate(zip(objectness, scores, strict=True))
-            ]
-        )
-        scores = torch.cat(scores, dim=1)
+        counts = torch.tensor([s.shape[1] for s in level_scores])
+        levels = torch.repeat_interleave(torch.arange(num_levels), counts).to(boxes.device)
         image = torch.arange(num_images, device=boxes.device)[:, None]
         groups = (image * num_levels + levels).flatten()
-        boxes, scores = boxes.flatten(0, 1), scores.flatten()
+        boxes, scores = boxes.flatten(0, 1), torch.cat(level_scores, dim=1).flatten()
         large_enough = (xyxy_to_xywh(boxes)[:, 2:] >= self.min_size).all(dim=1)
         # A box of the lowest score suppresses none of the others; it is left out below.
         scores = torch.where(large_enough, scores, -1.0)

@@ -50,19 +50,19 @@ class RPNLossComputation:
         targets: list[BoxList],
     ) -> tuple[Tensor, Tensor]:
         """Losses of objectness and of box regression, each a scalar; all images weigh the same."""
-        index, valid, is_object, box_targets = [], [], [], []
+        drawn_index, drawn_valid, drawn_object, box_targets = [], [], [], []
         offset = 0
         for levels, target in zip(anchors, targets, strict=True):
             boxes = cat([level.bbox for level in levels])
             visible = cat([level.get_field("visibility") for level in levels])
             labels, matched = self.match(boxes, visible, target.bbox)
-            drawn, drawn_valid = self.fg_bg_sampler.sample(labels)
-            index.append(drawn + offset)
-            valid.append(drawn_valid)
-            is_object.append(labels[drawn] >= 1)
+            drawn, is_valid = self.fg_bg_sampler.sample(labels)
+            drawn_index.append(drawn + offset)
+            drawn_valid.append(is_valid)
+            drawn_object.append(labels[drawn] >= 1)
             box_targets.append(self._box_targets(boxes[drawn], matched[drawn], target.bbox))
             offset += len(boxes)
-        index, valid, is_object = torch.cat(index), torch.cat(valid), torch.cat(is_object)
+        index, valid, is_object = torch.cat(drawn_index), torch.cat(drawn_valid), torch.cat(drawn_object)
 
         logits, deltas = concat_box_prediction_layers(objectness, box_regression)
         logits, deltas = logits[index, 0].float(), deltas[index].float()

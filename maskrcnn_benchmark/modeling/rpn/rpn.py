@@ -25,7 +25,8 @@ class RPNHead(nn.Module):
         self.bbox_pred = nn.Conv2d(in_channels, num_anchors * 4, 1)
         for conv in (self.conv, self.cls_logits, self.bbox_pred):
             nn.init.normal_(conv.weight, std=0.01)
-            nn.init.zeros_(conv.bias)
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
 
     def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Tensor[B, C, H_l, W_l] for each level -> logits Tensor[B, A, H_l, W_l], offsets Tensor[B, A * 4, H_l, W_l]."""
@@ -63,6 +64,7 @@ class RPNModule(nn.Module):
         anchors = self.anchor_generator(images, features)
         if not self.training:
             return self._select(self.box_selector_test, anchors, objectness, box_regression), {}
+        assert targets is not None  # GeneralizedRCNN sees to it
         proposals: list = anchors
         if not self.rpn_only:
             proposals = self._select(self.box_selector_train, anchors, objectness, box_regression, targets)

@@ -24,5 +24,5 @@ def concat_box_prediction_layers(box_cls: list[Tensor], box_regression: list[Ten
         anchors = box.shape[1] // 4
         classes.append(permute_and_flatten(cls, n, anchors, channels // anchors, height, width))
         boxes.append(permute_and_flatten(box, n, anchors, 4, height, width))
-    classes, boxes = cat(classes, dim=1), cat(boxes, dim=1)
-    return classes.reshape(-1, classes.shape[-1]), boxes.reshape(-1, 4)
+    all_classes, all_boxes = cat(classes, dim=1), cat(boxes, dim=1)
+    return all_classes.reshape(-1, all_classes.shape[-1]), all_boxes.reshape(-1, 4)

@@ -27,6 +27,7 @@ class ROIBoxHead(nn.Module):
             The features of the proposals; in training the drawn proposals, otherwise the detections; the losses by name.
         """
         if self.training:
+            assert targets is not None  # GeneralizedRCNN sees to it
             proposals = self.loss_evaluator.subsample(proposals, targets)
         x = self.feature_extractor(features, proposals)
         class_logits, box_regression = self.predictor(x)

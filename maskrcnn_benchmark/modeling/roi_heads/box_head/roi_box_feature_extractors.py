@@ -1,6 +1,7 @@
 """From pooled regions to feature vectors."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,8 +26,8 @@ class FPN2MLPFeatureExtractor(nn.Module):
         self.out_channels = head.MLP_HEAD_DIM
 
     def forward(self, x: Sequence[Tensor], proposals: list[BoxList]) -> Tensor:
-        x = self.pooler(x, proposals).flatten(1)
-        return F.relu_(self.fc7(F.relu_(self.fc6(x))))
+        pooled = self.pooler(x, proposals).flatten(1)
+        return F.relu_(self.fc7(F.relu_(self.fc6(pooled))))
 
 
 @registry.ROI_BOX_FEATURE_EXTRACTORS.register("FPNXconv1fcFeatureExtractor")
@@ -49,7 +50,7 @@ class FPNXconv1fcFeatureExtractor(nn.Module):
                 kaiming_init=False,
                 gn=gn,
             )
-            layers.extend(conv)
+            layers.extend(conv.children())
             in_channels = head.CONV_HEAD_DIM
         self.xconvs = nn.Sequential(*layers)
         # Without a norm layer here, as upstream: USE_GN concerns the convolutions of this head.
@@ -60,5 +61,6 @@ class FPNXconv1fcFeatureExtractor(nn.Module):
         return F.relu_(self.fc6(self.xconvs(self.pooler(x, proposals)).flatten(1)))
 
 
-def make_roi_box_feature_extractor(cfg, in_channels: int) -> nn.Module:
+def make_roi_box_feature_extractor(cfg, in_channels: int) -> Any:
+    """A module with the attribute `out_channels`."""
     return registry.ROI_BOX_FEATURE_EXTRACTORS[cfg.MODEL.ROI_BOX_HEAD.FEATURE_EXTRACTOR](cfg, in_channels)

@@ -98,7 +98,7 @@ class Masker:
 
     def forward_single_image(self, masks: Tensor, boxes: BoxList) -> Tensor:
         """Tensor[N, 1, M, M] -> Tensor[N, 1, H, W]: bool, or uint8 for a negative threshold."""
-        width, height = boxes.size
+        width, height = (int(side) for side in boxes.size)
         corners = boxes.convert("xyxy").bbox
         pasted = [self._threshold(p).mT for p in paste_masks(masks[:, 0], corners, height, width, self.padding)]
         if not pasted:
@@ -106,8 +106,8 @@ class Masker:
         return torch.cat(pasted)[:, None]
 
     def __call__(self, masks: list[Tensor] | Tensor, boxes: list[BoxList] | BoxList) -> list[Tensor]:
-        if isinstance(boxes, BoxList):
-            boxes, masks = [boxes], [masks]
+        if isinstance(boxes, BoxList) or isinstance(masks, Tensor):
+            return self([masks], [boxes])  # type: ignore[list-item]
         if len(boxes) != len(masks) or any(len(b) != len(m) for b, m in zip(boxes, masks, strict=False)):
             raise ValueError(
                 f"Each image needs as many masks as boxes; got {[len(m) for m in masks]} and {[len(b) for b in boxes]}."
@@ -116,7 +116,7 @@ class Masker:
 
     def encode(self, masks: Tensor, boxes: BoxList) -> list[dict]:
         """Tensor[N, 1, M, M] -> N compressed COCO RLEs, never holding more than a few full-size masks."""
-        width, height = boxes.size
+        width, height = (int(side) for side in boxes.size)
         rles: list[dict] = []
         for pasted in paste_masks(masks[:, 0], boxes.convert("xyxy").bbox, height, width, self.padding):
             # [n, W, H] in C order is [H, W, n] in Fortran order: no copy.

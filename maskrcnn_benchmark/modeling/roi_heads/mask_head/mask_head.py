@@ -24,7 +24,6 @@ class ROIMaskHead(nn.Module):
 
     def __init__(self, cfg, in_channels: int):
         super().__init__()
-        self.shares_box_features = cfg.MODEL.ROI_MASK_HEAD.SHARE_BOX_FEATURE_EXTRACTOR
         self.feature_extractor = make_roi_mask_feature_extractor(cfg, in_channels)
         self.predictor = make_roi_mask_predictor(cfg, self.feature_extractor.out_channels)
         self.post_processor = make_roi_mask_post_processor(cfg)
@@ -34,19 +33,21 @@ class ROIMaskHead(nn.Module):
         self, features: Sequence[Tensor] | Tensor, proposals: list[BoxList], targets: list[BoxList] | None = None
     ) -> tuple[Tensor, list[BoxList], dict[str, Tensor]]:
         """
+        Args:
+            features: maps of the pyramid; or the box head's features Tensor[K, C, R, R] of the K proposals, in training.
+
         Returns:
             The mask features; in training the given proposals, otherwise the detections with "mask"; the losses by name.
         """
-        boxes = proposals
-        if self.training:
-            boxes, positive = keep_only_positive_boxes(proposals)
-        if self.training and self.shares_box_features:
+        boxes, positive = keep_only_positive_boxes(proposals) if self.training else (proposals, [])
+        if isinstance(features, Tensor):
             x = features[torch.cat(positive)]
         else:
             x = self.feature_extractor(features, boxes)
         mask_logits = self.predictor(x)
         if not self.training:
             return x, self.post_processor(mask_logits, boxes), {}
+        assert targets is not None  # GeneralizedRCNN sees to it
         return x, proposals, {"loss_mask": self.loss_evaluator(boxes, mask_logits, targets)}
 
 

@@ -1,6 +1,7 @@
 """From pooled regions to mask features."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,11 +32,12 @@ class MaskRCNNFPNFeatureExtractor(nn.Module):
         self.out_channels = in_channels
 
     def forward(self, x: Sequence[Tensor], proposals: list[BoxList]) -> Tensor:
-        x = self.pooler(x, proposals)
+        pooled = self.pooler(x, proposals)
         for name in self.blocks:
-            x = F.relu_(getattr(self, name)(x))
-        return x
+            pooled = F.relu_(getattr(self, name)(pooled))
+        return pooled
 
 
-def make_roi_mask_feature_extractor(cfg, in_channels: int) -> nn.Module:
+def make_roi_mask_feature_extractor(cfg, in_channels: int) -> Any:
+    """A module with the attribute `out_channels`."""
     return registry.ROI_MASK_FEATURE_EXTRACTORS[cfg.MODEL.ROI_MASK_HEAD.FEATURE_EXTRACTOR](cfg, in_channels)

@@ -6,10 +6,11 @@ from torch import Tensor, nn
 from maskrcnn_benchmark.modeling import registry
 
 
-def _init(*layers: nn.Module) -> None:
+def _init(*layers: nn.Conv2d | nn.ConvTranspose2d) -> None:
     for layer in layers:
         nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.zeros_(layer.bias)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 @registry.ROI_MASK_PREDICTOR.register("MaskRCNNC4Predictor")

@@ -32,7 +32,9 @@ class COCOResults:
             raise ValueError(f"COCO has no task {', '.join(sorted(unknown))}.")
         self.results: dict[str, dict[str, float]] = {}
         for task in iou_types:
-            names = METRICS if task != "box_proposal" else [f"AR{s}@{n}" for n in (100, 1000) for s in ("", "s", "m", "l")]
+            names = (
+                METRICS if task != "box_proposal" else [f"AR{s}@{n}" for n in (100, 1000) for s in ("", "s", "m", "l")]
+            )
             self.results[task] = dict.fromkeys(names, -1.0)
         self.per_class: dict[str, dict[str, float]] = {}
 
@@ -240,7 +242,7 @@ def _greedy_overlaps(objects: torch.Tensor, proposals: torch.Tensor) -> torch.Te
     iou = box_iou(proposals, objects)
     for i in range(min(len(objects), len(proposals))):
         best = iou.argmax()
-        proposal, obj = divmod(best.item(), len(objects))
+        proposal, obj = divmod(int(best), len(objects))
         result[i] = iou[proposal, obj]
         iou[proposal] = -1
         iou[:, obj] = -1
