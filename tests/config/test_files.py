@@ -1,8 +1,8 @@
 """Every file in configs/ merges and builds a model; upstream's files mean what they mean there.
 
-golden/ holds facts about facebookresearch/maskrcnn-benchmark at its last commit: effective.json a CRC of what each of its
-YAML files changes of the defaults (and of the defaults), state_dicts.json parameter counts and a CRC of all state-dict keys
-with their shapes.
+golden/ holds facts about facebookresearch/maskrcnn-benchmark at its last commit: effective.json a CRC of what each of
+its YAML files changes of the defaults (and of the defaults), state_dicts.json parameter counts and a CRC of all
+state-dict keys with their shapes.
 """
 
 from __future__ import annotations

@@ -168,7 +168,8 @@ def test_empty_file_changes_nothing(cfg, write):
 
 
 def test_definitions_take_new_data_sets(cfg, write):
-    text = "DATASETS:\n  DEFINITIONS:\n    birds:\n      IMG_DIR: a/images\n      ANN_FILE: a/birds.json\n  TRAIN: [birds]\n"
+    birds = "birds: {IMG_DIR: a/images, ANN_FILE: a/birds.json}"
+    text = f"DATASETS:\n  DEFINITIONS:\n    {birds}\n  TRAIN: [birds]\n"
     cfg.merge_from_file(write("a.yaml", text))
     cfg.merge_from_list(["DATASETS.DEFINITIONS.birds.IMG_DIR", "b", "DATASETS.DEFINITIONS.fish.IMG_DIR", "c"])
     assert cfg.DATASETS.DEFINITIONS.birds == {"IMG_DIR": "b", "ANN_FILE": "a/birds.json"}

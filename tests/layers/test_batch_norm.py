@@ -64,9 +64,8 @@ def test_conv_norm_is_the_composition(conv, norm):
     torch.testing.assert_close(actual, expected)
     grad = torch.randn_like(actual)
     inputs = [x, *conv.parameters()]
-    for a, b in zip(
-        torch.autograd.grad(actual, inputs, grad), torch.autograd.grad(expected, inputs, grad), strict=True
-    ):
+    gradients = [torch.autograd.grad(y, inputs, grad) for y in (actual, expected)]
+    for a, b in zip(*gradients, strict=True):
         torch.testing.assert_close(a, b)
 
 
