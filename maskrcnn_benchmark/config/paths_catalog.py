@@ -5,6 +5,8 @@ A data set of your own needs no entry here: name it in YAML under DATASETS.DEFIN
 
 import os
 
+from maskrcnn_benchmark.config.node import ConfigError
+
 # name: (factory in maskrcnn_benchmark.data.datasets, its arguments with paths relative to DATA_DIR)
 _DATASETS: dict[str, tuple[str, dict]] = {}
 
@@ -27,9 +29,9 @@ class DatasetCatalog:
 
     @staticmethod
     def get(name: str) -> dict:
-        """{"factory": class name, "args": keyword arguments}. Raises KeyError for an unknown name."""
+        """{"factory": class name, "args": keyword arguments}. Raises ConfigError for an unknown name."""
         if name not in _DATASETS:
-            raise KeyError(
+            raise ConfigError(
                 f"There is no data set {name!r}. Known: {', '.join(sorted(_DATASETS))}. Name your own in YAML: "
                 f"DATASETS.DEFINITIONS.{name} with IMG_DIR and ANN_FILE."
             )

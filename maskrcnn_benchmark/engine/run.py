@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import sys
-import traceback
 from argparse import REMAINDER, ArgumentParser, Namespace
 from collections.abc import Iterator
 from typing import Any
@@ -29,7 +28,7 @@ from maskrcnn_benchmark.utils.seed import draw_seed, seed_everything
 CONFIG_NAME = "config.yml"  # in OUTPUT_DIR: the whole configuration of the training
 
 # What a user can put right; anything else is a fault of ours and keeps its traceback.
-USER_ERRORS = (ConfigError, CheckpointError, NonFiniteLossError, OSError, ValueError, KeyError, ImportError)
+USER_ERRORS = (ConfigError, CheckpointError, NonFiniteLossError, OSError, ValueError, ImportError)
 
 
 def argument_parser(description: str) -> ArgumentParser:
@@ -57,10 +56,8 @@ def command_line() -> Iterator[None]:
         print("Interrupted.", file=sys.stderr)
         raise SystemExit(130) from None
     except USER_ERRORS as error:
-        if os.environ.get("MRB_TRACEBACK"):
-            traceback.print_exc()
-        message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f"error: {message}", file=sys.stderr)
+        logging.getLogger("maskrcnn_benchmark").debug("Stopped by an error", exc_info=True)  # into log.txt alone
+        print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     finally:
         comm.shut_down()

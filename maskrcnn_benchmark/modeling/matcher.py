@@ -28,7 +28,7 @@ class Matcher:
 
     def __call__(self, match_quality_matrix: Tensor) -> Tensor:
         """Tensor[M, N] of IoU -> int64 Tensor[N]."""
-        if match_quality_matrix.shape[0] == 0:
+        if match_quality_matrix.numel() == 0:  # no objects, or no boxes
             return self._all_background(match_quality_matrix, match_quality_matrix.shape[1])
         best = match_quality_matrix.amax(dim=1) if self.allow_low_quality_matches else None
         return self._match_block(match_quality_matrix, best)

@@ -49,7 +49,9 @@ def draw_objects(
         inside = cv2.resize(mask.astype(np.uint8), (canvas.shape[1], canvas.shape[0]), interpolation=cv2.INTER_NEAREST)
         colour = np.array(class_colour(label), np.float32)
         canvas[inside > 0] = (0.6 * canvas[inside > 0] + 0.4 * colour).astype(np.uint8)
-    corners = (np.asarray(boxes, np.float64).reshape(-1, 4) * factor).round().astype(int).tolist()
+    # Both corners belong to a box: the last column of its last pixel is the outline's.
+    corners = np.asarray(boxes, np.float64).reshape(-1, 4) + (0, 0, 1, 1)
+    corners = (corners * factor - (0, 0, 1, 1)).round().astype(int).tolist()
     for (x1, y1, x2, y2), label in zip(corners, labels, strict=True):
         cv2.rectangle(canvas, (x1, y1), (x2, y2), class_colour(label), 1, cv2.LINE_AA)
     for (x1, y1, _, _), label, caption in zip(corners, labels, captions, strict=True):

@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Callable
 from typing import Any
 
+from maskrcnn_benchmark.config.node import ConfigError
+
 
 class Registry(dict):
     """A dictionary filled by `registry.register(name, module)` or by `@registry.register(name)`.
@@ -29,4 +31,4 @@ class Registry(dict):
     def __missing__(self, name: str) -> Any:
         close = difflib.get_close_matches(str(name), list(self), n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise KeyError(f"{name!r} is not one of {', '.join(sorted(self))}.{hint}")
+        raise ConfigError(f"{name!r} is not one of {', '.join(sorted(self))}.{hint}")

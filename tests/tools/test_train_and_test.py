@@ -39,6 +39,15 @@ def train(tool, root: Path, *flags: str, **keys: object) -> int:
     return tool("train_net", *flags, "--config-file", str(CONFIG), *options(root, **keys))
 
 
+def scalars(folder: Path) -> dict[str, list[int]]:
+    """The iterations of each scalar that TensorBoard finds."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {tag: [e.step for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
 def losses(root: Path, name: str = "run") -> dict[int, float]:
     lines = (root / name / "metrics.jsonl").read_text().splitlines()
     return {entry["iteration"]: entry["loss"] for entry in map(json.loads, lines)}
@@ -46,8 +55,9 @@ def losses(root: Path, name: str = "run") -> dict[int, float]:
 
 def test_a_run_leaves_what_the_readme_names(tool, tmp_path, capfd):
     write_coco(tmp_path)
-    assert train(tool, tmp_path, TENSORBOARD=False) == 0
+    assert train(tool, tmp_path, TENSORBOARD=True) == 0
     out = tmp_path / "run"
+    assert scalars(out)["loss_mask"] == [1, 2, 3, 4]
     assert {"model_final.pth", "last_checkpoint", "log.txt", "metrics.jsonl", "config.yml", "labels.json"} <= set(
         os.listdir(out)
     )

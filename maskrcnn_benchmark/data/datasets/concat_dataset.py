@@ -5,7 +5,11 @@ from torch.utils.data import ConcatDataset as _ConcatDataset
 
 
 class ConcatDataset(_ConcatDataset):
-    """Data sets one after another, with the size of each image."""
+    """Data sets one after another. The index that an item carries is its index in the whole."""
+
+    def __getitem__(self, idx: int) -> tuple[Any, Any, int]:
+        image, target, _ = super().__getitem__(idx)
+        return image, target, idx
 
     datasets: list[Any]
 

@@ -41,7 +41,7 @@ class Resize:
         size = random.choice(self.min_size)
         shorter, longer = min(width, height), max(width, height)
         if self.max_size is not None and longer / shorter * size > self.max_size:
-            size = int(round(self.max_size * shorter / longer))
+            size = max(int(round(self.max_size * shorter / longer)), 1)
         if shorter == size:
             return height, width
         if width < height:
