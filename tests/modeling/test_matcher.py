@@ -1,0 +1,89 @@
+"""Matching boxes to objects, against a loop over boxes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from maskrcnn_benchmark.modeling import matcher as matcher_module
+from maskrcnn_benchmark.modeling.matcher import Matcher
+from maskrcnn_benchmark.structures.boxes import box_iou
+
+
+def naive_match(iou: list[list[float]], count: int, high: float, low: float, low_quality: bool) -> list[int]:
+    """The first object of the highest overlap if it is high enough, or if the box is one of that object's best, or of any
+    other object's."""
+    result = []
+    for n in range(count):
+        column = [row[n] for row in iou]
+        best = max(column, default=0.0)
+        rescued = low_quality and any(row[n] == max(row) > 0 for row in iou)
+        if column and (best >= high or rescued):
+            result.append(column.index(best))
+        else:
+            result.append(-1 if best < low else -2)
+    return result
+
+
+# Few values, all exact in float32, so ties and thresholds hit exactly are common.
+OVERLAP = st.sampled_from([0.0, 0.125, 0.25, 0.5, 0.75, 1.0])
+
+
+@st.composite
+def matrices(draw):
+    objects, boxes = draw(st.integers(0, 4)), draw(st.integers(0, 7))
+    return [draw(st.lists(OVERLAP, min_size=boxes, max_size=boxes)) for _ in range(objects)], boxes
+
+
+@settings(max_examples=300, deadline=None)
+@given(matrices(), st.sampled_from([(0.75, 0.25), (0.5, 0.5), (0.75, 0.125)]), st.booleans())
+def test_follows_the_definition(matrix, thresholds, low_quality):
+    iou, count = matrix
+    match = Matcher(*thresholds, allow_low_quality_matches=low_quality)
+    result = match(torch.tensor(iou).reshape(len(iou), count))
+    assert result.dtype == torch.int64
+    assert result.tolist() == naive_match(iou, count, *thresholds, low_quality)
+
+
+def random_boxes(count: int, seed: int) -> Tensor:
+    """Integer corners, so that some overlaps are equal."""
+    generator = torch.Generator().manual_seed(seed)
+    corner = torch.randint(0, 40, (count, 2), generator=generator)
+    return torch.cat((corner, corner + torch.randint(0, 12, (count, 2), generator=generator)), dim=1).float()
+
+
+@pytest.mark.parametrize("low_quality", [False, True])
+@pytest.mark.parametrize("block", [1, 7, 60, 1 << 24])
+def test_blocks_give_what_the_whole_gives(monkeypatch, block, low_quality):
+    monkeypatch.setattr(matcher_module, "MAX_BLOCK", block)
+    objects, boxes = random_boxes(6, 0), random_boxes(100, 1)
+    match = Matcher(0.25, 0.125, low_quality)
+    expected = naive_match(box_iou(objects, boxes).tolist(), 100, 0.25, 0.125, low_quality)
+    assert {-2, -1} < set(expected) and len(set(expected)) > 3
+    assert match.match_boxes(objects, boxes).tolist() == expected
+
+
+@pytest.mark.parametrize("low_quality", [False, True])
+def test_without_objects_all_is_background(low_quality):
+    match = Matcher(0.7, 0.3, low_quality)
+    assert match(torch.zeros(0, 3)).tolist() == [-1, -1, -1]
+    assert match.match_boxes(torch.zeros(0, 4), random_boxes(3, 0)).tolist() == [-1, -1, -1]
+
+
+@pytest.mark.parametrize("low_quality", [False, True])
+def test_without_boxes(low_quality):
+    assert Matcher(0.7, 0.3, low_quality).match_boxes(random_boxes(2, 0), torch.zeros(0, 4)).tolist() == []
+
+
+def test_an_object_that_touches_nothing_takes_no_box():
+    boxes = torch.tensor([[0.0, 0, 9, 9], [20, 0, 29, 9]])
+    objects = torch.tensor([[500.0, 500, 510, 510], [0, 0, 4, 9]])
+    assert Matcher(0.9, 0.3, allow_low_quality_matches=True).match_boxes(objects, boxes).tolist() == [1, -1]
+
+
+def test_thresholds_in_the_wrong_order():
+    with pytest.raises(ValueError, match=r"low_threshold 0.7 is above high_threshold 0.3"):
+        Matcher(0.3, 0.7)
