@@ -2,7 +2,6 @@
 
 import logging
 import os
-import pickle
 from typing import Any
 
 import torch
@@ -25,7 +24,7 @@ def load_file(path: str) -> dict:
         raise FileNotFoundError(f"There is no checkpoint {path!r}.")
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except Exception as error:  # bytes that are no pickle fail in every way: KeyError, IndexError, struct.error, ...
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
             f"{path} is not a readable checkpoint ({os.path.getsize(path)} bytes): {reason}"

@@ -19,7 +19,7 @@ def class_colour(label: int) -> tuple[int, int, int]:
 def _put_text(image: np.ndarray, text: str, x: int, y: int, colour: tuple[int, int, int], scale: float) -> None:
     """Text on a filled ground, its lower left corner at (x, y), moved into the image."""
     (width, height), below = cv2.getTextSize(text, FONT, scale, 1)
-    x = max(min(x, image.shape[1] - width - 2), 0)
+    x = max(min(x, image.shape[1] - width - 3), 0)
     y = max(min(y, image.shape[0] - below), height + 2)
     cv2.rectangle(image, (x, y - height - 2), (x + width + 2, y + below - 1), colour, cv2.FILLED)
     ink = (0, 0, 0) if sum(colour) > 300 else (255, 255, 255)

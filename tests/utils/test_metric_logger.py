@@ -1,0 +1,98 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from maskrcnn_benchmark.utils.metric_logger import MetricLogger, MetricWriter, SmoothedValue
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 12])
+def test_statistics_are_numpys(count):
+    values = np.random.default_rng(count).normal(size=count)
+    meter = SmoothedValue(window_size=5)
+    for i, value in enumerate(values):  # numbers and tensors mixed, in order
+        meter.update(torch.tensor(value, dtype=torch.float64) if i % 3 else float(value))
+    window = values[-5:]
+    assert meter.median == pytest.approx(np.median(window), rel=1e-6)
+    assert meter.avg == pytest.approx(window.mean(), rel=1e-6)
+    assert meter.global_avg == pytest.approx(values.mean(), rel=1e-6)
+
+
+def test_an_empty_series_has_no_value():
+    meter = SmoothedValue()
+    assert all(np.isnan(v) for v in (meter.median, meter.avg, meter.global_avg))
+
+
+def test_tensors_are_read_only_when_a_value_is_asked_for(monkeypatch):
+    reads = []
+    for name in ("item", "tolist", "__float__", "cpu"):
+        original = getattr(torch.Tensor, name)
+
+        def counted(self, *args, _name=name, _original=original):
+            reads.append(_name)
+            return _original(self, *args)
+
+        monkeypatch.setattr(torch.Tensor, name, counted)
+    meter = MetricLogger()
+    for i in range(50):
+        meter.update(loss=torch.tensor(float(i), requires_grad=True))
+    assert reads == []
+    assert meter.loss.global_avg == 24.5
+    assert reads == ["tolist"]  # all of them at once
+
+
+def test_a_series_does_not_keep_the_graph():
+    meter = SmoothedValue()
+    meter.update(torch.ones((), requires_grad=True) * 2)
+    assert not meter._pending[0].requires_grad
+
+
+def test_series_by_name():
+    meters = MetricLogger(delimiter="; ")
+    meters.update(a=1.0, b=torch.tensor(2.0))
+    meters.update(a=3.0)
+    assert str(meters) == "a: 2.0000 (2.0000); b: 2.0000 (2.0000)"
+    assert meters.a.global_avg == 2.0
+    with pytest.raises(AttributeError, match="no series 'c'"):
+        _ = meters.c
+
+
+def test_lines_of_json_are_appended(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    for iteration in (1, 2):
+        writer = MetricWriter(str(path))
+        writer.write(iteration, {"loss": 0.5, "note": "x"})
+        assert len(path.read_text().splitlines()) == iteration  # on the disk at once
+        writer.close()
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [
+        {"iteration": i, "loss": 0.5, "note": "x"} for i in (1, 2)
+    ]
+
+
+def test_tensorboard_gets_the_numbers(tmp_path, monkeypatch):
+    scalars = []
+
+    class Writer:
+        def __init__(self, folder: str):
+            self.folder = folder
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            scalars.append((self.folder, name, value, step))
+
+        def close(self) -> None:
+            scalars.append("closed")
+
+    import sys
+    import types
+
+    stand_in = types.ModuleType("torch.utils.tensorboard")
+    stand_in.SummaryWriter = Writer
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", stand_in)
+    writer = MetricWriter(str(tmp_path / "m.jsonl"), str(tmp_path))
+    writer.write(3, {"loss": 0.5, "note": "x"})
+    writer.close()
+    assert scalars == [(str(tmp_path), "loss", 0.5, 3), "closed"]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ImportError, match="pip install tensorboard"):
+        MetricWriter(str(tmp_path / "m.jsonl"), str(tmp_path))
