@@ -86,10 +86,10 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("counts", [(2, 1), (2, 0)])
-def test_gradients_reach_every_trainable_parameter(norm, counts):
+def test_gradients_reach_every_trainable_parameter(norm):
+    """One of the two images has no objects."""
     model = build(norm)
-    losses = step(model, *counts)
+    losses = step(model, 2, 0)
     assert losses.keys() == LOSSES
     assert all(0 < v < 100 for v in losses.values()), losses
     for name, p in model.named_parameters():
