@@ -204,8 +204,7 @@ class BinaryMaskList:
         return BinaryMaskList(scaled[0] >= 0.5, (width, height))
 
     def crop_and_resize(self, boxes: Tensor, index: Tensor, resolution: int) -> Tensor:
-        boxes = boxes.to(self.masks.device, torch.float32)
-        rois = torch.cat((index[:, None].to(boxes), boxes), dim=1)
+        rois = torch.cat((index[:, None].to(boxes), boxes), dim=1).to(self.masks.device, torch.float32)
         sampled = roi_align(self.masks[:, None].float(), rois, resolution, 1.0, 0, aligned=True)
         return (sampled[:, 0] >= 0.5).to(torch.uint8)
 

@@ -22,10 +22,11 @@ class MaskRCNNLossComputation:
         """Float Tensor[K, R, R]: the objects' masks inside the K proposals."""
         masks = []
         for proposal, target in zip(proposals, targets, strict=True):
-            # Polygons live on the host, whatever the device of the boxes.
-            index, boxes = proposal.get_field("matched_idxs").cpu(), proposal.bbox.cpu()
-            masks.append(target.get_field("masks").to("cpu").crop_and_resize(boxes, index, self.discretization_size))
-        return cat(masks).to(proposals[0].bbox.device, torch.float32)
+            index, size = proposal.get_field("matched_idxs"), self.discretization_size
+            # Polygons are filled on the host, bitmaps cut where they are.
+            cut = target.get_field("masks").crop_and_resize(proposal.bbox, index, size)
+            masks.append(cut.to(proposal.bbox.device, torch.float32))
+        return cat(masks)
 
     def __call__(self, proposals: list[BoxList], mask_logits: Tensor, targets: list[BoxList]) -> Tensor:
         """

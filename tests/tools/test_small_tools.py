@@ -1,0 +1,78 @@
+"""tools/subset_coco.py and tools/draw_detections.py."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+from tests.helpers import write_annotations, write_coco
+
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    def call(name: str, **flags: object) -> int:
+        words = [str(w) for flag, value in flags.items() for w in (f"--{flag.replace('_', '-')}", value)]
+        monkeypatch.setattr(sys, "argv", [name, *words])
+        try:
+            runpy.run_path(str(TOOLS / f"{name}.py"), run_name="__main__")
+        except SystemExit as stop:
+            return int(stop.code or 0)
+        return 0
+
+    return call
+
+
+def test_subset_takes_the_first_images_with_enough_objects(tool, tmp_path):
+    content = write_coco(tmp_path, images=5, empty=(1,))
+    content["annotations"][0]["iscrowd"] = 1  # image 10 is left with one object
+    write_annotations(tmp_path, "set", content)
+    out = tmp_path / "made" / "subset.json"
+    assert tool("subset_coco", ann_file=tmp_path / "set.json", out=out, count=2, min_objects=2) == 0
+    subset = json.loads(out.read_text())
+    assert [image["id"] for image in subset["images"]] == [12, 13]
+    assert {a["image_id"] for a in subset["annotations"]} == {12, 13} and len(subset["annotations"]) == 4
+    assert subset["categories"] == content["categories"]
+
+
+def test_subset_without_such_images(tool, tmp_path, capfd):
+    write_coco(tmp_path)
+    assert tool("subset_coco", ann_file=tmp_path / "set.json", out=tmp_path / "o.json", min_objects=9) == 1
+    assert "has 9 objects" in capfd.readouterr().err and not (tmp_path / "o.json").exists()
+
+
+def test_pictures_show_annotations_and_detections(tool, tmp_path, capfd):
+    content = write_coco(tmp_path, images=3, empty=(2,))
+    first = content["annotations"][0]
+    detection = {"image_id": 10, "category_id": 7, "bbox": first["bbox"], "score": 0.9}
+    weak = {"image_id": 11, "category_id": 3, "bbox": [1, 1, 20, 20], "score": 0.2}
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "bbox.json").write_text(json.dumps([detection, weak]))
+    flags = {"ann_file": tmp_path / "set.json", "img_dir": tmp_path / "set", "results": tmp_path / "results"}
+    assert tool("draw_detections", **flags, out=tmp_path / "pictures") == 0
+    assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["0.png", "1.png", "2.png", "sheet.jpg"]
+
+    plain = cv2.imread(str(tmp_path / "set" / "0.jpg"))
+    factor = 480 // plain.shape[0] + (480 % plain.shape[0] > 0)
+    enlarged = cv2.resize(plain, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC).astype(int)
+    panel = cv2.imread(str(tmp_path / "pictures" / "0.png"))[24:, : enlarged.shape[1]].astype(int)
+    changed = abs(panel - enlarged).max(axis=2) > 20
+    x, y, w, h = (factor * v for v in first["bbox"])
+    assert changed[y + h // 2, x : x + w].mean() > 0.9  # the mask is tinted
+    right = cv2.imread(str(tmp_path / "pictures" / "0.png"))[24:, enlarged.shape[1] + 6 :][:, : enlarged.shape[1]]
+    outline = abs(right.astype(int) - enlarged).max(axis=2) > 20
+    assert outline[y, x : x + w].mean() > 0.5 and not outline[y + h // 2, x + 5 : x + w - 5].any()
+    nothing = cv2.imread(str(tmp_path / "pictures" / "1.png"))[24:, -enlarged.shape[0] - 6 : -6]
+    again = cv2.resize(cv2.imread(str(tmp_path / "set" / "1.jpg")), None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    assert (abs(nothing.astype(int) - again) <= 1).all()  # the weak detection is not drawn
+
+
+def test_drawing_without_results(tool, tmp_path, capfd):
+    write_coco(tmp_path)
+    flags = {"ann_file": tmp_path / "set.json", "img_dir": tmp_path / "set", "results": tmp_path / "none"}
+    assert tool("draw_detections", **flags, out=tmp_path / "pictures") == 1
+    assert "test_net.py writes it" in capfd.readouterr().err
