@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import sys
+import warnings
 from argparse import REMAINDER, ArgumentParser, Namespace
 from collections.abc import Iterator
 from typing import Any
@@ -104,6 +105,15 @@ def build_model(device: torch.device) -> nn.Module:
     return build_detection_model(cfg).to(device)
 
 
+def distribute(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model with gradients averaged over the processes; running statistics are each process's own."""
+    device_ids = [device.index] if device.type == "cuda" else None
+    with warnings.catch_warnings():
+        # From torch 2.15 on `forward_sync_buffers` is to replace this argument; earlier versions do not know it.
+        warnings.simplefilter("ignore", FutureWarning)
+        return nn.parallel.DistributedDataParallel(model, device_ids=device_ids, broadcast_buffers=False)
+
+
 def train(device: torch.device) -> nn.Module:
     """Train as `cfg` says, going on from the last checkpoint in OUTPUT_DIR if there is one."""
     if cfg.OUTPUT_DIR:
@@ -112,12 +122,7 @@ def train(device: torch.device) -> nn.Module:
     optimizer = make_optimizer(cfg, model)
     scheduler = make_lr_scheduler(cfg, optimizer)
     distributed = comm.get_world_size() > 1
-    wrapped = model
-    if distributed:
-        on_gpu = device.type == "cuda"
-        wrapped = nn.parallel.DistributedDataParallel(
-            model, device_ids=[device.index] if on_gpu else None, broadcast_buffers=False
-        )
+    wrapped = distribute(model, device) if distributed else model
     checkpointer = DetectronCheckpointer(cfg, model, optimizer, scheduler, cfg.OUTPUT_DIR)
     arguments: dict[str, Any] = {"iteration": 0, "seed": cfg.SEED}
     arguments.update(checkpointer.load(cfg.MODEL.WEIGHT))
@@ -148,7 +153,11 @@ def train(device: torch.device) -> nn.Module:
 
 
 def test(model: nn.Module, device: torch.device) -> list:
-    """Evaluate on every data set of DATASETS.TEST; results go to OUTPUT_DIR/inference/NAME."""
+    """Evaluate on every data set of DATASETS.TEST; results go to OUTPUT_DIR/inference/NAME.
+
+    All processes test the main one's model, which is the one that checkpoints hold.
+    """
+    comm.broadcast_tensors(model.buffers())
     iou_types = ("bbox", "segm") if cfg.MODEL.MASK_ON else ("bbox",)
     loaders = make_data_loader(cfg, is_train=False, is_distributed=comm.get_world_size() > 1)
     results = []

@@ -2,6 +2,7 @@
 
 import datetime
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -87,6 +88,13 @@ def broadcast_object(data: Any) -> Any:
     box = [data]
     dist.broadcast_object_list(box, src=0, group=_host_group)
     return box[0]
+
+
+def broadcast_tensors(tensors: Iterable[Tensor]) -> None:
+    """Replace tensors by the main process's, in place."""
+    if get_world_size() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
 
 
 def all_reduce_max(value: Tensor) -> Tensor:

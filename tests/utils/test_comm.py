@@ -13,12 +13,15 @@ def talk() -> dict:
     losses = {"b": torch.tensor(1.0 + rank), "a": torch.tensor(10.0 * rank)}
     if rank:  # the order in which a process adds its losses must not matter
         losses = dict(reversed(losses.items()))
+    weights = [torch.full((2, 2), float(rank)), torch.tensor(10 + rank)]
+    comm.broadcast_tensors(weights)
     first = {"rank": comm.get_rank(), "main": comm.is_main_process(), "local": comm.get_local_rank()}
     first["world"] = comm.get_world_size()
     results = {
         "all_gather": comm.all_gather({"rank": rank, "rows": ["x"] * (1 + 1000 * rank)}),
         "gather": comm.gather(torch.full((rank + 1,), float(rank))),
         "broadcast": comm.broadcast_object(("from", rank)),
+        "tensors": [t.tolist() for t in weights],
         "max": comm.all_reduce_max(torch.tensor([rank, -rank], dtype=torch.float32)).tolist(),
         "mean": {n: v.item() for n, v in comm.reduce_dict(losses).items()},
         "sum": {n: v.item() for n, v in comm.reduce_dict(losses, average=False).items()},
@@ -43,6 +46,7 @@ def test_objects_of_different_sizes_travel(said):
     assert [t.tolist() for t in said[0]["gather"]] == [[0.0], [1.0, 1.0]]
     assert said[1]["gather"] is None
     assert [s["broadcast"] for s in said] == [("from", 0), ("from", 0)]
+    assert [s["tensors"] for s in said] == [[[[0.0, 0.0], [0.0, 0.0]], 10]] * 2
 
 
 def test_reductions(said):
@@ -59,4 +63,6 @@ def test_a_single_process_talks_to_itself():
     value = {"loss": torch.tensor(3.0)}
     assert comm.reduce_dict(value) is value
     assert comm.all_reduce_max(value["loss"]).item() == 3.0
+    comm.broadcast_tensors([value["loss"]])
+    assert value["loss"].item() == 3.0
     comm.synchronize()
