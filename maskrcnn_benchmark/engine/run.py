@@ -134,7 +134,8 @@ def train(device: torch.device) -> nn.Module:
     data_loader: Any = make_data_loader(
         cfg, is_train=True, is_distributed=distributed, start_iter=arguments["iteration"]
     )
-    save_labels([data_loader.dataset.dataset], cfg.OUTPUT_DIR)
+    trained_on = data_loader.dataset.dataset
+    save_labels(getattr(trained_on, "datasets", [trained_on]), cfg.OUTPUT_DIR)
     do_train(
         cfg,
         wrapped,

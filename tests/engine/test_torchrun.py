@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import torch
 
 from maskrcnn_benchmark.config import cfg
@@ -20,10 +19,13 @@ from tests.helpers import CONFIG, options, write_coco
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.slow
 def test_a_whole_run(tmp_path):
     write_coco(tmp_path, images=5, empty=(2,))
+    write_coco(tmp_path, "more", images=3)
     keys = {
+        "DATASETS__TRAIN": '("set", "more")',
+        "DATASETS__DEFINITIONS__more__IMG_DIR": tmp_path / "more",
+        "DATASETS__DEFINITIONS__more__ANN_FILE": tmp_path / "more.json",
         "SOLVER__MAX_ITER": 3,
         "SOLVER__BASE_LR": 0.01,
         "DATALOADER__FILTER_EMPTY_ANNOTATIONS": False,
@@ -48,6 +50,8 @@ def test_a_whole_run(tmp_path):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["iteration"] for line in lines] == [1, 2, 3]
     assert all(math.isfinite(value) for line in lines for value in line.values())
+
+    assert json.loads((run / "labels.json").read_text()) == {"COCODataset": {"1": "red", "2": "blue"}}
 
     predictions = torch.load(run / "inference" / "set" / "predictions.pth", weights_only=False)
     assert len(predictions) == 5 and all(len(p) for p in predictions)

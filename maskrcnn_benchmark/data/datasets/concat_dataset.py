@@ -7,11 +7,11 @@ from torch.utils.data import ConcatDataset as _ConcatDataset
 class ConcatDataset(_ConcatDataset):
     """Data sets one after another. The index that an item carries is its index in the whole."""
 
+    datasets: list[Any]
+
     def __getitem__(self, idx: int) -> tuple[Any, Any, int]:
         image, target, _ = super().__getitem__(idx)
         return image, target, idx
-
-    datasets: list[Any]
 
     def get_idxs(self, idx: int) -> tuple[int, int]:
         """Which data set, and which of its images, the index stands for."""
