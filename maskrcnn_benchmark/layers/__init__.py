@@ -1,4 +1,5 @@
 from maskrcnn_benchmark.layers.batch_norm import FrozenBatchNorm2d, conv_norm
+from maskrcnn_benchmark.layers.group_norm import GroupNorm
 from maskrcnn_benchmark.layers.misc import BatchNorm2d, Conv2d, ConvTranspose2d, interpolate
 from maskrcnn_benchmark.layers.nms import batched_nms, nms
 from maskrcnn_benchmark.layers.non_local import NonLocal2d
@@ -10,6 +11,7 @@ __all__ = [
     "Conv2d",
     "ConvTranspose2d",
     "FrozenBatchNorm2d",
+    "GroupNorm",
     "NonLocal2d",
     "ROIAlign",
     "batched_nms",

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from torch import nn
 
+from maskrcnn_benchmark.layers import GroupNorm
+
 ConvBlock = Callable[..., nn.Module]
 
 
@@ -27,10 +29,10 @@ def group_norm(
     dim_per_gp: int = -1,
     num_groups: int = 32,
     eps: float = 1e-5,
-) -> nn.GroupNorm:
+) -> GroupNorm:
     """Group normalisation; the group settings are divided by `divisor`."""
     groups = get_group_gn(out_channels // divisor, dim_per_gp // divisor, num_groups // divisor)
-    return nn.GroupNorm(groups, out_channels, eps, affine)
+    return GroupNorm(groups, out_channels, eps, affine)
 
 
 def group_norm_options(cfg) -> dict:

@@ -22,10 +22,9 @@ GOLDEN = Path(__file__).parent / "golden"
 MODELS = sorted({path.stem for path in GOLDEN.glob("*/*.json") if not path.stem.endswith("_train")})
 RELATIVE = 1e-4
 PIXELS = 1e-2
-# Gradients through group normalisation carry more of float32's rounding. In the last model one of 2,000 proposals lies
-# on a threshold besides, and goes one way or the other with the rounding; computed in float64 its losses agree to 3e-7
-# and its gradients to 2e-4.
-GRADIENT = {"e2e_mask_rcnn_R_50_FPN_1x_gn": 1e-3, "e2e_mask_rcnn_R_50_FPN_Xconv1fc_1x_gn": 5e-3}
+# Upstream's own float32 rounding in models with group normalisation: computed in float64, gradients still differ from its
+# numbers by up to 2e-4, losses by 3e-7.
+GRADIENT = dict.fromkeys(("e2e_mask_rcnn_R_50_FPN_1x_gn", "e2e_mask_rcnn_R_50_FPN_Xconv1fc_1x_gn"), 5e-4)
 
 
 def golden(source: str, name: str) -> dict:
