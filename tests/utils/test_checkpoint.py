@@ -151,6 +151,8 @@ def upstream_checkpoint(run: Run) -> tuple[dict, dict[str, torch.Tensor]]:
     for i in range(2):
         fill_gradients(run.model, i)
         optimizer.step()
+    for state in optimizer.state.values():  # upstream knows one memory format only
+        state["momentum_buffer"] = state["momentum_buffer"].contiguous()
     momentum = {n: optimizer.state[p]["momentum_buffer"].clone() for n, p in run.model.named_parameters()}
     scheduler = {"last_epoch": 2, "base_lrs": [0.01] * len(groups), "milestones": (9,), "gamma": 0.1}
     state = {f"module.{n}": v.contiguous() for n, v in run.model.state_dict().items()}
