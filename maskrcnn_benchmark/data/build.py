@@ -65,8 +65,20 @@ def build_dataset(
                 f"The data set {name} holds no image{' with an object' if is_train else ''}: {entry['args']}."
             )
     if is_train and len(built) > 1:
+        _check_same_categories(built, dataset_list)
         return [D.ConcatDataset(built)]
     return built
+
+
+def _check_same_categories(parts: list, names: Sequence[str]) -> None:
+    """Labels are numbered by data set, so sets trained on together must number the same categories."""
+    known = [(name, part.class_names()) for name, part in zip(names, parts, strict=True) if hasattr(part, "class_names")]
+    for name, classes in known[1:]:
+        if classes != known[0][1]:
+            raise ConfigError(
+                f"{known[0][0]} and {name} cannot be trained on together: their categories differ "
+                f"({', '.join(known[0][1].values())}; {', '.join(classes.values())})."
+            )
 
 
 def check_num_classes(dataset: Dataset, num_classes: int, name: str) -> None:

@@ -83,7 +83,8 @@ class StepWatch:
         bad = (~torch.isfinite(total.detach())).float()
         flags = comm.all_reduce_max(torch.stack((bad, torch.full_like(bad, float(self.received or 0)))))
         setattr(self.optimizer, FOUND_INF, flags[0])
-        self._last = iteration, {n: v.detach() for n, v in losses.items()}, image_ids, flags
+        named = {**losses, "their sum": total}
+        self._last = iteration, {name: loss.detach() for name, loss in named.items()}, image_ids, flags
 
     def check(self) -> int:
         """The signal to stop for, as of the last step watched; 0 for none.
@@ -97,6 +98,8 @@ class StepWatch:
         if not bad:
             return int(stop)
         values = {name: value.item() for name, value in losses.items() if not torch.isfinite(value)}
+        if len(values) > 1:
+            values.pop("their sum", None)
         reports = comm.all_gather((comm.get_rank(), values, image_ids))
         details = "; ".join(f"rank {rank}: {values}, images {ids}" for rank, values, ids in reports if values)
         raise NonFiniteLossError(

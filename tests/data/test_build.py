@@ -221,3 +221,12 @@ def test_images_without_objects_take_part_when_asked(config, tmp_path):
         assert loader.dataset.dataset.ids == expected
     (test,) = make_data_loader(config(), is_train=False)
     assert test.dataset.dataset.ids == [10, 11, 12, 13]  # tests never leave any out
+
+
+def test_sets_of_different_categories_cannot_be_joined(config, tmp_path):
+    keys = other_set(tmp_path)
+    content = write_coco(tmp_path, "other")
+    content["categories"][0]["name"] = "green"
+    write_annotations(tmp_path, "other", content)
+    with pytest.raises(ConfigError, match=r"set and other cannot .* \(red, blue; green, blue\)"):
+        make_data_loader(config(DATASETS__TRAIN='("set", "other")', **keys))

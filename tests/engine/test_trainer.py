@@ -214,3 +214,14 @@ def test_losses_of_a_single_process_are_its_own():
     loss = torch.ones((), requires_grad=True) * 2
     reduced = reduce_loss_dict({"loss": loss})
     assert reduced["loss"].item() == 2.0 and not reduced["loss"].requires_grad
+
+
+def test_a_sum_that_overflows_is_named(tmp_path):
+    class Overflowing(Model):
+        def forward(self, images, targets):
+            return {name: loss * 0 + 3e38 for name, loss in super().forward(images, targets).items()}
+
+    run = Run(tmp_path, 2)
+    run.model.__class__ = Overflowing
+    with pytest.raises(NonFiniteLossError, match="{'their sum': inf}"):
+        run.train()
