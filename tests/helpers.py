@@ -16,7 +16,11 @@ def write_coco(root: Path, name: str = "set", images: int = 4, size: int = 64, e
     """
     rng = np.random.default_rng(0)
     (root / name).mkdir(parents=True, exist_ok=True)
-    content: dict = {"images": [], "annotations": [], "categories": [{"id": 3, "name": "red"}, {"id": 7, "name": "blue"}]}
+    content: dict = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": 3, "name": "red"}, {"id": 7, "name": "blue"}],
+    }
     for i in range(images):
         width, height = (size, size) if i % 2 else (size + 16, size)
         picture = rng.integers(0, 40, (height, width, 3), dtype=np.uint8)

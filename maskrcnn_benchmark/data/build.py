@@ -72,7 +72,9 @@ def build_dataset(
 
 def _check_same_categories(parts: list, names: Sequence[str]) -> None:
     """Labels are numbered by data set, so sets trained on together must number the same categories."""
-    known = [(name, part.class_names()) for name, part in zip(names, parts, strict=True) if hasattr(part, "class_names")]
+    known = [
+        (name, part.class_names()) for name, part in zip(names, parts, strict=True) if hasattr(part, "class_names")
+    ]
     for name, classes in known[1:]:
         if classes != known[0][1]:
             raise ConfigError(

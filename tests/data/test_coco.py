@@ -18,7 +18,14 @@ from tests.helpers import uncompressed_rle, write_annotations, write_coco
 def square(x: float, y: float, w: float, h: float, **keys: object) -> dict:
     """An annotation of image 1, category 3, with its outline."""
     outline = [[x, y, x + w, y, x + w, y + h, x, y + h]]
-    return {"image_id": 1, "category_id": 3, "bbox": [x, y, w, h], "area": w * h, "iscrowd": 0, "segmentation": outline} | keys
+    return {
+        "image_id": 1,
+        "category_id": 3,
+        "bbox": [x, y, w, h],
+        "area": w * h,
+        "iscrowd": 0,
+        "segmentation": outline,
+    } | keys
 
 
 @pytest.fixture

@@ -224,7 +224,9 @@ def naive_overlaps(dataset, proposals: list[BoxList], low: float, high: float, l
     found = []
     for image_id, prediction in zip(dataset.ids, proposals, strict=True):
         objects = [a for a in dataset.coco.imgToAnns[image_id] if not a["iscrowd"] and low <= a["area"] <= high]
-        ranked = sorted(zip(prediction.get_field("objectness").tolist(), prediction.bbox.tolist(), strict=True), reverse=True)
+        ranked = sorted(
+            zip(prediction.get_field("objectness").tolist(), prediction.bbox.tolist(), strict=True), reverse=True
+        )
         pairs = []
         for p, (_, (x1, y1, x2, y2)) in enumerate(ranked[:limit]):
             for o, (x, y, w, h) in enumerate(a["bbox"] for a in objects):

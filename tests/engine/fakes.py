@@ -62,7 +62,9 @@ class Run:
         self.scheduler = make_lr_scheduler(self.cfg, self.optimizer)
         self.checkpointer = Checkpointer(self.model, self.optimizer, self.scheduler, str(folder))
 
-    def train(self, loader: Any = None, wrapped: nn.Module | None = None, checkpoint_period: int = 0, **options: Any) -> None:
+    def train(
+        self, loader: Any = None, wrapped: nn.Module | None = None, checkpoint_period: int = 0, **options: Any
+    ) -> None:
         do_train(
             self.cfg,
             wrapped or self.model,

@@ -90,7 +90,9 @@ def test_images_that_cannot_be_read_count_as_empty(loader, tmp_path, log, broken
     data = loader()
     for i in broken:
         (tmp_path / "set" / f"{i}.jpg").write_bytes(b"broken")
-    results, entries = inference(Detector(), data, "set", ("bbox", "segm"), device="cpu", output_folder=str(tmp_path / "out"))
+    results, entries = inference(
+        Detector(), data, "set", ("bbox", "segm"), device="cpu", output_folder=str(tmp_path / "out")
+    )
     predictions = torch.load(tmp_path / "out" / "predictions.pth", weights_only=False)
     assert [len(p) for p in predictions] == [int(i not in broken) for i in range(5)]
     assert [p.size for p in predictions] == [(64, 64) if i % 2 else (80, 64) for i in range(5)]

@@ -87,7 +87,11 @@ def test_checkpoints_and_tests_at_their_periods(tmp_path):
     modes = []
     run.model.register_forward_pre_hook(lambda module, _: modes.append(module.training))
     run.train(checkpoint_period=2, test_period=3, evaluate=evaluate)
-    assert {n for n in files(run) if n.endswith(".pth")} == {"model_0000002.pth", "model_0000004.pth", "model_final.pth"}
+    assert {n for n in files(run) if n.endswith(".pth")} == {
+        "model_0000002.pth",
+        "model_0000004.pth",
+        "model_final.pth",
+    }
     assert tested == [3]  # the last iteration's test is the caller's
     assert modes == [True] * 6
 

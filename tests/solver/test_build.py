@@ -26,7 +26,9 @@ def model() -> nn.Module:
 def test_biases_have_a_rate_and_a_decay_of_their_own(config, model):
     optimizer = make_optimizer(config, model)
     named = {id(p): n for n, p in model.named_parameters()}
-    groups = [(g["lr"], g["weight_decay"], g["momentum"], [named[id(p)] for p in g["params"]]) for g in optimizer.param_groups]
+    groups = [
+        (g["lr"], g["weight_decay"], g["momentum"], [named[id(p)] for p in g["params"]]) for g in optimizer.param_groups
+    ]
     assert groups == [
         (0.1, 0.01, 0.9, ["0.weight", "1.weight", "3.weight"]),
         (0.2, 0.003, 0.9, ["0.bias", "1.bias", "3.bias"]),
@@ -73,7 +75,9 @@ def test_steps_follow_the_formula(config, model):
         for n in names:
             p = model.get_parameter(n)
             torch.testing.assert_close(p.detach().double(), weights[n], rtol=1e-5, atol=1e-5)
-            torch.testing.assert_close(optimizer.state[p]["momentum_buffer"].double(), velocity[n], rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(
+                optimizer.state[p]["momentum_buffer"].double(), velocity[n], rtol=1e-5, atol=1e-5
+            )
             # Going on from what the optimizer holds keeps rounding from growing with the steps.
             weights[n], velocity[n] = p.detach().double(), optimizer.state[p]["momentum_buffer"].double()
     assert torch.equal(model[2].weight, frozen)

@@ -67,7 +67,9 @@ def test_pictures_show_annotations_and_detections(tool, tmp_path, capfd):
     outline = abs(right.astype(int) - enlarged).max(axis=2) > 20
     assert outline[y, x : x + w].mean() > 0.5 and not outline[y + h // 2, x + 5 : x + w - 5].any()
     nothing = cv2.imread(str(tmp_path / "pictures" / "1.png"))[24:, -enlarged.shape[0] - 6 : -6]
-    again = cv2.resize(cv2.imread(str(tmp_path / "set" / "1.jpg")), None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    again = cv2.resize(
+        cv2.imread(str(tmp_path / "set" / "1.jpg")), None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC
+    )
     assert (abs(nothing.astype(int) - again) <= 1).all()  # the weak detection is not drawn
 
 

@@ -140,7 +140,11 @@ def bad(name: str, sentence: str, **keys: object):
         bad("no data set", "DATASETS.TRAIN names no data set", DATASETS__TRAIN="()"),
         bad("no annotation file", "There is no annotation file", DATASETS__DEFINITIONS__set__ANN_FILE="missing.json"),
         bad("no image folder", "There is no image folder", DATASETS__DEFINITIONS__set__IMG_DIR="missing"),
-        bad("too few classes", "has 2 categories, but MODEL.ROI_BOX_HEAD.NUM_CLASSES is 2", MODEL__ROI_BOX_HEAD__NUM_CLASSES=2),
+        bad(
+            "too few classes",
+            "has 2 categories, but MODEL.ROI_BOX_HEAD.NUM_CLASSES is 2",
+            MODEL__ROI_BOX_HEAD__NUM_CLASSES=2,
+        ),
         bad("no weights", "There is no checkpoint 'missing.pth'", MODEL__WEIGHT="missing.pth"),
         bad("unknown key", "did you mean 'SOLVER.BASE_LR'", SOLVER__BASE_LRR=1),
         bad("wrong type", "SOLVER.BASE_LR must be a float", SOLVER__BASE_LR="fast"),
@@ -164,7 +168,8 @@ def test_missing_config_file(tool, capfd):
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"), [("{", "is not a JSON file"), ("[]", "not in COCO format"), ('{"images": []}', "no categories")]
+    ("text", "sentence"),
+    [("{", "is not a JSON file"), ("[]", "not in COCO format"), ('{"images": []}', "no categories")],
 )
 def test_unreadable_annotations(tool, tmp_path, capfd, text, sentence):
     write_coco(tmp_path)
@@ -220,7 +225,11 @@ def test_a_truncated_image_is_named_and_skipped_until_there_are_too_many(tool, t
     assert output.count(f"{picture} cannot be read") == 2  # once in training, once in testing
     assert "1 images have no predictions" in output
     for workers in (0, 1):
-        strict = {"DATALOADER__MAX_BROKEN_IMAGES": 0, "DATALOADER__NUM_WORKERS": workers, "OUTPUT_DIR": tmp_path / "strict"}
+        strict = {
+            "DATALOADER__MAX_BROKEN_IMAGES": 0,
+            "DATALOADER__NUM_WORKERS": workers,
+            "OUTPUT_DIR": tmp_path / "strict",
+        }
         assert train(tool, tmp_path, **strict) == 1
         errors = capfd.readouterr().err
         assert "error: 1 images could not be read, more than DATALOADER.MAX_BROKEN_IMAGES = 0" in errors

@@ -26,7 +26,9 @@ class Run:
             self.cfg.SOLVER[key] = value
         torch.manual_seed(seed)
         # Layers of one shape, so that state in the wrong place does not go unnoticed as an error of shapes.
-        self.model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Conv2d(4, 4, 3)).to(memory_format=torch.channels_last)
+        self.model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Conv2d(4, 4, 3)).to(
+            memory_format=torch.channels_last
+        )
         self.optimizer = make_optimizer(self.cfg, self.model)
         self.scheduler = make_lr_scheduler(self.cfg, self.optimizer)
         self.checkpointer = DetectronCheckpointer(self.cfg, self.model, self.optimizer, self.scheduler, str(folder))
@@ -139,9 +141,12 @@ def test_weights_to_start_from_bring_no_iteration_and_no_momentum(tmp_path):
     assert same(list(run.model.parameters()), list(trained.model.parameters()))
     assert all(s["momentum_buffer"].count_nonzero() == 0 for s in run.optimizer.state.values())
     assert run.scheduler.last_epoch == 0
-    assert Run(tmp_path / "trained", seed=1).checkpointer.load(
-        str(tmp_path / "trained" / "model_final.pth"), use_latest=False
-    ) == {}
+    assert (
+        Run(tmp_path / "trained", seed=1).checkpointer.load(
+            str(tmp_path / "trained" / "model_final.pth"), use_latest=False
+        )
+        == {}
+    )
 
 
 def upstream_checkpoint(run: Run) -> tuple[dict, dict[str, torch.Tensor]]:
@@ -224,7 +229,9 @@ def test_weights_of_a_body_land_in_the_body(tmp_path):
 
 def test_weights_of_something_else_are_an_error(tmp_path):
     torch.save({"encoder.layers.0": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match="None of the 1 loaded weights belongs to this model: .*'encoder.layers.0'.*'0.weight'"):
+    with pytest.raises(
+        ValueError, match="None of the 1 loaded weights belongs to this model: .*'encoder.layers.0'.*'0.weight'"
+    ):
         Run(tmp_path / "run").checkpointer.load(str(tmp_path / "other.pth"))
 
 

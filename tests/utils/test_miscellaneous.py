@@ -81,7 +81,10 @@ def test_the_main_process_logs_to_the_console_and_in_detail_to_a_file(tmp_path, 
     logger.debug("detail")
     printed = capsys.readouterr().out
     assert printed.count("INFO: told") == 1 and "detail" not in printed
-    assert [line.split(" ", 2)[2] for line in (tmp_path / "log.txt").read_text().splitlines()] == ["INFO: told", "DEBUG: detail"]
+    assert [line.split(" ", 2)[2] for line in (tmp_path / "log.txt").read_text().splitlines()] == [
+        "INFO: told",
+        "DEBUG: detail",
+    ]
 
 
 def test_other_processes_only_warn_and_say_who_they_are(tmp_path, capsys, logger_name):

@@ -53,7 +53,10 @@ def test_other_shapes_are_listed_and_nothing_is_loaded():
     before = {n: v.clone() for n, v in model.state_dict().items()}
     with pytest.raises(ShapeMismatchError, match="MODEL.WEIGHT_ALLOW_MISMATCH") as raised:
         load_state_dict(model, source.state_dict())
-    for line in ("head.weight: [5, 2] in the file, [3, 2] in the model", "head.bias: [5] in the file, [3] in the model"):
+    for line in (
+        "head.weight: [5, 2] in the file, [3, 2] in the model",
+        "head.bias: [5] in the file, [3] in the model",
+    ):
         assert line in str(raised.value)
     assert "body.weight" not in str(raised.value)
     assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items())
