@@ -12,6 +12,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "../common/host_device.h"
+
 #if defined(__GNUC__)
 #define MRB_INLINE inline __attribute__((always_inline))
 #else
@@ -19,17 +21,6 @@
 #endif
 
 namespace maskrcnn {
-
-template <typename T>
-struct ComputeType {
-  using type = float;
-};
-template <>
-struct ComputeType<double> {
-  using type = double;
-};
-template <typename T>
-using compute_t = typename ComputeType<T>::type;
 
 #if defined(__GNUC__)
 // GCC and Clang split these 64 bytes over as many registers as the instruction set needs.

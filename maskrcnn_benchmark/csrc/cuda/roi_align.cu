@@ -12,17 +12,6 @@ namespace {
 using torch::headeronly::MemoryFormat;
 
 template <typename T>
-struct ComputeType {
-  using type = float;
-};
-template <>
-struct ComputeType<double> {
-  using type = double;
-};
-template <typename T>
-using compute_t = typename ComputeType<T>::type;
-
-template <typename T>
 struct Level {
   T* map;
   int64_t image_stride, channel_stride, row_stride, column_stride;

@@ -112,7 +112,6 @@ class Bottleneck(_ResidualBlock):
         stride: int,
         dilation: int,
         norm_func: Callable[[int], nn.Module],
-        dcn_config: dict | None = None,
     ):
         # A dilated stage keeps its resolution: the dilation replaces the stride.
         stride = 1 if dilation > 1 else stride
@@ -144,7 +143,6 @@ class BasicBlock(_ResidualBlock):
         stride: int,
         dilation: int,
         norm_func: Callable[[int], nn.Module],
-        dcn_config: dict | None = None,
     ):
         if num_groups != 1:
             raise ValueError(
@@ -174,7 +172,6 @@ def _with_norm(block: Any, norm: Callable[[int], nn.Module], name: str) -> type:
         stride_in_1x1=True,
         stride=1,
         dilation=1,
-        dcn_config=None,
         norm_func=norm,
     ):
         block.__init__(
