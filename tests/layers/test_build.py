@@ -34,7 +34,11 @@ def package(tmp_path: Path) -> Path:
 
 
 def import_ops(package: Path) -> subprocess.CompletedProcess[str]:
-    program = "from maskrcnn_benchmark.layers._ops import ops; ops.batched_nms; print('loaded')"
+    # The finder of an editable install would offer the library of the original for the copy's.
+    program = (
+        "import sys; sys.meta_path[:] = [f for f in sys.meta_path if '__editable__' not in str(f)]; "
+        "from maskrcnn_benchmark.layers._ops import ops; ops.batched_nms; print('loaded')"
+    )
     return subprocess.run([sys.executable, "-c", program], cwd=package.parent, capture_output=True, text=True)
 
 
