@@ -24,9 +24,10 @@ class Progress:
         self.writer: MetricWriter | None = None
         self.bar: tqdm | None = None
         if comm.is_main_process():
-            os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
-            events = cfg.OUTPUT_DIR if cfg.TENSORBOARD else None
-            self.writer = MetricWriter(os.path.join(cfg.OUTPUT_DIR, "metrics.jsonl"), events)
+            if cfg.OUTPUT_DIR:
+                os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
+                events = cfg.OUTPUT_DIR if cfg.TENSORBOARD else None
+                self.writer = MetricWriter(os.path.join(cfg.OUTPUT_DIR, "metrics.jsonl"), events)
             watched = sys.stderr.isatty()
             self.bar = tqdm(total=self.max_iter, initial=start_iter, desc="training", unit="it", disable=not watched)
 
@@ -46,15 +47,14 @@ class Progress:
         seconds, waited = means.pop("time"), means.pop("data")
         local = {name: torch.tensor(mean, device=device) for name, mean in means.items()}
         losses = {name: value.item() for name, value in comm.reduce_dict(local).items()}
-        if self.writer is None:
+        if not comm.is_main_process():
             return
         eta = (self.max_iter - iteration) * self.seconds.global_avg
         on_gpu = device.type == "cuda"
         memory = torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else _resident_mb()
-        self.writer.write(
-            iteration,
-            {**losses, **extra, "lr": lr, "time": seconds, "data": waited, "memory_mb": memory},
-        )
+        if self.writer is not None:
+            values = {**losses, **extra, "lr": lr, "time": seconds, "data": waited, "memory_mb": memory}
+            self.writer.write(iteration, values)
         parts = [f"iter {iteration}/{self.max_iter}", f"eta {get_time_str(eta)}"]
         parts += [f"{name} {value:.4f}" for name, value in losses.items()]
         parts += [f"lr {lr:.6f}", f"time {seconds:.3f} s", f"data {waited:.3f} s"]

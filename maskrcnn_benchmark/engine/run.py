@@ -75,7 +75,8 @@ def set_up(args: Namespace) -> torch.device:
         )
     device = comm.init_from_environment(cfg.MODEL.DEVICE)
     if cfg.SEED < 0:
-        cfg.SEED = comm.broadcast_object(_seed_of_last_run(cfg.OUTPUT_DIR) or draw_seed())
+        seed = _seed_of_last_run(cfg.OUTPUT_DIR)
+        cfg.SEED = comm.broadcast_object(draw_seed() if seed is None else seed)
     cfg.freeze()
     if cfg.OUTPUT_DIR:
         mkdir(cfg.OUTPUT_DIR)
@@ -135,7 +136,8 @@ def train(device: torch.device) -> nn.Module:
         cfg, is_train=True, is_distributed=distributed, start_iter=arguments["iteration"]
     )
     trained_on = data_loader.dataset.dataset
-    save_labels(getattr(trained_on, "datasets", [trained_on]), cfg.OUTPUT_DIR)
+    if cfg.OUTPUT_DIR:
+        save_labels(getattr(trained_on, "datasets", [trained_on]), cfg.OUTPUT_DIR)
     do_train(
         cfg,
         wrapped,

@@ -77,6 +77,14 @@ def test_a_run_leaves_what_the_readme_names(tool, tmp_path, capfd):
     assert json.loads((out / "inference" / "set" / "metrics.json").read_text()) == metrics
 
 
+def test_a_run_without_a_folder_writes_nothing(tool, tmp_path, monkeypatch, capfd):
+    write_coco(tmp_path)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert train(tool, tmp_path, OUTPUT_DIR="", SOLVER__MAX_ITER=2) == 0
+    assert not os.listdir() and "iter 2/2" in capfd.readouterr().out
+
+
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_last_digit(tool, tmp_path, capfd):
     write_coco(tmp_path, images=5)
     augment = {"INPUT__BRIGHTNESS": 0.3, "INPUT__MIN_SIZE_TRAIN": "(56, 64)"}
