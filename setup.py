@@ -1,9 +1,9 @@
 """Builds the native operators; everything else about the package is in pyproject.toml.
 
-CPU kernels are always built. CUDA kernels are built when a CUDA toolkit is found (CUDA_HOME, nvcc on the PATH or
-/usr/local/cuda) and either a GPU is usable (torch.cuda.is_available()) or FORCE_CUDA=1. So a machine with a CUDA build
-of torch but no nvcc gets the CPU kernels, and so does one with nvcc but no GPU. With FORCE_CUDA=1 the latter compiles
-for the architectures in TORCH_CUDA_ARCH_LIST, by default DEFAULT_ARCHITECTURES.
+CPU kernels are always built. CUDA kernels are built too when torch is a CUDA build and a toolkit of the same major version
+is found (CUDA_HOME, nvcc on the PATH or /usr/local/cuda), whether there is a GPU or not: without one, for the architectures
+in TORCH_CUDA_ARCH_LIST, by default DEFAULT_ARCHITECTURES. FORCE_CUDA=1 makes a missing toolkit an error and takes one of any
+version; FORCE_CUDA=0 builds the CPU kernels alone.
 
 The library uses PyTorch's stable ABI and Python's limited API: one build runs on every supported torch and Python.
 """
@@ -11,15 +11,33 @@ The library uses PyTorch's stable ABI and Python's limited API: one build runs o
 from __future__ import annotations
 
 import os
+import re
 import runpy
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 from setuptools import setup
 
+
+def find_cuda_home() -> str | None:
+    """The first place that holds a whole toolkit: a compiler with its headers, not only a command called nvcc."""
+    nvcc = shutil.which("nvcc")
+    guesses = (os.environ.get("CUDA_HOME"), nvcc and Path(nvcc).resolve().parents[1], "/usr/local/cuda")
+    for home in filter(None, guesses):
+        if Path(home, "bin", "nvcc").exists() and Path(home, "include", "cuda_runtime.h").exists():
+            return str(home)
+    return None
+
+
+CUDA_HOME = find_cuda_home()
+if CUDA_HOME is not None:
+    os.environ["CUDA_HOME"] = CUDA_HOME  # torch reads it on import
+
 try:
     import torch
-    from torch.utils.cpp_extension import CUDA_HOME, BuildExtension, CppExtension, CUDAExtension
+    from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension
 except ModuleNotFoundError:
     sys.exit("Building maskrcnn_benchmark needs torch: install it, then run `pip install --no-build-isolation -e .`.")
 
@@ -36,10 +54,14 @@ CXX_WINDOWS = ["/O2", "/std:c++20"]
 
 
 def wants_cuda() -> bool:
-    forced = os.environ.get("FORCE_CUDA", "0") == "1"
-    if forced and CUDA_HOME is None:
+    forced = os.environ.get("FORCE_CUDA")
+    if forced == "1" and CUDA_HOME is None:
         sys.exit("FORCE_CUDA=1, but no CUDA toolkit was found: set CUDA_HOME to the folder that holds bin/nvcc.")
-    return CUDA_HOME is not None and (forced or torch.cuda.is_available())
+    if forced in ("0", "1") or CUDA_HOME is None or torch.version.cuda is None:
+        return forced == "1"
+    printed = subprocess.run([f"{CUDA_HOME}/bin/nvcc", "--version"], capture_output=True, text=True).stdout
+    release = re.search(r"release (\d+)\.", printed)
+    return release is not None and release[1] == torch.version.cuda.partition(".")[0]
 
 
 def write_source_hash() -> str:
