@@ -2,6 +2,8 @@
 # make test   the test suite
 # make check  lint, format and types
 # make cuda   compile and link the CUDA operators, no GPU needed
+# make wheel  one wheel, tested on two versions of Python and the oldest and newest torch
+# make test-gpu   on a machine with a GPU: the operators' tests, compute-sanitizer and the timings
 #
 # All of them first make the environment in .venv and build the native operators, and reuse both afterwards.
 
@@ -11,7 +13,7 @@ BIN := $(VENV)/bin
 DEMO := runs/demo
 SCENES := datasets/relations
 
-.PHONY: demo test check cuda clean
+.PHONY: demo test check cuda wheel test-gpu clean
 .DELETE_ON_ERROR:
 
 INSTALLED := $(VENV)/.installed
@@ -54,5 +56,11 @@ check: $(BUILT)
 cuda: $(BUILT)
 	PYTHON=$(BIN)/python .ci/compile_cuda.sh
 
+wheel: $(BUILT)
+	PYTHON=$(BIN)/python .ci/test_wheel.sh
+
+test-gpu: $(BUILT)
+	PYTHON=$(BIN)/python .ci/test_gpu.sh
+
 clean:
-	rm -rf build runs/demo $(SCENES) .cuda maskrcnn_benchmark/_C*.so maskrcnn_benchmark.egg-info $(BUILT)
+	rm -rf build runs/demo $(SCENES) .cuda .wheel maskrcnn_benchmark/_C*.so maskrcnn_benchmark.egg-info $(BUILT)

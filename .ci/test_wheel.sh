@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Builds one wheel and runs the operator tests with it on two versions of Python, the oldest torch supported and the newest.
+#
+# Everything lies below .wheel/. PYTHON names the interpreter that builds, by default `python`; OTHER_PYTHON another version,
+# by default the newest that is found.
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+python=$(command -v "${PYTHON:-python}")
+folder=$PWD/.wheel
+oldest=2.11
+
+version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true; }
+
+other=${OTHER_PYTHON:-}
+if [ -z "$other" ]; then
+    for candidate in python3.13 python3.12 python3.10 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[302]*/bin/python; do
+        version=$(version_of "$candidate")
+        if [ -n "$version" ] && [ "$version" != "$(version_of "$python")" ]; then
+            other=$candidate
+            break
+        fi
+    done
+fi
+if [ -z "$other" ]; then
+    echo "test_wheel.sh: no second version of Python (3.10 to 3.13) was found; name one in OTHER_PYTHON." >&2
+    exit 1
+fi
+
+rm -rf "$folder/dist" "$folder/tests" build/lib* build/bdist* # setuptools would pack files that are gone from the sources
+# The CPU kernels alone: a library with CUDA kernels is bound to torch builds of one major version of CUDA.
+FORCE_CUDA=0 "$python" -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir "$folder/dist" .
+wheel=$(echo "$folder"/dist/*.whl)
+case $wheel in
+    *-cp310-abi3-*.whl) ;;
+    *)
+        echo "test_wheel.sh: expected one cp310-abi3 wheel, got $wheel" >&2
+        exit 1
+        ;;
+esac
+
+# Away from the sources, which would be imported instead of the wheel.
+mkdir -p "$folder/tests"
+cp tests/layers/test_*.py "$folder/tests"
+rm "$folder/tests/test_build.py" # about the source tree
+
+test_with() { # interpreter, requirement of torch
+    local environment
+    environment=$folder/python$(version_of "$1")-torch
+    [ -x "$environment/bin/pytest" ] || {
+        rm -rf "$environment"
+        "$1" -m venv "$environment"
+        "$environment/bin/pip" install --quiet --upgrade pip
+        "$environment/bin/pip" install --quiet "$2" torchvision numpy pytest hypothesis
+    }
+    "$environment/bin/pip" install --quiet --force-reinstall --no-deps "$wheel"
+    "$environment/bin/pip" install --quiet "$wheel"
+    "$environment/bin/python" -c 'import sys, torch; print("wheel:", sys.version.split()[0], "torch", torch.__version__)'
+    (cd "$folder/tests" && "$environment/bin/python" -m pytest -q -p no:cacheprovider .)
+}
+
+test_with "$other" "torch>=$oldest"
+test_with "$python" "torch==$oldest.*"
