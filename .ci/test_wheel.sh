@@ -14,7 +14,8 @@ version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/de
 
 other=${OTHER_PYTHON:-}
 if [ -z "$other" ]; then
-    for candidate in python3.13 python3.12 python3.10 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[302]*/bin/python; do
+    installed=${PYENV_ROOT:-$HOME/.pyenv}/versions
+    for candidate in python3.1{3,2,0} "$installed"/3.13*/bin/python "$installed"/3.1[20]*/bin/python; do
         version=$(version_of "$candidate")
         if [ -n "$version" ] && [ "$version" != "$(version_of "$python")" ]; then
             other=$candidate
