@@ -18,10 +18,18 @@ from dataclasses import dataclass
 
 import torch
 import torchvision
+from maskrcnn_benchmark.layers.sigmoid_focal_loss import sigmoid_focal_loss
 from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign
 
-from maskrcnn_benchmark.layers import batched_nms, multiscale_roi_align, nms
+from maskrcnn_benchmark.layers import (
+    batched_nms,
+    deform_conv,
+    modulated_deform_conv,
+    multiscale_roi_align,
+    nms,
+    roi_pool,
+)
 from maskrcnn_benchmark.modeling.poolers import LevelMapper
 
 HEIGHT, WIDTH, CHANNELS, STRIDES = 800, 1120, 256, (4, 8, 16, 32)
@@ -113,7 +121,78 @@ def nms_cases(device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
         yield Case(f"nms {count} boxes, {classes} class{'es' * (classes > 1)}", ours, theirs, count * 20)
 
 
-FAMILIES = {"roi_align": roi_align_cases, "nms": nms_cases}
+def roi_pool_cases(device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
+    generator = torch.Generator().manual_seed(0)
+    map = torch.randn(2, CHANNELS, HEIGHT // 16, WIDTH // 16, generator=generator).to(device, dtype).requires_grad_()
+    boxes = torch.cat([random_boxes(512, device, generator) for _ in range(2)]).to(dtype)
+    rois = torch.cat((torch.arange(2, device=device, dtype=dtype).repeat_interleave(512)[:, None], boxes), dim=1)
+
+    def ours() -> Tensor:
+        return roi_pool(map, rois, (7, 7), 1 / 16)
+
+    def theirs() -> Tensor:
+        return torchvision.ops.roi_pool(map, rois, (7, 7), 1 / 16)
+
+    size = torch.finfo(dtype).bits // 8
+    least = (ours().numel() + map.numel()) * size
+    yield Case("roi_pool 2 x 512, 7 x 7, forward", no_grad(ours), no_grad(theirs), least)
+    yield Case("roi_pool 2 x 512, 7 x 7, backward", backward(ours, [map]), backward(theirs, [map]), least)
+
+
+def focal_loss_cases(device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
+    generator = torch.Generator().manual_seed(0)
+    count, classes = 200_000, 80
+    logits = torch.randn(count, classes, generator=generator).to(device, dtype).requires_grad_()
+    targets = torch.randint(classes + 1, (count,), generator=generator).to(device)
+    one_hot = torch.nn.functional.one_hot(targets, classes + 1)[:, 1:].to(dtype)
+
+    def ours() -> Tensor:
+        return sigmoid_focal_loss(logits, targets, 2.0, 0.25)
+
+    def theirs() -> Tensor:
+        return torchvision.ops.sigmoid_focal_loss(logits, one_hot, 0.25, 2.0)
+
+    least = 2 * logits.numel() * torch.finfo(dtype).bits // 8
+    yield Case("sigmoid_focal_loss 200000 x 80, forward", no_grad(ours), no_grad(theirs), least)
+    yield Case("sigmoid_focal_loss 200000 x 80, backward", backward(ours, [logits]), backward(theirs, [logits]), least)
+
+
+def deform_conv_cases(device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator).to(device, dtype).requires_grad_()
+
+    height, width = HEIGHT // 16, WIDTH // 16
+    x, weight = random(2, CHANNELS, height, width), random(CHANNELS, CHANNELS, 3, 3)
+    offset, mask = random(2, 18, height, width), random(2, 9, height, width)
+    for version, inputs in (("v1", [x, offset, weight]), ("v2", [x, offset, weight, mask])):
+
+        def ours(inputs=inputs) -> Tensor:
+            if len(inputs) == 4:
+                return modulated_deform_conv(x, offset, mask, weight, None, 1, 1)
+            return deform_conv(x, offset, weight, 1, 1)
+
+        def theirs(inputs=inputs) -> Tensor:
+            return torchvision.ops.deform_conv2d(x, offset, weight, padding=1, mask=mask if len(inputs) == 4 else None)
+
+        least = sum(t.numel() for t in [*inputs, x]) * torch.finfo(dtype).bits // 8
+        yield Case(f"deform_conv {version} 2 x 256 x 50 x 70, forward", no_grad(ours), no_grad(theirs), least)
+        yield Case(
+            f"deform_conv {version} 2 x 256 x 50 x 70, backward",
+            backward(ours, inputs),
+            backward(theirs, inputs),
+            2 * least,
+        )
+
+
+FAMILIES = {
+    "roi_align": roi_align_cases,
+    "nms": nms_cases,
+    "roi_pool": roi_pool_cases,
+    "focal_loss": focal_loss_cases,
+    "deform_conv": deform_conv_cases,
+}
 
 
 def timed(function: Callable[[], object], device: torch.device) -> float:

@@ -24,8 +24,40 @@ STABLE_TORCH_LIBRARY(maskrcnn_benchmark, m) {
 
 namespace {
 
+// Upstream's functions, `_C.roi_align_forward` and so on, for forks that call them: they are written in Python.
+PyObject* legacy_function(PyObject* /*module*/, PyObject* name) {
+  // The import machinery itself asks for names with two underscores, while the package is being imported.
+  const char* text = PyUnicode_AsUTF8AndSize(name, nullptr);
+  if (text == nullptr || text[0] == '_') {
+    if (text != nullptr) {
+      PyErr_Format(PyExc_AttributeError, "maskrcnn_benchmark._C has no attribute %R", name);
+    }
+    return nullptr;
+  }
+  PyObject* legacy = PyImport_ImportModule("maskrcnn_benchmark.layers.legacy");
+  if (legacy == nullptr) {
+    return nullptr;
+  }
+  PyObject* functions = PyObject_GetAttrString(legacy, "FUNCTIONS");
+  Py_DECREF(legacy);
+  if (functions == nullptr) {
+    return nullptr;
+  }
+  PyObject* function = PyDict_GetItemWithError(functions, name);  // borrowed
+  if (function != nullptr) {
+    Py_INCREF(function);
+  } else if (PyErr_Occurred() == nullptr) {
+    PyErr_Format(PyExc_AttributeError, "maskrcnn_benchmark._C has no attribute %R", name);
+  }
+  Py_DECREF(functions);
+  return function;
+}
+
+PyMethodDef methods[] = {{"__getattr__", legacy_function, METH_O, "Finds upstream's functions (PEP 562)."},
+                         {nullptr, nullptr, 0, nullptr}};
+
 PyModuleDef module_definition = {
-    PyModuleDef_HEAD_INIT, "_C", "Native operators of maskrcnn_benchmark.", -1, nullptr, nullptr, nullptr, nullptr,
+    PyModuleDef_HEAD_INIT, "_C", "Native operators of maskrcnn_benchmark.", -1, methods, nullptr, nullptr, nullptr,
     nullptr};
 
 }  // namespace
