@@ -123,8 +123,8 @@ def _backward(
     grad_rows = grad.permute(0, 2, 3, 1).reshape(-1, groups, grad.shape[1] // groups).transpose(0, 1)
     wide = _compute_dtype(input)  # of all sums over parts
     grad_pixels = torch.zeros_like(sampling.pixels, dtype=wide) if sampling_grads else None
-    grad_offset = torch.empty_like(sampling.offset) if sampling_grads else None
-    grad_mask = torch.empty_like(sampling.mask) if sampling_grads and sampling.mask is not None else None
+    grad_offset = torch.zeros_like(sampling.offset) if sampling_grads else None
+    grad_mask = torch.zeros_like(sampling.mask) if sampling_grads and sampling.mask is not None else None
     grad_matrices = torch.zeros_like(matrices, dtype=wide) if weight_grad else None
     for first, last in sampling.parts():
         part = grad_rows[:, first:last]
