@@ -30,7 +30,13 @@ def main() -> None:
     from maskrcnn_benchmark.layers.nms import nms
     from maskrcnn_benchmark.layers.roi_align import roi_align
 
-    for name in ("multiscale_roi_align", "multiscale_roi_align_backward", "batched_nms"):
+    for name in (
+        "multiscale_roi_align",
+        "multiscale_roi_align_backward",
+        "batched_nms",
+        "deform_im2col",
+        "deform_col2im",
+    ):
         for key in ("CPU", "CUDA"):
             operator = f"maskrcnn_benchmark::{name}"
             assert torch._C._dispatch_has_kernel_for_dispatch_key(operator, key), f"{operator} has no {key} kernel"

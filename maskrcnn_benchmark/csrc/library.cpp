@@ -20,6 +20,26 @@ STABLE_TORCH_LIBRARY(maskrcnn_benchmark, m) {
   // boxes: [N, 4] xyxy with inclusive corners; groups: [N] int64, boxes of different groups never suppress each other.
   m.def(
       "batched_nms(Tensor boxes, Tensor scores, Tensor? groups, float iou_threshold, int max_output) -> Tensor");
+
+  // Deformable convolution; composed of the two operators below and matrix products in layers/dcn/deform_conv_func.py.
+  // input: [N, C, H, W]; offset: [N, 2 * groups * kh * kw, OH, OW] (y, x of each kernel position); mask: half as many.
+  m.def(
+      "deform_conv2d(Tensor input, Tensor offset, Tensor? mask, Tensor weight, Tensor? bias, int[2] stride, "
+      "int[2] padding, int[2] dilation, int groups, int deformable_groups) -> Tensor");
+  // To input, offset and mask (if sampling_grads) and to weight (if weight_grad); the others come back empty.
+  m.def(
+      "deform_conv2d_backward(Tensor grad, Tensor input, Tensor offset, Tensor? mask, Tensor weight, int[2] stride, "
+      "int[2] padding, int[2] dilation, int groups, int deformable_groups, bool sampling_grads, bool weight_grad) -> "
+      "(Tensor, Tensor, Tensor, Tensor)");
+  // pixels: [N, H, W, C]; columns: [R, kh * kw, C], the samples of R of the N * OH * OW output pixels from first_row on.
+  m.def(
+      "deform_im2col(Tensor pixels, Tensor offset, Tensor? mask, int[2] kernel, int[2] stride, int[2] padding, "
+      "int[2] dilation, int deformable_groups, int first_row, Tensor(a!) columns) -> ()");
+  // grad_pixels is added to; grad_offset and grad_mask are written, in the places of these output pixels.
+  m.def(
+      "deform_col2im(Tensor grad_columns, Tensor pixels, Tensor offset, Tensor? mask, int[2] kernel, int[2] stride, "
+      "int[2] padding, int[2] dilation, int deformable_groups, int first_row, Tensor(a!) grad_pixels, "
+      "Tensor(b!) grad_offset, Tensor(c!)? grad_mask) -> ()");
 }
 
 namespace {

@@ -1,6 +1,8 @@
 from maskrcnn_benchmark.layers.batch_norm import FrozenBatchNorm2d, conv_norm
+from maskrcnn_benchmark.layers.dcn.deform_conv_func import deform_conv, modulated_deform_conv
+from maskrcnn_benchmark.layers.dcn.deform_conv_module import DeformConv, ModulatedDeformConv, ModulatedDeformConvPack
 from maskrcnn_benchmark.layers.group_norm import GroupNorm
-from maskrcnn_benchmark.layers.misc import BatchNorm2d, Conv2d, ConvTranspose2d, interpolate
+from maskrcnn_benchmark.layers.misc import BatchNorm2d, Conv2d, ConvTranspose2d, DFConv2d, interpolate
 from maskrcnn_benchmark.layers.nms import batched_nms, nms
 from maskrcnn_benchmark.layers.non_local import NonLocal2d
 from maskrcnn_benchmark.layers.roi_align import ROIAlign, multiscale_roi_align, roi_align
@@ -10,13 +12,19 @@ __all__ = [
     "BatchNorm2d",
     "Conv2d",
     "ConvTranspose2d",
+    "DFConv2d",
+    "DeformConv",
     "FrozenBatchNorm2d",
     "GroupNorm",
+    "ModulatedDeformConv",
+    "ModulatedDeformConvPack",
     "NonLocal2d",
     "ROIAlign",
     "batched_nms",
     "conv_norm",
+    "deform_conv",
     "interpolate",
+    "modulated_deform_conv",
     "multiscale_roi_align",
     "nms",
     "roi_align",

@@ -40,6 +40,10 @@ struct PortableLanes {
     for (size_t i = 0; i < 64 / sizeof(T); ++i) vector.lane[i] *= scalar;
     return vector;
   }
+  friend PortableLanes operator*(PortableLanes a, const PortableLanes& b) {
+    for (size_t i = 0; i < 64 / sizeof(T); ++i) a.lane[i] *= b.lane[i];
+    return a;
+  }
 };
 template <typename T>
 struct LanesOf {

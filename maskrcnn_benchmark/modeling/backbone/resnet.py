@@ -1,21 +1,24 @@
-"""ResNet and ResNeXt bodies (He et al. 2016, Xie et al. 2017), with optional non-local modules in the stream.
+"""ResNet and ResNeXt bodies (He et al. 2016, Xie et al. 2017), with optional deformable convolutions (Dai et al. 2017, Zhu
+et al. 2019) and non-local modules in the stream.
 
 Stages are called res2 to res5, their modules layer1 to layer4.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskrcnn_benchmark.layers import FrozenBatchNorm2d, NonLocal2d, conv_norm
+from maskrcnn_benchmark.layers import DFConv2d, FrozenBatchNorm2d, NonLocal2d, conv_norm
 from maskrcnn_benchmark.modeling.make_layers import group_norm, group_norm_options
 from maskrcnn_benchmark.utils.registry import Registry
 
 STAGE_NAMES = ("res2", "res3", "res4", "res5")
+NO_DCN: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,13 @@ class _ResidualBlock(nn.Module):
 
 
 class Bottleneck(_ResidualBlock):
-    """1 x 1, 3 x 3, 1 x 1 convolutions with fewer channels in the middle; `stride_in_1x1` as in the MSRA models."""
+    """1 x 1, 3 x 3, 1 x 1 convolutions with fewer channels in the middle; `stride_in_1x1` as in the MSRA models.
+
+    dcn_config: with "stage_with_dcn" true the 3 x 3 convolution is a DFConv2d of these "deformable_groups", with masks if
+    "with_modulated_dcn".
+    """
+
+    conv2: nn.Module
 
     def __init__(
         self,
@@ -112,6 +121,7 @@ class Bottleneck(_ResidualBlock):
         stride: int,
         dilation: int,
         norm_func: Callable[[int], nn.Module],
+        dcn_config: Mapping[str, Any] = NO_DCN,
     ):
         # A dilated stage keeps its resolution: the dilation replaces the stride.
         stride = 1 if dilation > 1 else stride
@@ -119,7 +129,18 @@ class Bottleneck(_ResidualBlock):
         stride_1x1, stride_3x3 = (stride, 1) if stride_in_1x1 else (1, stride)
         self.conv1 = _conv(in_channels, bottleneck_channels, 1, stride_1x1)
         self.bn1 = norm_func(bottleneck_channels)
-        self.conv2 = _conv(bottleneck_channels, bottleneck_channels, 3, stride_3x3, dilation, num_groups)
+        if dcn_config.get("stage_with_dcn", False):
+            self.conv2 = DFConv2d(
+                bottleneck_channels,
+                bottleneck_channels,
+                dcn_config.get("with_modulated_dcn", False),
+                stride=stride_3x3,
+                groups=num_groups,
+                dilation=dilation,
+                deformable_groups=dcn_config.get("deformable_groups", 1),
+            )
+        else:
+            self.conv2 = _conv(bottleneck_channels, bottleneck_channels, 3, stride_3x3, dilation, num_groups)
         self.bn2 = norm_func(bottleneck_channels)
         self.conv3 = _conv(bottleneck_channels, out_channels, 1)
         self.bn3 = norm_func(out_channels)
@@ -143,10 +164,15 @@ class BasicBlock(_ResidualBlock):
         stride: int,
         dilation: int,
         norm_func: Callable[[int], nn.Module],
+        dcn_config: Mapping[str, Any] = NO_DCN,
     ):
         if num_groups != 1:
             raise ValueError(
                 f"ResNet-18 and -34 have no grouped convolutions; MODEL.RESNETS.NUM_GROUPS is {num_groups}."
+            )
+        if dcn_config.get("stage_with_dcn", False):
+            raise ValueError(
+                "ResNet-18 and -34 have no deformable convolutions; set MODEL.RESNETS.STAGE_WITH_DCN to four times False."
             )
         stride = 1 if dilation > 1 else stride
         super().__init__(in_channels, out_channels, stride, norm_func)
@@ -172,10 +198,20 @@ def _with_norm(block: Any, norm: Callable[[int], nn.Module], name: str) -> type:
         stride_in_1x1=True,
         stride=1,
         dilation=1,
+        dcn_config=NO_DCN,
         norm_func=norm,
     ):
         block.__init__(
-            self, in_channels, bottleneck_channels, out_channels, num_groups, stride_in_1x1, stride, dilation, norm_func
+            self,
+            in_channels,
+            bottleneck_channels,
+            out_channels,
+            num_groups,
+            stride_in_1x1,
+            stride,
+            dilation,
+            norm_func,
+            dcn_config,
         )
 
     return type(name, (block,), {"__init__": __init__, "__module__": __name__, "__doc__": block.__doc__})
@@ -232,6 +268,7 @@ class ResNet(nn.Module):
                         resnets.STRIDE_IN_1X1,
                         stride=2 if spec.index > 1 and i == 0 else 1,
                         dilation=resnets.RES5_DILATION if spec.index == 4 else 1,
+                        dcn_config=_dcn_config(resnets, spec.index),
                     )
                 )
                 in_channels = out_channels
@@ -289,6 +326,19 @@ def make_non_local(non_local, type: str, channels: int) -> NonLocal2d:
     )
 
 
+def _dcn_config(resnets, stage: int) -> dict[str, Any]:
+    if len(resnets.STAGE_WITH_DCN) != len(STAGE_NAMES):
+        raise ValueError(
+            f"MODEL.RESNETS.STAGE_WITH_DCN must hold four values, for {', '.join(STAGE_NAMES)}; got "
+            f"{resnets.STAGE_WITH_DCN}."
+        )
+    return {
+        "stage_with_dcn": resnets.STAGE_WITH_DCN[stage - 1],
+        "with_modulated_dcn": resnets.WITH_MODULATED_DCN,
+        "deformable_groups": resnets.DEFORMABLE_GROUPS,
+    }
+
+
 def _block(cfg) -> Callable[..., nn.Module]:
     resnets, body = cfg.MODEL.RESNETS, cfg.MODEL.BACKBONE.CONV_BODY
     block = _TRANSFORMATION_MODULES[resnets.TRANS_FUNC]
@@ -296,11 +346,6 @@ def _block(cfg) -> Callable[..., nn.Module]:
         raise ValueError(
             f"MODEL.BACKBONE.CONV_BODY {body} does not go with MODEL.RESNETS.TRANS_FUNC {resnets.TRANS_FUNC}: ResNet-18 and "
             "-34 are made of BasicBlockWith... (and RES2_OUT_CHANNELS 64), the deeper ones of BottleneckWith..."
-        )
-    if any(resnets.STAGE_WITH_DCN):
-        raise ValueError(
-            f"MODEL.RESNETS.STAGE_WITH_DCN is {resnets.STAGE_WITH_DCN}, but this version has no deformable convolutions; "
-            "set all four to False."
         )
     if issubclass(block, (BottleneckWithGN, BasicBlockWithGN)):
         return partial(block, norm_func=partial(group_norm, **group_norm_options(cfg)))
