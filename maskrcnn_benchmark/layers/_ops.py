@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from pathlib import Path
 
 import torch
@@ -38,3 +39,26 @@ def _load() -> None:
 
 _load()
 ops = torch.ops.maskrcnn_benchmark
+
+
+def alert_if_not_deterministic(operator: str, tensor: torch.Tensor) -> None:
+    """Object to a CUDA kernel that adds atomically, in the way and the words of PyTorch's own such kernels."""
+    if not tensor.is_cuda or not torch.are_deterministic_algorithms_enabled():
+        return
+    message = (
+        f"{operator} does not have a deterministic implementation, but you set "
+        "'torch.use_deterministic_algorithms(True)'. You can turn off determinism just for this operation, use its CPU "
+        "implementation, or pass warn_only=True."
+    )
+    if not torch.is_deterministic_algorithms_warn_only_enabled():
+        raise RuntimeError(message)
+    warnings.warn(message, stacklevel=2)
+
+
+def refuse_second_derivative(operator: str) -> None:
+    """Make differentiating a backward operator an error instead of a gradient that is silently missing."""
+
+    def refuse(ctx, *grads):
+        raise RuntimeError(f"{operator} has no derivative: gradients of this operator cannot be differentiated again.")
+
+    torch.library.register_autograd(operator, refuse)
