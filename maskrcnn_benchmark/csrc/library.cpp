@@ -40,6 +40,25 @@ STABLE_TORCH_LIBRARY(maskrcnn_benchmark, m) {
       "deform_col2im(Tensor grad_columns, Tensor pixels, Tensor offset, Tensor? mask, int[2] kernel, int[2] stride, "
       "int[2] padding, int[2] dilation, int deformable_groups, int first_row, Tensor(a!) grad_pixels, "
       "Tensor(b!) grad_offset, Tensor(c!)? grad_mask) -> ()");
+
+  // input: [N, C, H, W]; rois: [K, 5]. Returns the maxima [K, C, *output_size] and where they lie: int32, y * W + x or -1.
+  m.def("roi_pool(Tensor input, Tensor rois, float spatial_scale, int[2] output_size) -> (Tensor, Tensor)");
+  // sizes: N, C, H, W.
+  m.def("roi_pool_backward(Tensor grad, Tensor argmax, Tensor rois, SymInt[] sizes) -> Tensor");
+  // logits: [N, C]; targets: [N] int32 or int64, the class 1 to C, 0 for background, negative for ignored rows.
+  m.def("sigmoid_focal_loss(Tensor logits, Tensor targets, float gamma, float alpha) -> Tensor");
+  m.def("sigmoid_focal_loss_backward(Tensor grad, Tensor logits, Tensor targets, float gamma, float alpha) -> Tensor");
+  // data: [N, out_channels * group_size^2, H, W]; offset: [K, 2 * classes, part_size, part_size]. Returns the averages
+  // [K, out_channels, out_size, out_size] and the samples in each, int32 [K, classes, out_size, out_size].
+  m.def(
+      "deform_psroi_pooling(Tensor data, Tensor rois, Tensor offset, float spatial_scale, int out_size, "
+      "int out_channels, bool no_trans, int group_size, int part_size, int sample_per_part, float trans_std) -> "
+      "(Tensor, Tensor)");
+  // Returns the gradients of data and offset.
+  m.def(
+      "deform_psroi_pooling_backward(Tensor grad, Tensor data, Tensor rois, Tensor offset, Tensor count, "
+      "float spatial_scale, int out_size, int out_channels, bool no_trans, int group_size, int part_size, "
+      "int sample_per_part, float trans_std) -> (Tensor, Tensor)");
 }
 
 namespace {

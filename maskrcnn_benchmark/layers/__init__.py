@@ -6,6 +6,8 @@ from maskrcnn_benchmark.layers.misc import BatchNorm2d, Conv2d, ConvTranspose2d,
 from maskrcnn_benchmark.layers.nms import batched_nms, nms
 from maskrcnn_benchmark.layers.non_local import NonLocal2d
 from maskrcnn_benchmark.layers.roi_align import ROIAlign, multiscale_roi_align, roi_align
+from maskrcnn_benchmark.layers.roi_pool import ROIPool, roi_pool
+from maskrcnn_benchmark.layers.sigmoid_focal_loss import SigmoidFocalLoss
 from maskrcnn_benchmark.layers.smooth_l1_loss import smooth_l1_loss
 
 __all__ = [
@@ -20,6 +22,8 @@ __all__ = [
     "ModulatedDeformConvPack",
     "NonLocal2d",
     "ROIAlign",
+    "ROIPool",
+    "SigmoidFocalLoss",
     "batched_nms",
     "conv_norm",
     "deform_conv",
@@ -28,5 +32,6 @@ __all__ = [
     "multiscale_roi_align",
     "nms",
     "roi_align",
+    "roi_pool",
     "smooth_l1_loss",
 ]

@@ -38,3 +38,12 @@ def _load() -> None:
 
 _load()
 ops = torch.ops.maskrcnn_benchmark
+
+
+def refuse_second_derivative(operator: str) -> None:
+    """Make differentiating a backward operator an error instead of a gradient that is silently missing."""
+
+    def refuse(ctx, *grads):
+        raise RuntimeError(f"{operator} has no derivative: gradients of this operator cannot be differentiated again.")
+
+    torch.library.register_autograd(operator, refuse)

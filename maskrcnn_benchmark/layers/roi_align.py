@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ._determinism import alert_not_deterministic
 from ._ops import ops
 
 _FORWARD = "maskrcnn_benchmark::multiscale_roi_align"
@@ -113,6 +114,8 @@ def _setup_forward(ctx, inputs, output) -> None:
 
 
 def _differentiate_forward(ctx, grad):
+    if grad.is_cuda:
+        alert_not_deterministic("multiscale_roi_align_backward_cuda")
     rois, levels = ctx.saved_tensors
     grads = ops.multiscale_roi_align_backward(grad, rois, levels, ctx.sizes, *ctx.settings, ctx.channels_last)
     return grads, None, None, None, None, None, None
