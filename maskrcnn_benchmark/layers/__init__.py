@@ -1,4 +1,10 @@
 from maskrcnn_benchmark.layers.batch_norm import FrozenBatchNorm2d, conv_norm
+from maskrcnn_benchmark.layers.dcn.deform_pool_func import deform_roi_pooling
+from maskrcnn_benchmark.layers.dcn.deform_pool_module import (
+    DeformRoIPooling,
+    DeformRoIPoolingPack,
+    ModulatedDeformRoIPoolingPack,
+)
 from maskrcnn_benchmark.layers.group_norm import GroupNorm
 from maskrcnn_benchmark.layers.misc import BatchNorm2d, Conv2d, ConvTranspose2d, interpolate
 from maskrcnn_benchmark.layers.nms import batched_nms, nms
@@ -12,14 +18,18 @@ __all__ = [
     "BatchNorm2d",
     "Conv2d",
     "ConvTranspose2d",
+    "DeformRoIPooling",
+    "DeformRoIPoolingPack",
     "FrozenBatchNorm2d",
     "GroupNorm",
+    "ModulatedDeformRoIPoolingPack",
     "NonLocal2d",
     "ROIAlign",
     "ROIPool",
     "SigmoidFocalLoss",
     "batched_nms",
     "conv_norm",
+    "deform_roi_pooling",
     "interpolate",
     "multiscale_roi_align",
     "nms",
