@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import torch
 import torchvision
-from maskrcnn_benchmark.layers.sigmoid_focal_loss import sigmoid_focal_loss
 from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign
 
@@ -30,6 +29,7 @@ from maskrcnn_benchmark.layers import (
     nms,
     roi_pool,
 )
+from maskrcnn_benchmark.layers._ops import ops
 from maskrcnn_benchmark.modeling.poolers import LevelMapper
 
 HEIGHT, WIDTH, CHANNELS, STRIDES = 800, 1120, 256, (4, 8, 16, 32)
@@ -147,7 +147,7 @@ def focal_loss_cases(device: torch.device, dtype: torch.dtype) -> Iterator[Case]
     one_hot = torch.nn.functional.one_hot(targets, classes + 1)[:, 1:].to(dtype)
 
     def ours() -> Tensor:
-        return sigmoid_focal_loss(logits, targets, 2.0, 0.25)
+        return ops.sigmoid_focal_loss(logits, targets, 2.0, 0.25)
 
     def theirs() -> Tensor:
         return torchvision.ops.sigmoid_focal_loss(logits, one_hot, 0.25, 2.0)

@@ -1,6 +1,12 @@
 from maskrcnn_benchmark.layers.batch_norm import FrozenBatchNorm2d, conv_norm
 from maskrcnn_benchmark.layers.dcn.deform_conv_func import deform_conv, modulated_deform_conv
 from maskrcnn_benchmark.layers.dcn.deform_conv_module import DeformConv, ModulatedDeformConv, ModulatedDeformConvPack
+from maskrcnn_benchmark.layers.dcn.deform_pool_func import deform_roi_pooling
+from maskrcnn_benchmark.layers.dcn.deform_pool_module import (
+    DeformRoIPooling,
+    DeformRoIPoolingPack,
+    ModulatedDeformRoIPoolingPack,
+)
 from maskrcnn_benchmark.layers.group_norm import GroupNorm
 from maskrcnn_benchmark.layers.misc import BatchNorm2d, Conv2d, ConvTranspose2d, DFConv2d, interpolate
 from maskrcnn_benchmark.layers.nms import batched_nms, nms
@@ -20,6 +26,11 @@ __all__ = [
     "GroupNorm",
     "ModulatedDeformConv",
     "ModulatedDeformConvPack",
+    "DeformRoIPooling",
+    "DeformRoIPoolingPack",
+    "FrozenBatchNorm2d",
+    "GroupNorm",
+    "ModulatedDeformRoIPoolingPack",
     "NonLocal2d",
     "ROIAlign",
     "ROIPool",
@@ -27,6 +38,7 @@ __all__ = [
     "batched_nms",
     "conv_norm",
     "deform_conv",
+    "deform_roi_pooling",
     "interpolate",
     "modulated_deform_conv",
     "multiscale_roi_align",

@@ -15,7 +15,6 @@ from maskrcnn_benchmark.layers.dcn.deform_pool_func import deform_roi_pooling
 from maskrcnn_benchmark.layers.nms import nms
 from maskrcnn_benchmark.layers.roi_align import roi_align
 from maskrcnn_benchmark.layers.roi_pool import roi_pool
-from maskrcnn_benchmark.layers.sigmoid_focal_loss import sigmoid_focal_loss
 
 FUNCTIONS: dict[str, Callable] = {"nms": nms}
 
@@ -45,12 +44,14 @@ def roi_align_backward(
     grad, rois, spatial_scale, pooled_height, pooled_width, batch_size, channels, height, width, sampling_ratio
 ):
     sizes, bins = [batch_size, channels, height, width], [pooled_height, pooled_width]
-    return ops.multiscale_roi_align_backward(grad, rois, None, sizes, [spatial_scale], bins, sampling_ratio, False, False)[0]
+    return ops.multiscale_roi_align_backward(
+        grad, rois, None, sizes, [spatial_scale], bins, sampling_ratio, False, False
+    )[0]
 
 
 @_legacy
 def roi_pool_forward(input, rois, spatial_scale, pooled_height, pooled_width):
-    return ops.roi_pool(input, rois, [pooled_height, pooled_width], spatial_scale)
+    return ops.roi_pool(input, rois, spatial_scale, [pooled_height, pooled_width])
 
 
 @_legacy
@@ -63,12 +64,12 @@ def roi_pool_backward(
 
 @_legacy
 def sigmoid_focalloss_forward(logits, targets, num_classes, gamma, alpha):
-    return sigmoid_focal_loss(logits, targets, gamma, alpha)
+    return ops.sigmoid_focal_loss(logits, targets, gamma, alpha)
 
 
 @_legacy
 def sigmoid_focalloss_backward(logits, targets, d_losses, num_classes, gamma, alpha):
-    return _gradients(lambda x: sigmoid_focal_loss(x, targets, gamma, alpha), [logits], d_losses)[0]
+    return _gradients(lambda x: ops.sigmoid_focal_loss(x, targets, gamma, alpha), [logits], d_losses)[0]
 
 
 @_legacy
@@ -140,7 +141,7 @@ def deform_psroi_pooling_forward(
     settings = (output_dim, bool(no_trans), group_size, part_size, sample_per_part, trans_std)
     values, counts = ops.deform_psroi_pooling(input, bbox, trans, spatial_scale, pooled_size, *settings)
     _fill(out, values)
-    _fill(top_count, counts)
+    _fill(top_count, counts.repeat_interleave(output_dim // counts.shape[1], dim=1))  # upstream: for each channel
 
 
 @_legacy

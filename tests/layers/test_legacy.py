@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from maskrcnn_benchmark.layers.sigmoid_focal_loss import sigmoid_focal_loss
 
 from maskrcnn_benchmark import _C
 from maskrcnn_benchmark.layers import deform_conv, deform_roi_pooling, modulated_deform_conv, roi_align, roi_pool
+from maskrcnn_benchmark.layers._ops import ops
 
 NAMES = """
 nms roi_align_forward roi_align_backward roi_pool_forward roi_pool_backward sigmoid_focalloss_forward
@@ -57,7 +57,7 @@ def test_roi_pool():
 
 def test_sigmoid_focal_loss():
     logits, targets = random(6, 4), torch.tensor([0, 1, 4, -1, 2, 3])
-    value, grad, (expected,) = gradients(lambda t: sigmoid_focal_loss(t, targets, 2.0, 0.25), logits)
+    value, grad, (expected,) = gradients(lambda t: ops.sigmoid_focal_loss(t, targets, 2.0, 0.25), logits)
     assert torch.equal(_C.sigmoid_focalloss_forward(logits, targets, 4, 2.0, 0.25), value)
     assert torch.equal(_C.sigmoid_focalloss_backward(logits, targets, grad, 4, 2.0, 0.25), expected)
 

@@ -14,15 +14,6 @@ namespace {
 constexpr int64_t kBlock = 256;           // elements at a time on the stack
 constexpr int64_t kElementsPerTask = 4096;
 
-template <typename T>
-MRB_INLINE compute_t<T> wide(T value) {
-  if constexpr (sizeof(T) == 2) {
-    return widen(value);
-  } else {
-    return value;
-  }
-}
-
 template <typename A>
 struct FocalSettings {
   A right;  // weight of the target class
@@ -41,10 +32,10 @@ struct FocalElements {
     for (int64_t start = 0; start < count; start += kBlock) {
       const int64_t size = std::min(kBlock, count - start);
       for (int64_t i = 0; i < size; ++i) {
-        const A s = sign[start + i], z = s * wide(logits[start + i]);
+        const A s = sign[start + i], z = s * widen(logits[start + i]);
         const A weight = s > A(0) ? settings.right : settings.wrong;
         if constexpr (Backward) {
-          value[i] = s * focal_slope(z, weight, settings.gamma) * wide(grad[start + i]);
+          value[i] = s * focal_slope(z, weight, settings.gamma) * widen(grad[start + i]);
         } else {
           value[i] = focal_loss(z, weight, settings.gamma);
         }

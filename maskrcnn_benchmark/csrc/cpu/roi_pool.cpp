@@ -5,6 +5,7 @@
 
 #include "../common/roi_pool.h"
 #include "parallel.h"
+#include "rois_by_image.h"
 #include "simd.h"
 #include "transpose.h"
 
@@ -47,26 +48,13 @@ struct MaximumOfBin {
 
   MRB_INLINE static void take_larger(const T* pixel, int64_t count, int32_t here, A* best, int32_t* place) {
     for (int64_t c = 0; c < count; ++c) {
-      A candidate;
-      if constexpr (sizeof(T) == 2) {
-        candidate = widen(pixel[c]);
-      } else {
-        candidate = pixel[c];
-      }
+      const A candidate = widen(pixel[c]);
       const bool larger = (candidate > best[c]) | (candidate != candidate);
       best[c] = larger ? candidate : best[c];
       place[c] = larger ? here : place[c];
     }
   }
 };
-
-template <typename A>
-void check_images(const A* rois, int64_t count, int64_t images) {
-  for (int64_t k = 0; k < count; ++k) {
-    MRB_CHECK(rois[5 * k] >= A(0) && rois[5 * k] < static_cast<A>(images), "roi_pool: RoI ", k, " names image ",
-              rois[5 * k], " in a batch of ", images);
-  }
-}
 
 // map: [N, H, W, C]
 template <typename T>
@@ -110,11 +98,7 @@ void scatter_all(const Tensor& grad, const Tensor& argmax, const Tensor& rois, T
   const int64_t images = sums.size(0), channels = sums.size(1), area = sums.size(2) * sums.size(3);
   const int64_t bins = grad.size(2) * grad.size(3), count = rois.size(0);
   const A* boxes = rois.const_data_ptr<A>();
-  check_images(boxes, count, images);
-  std::vector<std::vector<int64_t>> members(images);
-  for (int64_t k = 0; k < count; ++k) {
-    members[static_cast<int64_t>(boxes[5 * k])].push_back(k);
-  }
+  const auto members = rois_by_image("roi_pool_backward", boxes, count, images);
   const T* values = grad.const_data_ptr<T>();
   const int32_t* places = argmax.const_data_ptr<int32_t>();
   A* planes = sums.mutable_data_ptr<A>();
@@ -146,7 +130,7 @@ std::tuple<Tensor, Tensor> forward(const Tensor& input, const Tensor& rois, doub
     const Tensor boxes = to_dense(rois, compute_type(input));
     dispatch_floating(input.scalar_type(), [&](auto zero) {
       using T = decltype(zero);
-      check_images(boxes.const_data_ptr<compute_t<T>>(), rois.size(0), input.size(0));
+      rois_by_image("roi_pool", boxes.const_data_ptr<compute_t<T>>(), rois.size(0), input.size(0));  // the check
       pool_all<T>(map, boxes, spatial_scale, output, argmax);
     });
   }

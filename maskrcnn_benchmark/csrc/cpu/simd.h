@@ -77,6 +77,9 @@ MRB_INLINE float widen(c10::Half value) {
   return result;
 }
 
+MRB_INLINE float widen(float value) { return value; }
+MRB_INLINE double widen(double value) { return value; }
+
 template <typename T>
 MRB_INLINE lanes_t<T> load(const T* source) {
   lanes_t<T> result;
