@@ -12,12 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from maskrcnn_benchmark.layers._ops import ops
-from maskrcnn_benchmark.layers.dcn.deform_pool_func import DeformRoIPoolingFunction, deform_roi_pooling
-from maskrcnn_benchmark.layers.dcn.deform_pool_module import (
-    DeformRoIPooling,
-    DeformRoIPoolingPack,
-    ModulatedDeformRoIPoolingPack,
-)
+from maskrcnn_benchmark.layers.dcn.deform_pool_func import deform_roi_pooling
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
 on_devices = pytest.mark.parametrize("device", DEVICES)
@@ -322,53 +317,3 @@ def test_bad_arguments_are_named(change: dict[str, Any], message: str) -> None:
     }
     with pytest.raises(RuntimeError, match=message):
         deform_roi_pooling(**{**arguments, **change})
-
-
-def test_function_class_and_module_are_the_function() -> None:
-    data, rois, offset = random_case(8, 5, parts=3)
-    expected = deform_roi_pooling(data, rois, offset, SCALE, 3, 2, False, 2, None, 3, 0.1)
-    assert torch.equal(
-        DeformRoIPoolingFunction.apply(data, rois, offset, SCALE, 3, 2, False, 2, None, 3, 0.1), expected
-    )
-    assert torch.equal(DeformRoIPooling(SCALE, 3, 2, False, 2, None, 3, 0.1)(data, rois, offset), expected)
-    unmoved = deform_roi_pooling(data, rois, torch.zeros_like(offset), SCALE, 3, 2, False, 2)
-    torch.testing.assert_close(DeformRoIPooling(SCALE, 3, 2, True, 2)(data, rois, offset), unmoved)
-
-
-@pytest.mark.parametrize("modulated", [False, True])
-def test_pack_predicts_its_offsets(modulated: bool) -> None:
-    torch.manual_seed(0)
-    kind = ModulatedDeformRoIPoolingPack if modulated else DeformRoIPoolingPack
-    data, rois, _ = random_case(4, 5, dtype=torch.float32)
-    pack = kind(SCALE, 3, 4, False, trans_std=0.3, deform_fc_channels=6)
-    shapes = {key: tuple(value.shape) for key, value in pack.state_dict().items()}
-    linear = {"offset_fc.0": (6, 36), "offset_fc.2": (6, 6), "offset_fc.4": (18, 6)}
-    if modulated:
-        linear |= {"mask_fc.0": (6, 36), "mask_fc.2": (9, 6)}
-    expected = {f"{key}.weight": shape for key, shape in linear.items()}
-    assert shapes == expected | {f"{key}.bias": shape[:1] for key, shape in linear.items()}
-
-    plain = deform_roi_pooling(data, rois, data.new_empty(0), SCALE, 3, 4, True)
-    torch.testing.assert_close(pack(data, rois), plain * (0.5 if modulated else 1.0))
-    torch.nn.init.normal_(pack.offset_fc[4].weight)
-    offset = pack.offset_fc(plain.flatten(1)).view(5, 2, 3, 3)
-    moved = deform_roi_pooling(data, rois, offset, SCALE, 3, 4, False, trans_std=0.3)
-    if modulated:
-        torch.nn.init.normal_(pack.mask_fc[2].weight)
-        moved = moved * pack.mask_fc(plain.flatten(1)).view(5, 1, 3, 3)
-    pooled = pack(data, rois)
-    torch.testing.assert_close(pooled, moved)
-    assert not torch.allclose(pooled, plain)
-    pooled.sum().backward()
-    assert all(parameter.grad.abs().sum() > 0 for parameter in pack.parameters())
-    assert pack(data, rois[:0]).shape == (0, 4, 3, 3)
-
-
-@pytest.mark.parametrize("kind", [DeformRoIPoolingPack, ModulatedDeformRoIPoolingPack])
-def test_pack_without_offsets(kind: type[DeformRoIPoolingPack]) -> None:
-    data, rois, _ = random_case(4, 5)
-    pack = kind(SCALE, 3, 4, True)
-    assert not pack.state_dict()
-    assert torch.equal(pack(data, rois), deform_roi_pooling(data, rois, data.new_empty(0), SCALE, 3, 4, True))
-    with pytest.raises(ValueError, match="part_size must be None or out_size = 3, got 2"):
-        kind(SCALE, 3, 4, False, part_size=2)

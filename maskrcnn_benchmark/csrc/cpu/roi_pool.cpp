@@ -1,5 +1,6 @@
 // roi_pool on the CPU. The map is read channels_last, so that a pixel is compared with the maxima so far along C
-// consecutive numbers, in vectors and without a branch; the [bins, C] tiles are transposed into the output once.
+// consecutive numbers, in vectors and without a branch; the [bins, C] tiles are transposed into the output once. Maps of
+// few channels, and maps of which the RoIs cover so little that turning them around costs more, are read plane by plane.
 
 #include <limits>
 
@@ -91,6 +92,57 @@ void pool_all(const Tensor& map, const Tensor& rois, double spatial_scale, Tenso
   });
 }
 
+// map: [N, C, H, W]
+template <typename T>
+void pool_planes(const Tensor& map, const Tensor& rois, double spatial_scale, Tensor& output, Tensor& argmax) {
+  using A = compute_t<T>;
+  const int64_t channels = output.size(1), bins_y = output.size(2), bins_x = output.size(3), bins = bins_y * bins_x;
+  const int64_t height = map.size(2), width = map.size(3);
+  const T* pixels = map.const_data_ptr<T>();
+  const A* boxes = rois.const_data_ptr<A>();
+  T* maxima = output.mutable_data_ptr<T>();
+  int32_t* places = argmax.mutable_data_ptr<int32_t>();
+  torch::stable::parallel_for(0, rois.size(0) * channels, 512, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const A *roi = boxes + 5 * (task / channels), scale = static_cast<A>(spatial_scale);
+      const T* plane = pixels + (static_cast<int64_t>(roi[0]) * channels + task % channels) * height * width;
+      for (int64_t bin = 0; bin < bins; ++bin) {
+        const PixelRange y = pooled_pixels(roi[2], roi[4], scale, static_cast<int>(bin / bins_x),
+                                           static_cast<int>(bins_y), static_cast<int>(height));
+        const PixelRange x = pooled_pixels(roi[1], roi[3], scale, static_cast<int>(bin % bins_x),
+                                           static_cast<int>(bins_x), static_cast<int>(width));
+        int64_t place = -1;
+        A best = A(0);
+        for (int64_t row = y.begin; row < y.end; ++row) {
+          for (int64_t column = x.begin; column < x.end; ++column) {
+            const A candidate = static_cast<A>(plane[row * width + column]);
+            if (place < 0 || candidate > best || candidate != candidate) {
+              best = candidate;
+              place = row * width + column;
+            }
+          }
+        }
+        maxima[task * bins + bin] = static_cast<T>(best);
+        places[task * bins + bin] = static_cast<int32_t>(place);
+      }
+    }
+  });
+}
+
+// Whether the RoIs read fewer pixels of an [N, C, H, W] map than there are.
+template <typename A>
+bool covers_little(const Tensor& map, const Tensor& rois, double spatial_scale) {
+  const A *boxes = rois.const_data_ptr<A>(), scale = static_cast<A>(spatial_scale);
+  int64_t pixels = 0;
+  for (int64_t k = 0; k < rois.size(0); ++k) {
+    const A* roi = boxes + 5 * k;
+    const PixelRange y = pooled_pixels(roi[2], roi[4], scale, 0, 1, static_cast<int>(map.size(2)));
+    const PixelRange x = pooled_pixels(roi[1], roi[3], scale, 0, 1, static_cast<int>(map.size(3)));
+    pixels += static_cast<int64_t>(std::max(y.end - y.begin, 0)) * std::max(x.end - x.begin, 0);
+  }
+  return pixels < map.size(0) * map.size(2) * map.size(3);
+}
+
 // Each task owns one channel of one image and adds all its RoIs in order: no atomics, the same sum each time.
 template <typename T>
 void scatter_all(const Tensor& grad, const Tensor& argmax, const Tensor& rois, Tensor& sums) {
@@ -126,12 +178,17 @@ std::tuple<Tensor, Tensor> forward(const Tensor& input, const Tensor& rois, doub
   Tensor output = torch::stable::new_empty(input, shape);
   Tensor argmax = torch::stable::new_empty(input, shape, ScalarType::Int);
   if (output.numel() > 0) {
-    const Tensor map = torch::stable::contiguous(input, MemoryFormat::ChannelsLast);
     const Tensor boxes = to_dense(rois, compute_type(input));
     dispatch_floating(input.scalar_type(), [&](auto zero) {
       using T = decltype(zero);
-      rois_by_image("roi_pool", boxes.const_data_ptr<compute_t<T>>(), rois.size(0), input.size(0));  // the check
-      pool_all<T>(map, boxes, spatial_scale, output, argmax);
+      using A = compute_t<T>;
+      rois_by_image("roi_pool", boxes.const_data_ptr<A>(), rois.size(0), input.size(0));  // the check
+      const bool channels_last = input.stride(1) == 1 && input.size(1) > 1;
+      if (input.size(1) < kLanes<A> || (!channels_last && covers_little<A>(input, boxes, spatial_scale))) {
+        pool_planes<T>(torch::stable::contiguous(input), boxes, spatial_scale, output, argmax);
+      } else {
+        pool_all<T>(torch::stable::contiguous(input, MemoryFormat::ChannelsLast), boxes, spatial_scale, output, argmax);
+      }
     });
   }
   return {output, argmax};
