@@ -194,14 +194,15 @@ def test_the_number_of_parts_does_not_matter(device: str, setting, monkeypatch: 
         torch.testing.assert_close(grad, wanted)
 
 
-def test_memory_for_columns_is_bounded() -> None:
-    pixels, threads = torch.empty(2, 200, 300, 64), torch.get_num_threads()
-    sampling = deform_conv_op._Sampling(
-        pixels, torch.empty(2, 18, 200, 300), None, [3, 3], [1, 1], [1, 1], [1, 1], deformable_groups=1
-    )
-    parts = list(sampling.parts())
-    assert max(last - first for first, last in parts) * 9 * 64 * 4 <= threads * 2**21
-    assert [0, *(last for _, last in parts)] == [*(first for first, _ in parts), 2 * 200 * 300]
+@pytest.mark.parametrize(("threads", "megabytes"), [(1, 16), (2, 32), (100, 256)])
+def test_memory_for_columns_is_bounded(threads: int, megabytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    offset = torch.empty(2, 18, 500, 600)
+    geometry = ([3, 3], [1, 1], [1, 1], [1, 1], 1)
+    parts = list(deform_conv_op._Sampling(torch.empty(2, 500, 600, 64), offset, None, *geometry).parts())
+    row_bytes = 9 * 64 * 4
+    assert 0.99 < max(last - first for first, last in parts) * row_bytes / (megabytes * 2**20) <= 1
+    assert [0, *(last for _, last in parts)] == [*(first for first, _ in parts), 2 * 500 * 600]
 
 
 @on_devices

@@ -68,8 +68,8 @@ def modulated_deform_conv(
 
     Gradients flow to every tensor, once: second derivatives are an error. They are deterministic on the CPU; on CUDA
     that of the input is a sum of atomic additions, whose order varies. Besides its results the operator needs memory for
-    the input as [N, H, W, C], and for columns: at most 2 MiB a thread on the CPU, 256 MiB on CUDA, or one row if that is
-    more; twice as much in the backward pass or with groups.
+    the input as [N, H, W, C], and for columns: at most 256 MiB (on the CPU 16 MiB a thread, if that is less), or one row
+    if that is more; twice as much in the backward pass or with groups.
     """
     stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
     return ops.deform_conv2d(input, offset, mask, weight, bias, stride, padding, dilation, groups, deformable_groups)

@@ -1,8 +1,8 @@
 """The operator `deform_conv2d` (see deform_conv_func for what it computes) and all that PyTorch wants to know about it.
 
 The kernels in csrc/cpu and csrc/cuda only sample: `deform_im2col` fills the rows of a matrix, one row for each of the
-N * OH * OW output pixels, which is multiplied with the weights. That happens a part of the rows at a time, so that the
-matrix stays in the processor's cache and memory does not grow with the batch or the image.
+N * OH * OW output pixels, which is multiplied with the weights. That happens a part of the rows at a time, so that its
+memory does not grow with the batch or the image.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from maskrcnn_benchmark.layers._ops import ops
 
 _FORWARD = "maskrcnn_benchmark::deform_conv2d"
 _BACKWARD = "maskrcnn_benchmark::deform_conv2d_backward"
-_MIB = 2**20
+# Of columns at a time. Every part makes all threads wait for the slowest a few times, which is dear on a busy machine.
+_COLUMN_BYTES = 256 * 2**20
+_COLUMN_BYTES_PER_THREAD = 16 * 2**20
 
 
 class _Sampling(NamedTuple):
@@ -49,7 +51,8 @@ class _Sampling(NamedTuple):
         """(first, last) rows, such that the columns of a part stay within the bound that the functions document."""
         rows = self.offset.shape[0] * self.offset.shape[2] * self.offset.shape[3]
         row_bytes = self.positions * self.pixels.shape[3] * self.pixels.element_size()
-        bound = 256 * _MIB if self.pixels.device.type == "cuda" else 2 * _MIB * torch.get_num_threads()
+        on_cpu = self.pixels.device.type == "cpu"
+        bound = min(_COLUMN_BYTES, _COLUMN_BYTES_PER_THREAD * torch.get_num_threads()) if on_cpu else _COLUMN_BYTES
         size = max(1, bound // max(1, row_bytes))
         return ((first, min(first + size, rows)) for first in range(0, rows, size))
 
