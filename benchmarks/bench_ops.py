@@ -2,8 +2,9 @@
 
 Both sides run in turn, --repeat times, on the same inputs; a line gives both medians in milliseconds, their ratio (the median
 over the turns; above 1 this package is faster), and the floor: the time in which the device moves the bytes that must be read
-and written once, at the bandwidth that a copy reaches here. RoIAlign is torchvision's MultiScaleRoIAlign on channels_last maps
-and this package's single operator on the same ones; NMS is torchvision's on x2 + 1, y2 + 1, the same boxes by its convention.
+and written once, at the bandwidth that a copy reaches here. RoIAlign is torchvision's MultiScaleRoIAlign on contiguous maps and
+this package's single operator on channels_last ones, the format of each one's models; NMS is torchvision's on x2 + 1, y2 + 1,
+the same boxes by its convention.
 
     python benchmarks/bench_ops.py [--device cuda] [--dtype bfloat16] [--only nms] [--repeat 9]
 """
@@ -64,6 +65,7 @@ def roi_align_cases(device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
             .requires_grad_()
             for s in STRIDES
         ]
+        plain = [m.detach().contiguous().requires_grad_() for m in maps]
         boxes = [random_boxes(count, device, generator) for _ in range(images)]
         image = torch.arange(images, device=device).repeat_interleave(count)[:, None]
         rois = torch.cat((image, torch.cat(boxes)), dim=1)
@@ -74,7 +76,7 @@ def roi_align_cases(device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
         def ours(maps=maps, rois=rois, mapper=mapper, scales=scales, bins=bins) -> Tensor:
             return multiscale_roi_align(maps, rois, mapper.levels(rois[:, 1:]), scales, bins, 2)
 
-        def theirs(maps=maps, boxes=boxes, pool=pool, images=images) -> Tensor:
+        def theirs(maps=plain, boxes=boxes, pool=pool, images=images) -> Tensor:
             return pool(OrderedDict(zip("0123", maps, strict=True)), boxes, [(HEIGHT, WIDTH)] * images)
 
         output = rois.shape[0] * CHANNELS * bins * bins * size
@@ -82,7 +84,7 @@ def roi_align_cases(device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
         name = f"roi_align {images} x {count}, {bins} x {bins}, {what}"
         # Forward reads at most the maps; a bin of four samples reads no more than 16 pixels.
         yield Case(f"{name}, forward", no_grad(ours), no_grad(theirs), output + min(pixels, 16 * output))
-        yield Case(f"{name}, backward", backward(ours, maps), backward(theirs, maps), output + pixels)
+        yield Case(f"{name}, backward", backward(ours, maps), backward(theirs, plain), output + pixels)
 
 
 def no_grad(function: Callable[[], Tensor]) -> Callable[[], Tensor]:
