@@ -102,15 +102,21 @@ void pool_planes(const Tensor& map, const Tensor& rois, double spatial_scale, Te
   const A* boxes = rois.const_data_ptr<A>();
   T* maxima = output.mutable_data_ptr<T>();
   int32_t* places = argmax.mutable_data_ptr<int32_t>();
-  torch::stable::parallel_for(0, rois.size(0) * channels, 512, [&](int64_t begin, int64_t end) {
-    for (int64_t task = begin; task < end; ++task) {
+  torch::stable::parallel_for(0, rois.size(0), std::max<int64_t>(512 / channels, 1), [&](int64_t begin, int64_t end) {
+    std::vector<PixelRange> rows(bins_y), columns(bins_x);
+    for (int64_t task = begin * channels; task < end * channels; ++task) {
       const A *roi = boxes + 5 * (task / channels), scale = static_cast<A>(spatial_scale);
+      if (task % channels == 0) {
+        for (int i = 0; i < bins_y; ++i) {
+          rows[i] = pooled_pixels(roi[2], roi[4], scale, i, static_cast<int>(bins_y), static_cast<int>(height));
+        }
+        for (int i = 0; i < bins_x; ++i) {
+          columns[i] = pooled_pixels(roi[1], roi[3], scale, i, static_cast<int>(bins_x), static_cast<int>(width));
+        }
+      }
       const T* plane = pixels + (static_cast<int64_t>(roi[0]) * channels + task % channels) * height * width;
       for (int64_t bin = 0; bin < bins; ++bin) {
-        const PixelRange y = pooled_pixels(roi[2], roi[4], scale, static_cast<int>(bin / bins_x),
-                                           static_cast<int>(bins_y), static_cast<int>(height));
-        const PixelRange x = pooled_pixels(roi[1], roi[3], scale, static_cast<int>(bin % bins_x),
-                                           static_cast<int>(bins_x), static_cast<int>(width));
+        const PixelRange y = rows[bin / bins_x], x = columns[bin % bins_x];
         int64_t place = -1;
         A best = A(0);
         for (int64_t row = y.begin; row < y.end; ++row) {
