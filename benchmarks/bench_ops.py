@@ -103,6 +103,7 @@ def nms_cases(device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
     for count, classes, threshold in (
         (1000, 1, 0.7),
         (5000, 1, 0.7),
+        (100_000, 1, 0.7),
         (1000, 80, 0.5),
         (5000, 80, 0.5),
         (100_000, 80, 0.5),
