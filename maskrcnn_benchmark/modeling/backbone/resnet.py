@@ -4,21 +4,52 @@ et al. 2019) and non-local modules in the stream.
 Stages are called res2 to res5, their modules layer1 to layer4.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskrcnn_benchmark.layers import DFConv2d, FrozenBatchNorm2d, NonLocal2d, conv_norm
+from maskrcnn_benchmark.layers import NonLocal2d
+from maskrcnn_benchmark.modeling.backbone.resnet_blocks import (
+    _STEM_MODULES,
+    _TRANSFORMATION_MODULES,
+    BaseStem,
+    BasicBlock,
+    BasicBlockWithBatchNorm,
+    BasicBlockWithFixedBatchNorm,
+    BasicBlockWithGN,
+    Bottleneck,
+    BottleneckWithBatchNorm,
+    BottleneckWithFixedBatchNorm,
+    BottleneckWithGN,
+    StemWithBatchNorm,
+    StemWithFixedBatchNorm,
+    StemWithGN,
+)
 from maskrcnn_benchmark.modeling.make_layers import group_norm, group_norm_options
 from maskrcnn_benchmark.utils.registry import Registry
 
+__all__ = [
+    "BaseStem",
+    "BasicBlock",
+    "BasicBlockWithBatchNorm",
+    "BasicBlockWithFixedBatchNorm",
+    "BasicBlockWithGN",
+    "Bottleneck",
+    "BottleneckWithBatchNorm",
+    "BottleneckWithFixedBatchNorm",
+    "BottleneckWithGN",
+    "ResNet",
+    "StageSpec",
+    "StemWithBatchNorm",
+    "StemWithFixedBatchNorm",
+    "StemWithGN",
+    "make_non_local",
+]
+
 STAGE_NAMES = ("res2", "res3", "res4", "res5")
-NO_DCN: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -47,195 +78,6 @@ _STAGE_SPECS = Registry(
         "R-152-FPN": _stages(3, 8, 36, 3, returned=(1, 2, 3, 4)),
     }
 )
-
-
-def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1):
-    padding = dilation * (kernel // 2)
-    conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation, groups, bias=False)
-    nn.init.kaiming_uniform_(conv.weight, a=1)
-    return conv
-
-
-class BaseStem(nn.Module):
-    """7 x 7 convolution and pooling: Tensor[B, 3, H, W] -> Tensor[B, STEM_OUT_CHANNELS, H / 4, W / 4]."""
-
-    def __init__(self, cfg, norm_func: Callable[[int], nn.Module]):
-        super().__init__()
-        channels = cfg.MODEL.RESNETS.STEM_OUT_CHANNELS
-        self.conv1 = _conv(3, channels, 7, stride=2)
-        self.bn1 = norm_func(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.max_pool2d(F.relu_(conv_norm(x, self.conv1, self.bn1)), kernel_size=3, stride=2, padding=1)
-
-
-class StemWithFixedBatchNorm(BaseStem):
-    def __init__(self, cfg):
-        super().__init__(cfg, norm_func=FrozenBatchNorm2d)
-
-
-class StemWithBatchNorm(BaseStem):
-    def __init__(self, cfg):
-        super().__init__(cfg, norm_func=nn.BatchNorm2d)
-
-
-class StemWithGN(BaseStem):
-    def __init__(self, cfg):
-        super().__init__(cfg, norm_func=partial(group_norm, **group_norm_options(cfg)))
-
-
-class _ResidualBlock(nn.Module):
-    """relu(shortcut(x) + residual(x)); the shortcut is a 1 x 1 convolution where the shape changes."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int, norm_func: Callable[[int], nn.Module]):
-        super().__init__()
-        self.out_channels = out_channels
-        self.downsample = None
-        if in_channels != out_channels or stride != 1:
-            self.downsample = nn.Sequential(_conv(in_channels, out_channels, 1, stride), norm_func(out_channels))
-
-    def residual(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else conv_norm(x, *self.downsample)
-        return F.relu_(self.residual(x).add_(shortcut))
-
-
-class Bottleneck(_ResidualBlock):
-    """1 x 1, 3 x 3, 1 x 1 convolutions with fewer channels in the middle; `stride_in_1x1` as in the MSRA models.
-
-    dcn_config: with "stage_with_dcn" true the 3 x 3 convolution is a DFConv2d of these "deformable_groups", with masks if
-    "with_modulated_dcn".
-    """
-
-    conv2: nn.Module
-
-    def __init__(
-        self,
-        in_channels: int,
-        bottleneck_channels: int,
-        out_channels: int,
-        num_groups: int,
-        stride_in_1x1: bool,
-        stride: int,
-        dilation: int,
-        norm_func: Callable[[int], nn.Module],
-        dcn_config: Mapping[str, Any] = NO_DCN,
-    ):
-        # A dilated stage keeps its resolution: the dilation replaces the stride.
-        stride = 1 if dilation > 1 else stride
-        super().__init__(in_channels, out_channels, stride, norm_func)
-        stride_1x1, stride_3x3 = (stride, 1) if stride_in_1x1 else (1, stride)
-        self.conv1 = _conv(in_channels, bottleneck_channels, 1, stride_1x1)
-        self.bn1 = norm_func(bottleneck_channels)
-        if dcn_config.get("stage_with_dcn", False):
-            self.conv2 = DFConv2d(
-                bottleneck_channels,
-                bottleneck_channels,
-                dcn_config.get("with_modulated_dcn", False),
-                stride=stride_3x3,
-                groups=num_groups,
-                dilation=dilation,
-                deformable_groups=dcn_config.get("deformable_groups", 1),
-            )
-        else:
-            self.conv2 = _conv(bottleneck_channels, bottleneck_channels, 3, stride_3x3, dilation, num_groups)
-        self.bn2 = norm_func(bottleneck_channels)
-        self.conv3 = _conv(bottleneck_channels, out_channels, 1)
-        self.bn3 = norm_func(out_channels)
-
-    def residual(self, x: Tensor) -> Tensor:
-        x = F.relu_(conv_norm(x, self.conv1, self.bn1))
-        x = F.relu_(conv_norm(x, self.conv2, self.bn2))
-        return conv_norm(x, self.conv3, self.bn3)
-
-
-class BasicBlock(_ResidualBlock):
-    """Two 3 x 3 convolutions, the block of ResNet-18 and -34. Takes Bottleneck's arguments."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        bottleneck_channels: int,
-        out_channels: int,
-        num_groups: int,
-        stride_in_1x1: bool,
-        stride: int,
-        dilation: int,
-        norm_func: Callable[[int], nn.Module],
-        dcn_config: Mapping[str, Any] = NO_DCN,
-    ):
-        if num_groups != 1:
-            raise ValueError(
-                f"ResNet-18 and -34 have no grouped convolutions; MODEL.RESNETS.NUM_GROUPS is {num_groups}."
-            )
-        if dcn_config.get("stage_with_dcn", False):
-            raise ValueError(
-                "ResNet-18 and -34 have no deformable convolutions; set MODEL.RESNETS.STAGE_WITH_DCN to four times False."
-            )
-        stride = 1 if dilation > 1 else stride
-        super().__init__(in_channels, out_channels, stride, norm_func)
-        self.conv1 = _conv(in_channels, out_channels, 3, stride, dilation)
-        self.bn1 = norm_func(out_channels)
-        self.conv2 = _conv(out_channels, out_channels, 3)
-        self.bn2 = norm_func(out_channels)
-
-    def residual(self, x: Tensor) -> Tensor:
-        x = F.relu_(conv_norm(x, self.conv1, self.bn1))
-        return conv_norm(x, self.conv2, self.bn2)
-
-
-def _with_norm(block: Any, norm: Callable[[int], nn.Module], name: str) -> type:
-    """A block class whose norm layer has a default, under the name that configurations use."""
-
-    def __init__(
-        self,
-        in_channels,
-        bottleneck_channels,
-        out_channels,
-        num_groups=1,
-        stride_in_1x1=True,
-        stride=1,
-        dilation=1,
-        dcn_config=NO_DCN,
-        norm_func=norm,
-    ):
-        block.__init__(
-            self,
-            in_channels,
-            bottleneck_channels,
-            out_channels,
-            num_groups,
-            stride_in_1x1,
-            stride,
-            dilation,
-            norm_func,
-            dcn_config,
-        )
-
-    return type(name, (block,), {"__init__": __init__, "__module__": __name__, "__doc__": block.__doc__})
-
-
-BottleneckWithFixedBatchNorm = _with_norm(Bottleneck, FrozenBatchNorm2d, "BottleneckWithFixedBatchNorm")
-BottleneckWithBatchNorm = _with_norm(Bottleneck, nn.BatchNorm2d, "BottleneckWithBatchNorm")
-BottleneckWithGN = _with_norm(Bottleneck, group_norm, "BottleneckWithGN")
-BasicBlockWithFixedBatchNorm = _with_norm(BasicBlock, FrozenBatchNorm2d, "BasicBlockWithFixedBatchNorm")
-BasicBlockWithBatchNorm = _with_norm(BasicBlock, nn.BatchNorm2d, "BasicBlockWithBatchNorm")
-BasicBlockWithGN = _with_norm(BasicBlock, group_norm, "BasicBlockWithGN")
-
-_TRANSFORMATION_MODULES = Registry(
-    (block.__name__, block)
-    for block in (
-        BottleneckWithFixedBatchNorm,
-        BottleneckWithBatchNorm,
-        BottleneckWithGN,
-        BasicBlockWithFixedBatchNorm,
-        BasicBlockWithBatchNorm,
-        BasicBlockWithGN,
-    )
-)
-_STEM_MODULES = Registry((stem.__name__, stem) for stem in (StemWithFixedBatchNorm, StemWithBatchNorm, StemWithGN))
 
 
 class ResNet(nn.Module):
