@@ -114,7 +114,9 @@ class RPNPostProcessor(nn.Module):
     def _select(self, boxes: Tensor, scores: Tensor, groups: Tensor, num_images: int, num_levels: int) -> Tensor:
         """Indices of the proposals among Tensor[M, 4] boxes, by descending score."""
         if self.nms_thresh > 0:
-            keep = batched_nms(boxes, scores, groups, self.nms_thresh)
+            # A single group can stop at its limit; several cannot share one.
+            limit = self.post_nms_top_n if num_images * num_levels == 1 else -1
+            keep = batched_nms(boxes, scores, groups, self.nms_thresh, max_output=limit)
         else:
             keep = scores.argsort(descending=True, stable=True)
         keep = keep[scores[keep] >= 0]

@@ -84,6 +84,10 @@ def test_selection_in_evaluation(levels, pre, post, total, min_size):
     expected = [best_of_image(of_image, limit) for of_image in selected]
     assert all(len(scores) for scores, _ in expected)
     assert_proposals(selector(*inputs), expected)
+    anchors, objectness, regression = inputs
+    first = anchors[:1], [o[:1] for o in objectness], [r[:1] for r in regression]
+    (alone,) = selector(*first)  # with one level, suppression itself stops at the limit
+    torch.testing.assert_close(alone.get_field("objectness"), expected[0][0])
 
 
 @pytest.mark.parametrize("per_batch", [True, False])
