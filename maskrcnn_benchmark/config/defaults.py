@@ -43,6 +43,7 @@ _C.MODEL.FPN.USE_RELU = False
 
 # Non-local context modules (Levi and Ullman 2019). TYPE: "", "nl" (embedded Gaussian), "nl_dot", "enl". BOTTOM_UP acts
 # before the last residual block of each stage, TOP_DOWN before the upsampling of each level. POSITION: "dct" or "".
+# LITERAL: in the paper's order of operations, with its cost in memory; the values are the same.
 _C.MODEL.NON_LOCAL = CN()
 _C.MODEL.NON_LOCAL.BOTTOM_UP = CN()
 _C.MODEL.NON_LOCAL.BOTTOM_UP.TYPE = ""
@@ -54,6 +55,7 @@ _C.MODEL.NON_LOCAL.POSITION = "dct"
 _C.MODEL.NON_LOCAL.DCT_SIZE = 9
 _C.MODEL.NON_LOCAL.REDUCTION = 2
 _C.MODEL.NON_LOCAL.INIT_STD = 0.01
+_C.MODEL.NON_LOCAL.LITERAL = False
 
 _C.MODEL.GROUP_NORM = CN()
 _C.MODEL.GROUP_NORM.DIM_PER_GP = -1

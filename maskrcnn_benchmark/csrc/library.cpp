@@ -59,6 +59,19 @@ STABLE_TORCH_LIBRARY(maskrcnn_benchmark, m) {
       "deform_psroi_pooling_backward(Tensor grad, Tensor data, Tensor rois, Tensor offset, Tensor count, "
       "float spatial_scale, int out_size, int out_channels, bool no_trans, int group_size, int part_size, "
       "int sample_per_part, float trans_std) -> (Tensor, Tensor)");
+
+  // x: [B, C, H, W]; weights [D, C, 1, 1] (out: [C, D, 1, 1]). Returns the map and, for the backward pass, x x^T
+  // [B, C, C] and its lowest DCT frequencies [B, C, K]; both are empty for maps of few positions. Its kernels are matrix
+  // products, written in Python (layers/enl).
+  m.def(
+      "efficient_non_local(Tensor x, Tensor theta_weight, Tensor theta_bias, Tensor phi_weight, Tensor phi_bias, "
+      "Tensor g_weight, Tensor g_bias, Tensor out_weight, Tensor out_bias, int dct_size) -> (Tensor, Tensor, Tensor)");
+  // Returns the gradients of x and the eight parameters.
+  m.def(
+      "efficient_non_local_backward(Tensor grad, Tensor x, Tensor theta_weight, Tensor theta_bias, Tensor phi_weight, "
+      "Tensor phi_bias, Tensor g_weight, Tensor g_bias, Tensor out_weight, Tensor out_bias, Tensor gram, "
+      "Tensor spectrum, int dct_size) -> "
+      "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
 }
 
 namespace {

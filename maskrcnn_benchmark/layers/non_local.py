@@ -6,41 +6,29 @@ the Detection of Small Objects" (BMVC 2019, arXiv 1811.12152), whose equations a
 Legend: B batch, C channels, D = C / reduction inner channels, N = H * W positions, K frequencies along an axis.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.enl import Weights, efficient_non_local
+from maskrcnn_benchmark.layers.enl.dct import dct_low_pass
+
 NON_LOCAL_TYPES = ("nl", "nl_dot", "enl")
-
-
-def dct_basis(length: int, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The `count` lowest frequencies of the orthonormal DCT-II as columns: Tensor[length, min(count, length)]."""
-    count = min(count, length)
-    position = torch.arange(length, dtype=torch.float64, device=device) + 0.5
-    frequency = torch.arange(count, dtype=torch.float64, device=device)
-    basis = torch.cos(math.pi / length * position[:, None] * frequency) * math.sqrt(2.0 / length)
-    basis[:, 0] = math.sqrt(1.0 / length)
-    return basis.to(dtype)
-
-
-def dct_low_pass(g: Tensor, dct_size: int) -> Tensor:
-    """The position term of equation 9, E (E^T g) for every channel: Tensor[B, D, H, W] -> the same shape.
-
-    E holds the dct_size x dct_size lowest frequencies over the grid. It is separable and never formed.
-    """
-    rows = dct_basis(g.shape[-2], dct_size, g.dtype, g.device)
-    columns = dct_basis(g.shape[-1], dct_size, g.dtype, g.device)
-    spectrum = rows.T @ (g @ columns)  # B x D x K x K
-    return rows @ spectrum @ columns.T
 
 
 def embedded_gaussian(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
     """softmax_j(theta_i . phi_j) g_j (equations 1 to 4): three Tensor[B, D, H, W] -> Tensor[B, D, H, W]."""
-    query, key, value = (t.flatten(2).transpose(1, 2) for t in (theta, phi, g))  # B x N x D
+    # B x 1 x N x D. Other strides make PyTorch fall back to the N x N matrix.
+    query, key, value = (t.flatten(2).transpose(1, 2).contiguous()[:, None] for t in (theta, phi, g))
     y = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-    return y.transpose(1, 2).reshape(g.shape)
+    return y[:, 0].transpose(1, 2).reshape(g.shape)
+
+
+def literal_embedded_gaussian(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
+    """The value of `embedded_gaussian` with the N x N matrix of similarities, at the paper's cost in memory."""
+    theta, phi, values = (t.flatten(2) for t in (theta, phi, g))  # B x D x N
+    similarity = torch.softmax(theta.transpose(1, 2) @ phi, dim=-1)  # B x N x N
+    return (values @ similarity.transpose(1, 2).to(values.dtype)).reshape(g.shape)
 
 
 def dot_product(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
@@ -65,6 +53,9 @@ class NonLocal2d(nn.Module):
     - "enl": the dot product regrouped plus, with `position` "dct", the low-frequency part of g (equation 9), linear;
       with `position` "" equation 6 alone.
 
+    `literal` computes "nl" and "enl" in the paper's order, through maps of theta, phi and g and, for "nl", the N x N matrix:
+    the same values, for comparing costs. Otherwise "nl" is PyTorch's attention and "enl" one operator that keeps x alone.
+
     theta, phi, g and out are 1 x 1 convolutions with bias, C -> C / reduction and back; weights start as
     N(0, init_std^2), biases as zero (supplement of the paper).
 
@@ -79,6 +70,7 @@ class NonLocal2d(nn.Module):
         dct_size: int = 9,
         reduction: int = 2,
         init_std: float = 0.01,
+        literal: bool = False,
     ):
         super().__init__()
         if type not in NON_LOCAL_TYPES:
@@ -89,7 +81,7 @@ class NonLocal2d(nn.Module):
             raise ValueError(f"reduction must divide the {channels} channels; got {reduction}.")
         if dct_size < 1:
             raise ValueError(f"dct_size counts frequencies and is at least 1; got {dct_size}.")
-        self.kind, self.position, self.dct_size = type, position, dct_size
+        self.kind, self.position, self.dct_size, self.literal = type, position, dct_size, literal
         inner = channels // reduction
         self.theta = nn.Conv2d(channels, inner, 1)
         self.phi = nn.Conv2d(channels, inner, 1)
@@ -101,9 +93,13 @@ class NonLocal2d(nn.Module):
                 nn.init.zeros_(conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.kind == "enl" and not self.literal:
+            weights = Weights.of(self.theta, self.phi, self.g, self.out)
+            return efficient_non_local(x, weights, self.dct_size if self.position == "dct" else 0)
         theta, phi, g = self.theta(x), self.phi(x), self.g(x)
         if self.kind == "nl":
-            return x + self.out(embedded_gaussian(theta, phi, g))
+            attend = literal_embedded_gaussian if self.literal else embedded_gaussian
+            return x + self.out(attend(theta, phi, g))
         # Sums over all positions overflow float16 and round badly in bfloat16.
         with torch.autocast(x.device.type, enabled=False):
             wide = torch.promote_types(g.dtype, torch.float32)
@@ -115,4 +111,4 @@ class NonLocal2d(nn.Module):
 
     def extra_repr(self) -> str:
         position = f", position={self.position!r}, dct_size={self.dct_size}" if self.kind == "enl" else ""
-        return f"type={self.kind!r}{position}"
+        return f"type={self.kind!r}{position}{', literal=True' if self.literal else ''}"

@@ -1,7 +1,4 @@
-"""The non-local module against equations 1 to 9 of the paper, written with dense matrices.
-
-Levi and Ullman, "Efficient Coarse-to-Fine Non-Local Module for the Detection of Small Objects" (arXiv 1811.12152).
-"""
+"""The non-local module against equations 1 to 9 of the paper, in all its types and forms. ENL's operator: test_enl.py."""
 
 from __future__ import annotations
 
@@ -9,66 +6,22 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 
 from maskrcnn_benchmark.layers import NonLocal2d
-from maskrcnn_benchmark.layers.non_local import dct_basis
+from maskrcnn_benchmark.layers.enl.dct import dct_basis
+from tests.dense_non_local import dct_matrix, dense_non_local, module_of
 
-SIZES = [(7, 13), (1, 1), (3, 20), (11, 10), (9, 9), (1, 17)]
+SIZES = [(7, 13), (14, 11), (1, 1), (3, 20), (11, 10), (9, 9), (1, 17)]
 KINDS = [("nl", "dct"), ("nl_dot", "dct"), ("enl", "dct"), ("enl", "")]
-
-
-def dct_matrix(height: int, width: int, size: int) -> Tensor:
-    """E of equation 9, float64 [height * width, K]: column (u, v) is the DCT-II wave of these frequencies, normalised."""
-    columns = []
-    for u in range(min(size, height)):
-        for v in range(min(size, width)):
-            vertical = [math.cos(math.pi * (2 * y + 1) * u / (2 * height)) for y in range(height)]
-            horizontal = [math.cos(math.pi * (2 * x + 1) * v / (2 * width)) for x in range(width)]
-            wave = torch.tensor([a * b for a in vertical for b in horizontal], dtype=torch.float64)
-            columns.append(wave / wave.norm())
-    return torch.stack(columns, dim=1)
-
-
-def literal(module: NonLocal2d, x: Tensor, type: str = "enl", position: str = "dct") -> Tensor:
-    """z = x + out(y), y_i = 1/Z sum_j F_ij g_j, with the N x N matrix F of each type, one image after another."""
-
-    def project(conv, columns):
-        return conv.weight[:, :, 0, 0] @ columns + conv.bias[:, None]
-
-    height, width = x.shape[-2:]
-    results = []
-    for image in x:
-        columns = image.reshape(image.shape[0], -1)  # C x N
-        theta, phi, g = (project(conv, columns) for conv in (module.theta, module.phi, module.g))
-        pairs = theta.T @ phi  # N x N
-        if type == "nl":
-            weights = torch.exp(pairs)
-            weights = weights / weights.sum(dim=1, keepdim=True)  # equations 1 to 4
-        else:
-            weights = pairs / pairs.shape[0]  # equation 5, and 6, which is the same value
-        if type == "enl" and position == "dct":
-            basis = dct_matrix(height, width, module.dct_size).to(x)
-            weights = weights + basis @ basis.T  # equation 9
-        y = (weights @ g.T).T
-        results.append((columns + project(module.out, y)).reshape(image.shape))
-    return torch.stack(results)
-
-
-def module_of(type: str, position: str = "dct", channels: int = 8, **kwargs) -> NonLocal2d:
-    torch.manual_seed(0)
-    module = NonLocal2d(channels, type=type, position=position, **{"init_std": 0.4, **kwargs}).double()
-    for conv in (module.theta, module.phi, module.g, module.out):
-        torch.nn.init.normal_(conv.bias, std=0.3)
-    return module
+FORMS = [(*kind, False) for kind in KINDS] + [("nl", "dct", True), ("enl", "dct", True), ("enl", "", True)]
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(("type", "position"), KINDS)
-def test_values_and_gradients_are_those_of_the_equations(type, position, size):
-    module = module_of(type, position)
+@pytest.mark.parametrize(("type", "position", "literal"), FORMS)
+def test_values_and_gradients_are_those_of_the_equations(type, position, literal, size):
+    module = module_of(type, position, literal=literal)
     x = torch.randn(2, 8, *size, dtype=torch.float64, requires_grad=True)
-    actual, expected = module(x), literal(module, x, type, position)
+    actual, expected = module(x), dense_non_local(module, x, type, position)
     torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
     grad = torch.randn_like(x)
     inputs = [x, *module.parameters()]
@@ -93,7 +46,7 @@ def test_sizes_of_the_block(dct_size, reduction):
     module = module_of("enl", dct_size=dct_size, reduction=reduction)
     assert module.g.weight.shape == (8 // reduction, 8, 1, 1)
     x = torch.randn(1, 8, 6, 15, dtype=torch.float64)
-    torch.testing.assert_close(module(x), literal(module, x), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(module(x), dense_non_local(module, x), rtol=1e-10, atol=1e-10)
 
 
 def test_images_of_a_batch_do_not_mix():
@@ -174,7 +127,7 @@ def test_channels_last(type, position):
     module = module_of(type, position)
     x = torch.randn(2, 8, 7, 10, dtype=torch.float64)
     actual = module.to(memory_format=torch.channels_last)(x.contiguous(memory_format=torch.channels_last))
-    torch.testing.assert_close(actual, literal(module, x, type, position), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(actual, dense_non_local(module, x, type, position), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize(
