@@ -6,6 +6,8 @@ the Detection of Small Objects" (BMVC 2019, arXiv 1811.12152), whose equations a
 Legend: B batch, C channels, D = C / reduction inner channels, N = H * W positions, K frequencies along an axis.
 """
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -100,8 +102,8 @@ class NonLocal2d(nn.Module):
         if self.kind == "nl":
             attend = literal_embedded_gaussian if self.literal else embedded_gaussian
             return x + self.out(attend(theta, phi, g))
-        # Sums over all positions overflow float16 and round badly in bfloat16.
-        with torch.autocast(x.device.type, enabled=False):
+        # Sums over all positions overflow float16 and round badly in bfloat16. The meta device has no autocast.
+        with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):
             wide = torch.promote_types(g.dtype, torch.float32)
             theta, phi, g = theta.to(wide), phi.to(wide), g.to(wide)
             y = dot_product(theta, phi, g) if self.kind == "nl_dot" else regrouped_dot_product(theta, phi, g)

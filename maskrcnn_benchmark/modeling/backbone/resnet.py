@@ -145,12 +145,13 @@ class ResNet(nn.Module):
         outputs = []
         x = self.stem(x)
         for stage in self.stages:
-            blocks = getattr(self, stage)
             if stage in self.non_local_of_stage:
-                x = getattr(self, self.non_local_of_stage[stage])(blocks[:-1](x))
-                x = blocks[-1](x)
+                *blocks, last = getattr(self, stage)
+                for block in blocks:
+                    x = block(x)
+                x = last(getattr(self, self.non_local_of_stage[stage])(x))
             else:
-                x = blocks(x)
+                x = getattr(self, stage)(x)
             if self.return_features[stage]:
                 outputs.append(x)
         return outputs
