@@ -23,10 +23,11 @@ from maskrcnn_benchmark.modeling.detector import build_detection_model
 GIGA = 1e9
 
 DEFINITIONS = """\
-GFLOPs: one multiply-add counts as one (torch.utils.flop_counter's numbers halved); only products count. Testing, {proposals} proposals
-and, for the heads after the box head, {detections} detections an image; mean over the images.
-saved MB: what a training step keeps from its forward pass for the backward one, parameters and losses aside; float32, one image of
-{height} x {width}, {train_proposals} regions ({train_detections} for the heads after the box head), {saved_on}. 1 MB = 2^20 bytes."""
+GFLOPs: one multiply-add counts as one (torch.utils.flop_counter's numbers halved), and only products count. In testing, with
+{proposals} proposals an image and, for the heads after the box head, {detections} detections; the mean over the images.
+saved MB: what a training step keeps from its forward pass for the backward one, parameters and losses aside. In float32, for one
+image of {height} x {width} with {train_proposals} regions ({train_detections} for the heads after the box head), {saved_on}.
+1 MB = 2^20 bytes."""
 
 
 @dataclass(frozen=True)
