@@ -19,6 +19,7 @@ from maskrcnn_benchmark.engine.run import command_line
 
 CONFIGS = os.path.join(os.path.dirname(__file__), "..", "configs", "enl")
 PRINTED = [row.gflops for row in PAPER]
+FIGURES = [PRINTED[0], *(value - PRINTED[0] for value in PRINTED[1:])]  # the baseline, and what each module adds
 GIGA = 1e9
 TOP_DOWN = ("res3", "res4", "res5")
 STRIDES = {"res2": 2, "res3": 3, "res4": 4, "res5": 5}  # as powers of two
@@ -121,7 +122,7 @@ def show_placements(padding: dict[str, Images]) -> None:
 def show_weights(padding: dict[str, Images]) -> None:
     print("## What a multiply-add of a convolution and of a product must count\n")
     print("for +1NL and +3NL to add exactly what the paper prints: two equations with two unknowns.\n")
-    added = torch.tensor([PRINTED[1] - PRINTED[0], PRINTED[3] - PRINTED[0]], dtype=torch.float64)
+    added = torch.tensor([FIGURES[1], FIGURES[3]], dtype=torch.float64)
     rows = []
     for name, images in padding.items():
         matrix = [
@@ -146,19 +147,24 @@ def show_enl(padding: dict[str, Images]) -> None:
     print_table(("products", "a product counts", *columns), rows)
 
 
-def show_scale(images: Images, complete: float, box_head: float) -> None:
-    scale = (PRINTED[0] - box_head) / (complete - box_head)
-    one = scale * convolutions(images, 1024, ["res4"]) + scale**2 * images.mean(
-        lambda h, w: 1024 * (h * w) ** 2, ["res4"]
-    )
-    print(
-        f"## Smaller images\n\nThe complete count is the paper's baseline if images have {scale:.3f} of the area (shorter side"
-    )
-    print(f"{800 * scale**0.5:.0f}). +1NL then adds {one:.2f}; the paper: 16.72.\n")
+def show_scale(padding: dict[str, Images], baseline: dict[tuple[str, str], float]) -> None:
+    """What if the paper's images are larger or smaller than these, so that the baseline is the printed one?"""
+    print("## Images of another mean area, such that the baseline is exactly the paper's\n")
+    rows = []
+    for name, what, weight in (("no", "nothing", 1.0), ("no", "FPN 3x3, RPN head", 1.0), ("to 32", "nothing", 0.5)):
+        images, box_head = padding[name], baseline[name, "nothing"] - baseline[name, "box head"]
+        scale = (PRINTED[0] / weight - box_head) / (baseline[name, what] - box_head)
+        added = [
+            scale * weight * convolutions(images, channels, stages)
+            + scale**2 * images.mean(lambda h, w, c=channels: c * (h * w) ** 2, stages)
+            for channels, stages in ((1024, ("res4",)), (256, TOP_DOWN))
+        ]
+        rows.append((name, what, "1" if weight == 1 else "1/2", f"{scale:.4f}", *map(percent, added, FIGURES[1::2])))
+    print_table(("padded", "left out", "convolution", "area", "+1NL, BU adds", "+3NL, TD adds"), rows)
 
 
 def show_best(padding: dict[str, Images], baseline: dict[tuple[str, str], float], count: int) -> None:
-    """All combinations of the tables above, by their worst row."""
+    """All combinations of the tables above."""
     found = []
     choices = itertools.product(padding, LEFT_OUT, (1.0, 0.5), ATTENTION, ("N^2", "(mean N)^2"), ENL, (1, 2))
     cache: dict[tuple, float] = {}
@@ -188,15 +194,30 @@ def show_best(padding: dict[str, Images], baseline: dict[tuple[str, str], float]
             start + weight * narrow[name] + twice * enl[name, form],
             start + weight * narrow[name] + products(name, attention, averaged, 128, TOP_DOWN),
         ]
-        worst = max(abs(row / printed - 1) for row, printed in zip(rows, PRINTED, strict=True))
+        figures = [start, *(row - start for row in rows[1:])]
+        worst = max(abs(figure / printed - 1) for figure, printed in zip(figures, FIGURES, strict=True))
         label = (name, what, "1" if weight == 1 else "1/2", attention, averaged, f"{form}, at {twice}")
-        found.append((worst, label, rows))
+        found.append((worst, label, figures))
     found.sort(key=lambda entry: entry[0])
-    print(f"## All {len(found)} combinations, the best {count} by their worst row\n")
-    header = ("padded", "left out", "convolution", "NL", "averaged", "ENL", *(row.model for row in PAPER))
+    print(
+        f"## All {len(found)} combinations: the best {count} by the worst of the baseline and what each module adds\n"
+    )
+    header = (
+        "padded",
+        "left out",
+        "convolution",
+        "NL",
+        "averaged",
+        "ENL",
+        "baseline",
+        *(f"{row.model} adds" for row in PAPER[1:]),
+    )
     print_table(
         header,
-        [(*label, *(percent(r, p) for r, p in zip(rows, PRINTED, strict=True))) for _, label, rows in found[:count]],
+        [
+            (*label, *(percent(f, p) for f, p in zip(figures, FIGURES, strict=True)))
+            for _, label, figures in found[:count]
+        ],
     )
 
 
@@ -223,8 +244,7 @@ def main() -> None:
         show_placements(padding)
         show_weights(padding)
         show_enl(padding)
-        complete = baseline["no", "nothing"]
-        show_scale(padding["no"], complete, complete - baseline["no", "box head"])
+        show_scale(padding, baseline)
         show_best(padding, baseline, args.best)
 
 
