@@ -110,6 +110,7 @@ def _backward(passes: ModuleType, grad: Tensor, x: Tensor, *arguments) -> tuple[
         mixing, remix, low_pass, grads = contract_backward(
             cross, grad_spectrum, gram, spectrum, positions, wide, dct_size > 0
         )
+        del cross, grad_spectrum  # before the gradient of the map is made
         grad_x = passes.mix(grad, mixing, low_pass, rows, columns, x, remix)
     return grad_x, *(torch.empty_like(w).copy_(g.reshape(w.shape)) for g, w in zip(grads, weights, strict=True))
 
