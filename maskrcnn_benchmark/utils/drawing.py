@@ -81,7 +81,7 @@ def draw_weights(image: np.ndarray, weights: np.ndarray, point: tuple[float, flo
     height, width = image.shape[:2]
     factor = max(1, -(-MIN_SIDE // min(height, width)))
     enlarged = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
-    canvas = enlarged.astype(np.float32) * 0.5
+    canvas: np.ndarray = enlarged.astype(np.float32) * 0.5
     limit = float(np.quantile(np.abs(weights), 0.995)) or 1.0
     strength = (np.clip(weights / limit, -1, 1)).astype(np.float32)
     strength = cv2.resize(strength, (canvas.shape[1], canvas.shape[0]), interpolation=cv2.INTER_LINEAR)[..., None]
