@@ -36,6 +36,11 @@ def _processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 132
 
 
+def _wide(device: torch.device) -> bool:
+    """Whether the tensor cores read shared memory, which leaves registers for large tiles: Hopper and what follows."""
+    return device.type != "cuda" or torch.cuda.get_device_capability(device)[0] in (9, 10)
+
+
 def _map(x: Tensor) -> tuple[Tensor, bool]:
     """A map in one of the two memory formats, and whether that is channels_last."""
     if x.is_contiguous():
@@ -74,8 +79,9 @@ def position_sums(u: Tensor, x: Tensor, rows: Tensor, columns: Tensor) -> tuple[
 
     precision = _precision()
     ieee = x.dtype == torch.float32 and precision == "ieee"
-    block_c = _power_of_two(channels, 64 if ieee else 128)
-    block_n = 64 if x.dtype != torch.float32 else 32
+    wide = _wide(x.device) and not ieee
+    block_c = _power_of_two(channels, 128 if wide else 64)
+    block_n = 16 if ieee else 64 if wide and x.dtype != torch.float32 else 32
     block_k = _power_of_two(kh * kw, 128)
     tiles = triton.cdiv(channels, block_c)
     gram_tiles = tiles * (tiles + 1) // 2 if symmetric else tiles * tiles
@@ -145,6 +151,6 @@ def mix(
             C=channels, KH=kh, KW=kw, ALIGN=align, X_LAST=x_last, OTHER_LAST=other_last, HAS_OTHER=other is not None,
             DTYPE=DTYPES[dtype], PRECISION=precision, INTERPRETED=INTERPRETED,
             BLOCK_M=block_m, BLOCK_N=block_n, BLOCK_C=block_c, BLOCK_K=_power_of_two(kh * kw, 32),
-            num_warps=8, num_stages=3,
+            num_warps=8, num_stages=3, maxnreg=128,
         )  # fmt: skip
     return z

@@ -33,12 +33,20 @@ def _load(image, channel, position, N, C: tl.constexpr, CHANNELS_LAST: tl.conste
 
 @triton.jit
 def _basis(rows, columns, root, position, k, N, W, KH: tl.constexpr, KW: tl.constexpr):
-    """sqrt(N) E at these positions and frequencies, one of them a row and one a column; zero outside."""
-    inside = (position < N) & (k < KH * KW)
+    """sqrt(N) E at these positions and frequencies, one of them a row and one a column; outside, values at the border.
+
+    Whatever these are multiplied by is zero there or leads to an element that is not stored.
+    """
+    position, k = tl.minimum(position, N - 1), tl.minimum(k, KH * KW - 1)
     h, i = position // W, k // KW
-    row = tl.load(rows + h * KH + i, mask=inside, other=0.0)
-    column = tl.load(columns + (position - h * W) * KW + (k - i * KW), mask=inside, other=0.0)
-    return row * column * root
+    waves = (position + k).to(tl.float32)
+    # Always so. What is loaded under a condition is not prefetched, and these gathers would take more shared memory
+    # than the map.
+    if root > 0:
+        row = tl.load(rows + h * KH + i)
+        column = tl.load(columns + (position - h * W) * KW + (k - i * KW))
+        waves = row * column * root
+    return waves
 
 
 @triton.jit
