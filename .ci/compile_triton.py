@@ -97,6 +97,9 @@ def cases(all_formats: bool) -> list[tuple[str, list[Launch]]]:
     kw = torch.empty(WIDTH, FREQUENCIES)
     matrix = torch.empty(2, CHANNELS, CHANNELS)
     spectrum = torch.empty(2, CHANNELS, FREQUENCIES**2)
+    inner = CHANNELS // 2
+    weights = [torch.empty(size) for _ in range(3) for size in ((inner, CHANNELS), (inner,))]
+    weights += [torch.empty(CHANNELS, inner), torch.empty(CHANNELS)]
     result = []
     for dtype, precision in (
         (torch.bfloat16, "ieee"),
@@ -114,6 +117,7 @@ def cases(all_formats: bool) -> list[tuple[str, list[Launch]]]:
             layout = "last" if last else "nchw"
             label = f"{name} {layout}"
             result.append((label, record(_enl_triton.position_sums, x, x, kh, kw)))
+            result.append((label, record(_enl_triton.contract, matrix, spectrum, HEIGHT * WIDTH, *weights, True)))
             result.append((label + " backward", record(_enl_triton.position_sums, u, x, kh, kw)))
             result.append((label, record(_enl_triton.mix, x, matrix, spectrum, kh, kw)))
             result.append((label + " backward", record(_enl_triton.mix, x, matrix, spectrum, kh, kw, u, matrix)))

@@ -17,7 +17,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from maskrcnn_benchmark.layers._enl_triton_contract import contract
 from maskrcnn_benchmark.layers._enl_triton_kernels import mix_kernel, reduce_kernel, sums_kernel
+
+__all__ = ["contract", "mix", "position_sums"]
 
 INTERPRETED = triton.knobs.runtime.interpret
 DTYPES = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
@@ -86,9 +89,9 @@ def position_sums(u: Tensor, x: Tensor, rows: Tensor, columns: Tensor) -> tuple[
     tiles = triton.cdiv(channels, block_c)
     gram_tiles = tiles * (tiles + 1) // 2 if symmetric else tiles * tiles
     k_stride = triton.cdiv(kh * kw, 16) * 16
-    # One wave: as many chunks as give every multiprocessor a tile.
+    # One wave: as many chunks as give every multiprocessor one large tile or two small ones.
     blocks = triton.cdiv(positions, block_n)
-    splits = max(1, min(blocks, _processors(x.device) // (gram_tiles * batch)))
+    splits = max(1, min(blocks, _processors(x.device) * (1 if wide else 2) // (gram_tiles * batch)))
     chunk = triton.cdiv(blocks, splits) * block_n
     splits = triton.cdiv(positions, chunk)
     # Of every image and chunk: the tiles of gram, then tiles * block_c rows of spectrum.
@@ -142,7 +145,9 @@ def mix(
     ieee = dtype == torch.float32 and precision == "ieee"
     block_m = _power_of_two(channels, 64 if ieee else 128)
     block_n = _power_of_two(positions, 64 if ieee else 128)
-    block_c = _power_of_two(channels, 32)
+    block_c = _power_of_two(channels, 16 if ieee else 32)
+    # On Hopper two blocks share a multiprocessor, which takes all of 428 in fewer waves, if registers are rationed.
+    registers = 128 if _wide(x.device) and x.dtype != torch.float32 else None
     align = math.gcd(positions, 16)
     grid = (triton.cdiv(channels, block_m) * triton.cdiv(positions, block_n), batch)
     with torch.cuda.device_of(x):
@@ -151,6 +156,6 @@ def mix(
             C=channels, KH=kh, KW=kw, ALIGN=align, X_LAST=x_last, OTHER_LAST=other_last, HAS_OTHER=other is not None,
             DTYPE=DTYPES[dtype], PRECISION=precision, INTERPRETED=INTERPRETED,
             BLOCK_M=block_m, BLOCK_N=block_n, BLOCK_C=block_c, BLOCK_K=_power_of_two(kh * kw, 32),
-            num_warps=8, num_stages=3, maxnreg=128,
+            num_warps=8, num_stages=3, maxnreg=registers,
         )  # fmt: skip
     return z
