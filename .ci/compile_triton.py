@@ -27,7 +27,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
-from maskrcnn_benchmark.layers import _enl_triton
+from maskrcnn_benchmark.layers import _enl_triton, _enl_triton_kernels
 
 SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024}
 SPILL_LIMIT = 64  # bytes a thread, stores and loads together
@@ -48,7 +48,8 @@ class Launch:
         self.attributes: dict[tuple[int, ...], list] = {}
         for index, (name, parameter) in enumerate(zip(names, kernel.params, strict=True)):
             value = values[name]
-            if parameter.is_constexpr or value is None or (isinstance(value, int) and value == 1):
+            special = not parameter.do_not_specialize
+            if parameter.is_constexpr or value is None or (special and isinstance(value, int) and value == 1):
                 self.signature[name] = "constexpr"
                 self.constants[(index,)] = value
             elif isinstance(value, float):
@@ -56,7 +57,7 @@ class Launch:
             else:
                 pointer = isinstance(value, torch.Tensor)
                 self.signature[name] = POINTERS[value.dtype] if pointer else "i32"
-                if (value.data_ptr() if pointer else value) % 16 == 0:
+                if special and (value.data_ptr() if pointer else value) % 16 == 0:
                     self.attributes[(index,)] = [["tt.divisibility", 16]]
 
     def compile(self, architecture: int) -> triton.compiler.CompiledKernel:
@@ -85,7 +86,12 @@ def resources(compiled: triton.compiler.CompiledKernel, architecture: int) -> tu
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.ptx"
         path.write_text(compiled.asm["ptx"])
-        command = [triton.knobs.nvidia.ptxas.path, "-v", "--regAllocOptLevel=2", f"--gpu-name=sm_{architecture}{suffix}"]
+        command = [
+            triton.knobs.nvidia.ptxas.path,
+            "-v",
+            "--regAllocOptLevel=2",
+            f"--gpu-name=sm_{architecture}{suffix}",
+        ]
         said = subprocess.run([*command, path, "-o", os.devnull], capture_output=True, text=True, check=True).stderr
     registers = re.search(r"Used (\d+) registers", said)
     assert registers is not None, said
@@ -136,9 +142,11 @@ def main() -> int:
     arguments = parser.parse_args()
     failed = False
     seen = set()
-    print(f"{'kernel':17}{'map':28}{'grid':>14} {'sm':>3}{'registers':>10}{'spilled':>8}{'shared':>8}{'wgmma':>6}{'mma':>5}")
+    print(
+        f"{'kernel':17}{'map':28}{'grid':>14} {'sm':>3}{'registers':>10}{'spilled':>8}{'shared':>8}{'wgmma':>6}{'mma':>5}"
+    )
     for architecture, limit in SHARED_LIMIT.items():
-        _enl_triton._wide = lambda device, wide=architecture >= 90: wide
+        _enl_triton_kernels.wide_tiles = lambda device, wide=architecture >= 90: wide
         for label, launches in cases(arguments.all_formats):
             for launch in launches:
                 name = launch.kernel.__name__

@@ -17,31 +17,16 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from maskrcnn_benchmark.layers import _enl_triton_kernels as kernels
 from maskrcnn_benchmark.layers._enl_triton_contract import contract
-from maskrcnn_benchmark.layers._enl_triton_kernels import mix_kernel, reduce_kernel, sums_kernel
 
 __all__ = ["contract", "mix", "position_sums"]
 
-INTERPRETED = triton.knobs.runtime.interpret
 DTYPES = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
-
-
-def _precision() -> str:
-    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "ieee"
-
-
-def _power_of_two(size: int, largest: int) -> int:
-    """The block that covers a size, between the least that a dot takes and the largest."""
-    return min(max(triton.next_power_of_2(size), 16), largest)
 
 
 def _processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 132
-
-
-def _wide(device: torch.device) -> bool:
-    """Whether the tensor cores read shared memory, which leaves registers for large tiles: Hopper and what follows."""
-    return device.type != "cuda" or torch.cuda.get_device_capability(device)[0] in (9, 10)
 
 
 def _map(x: Tensor) -> tuple[Tensor, bool]:
@@ -51,6 +36,17 @@ def _map(x: Tensor) -> tuple[Tensor, bool]:
     if x.is_contiguous(memory_format=torch.channels_last):
         return x, True
     return x.contiguous(), False
+
+
+def _align(positions: int, channels_last: bool) -> int:
+    """The alignment of rows of positions, as far as loads of 16 bytes profit; nothing does where channels lie inside."""
+    return 1 if channels_last else math.gcd(positions, 8)
+
+
+def _matrix(matrix: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
+    if matrix.dtype != torch.float32 or matrix.shape != shape:
+        raise ValueError(f"{name} is float32 {shape}; got {matrix.dtype} {tuple(matrix.shape)}.")
+    return matrix.contiguous()
 
 
 def _check(x: Tensor, other: Tensor, name: str) -> None:
@@ -75,38 +71,39 @@ def position_sums(u: Tensor, x: Tensor, rows: Tensor, columns: Tensor) -> tuple[
     u, u_last = (x, x_last) if symmetric else _map(u)
     batch, channels, height, width = x.shape
     kh, kw = rows.shape[1], columns.shape[1]
+    rows, columns = _matrix(rows, (height, kh), "rows"), _matrix(columns, (width, kw), "columns")
     positions = height * width
     root = math.sqrt(positions)
     gram = x.new_empty((batch, channels, channels), dtype=torch.float32)
     spectrum = x.new_empty((batch, channels, kh * kw), dtype=torch.float32)
 
-    precision = _precision()
+    precision = kernels.float32_precision("ieee")
     ieee = x.dtype == torch.float32 and precision == "ieee"
-    wide = _wide(x.device) and not ieee
-    block_c = _power_of_two(channels, 128 if wide else 64)
+    wide = kernels.wide_tiles(x.device) and not ieee
+    block_c = kernels.block_size(channels, 128 if wide else 64)
     block_n = 16 if ieee else 64 if wide and x.dtype != torch.float32 else 32
-    block_k = _power_of_two(kh * kw, 128)
+    block_k = kernels.block_size(kh * kw, 128)
     tiles = triton.cdiv(channels, block_c)
     gram_tiles = tiles * (tiles + 1) // 2 if symmetric else tiles * tiles
     k_stride = triton.cdiv(kh * kw, 16) * 16
     # One wave: as many chunks as give every multiprocessor one large tile or two small ones.
     blocks = triton.cdiv(positions, block_n)
     splits = max(1, min(blocks, _processors(x.device) * (1 if wide else 2) // (gram_tiles * batch)))
-    chunk = triton.cdiv(blocks, splits) * block_n
-    splits = triton.cdiv(positions, chunk)
+    chunk_blocks = triton.cdiv(blocks, splits)
+    splits = triton.cdiv(blocks, chunk_blocks)
     # Of every image and chunk: the tiles of gram, then tiles * block_c rows of spectrum.
     size = (gram_tiles * block_c + tiles * k_stride) * block_c
     workspace = x.new_empty((batch, splits, size), dtype=torch.float32)
-    align = math.gcd(positions, 16)
+    align = _align(positions, u_last and x_last)
 
     with torch.cuda.device_of(x):
-        sums_kernel[(gram_tiles, splits, batch)](
-            u, x, rows, columns, workspace, root, positions // align, width, chunk,
+        kernels.sums_kernel[(gram_tiles, splits, batch)](
+            u, x, rows, columns, workspace, root, positions // align, width, chunk_blocks,
             C=channels, KH=kh, KW=kw, K_STRIDE=k_stride, ALIGN=align, U_LAST=u_last, X_LAST=x_last, SYMMETRIC=symmetric,
-            DTYPE=DTYPES[x.dtype], PRECISION=precision, INTERPRETED=INTERPRETED,
+            DTYPE=DTYPES[x.dtype], PRECISION=precision, INTERPRETED=kernels.INTERPRETED,
             BLOCK_C=block_c, BLOCK_N=block_n, BLOCK_K=block_k, num_warps=8, num_stages=3,
         )  # fmt: skip
-        reduce_kernel[(size // 256, batch)](
+        kernels.reduce_kernel[(size // 256, batch)](
             workspace, gram, spectrum, splits, 1 / root,
             C=channels, K=kh * kw, K_STRIDE=k_stride, SYMMETRIC=symmetric, BLOCK_C=block_c, BLOCK_S=16, num_warps=4,
         )  # fmt: skip
@@ -138,24 +135,30 @@ def mix(
     positions = height * width
     root = math.sqrt(positions)
     kh, kw = rows.shape[1], columns.shape[1]
+    rows, columns = _matrix(rows, (height, kh), "rows"), _matrix(columns, (width, kw), "columns")
+    a, p = _matrix(a, (batch, channels, channels), "A"), _matrix(p, (batch, channels, kh * kw), "P")
+    if other_weight is not None:
+        other_weight = _matrix(other_weight, (batch, channels, channels), "other_weight")
 
     # A and P may leave the range of float16. TF32 has the range of float32 and the significand of float16, so float16
     # maps enter it unchanged; bfloat16 would cost them three bits.
-    dtype, precision = (torch.float32, "tf32") if x.dtype == torch.float16 else (x.dtype, _precision())
+    dtype, precision = (
+        (torch.float32, "tf32") if x.dtype == torch.float16 else (x.dtype, kernels.float32_precision("ieee"))
+    )
     ieee = dtype == torch.float32 and precision == "ieee"
-    block_m = _power_of_two(channels, 64 if ieee else 128)
-    block_n = _power_of_two(positions, 64 if ieee else 128)
-    block_c = _power_of_two(channels, 16 if ieee else 32)
+    block_m = kernels.block_size(channels, 64 if ieee else 128)
+    block_n = kernels.block_size(positions, 64 if ieee else 128)
+    block_c = kernels.block_size(channels, 16 if ieee else 32)
     # On Hopper two blocks share a multiprocessor, which takes all of 428 in fewer waves, if registers are rationed.
-    registers = 128 if _wide(x.device) and x.dtype != torch.float32 else None
-    align = math.gcd(positions, 16)
+    registers = 128 if kernels.wide_tiles(x.device) and x.dtype != torch.float32 else None
+    align = _align(positions, x_last and (other is None or other_last))
     grid = (triton.cdiv(channels, block_m) * triton.cdiv(positions, block_n), batch)
     with torch.cuda.device_of(x):
-        mix_kernel[grid](
+        kernels.mix_kernel[grid](
             x, a, p, rows, columns, other, other_weight, z, root, 1 / root, positions // align, width,
             C=channels, KH=kh, KW=kw, ALIGN=align, X_LAST=x_last, OTHER_LAST=other_last, HAS_OTHER=other is not None,
-            DTYPE=DTYPES[dtype], PRECISION=precision, INTERPRETED=INTERPRETED,
-            BLOCK_M=block_m, BLOCK_N=block_n, BLOCK_C=block_c, BLOCK_K=_power_of_two(kh * kw, 32),
-            num_warps=8, num_stages=3, maxnreg=registers,
+            DTYPE=DTYPES[dtype], PRECISION=precision, INTERPRETED=kernels.INTERPRETED,
+            BLOCK_M=block_m, BLOCK_N=block_n, BLOCK_C=block_c, BLOCK_K=kernels.block_size(kh * kw, 32),
+            num_warps=4 if ieee else 8, num_stages=3, maxnreg=registers,
         )  # fmt: skip
     return z

@@ -19,6 +19,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from maskrcnn_benchmark.layers import _enl_triton_kernels as kernels
+
 COLUMNS = 16  # of A and P that one program computes
 
 
@@ -167,13 +169,13 @@ def contract(
     programs = triton.cdiv(channels, COLUMNS) + triton.cdiv(frequencies, COLUMNS)
     scratch = gram.new_empty((batch, programs, 2, max(channels, inner), COLUMNS))
     # Three TF32 products make one of float32 precision, on tensor cores.
-    precision = "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "tf32x3"
+    precision = kernels.float32_precision("tf32x3")
     with torch.cuda.device_of(gram):
         contract_kernel[(programs, batch)](
             gram, spectrum, *weights, a, p, scratch, float(rows_count), math.sqrt(rows_count),
             C=channels, D=inner, K=frequencies, POSITION=position, PRECISION=precision,
-            BLOCK_C=min(max(triton.next_power_of_2(channels), 16), 256),
-            BLOCK_D=min(max(triton.next_power_of_2(inner), 16), 128),
-            BLOCK_Q=32, BLOCK_J=COLUMNS, num_warps=8, num_stages=3,
+            BLOCK_C=kernels.block_size(channels, 256),
+            BLOCK_D=kernels.block_size(inner, 128),
+            BLOCK_Q=32, BLOCK_J=COLUMNS, num_warps=8, num_stages=3 if kernels.wide_tiles(gram.device) else 2,
         )  # fmt: skip
     return a, p

@@ -5,11 +5,32 @@ tables, E[(h, w), (i, j)] = rows[h, i] * columns[w, j], and is made where it is 
 `root` = sqrt(N) and divides the other factor or the sum by it: the constant column of a DCT is then 1, which no dtype
 rounds, and none of its values is subnormal in float16.
 
+A kernel is compiled anew for every C and for every alignment of rows of positions, not for every size of a map: N is
+passed as n_units * ALIGN, which tells the compiler how wide its loads may be.
+
 INTERPRETED is set under TRITON_INTERPRET=1, whose `dot` multiplies the bit patterns of bfloat16.
 """
 
+import torch
 import triton
 import triton.language as tl
+
+INTERPRETED = triton.knobs.runtime.interpret
+
+
+def wide_tiles(device: torch.device) -> bool:
+    """Whether tensor cores read shared memory and blocks have 227 KB of it, as on Hopper: larger tiles fit then."""
+    return device.type != "cuda" or torch.cuda.get_device_capability(device)[0] in (9, 10)
+
+
+def block_size(size: int, largest: int) -> int:
+    """The power of two that covers a size, between the least that a dot takes and the largest."""
+    return min(max(triton.next_power_of_2(size), 16), largest)
+
+
+def float32_precision(strict: str) -> str:
+    """How float32 factors are multiplied: as PyTorch's own products are, in TF32 where the user allows it."""
+    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else strict
 
 
 @triton.jit
@@ -63,7 +84,7 @@ def _tile_of(index, TILES: tl.constexpr, SYMMETRIC: tl.constexpr):
     return row, column
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_units", "W", "chunk_blocks"])
 def sums_kernel(
     u,  # [B, C, N]
     x,  # [B, C, N]
@@ -73,7 +94,7 @@ def sums_kernel(
     root,
     n_units,
     W,
-    chunk,
+    chunk_blocks,
     C: tl.constexpr,
     KH: tl.constexpr,
     KW: tl.constexpr,
@@ -99,6 +120,7 @@ def sums_kernel(
     u += image * C * N
     x += image * C * N
     workspace += (image * tl.num_programs(1) + split) * SIZE
+    chunk = chunk_blocks * BLOCK_N
     first = split * chunk
     last = tl.minimum(first + chunk, N)
 
@@ -137,7 +159,7 @@ def sums_kernel(
     tl.store(workspace + (tile * BLOCK_C + local)[:, None] * BLOCK_C + local[None, :], gram)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["splits"])
 def reduce_kernel(
     workspace,  # [B, splits, SIZE]
     gram,  # [B, C, C]
@@ -202,7 +224,7 @@ def _times_map(
     return total
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_units", "W"])
 def mix_kernel(
     x,  # [B, C, N]
     a,  # [B, C, C]
