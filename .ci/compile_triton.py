@@ -4,7 +4,7 @@ The operator runs on CPU tensors of the shapes it is made for, with the launches
 kernel is compiled as the launch would compile it. Prints registers, spilled bytes and shared memory, and fails where a
 kernel spills or needs more shared memory than a block can have.
 
-Usage: python .ci/compile_triton.py [--all-formats] [--kernel NAME]
+Usage: python .ci/compile_triton.py [--all-formats] [--kernel NAME] [--dtype NAME]
 """
 
 from __future__ import annotations
