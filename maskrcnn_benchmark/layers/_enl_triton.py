@@ -149,9 +149,13 @@ def mix(
     block_m = kernels.block_size(channels, 64 if ieee else 128)
     block_n = kernels.block_size(positions, 64 if ieee else 128)
     block_c = kernels.block_size(channels, 16 if ieee else 32)
-    # On Hopper two blocks share a multiprocessor, which takes all of 428 in fewer waves, if registers are rationed.
-    registers = 128 if kernels.wide_tiles(x.device) and x.dtype != torch.float32 else None
-    align = _align(positions, x_last and (other is None or other_last))
+    rows_of_blocks = triton.cdiv(channels, block_m) * batch
+    while block_n > 32 and rows_of_blocks * triton.cdiv(positions, block_n) < _processors(x.device):
+        block_n //= 2
+    channels_inside = x_last and (other is None or other_last)
+    align = _align(positions, channels_inside)
+    # On Hopper two blocks share a multiprocessor if registers are rationed. Narrow loads have too many pointers for that.
+    ration = kernels.wide_tiles(x.device) and x.dtype != torch.float32 and (channels_inside or align == 8)
     grid = (triton.cdiv(channels, block_m) * triton.cdiv(positions, block_n), batch)
     with torch.cuda.device_of(x):
         kernels.mix_kernel[grid](
@@ -159,6 +163,6 @@ def mix(
             C=channels, KH=kh, KW=kw, ALIGN=align, X_LAST=x_last, OTHER_LAST=other_last, HAS_OTHER=other is not None,
             DTYPE=DTYPES[dtype], PRECISION=precision, INTERPRETED=kernels.INTERPRETED,
             BLOCK_M=block_m, BLOCK_N=block_n, BLOCK_C=block_c, BLOCK_K=kernels.block_size(kh * kw, 32),
-            num_warps=4 if ieee else 8, num_stages=3, maxnreg=registers,
+            num_warps=4 if ieee else 8, num_stages=3, maxnreg=128 if ration else None,
         )  # fmt: skip
     return z
