@@ -27,7 +27,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
-from maskrcnn_benchmark.layers import _enl_triton, _enl_triton_kernels
+from maskrcnn_benchmark.layers.enl import Weights, triton_kernels, triton_passes
 
 SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024}
 SPILL_LIMIT = 64  # bytes a thread, stores and loads together
@@ -104,8 +104,8 @@ def cases(all_formats: bool) -> list[tuple[str, list[Launch]]]:
     matrix = torch.empty(2, CHANNELS, CHANNELS)
     spectrum = torch.empty(2, CHANNELS, FREQUENCIES**2)
     inner = CHANNELS // 2
-    weights = [torch.empty(size) for _ in range(3) for size in ((inner, CHANNELS), (inner,))]
-    weights += [torch.empty(CHANNELS, inner), torch.empty(CHANNELS)]
+    parts = [torch.empty(size) for _ in range(3) for size in ((inner, CHANNELS), (inner,))]
+    weights = Weights(*parts, torch.empty(CHANNELS, inner), torch.empty(CHANNELS))
     result = []
     for dtype, precision in (
         (torch.bfloat16, "ieee"),
@@ -114,7 +114,8 @@ def cases(all_formats: bool) -> list[tuple[str, list[Launch]]]:
         (torch.float32, "ieee"),
     ):
         torch.backends.cuda.matmul.fp32_precision = precision
-        name = str(dtype).removeprefix("torch.") + (f" {precision}" if dtype == torch.float32 else "")
+        name = str(dtype).removeprefix("torch.")
+        name += f" {triton_kernels.float32_precision()}" if dtype == torch.float32 else ""
         maps = [torch.empty(2, CHANNELS, HEIGHT, WIDTH, dtype=dtype) for _ in range(2)]
         for last in (False, True):
             if last:
@@ -122,15 +123,15 @@ def cases(all_formats: bool) -> list[tuple[str, list[Launch]]]:
             x, u = maps
             layout = "last" if last else "nchw"
             label = f"{name} {layout}"
-            result.append((label, record(_enl_triton.position_sums, x, x, kh, kw)))
-            result.append((label, record(_enl_triton.contract, matrix, spectrum, HEIGHT * WIDTH, *weights, True)))
-            result.append((label + " backward", record(_enl_triton.position_sums, u, x, kh, kw)))
-            result.append((label, record(_enl_triton.mix, x, matrix, spectrum, kh, kw)))
-            result.append((label + " backward", record(_enl_triton.mix, x, matrix, spectrum, kh, kw, u, matrix)))
+            result.append((label, record(triton_passes.position_sums, x, x, kh, kw)))
+            result.append((label, record(triton_passes.contract, matrix, spectrum, HEIGHT * WIDTH, weights, True)))
+            result.append((label + " backward", record(triton_passes.position_sums, u, x, kh, kw)))
+            result.append((label, record(triton_passes.mix, x, matrix, spectrum, kh, kw)))
+            result.append((label + " backward", record(triton_passes.mix, x, matrix, spectrum, kh, kw, u, matrix)))
             if all_formats and not last:
                 mixed = u.to(memory_format=torch.channels_last)
-                result.append((label + " last", record(_enl_triton.position_sums, mixed, x, kh, kw)))
-                result.append((label + " last", record(_enl_triton.mix, x, matrix, spectrum, kh, kw, mixed, matrix)))
+                result.append((label + " last", record(triton_passes.position_sums, mixed, x, kh, kw)))
+                result.append((label + " last", record(triton_passes.mix, x, matrix, spectrum, kh, kw, mixed, matrix)))
     return result
 
 
@@ -146,7 +147,7 @@ def main() -> int:
         f"{'kernel':17}{'map':28}{'grid':>14} {'sm':>3}{'registers':>10}{'spilled':>8}{'shared':>8}{'wgmma':>6}{'mma':>5}"
     )
     for architecture, limit in SHARED_LIMIT.items():
-        _enl_triton_kernels.wide_tiles = lambda device, wide=architecture >= 90: wide
+        triton_kernels.wide_tiles = lambda device, wide=architecture >= 90: wide
         for label, launches in cases(arguments.all_formats):
             for launch in launches:
                 name = launch.kernel.__name__

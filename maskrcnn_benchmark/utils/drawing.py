@@ -83,11 +83,11 @@ def draw_weights(image: np.ndarray, weights: np.ndarray, point: tuple[float, flo
     enlarged = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     canvas: np.ndarray = enlarged.astype(np.float32) * 0.5
     limit = float(np.quantile(np.abs(weights), 0.995)) or 1.0
-    strength = (np.clip(weights / limit, -1, 1)).astype(np.float32)
-    strength = cv2.resize(strength, (canvas.shape[1], canvas.shape[0]), interpolation=cv2.INTER_LINEAR)[..., None]
+    relative = np.clip(weights / limit, -1, 1).astype(np.float32)
+    strength = cv2.resize(relative, canvas.shape[1::-1], interpolation=cv2.INTER_LINEAR)[..., None]
     red, blue = np.array((40, 40, 255), np.float32), np.array((255, 110, 30), np.float32)
-    canvas += np.abs(strength) * 0.85 * (np.where(strength > 0, red, blue) - canvas)
-    drawn = canvas.round().astype(np.uint8)
+    opacity = 0.85 * np.abs(strength)
+    drawn = (canvas * (1 - opacity) + np.where(strength > 0, red, blue) * opacity).round().astype(np.uint8)
     centre = tuple(round((p + 0.5) * factor) for p in point)
     for colour, thickness in (((0, 0, 0), 4), ((255, 255, 255), 2)):
         cv2.circle(drawn, centre, 9, colour, thickness, cv2.LINE_AA)

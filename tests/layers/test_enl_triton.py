@@ -17,10 +17,11 @@ from torch import Tensor
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 pytest.importorskip("triton")
 
-from maskrcnn_benchmark.layers import NonLocal2d  # noqa: E402
-from maskrcnn_benchmark.layers import _enl_triton_kernels as kernels  # noqa: E402
-from maskrcnn_benchmark.layers._enl_triton import contract, mix, position_sums  # noqa: E402
-from maskrcnn_benchmark.layers.non_local import dct_basis  # noqa: E402
+from maskrcnn_benchmark.layers.enl import Weights, op, passes, triton_passes  # noqa: E402
+from maskrcnn_benchmark.layers.enl import triton_contract as algebra  # noqa: E402
+from maskrcnn_benchmark.layers.enl import triton_kernels as kernels  # noqa: E402
+from maskrcnn_benchmark.layers.enl.dct import dct_basis  # noqa: E402
+from maskrcnn_benchmark.layers.enl.triton_passes import contract, mix, position_sums  # noqa: E402
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 NEEDS_INTERPRETER = pytest.mark.skipif(not INTERPRETED, reason="runs in the process of test_in_the_interpreter")
@@ -152,24 +153,22 @@ def test_contract(size, position, device):
 
     weights = (theta_w, theta_b, phi_w, phi_b, g_w, g_b, out_w, out_b)
     gram, spectrum, *weights = (t.to(device, torch.float32) for t in (x @ x.mT, x @ waves, *weights))
-    a, p = contract(gram, spectrum, count, *weights, position)
+    a, p = contract(gram, spectrum, count, Weights(*weights), position)
     for actual, expected in ((a, expected_a), (p, expected_p)):
         assert actual.dtype == torch.float32
         torch.testing.assert_close(actual.cpu().double(), expected, rtol=0, atol=1e-5 * expected.abs().max().item())
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2), (torch.float16, 2e-3)])
-@pytest.mark.parametrize("position", ["dct", ""])
-def test_forward_is_the_module(position, dtype, bound, device, monkeypatch):
-    """The three steps together, in four launches, against the module in float64."""
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2), (torch.float16, 4e-3)])
+@pytest.mark.parametrize("dct_size", [9, 0])
+def test_operator_on_these_passes(dct_size, dtype, bound, device, monkeypatch):
+    """Forward and backward of the operator, with four launches in the former, against its tensor form in float64."""
     torch.manual_seed(0)
-    module = NonLocal2d(48, position=position, init_std=0.2).to(device).double()
-    for conv in (module.theta, module.phi, module.g, module.out):
-        torch.nn.init.normal_(conv.bias, std=0.3)
-    x = random_map((2, 48, 10, 14), dtype, device, torch.channels_last)
-    rows, columns = (dct_basis(n, 9 if position else 1, torch.float32, x.device) for n in (10, 14))
-
+    shapes = [(16, 48, 1, 1), (16,)] * 3 + [(48, 16, 1, 1), (48,)]
+    weights = [0.2 * torch.randn(shape, device=device) for shape in shapes]
+    x, grad = (random_map((2, 48, 10, 14), dtype, device, torch.channels_last) for _ in range(2))
+    monkeypatch.setattr(op, "is_regrouped", lambda *arguments: True)
     launches = []
 
     def counted(kernel):
@@ -180,16 +179,19 @@ def test_forward_is_the_module(position, dtype, bound, device, monkeypatch):
 
         return Counted()
 
-    for name in ("sums_kernel", "reduce_kernel", "mix_kernel"):
-        monkeypatch.setattr(kernels, name, counted(getattr(kernels, name)))
-    gram, spectrum = position_sums(x, x, rows, columns)
-    weights = [t.flatten(1).float() if t.ndim > 1 else t.float() for t in module.parameters()]
-    a, p = contract(gram, spectrum, 140, *weights, position == "dct")
-    z = mix(x, a, p, rows, columns)
-    assert len(launches) == 3  # and contract's
-    with torch.no_grad():
-        expected = module(x.double())
-    assert (z.double() - expected).abs().max() < bound * expected.abs().max()
+    for module, name in [(kernels, f"{n}_kernel") for n in ("sums", "reduce", "mix")] + [(algebra, "contract_kernel")]:
+        monkeypatch.setattr(module, name, counted(getattr(module, name)))
+    z, *sums = op._forward(triton_passes, x, *weights, dct_size)
+    assert len(launches) == 4
+    grads = op._backward(triton_passes, grad, x, *weights, *sums, dct_size)
+    assert len(launches) == 7
+
+    wide = [w.double() for w in weights]
+    expected, *sums = op._forward(passes, x.double(), *wide, dct_size)
+    expected_grads = op._backward(passes, grad.double(), x.double(), *wide, *sums, dct_size)
+    assert z.dtype == grads[0].dtype == dtype and z.is_contiguous(memory_format=torch.channels_last)
+    for a, b in ((z, expected), *zip(grads, expected_grads, strict=True)):
+        assert (a.double() - b).abs().max() < bound * b.abs().max()
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -10,6 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .algebra import contract
+
+__all__ = ["contract", "mix", "position_sums"]
+
 _BLOCK = 2048  # positions at a time of a narrow map: 2 MB of float32 in a 256-channel map, what a cache holds
 
 

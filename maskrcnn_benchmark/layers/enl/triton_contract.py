@@ -1,4 +1,4 @@
-"""The small algebra between the two passes of `_enl_triton`: from sums over the map and the weights to A and P.
+"""The small algebra between the two passes of triton_passes.py: from sums over the map and the weights to A and P.
 
 Legend: B batch, C channels, D inner channels, N positions, K frequencies; G = gram, s = sum of x over the positions.
 
@@ -19,7 +19,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from maskrcnn_benchmark.layers import _enl_triton_kernels as kernels
+from . import triton_kernels as kernels
+from .algebra import Weights
 
 COLUMNS = 16  # of A and P that one program computes
 
@@ -144,35 +145,24 @@ def contract_kernel(
 def contract(
     gram: Tensor,
     spectrum: Tensor,
-    rows_count: int,
-    theta_w: Tensor,
-    theta_b: Tensor,
-    phi_w: Tensor,
-    phi_b: Tensor,
-    g_w: Tensor,
-    g_b: Tensor,
-    out_w: Tensor,
-    out_b: Tensor,
+    positions: int,
+    weights: Weights,
     position: bool,
 ) -> tuple[Tensor, Tensor]:
-    """A and P of the module's docstring in one launch.
+    """A and P of the module's docstring in one launch: `algebra.contract` for a GPU.
 
-    gram: Tensor[B, C, C], symmetric; spectrum: Tensor[B, C, K]; rows_count: N, the number of positions;
-    theta_w, phi_w, g_w: Tensor[D, C]; theta_b, phi_b, g_b: Tensor[D]; out_w: Tensor[C, D]; out_b: Tensor[C].
-    All of them float32; 1 x 1 kernels may keep their last two dimensions.
-    Returns A: Tensor[B, C, C] and P: Tensor[B, C, K], float32.
+    gram: Tensor[B, C, C], symmetric; spectrum: Tensor[B, C, K], both contiguous; everything float32.
+    Returns A: Tensor[B, C, C] and P: Tensor[B, C, K].
     """
     batch, channels, frequencies = spectrum.shape
-    inner = theta_w.shape[0]
-    weights = [t.contiguous() for t in (theta_w, theta_b, phi_w, phi_b, g_w, g_b, out_w, out_b)]
+    inner = len(weights.theta_weight)
     a, p = torch.empty_like(gram), torch.empty_like(spectrum)
     programs = triton.cdiv(channels, COLUMNS) + triton.cdiv(frequencies, COLUMNS)
     scratch = gram.new_empty((batch, programs, 2, max(channels, inner), COLUMNS))
-    # Three TF32 products make one of float32 precision, on tensor cores.
-    precision = kernels.float32_precision("tf32x3")
+    precision = kernels.float32_precision()
     with torch.cuda.device_of(gram):
         contract_kernel[(programs, batch)](
-            gram, spectrum, *weights, a, p, scratch, float(rows_count), math.sqrt(rows_count),
+            gram, spectrum, *(w.contiguous() for w in weights), a, p, scratch, float(positions), math.sqrt(positions),
             C=channels, D=inner, K=frequencies, POSITION=position, PRECISION=precision,
             BLOCK_C=kernels.block_size(channels, 256),
             BLOCK_D=kernels.block_size(inner, 128),

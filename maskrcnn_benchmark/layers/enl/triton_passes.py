@@ -17,8 +17,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from maskrcnn_benchmark.layers import _enl_triton_kernels as kernels
-from maskrcnn_benchmark.layers._enl_triton_contract import contract
+from . import triton_kernels as kernels
+from .triton_contract import contract
 
 __all__ = ["contract", "mix", "position_sums"]
 
@@ -77,11 +77,12 @@ def position_sums(u: Tensor, x: Tensor, rows: Tensor, columns: Tensor) -> tuple[
     gram = x.new_empty((batch, channels, channels), dtype=torch.float32)
     spectrum = x.new_empty((batch, channels, kh * kw), dtype=torch.float32)
 
-    precision = kernels.float32_precision("ieee")
-    ieee = x.dtype == torch.float32 and precision == "ieee"
-    wide = kernels.wide_tiles(x.device) and not ieee
+    precision = kernels.float32_precision()
+    split = x.dtype == torch.float32 and precision == "tf32x3"
+    hopper = kernels.wide_tiles(x.device)
+    wide = hopper and not split
     block_c = kernels.block_size(channels, 128 if wide else 64)
-    block_n = 16 if ieee else 64 if wide and x.dtype != torch.float32 else 32
+    block_n = 64 if wide and x.dtype != torch.float32 else 16 if split and not hopper else 32
     block_k = kernels.block_size(kh * kw, 128)
     tiles = triton.cdiv(channels, block_c)
     gram_tiles = tiles * (tiles + 1) // 2 if symmetric else tiles * tiles
@@ -142,13 +143,11 @@ def mix(
 
     # A and P may leave the range of float16. TF32 has the range of float32 and the significand of float16, so float16
     # maps enter it unchanged; bfloat16 would cost them three bits.
-    dtype, precision = (
-        (torch.float32, "tf32") if x.dtype == torch.float16 else (x.dtype, kernels.float32_precision("ieee"))
-    )
-    ieee = dtype == torch.float32 and precision == "ieee"
-    block_m = kernels.block_size(channels, 64 if ieee else 128)
-    block_n = kernels.block_size(positions, 64 if ieee else 128)
-    block_c = kernels.block_size(channels, 16 if ieee else 32)
+    dtype, precision = (torch.float32, "tf32") if x.dtype == torch.float16 else (x.dtype, kernels.float32_precision())
+    split = dtype == torch.float32 and precision == "tf32x3"
+    block_m = kernels.block_size(channels, 64 if split else 128)
+    block_n = kernels.block_size(positions, 64 if split else 128)
+    block_c = kernels.block_size(channels, 32)
     rows_of_blocks = triton.cdiv(channels, block_m) * batch
     while block_n > 32 and rows_of_blocks * triton.cdiv(positions, block_n) < _processors(x.device):
         block_n //= 2
@@ -163,6 +162,6 @@ def mix(
             C=channels, KH=kh, KW=kw, ALIGN=align, X_LAST=x_last, OTHER_LAST=other_last, HAS_OTHER=other is not None,
             DTYPE=DTYPES[dtype], PRECISION=precision, INTERPRETED=kernels.INTERPRETED,
             BLOCK_M=block_m, BLOCK_N=block_n, BLOCK_C=block_c, BLOCK_K=kernels.block_size(kh * kw, 32),
-            num_warps=4 if ieee else 8, num_stages=3, maxnreg=128 if ration else None,
+            num_warps=4 if split else 8, num_stages=3, maxnreg=128 if ration else None,
         )  # fmt: skip
     return z

@@ -1,4 +1,4 @@
-"""The Triton kernels behind `_enl_triton`: two passes over a feature map and the small algebra between them.
+"""The Triton kernels behind triton_passes.py: two passes over a feature map and the small algebra between them.
 
 Legend: C channels, N = H * W positions, D inner channels, K = KH * KW frequencies. E[N, K] holds products of two small
 tables, E[(h, w), (i, j)] = rows[h, i] * columns[w, j], and is made where it is used. Every kernel multiplies it by
@@ -28,9 +28,10 @@ def block_size(size: int, largest: int) -> int:
     return min(max(triton.next_power_of_2(size), 16), largest)
 
 
-def float32_precision(strict: str) -> str:
-    """How float32 factors are multiplied: as PyTorch's own products are, in TF32 where the user allows it."""
-    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else strict
+def float32_precision() -> str:
+    """How float32 factors are multiplied: in TF32 where the user allows it to PyTorch's own products, otherwise in three TF32
+    products, which keep float32's precision and still run on tensor cores."""
+    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "tf32x3"
 
 
 @triton.jit
