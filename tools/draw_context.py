@@ -32,11 +32,21 @@ def main() -> None:
     )
     args = parser.parse_args()
     with run.command_line():
+        if not os.path.isfile(args.image):
+            raise FileNotFoundError(f"There is no image {args.image}.")
+        try:
+            image = Image.open(args.image).convert("RGB")
+        except OSError as error:
+            raise OSError(f"The image {args.image} cannot be read: {error}.") from None
+        if not all(0 <= p < size for p, size in zip(args.point, image.size, strict=True)):
+            x, y = args.point
+            raise ValueError(
+                f"The point ({x:g}, {y:g}) is outside {args.image}, {image.width} x {image.height} pixels."
+            )
         device = run.set_up(args)
         model = run.build_model(device)
         checkpointer = DetectronCheckpointer(run.cfg, model, save_dir=run.cfg.OUTPUT_DIR)
         checkpointer.load(args.ckpt or run.cfg.MODEL.WEIGHT, use_latest=args.ckpt is None)
-        image = Image.open(args.image).convert("RGB")
         tensor, _ = build_transforms(run.cfg, is_train=False)(image, None)
         scale = np.divide(tensor.shape[:0:-1], image.size)
         names = list(non_local_modules(model)) or ["res3"]  # without any, the error says so
@@ -44,12 +54,17 @@ def main() -> None:
         rows = []
         for name in names:
             weights = context_weights(model, tensor.to(device), tuple(args.point * scale), name)
-            panels = [draw_weights(picture, part.cpu().numpy(), tuple(args.point)) for part in weights]
-            size = " x ".join(str(n) for n in weights.total.shape)
-            titles = [f"{name} ({size}): {part}" for part in weights._fields]
+            panels, titles = [], []
+            for kind, part in zip(weights._fields, weights, strict=True):
+                limit = float(part.abs().quantile(0.995))
+                panels.append(draw_weights(picture, part.cpu().numpy(), tuple(args.point), limit))
+                titles.append(f"{name.removeprefix('backbone.')}: {kind}, full colour at {limit:.2g}")
             rows.append(side_by_side(panels, titles))
-        if not cv2.imwrite(args.out, np.concatenate(rows)):
-            raise OSError(f"Cannot write {os.path.abspath(args.out)}.")
+        folder = os.path.dirname(os.path.abspath(args.out))
+        if not os.path.isdir(folder) or not cv2.imwrite(args.out, np.concatenate(rows)):
+            raise OSError(
+                f"Cannot write {os.path.abspath(args.out)}: its folder must exist and its name end in .jpg or .png."
+            )
         print(f"Wrote {args.out}")
 
 

@@ -69,21 +69,21 @@ def side_by_side(images: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndar
     return np.concatenate(panels, axis=1)
 
 
-def draw_weights(image: np.ndarray, weights: np.ndarray, point: tuple[float, float]) -> np.ndarray:
+def draw_weights(image: np.ndarray, weights: np.ndarray, point: tuple[float, float], limit: float) -> np.ndarray:
     """A copy of the image, darkened, with a map of signed weights over it (red above zero, blue below) and a ring around a
     point.
 
     Args:
         image: uint8 [H, W, 3], BGR.
-        weights: [h, w], over the whole image. The strongest colour stands for the 99.5th percentile of their size.
+        weights: [h, w], over the whole image.
         point: x and y, pixels.
+        limit: of the weights' size, from which on the colour is full.
     """
     height, width = image.shape[:2]
     factor = max(1, -(-MIN_SIDE // min(height, width)))
     enlarged = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     canvas: np.ndarray = enlarged.astype(np.float32) * 0.5
-    limit = float(np.quantile(np.abs(weights), 0.995)) or 1.0
-    relative = np.clip(weights / limit, -1, 1).astype(np.float32)
+    relative = np.clip(weights / (limit or 1.0), -1, 1).astype(np.float32)
     strength = cv2.resize(relative, canvas.shape[1::-1], interpolation=cv2.INTER_LINEAR)[..., None]
     red, blue = np.array((40, 40, 255), np.float32), np.array((255, 110, 30), np.float32)
     opacity = 0.85 * np.abs(strength)

@@ -80,7 +80,7 @@ def test_drawing_shows_the_sign():
     image = np.full((500, 600, 3), 128, np.uint8)
     weights = np.zeros((5, 6), np.float32)
     weights[0, 0], weights[4, 5] = 1.0, -1.0
-    drawn = draw_weights(image, weights, (300, 250))
+    drawn = draw_weights(image, weights, (300, 250), 1.0)
     assert drawn.shape == image.shape
     blue, _, red = (int(v) for v in drawn[20, 20])
     assert red > blue + 100
