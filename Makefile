@@ -1,7 +1,7 @@
 # make demo   train, evaluate and draw on the generated Relations scenes (CPU, minutes)
 # make test   the test suite
 # make check  lint, format and types
-# make cuda   compile and link the CUDA operators, no GPU needed
+# make cuda   compile the CUDA operators and the Triton kernels, no GPU needed
 # make wheel  one wheel, tested on two versions of Python and the oldest and newest torch
 # make test-gpu   on a machine with a GPU: the operators' tests, compute-sanitizer and the timings
 #
@@ -55,6 +55,7 @@ check: $(BUILT)
 
 cuda: $(BUILT)
 	PYTHON=$(BIN)/python .ci/compile_cuda.sh
+	$(BIN)/python .ci/compile_triton.py
 
 wheel: $(BUILT)
 	PYTHON=$(BIN)/python .ci/test_wheel.sh

@@ -44,9 +44,9 @@ def sample(device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
     return image.to(device), boxes.to(device), labels.to(device), polygons
 
 
-def ours(kind: str, device: torch.device) -> tuple[nn.Module, Callable[[], object], Callable[[], object]]:
+def ours(config_file: str, device: torch.device) -> tuple[nn.Module, Callable[[], object], Callable[[], object]]:
     config = cfg.clone()
-    config.merge_from_file(os.path.join(CONFIGS, f"e2e_{kind}_rcnn_R_50_FPN_1x.yaml"))
+    config.merge_from_file(config_file)
     model = build_detection_model(config).to(device)
     image, boxes, labels, polygons = sample(device)
     mean = torch.tensor(config.INPUT.PIXEL_MEAN, device=device)[:, None, None]
@@ -58,7 +58,7 @@ def ours(kind: str, device: torch.device) -> tuple[nn.Module, Callable[[], objec
 
     def detect() -> object:
         detections = model(pixels)
-        return masker([d.get_field("mask") for d in detections], detections) if kind == "mask" else detections
+        return masker([d.get_field("mask") for d in detections], detections) if config.MODEL.MASK_ON else detections
 
     spread_scores(model, model.roi_heads.box.predictor.cls_score, detect)
     return model, detect, lambda: model(pixels, [target])
@@ -144,7 +144,8 @@ def main() -> None:
     print(f"{'model':8} {'what':10} {'torchvision':>12} {'this package':>13} {'ratio':>6}")
     for kind in args.models:
         torch.manual_seed(0)
-        sides = [theirs(kind, device), ours(kind, device)]
+        config_file = os.path.join(CONFIGS, f"e2e_{kind}_rcnn_R_50_FPN_1x.yaml")
+        sides = [theirs(kind, device), ours(config_file, device)]
         for what, make, index in (("inference", inference, 1), ("training", training, 2)):
             runs = [make(side[0], side[index]) for side in sides]
             times: list[list[float]] = [[], []]

@@ -7,13 +7,14 @@ Legend: B batch, C channels, D = C / reduction inner channels, N = H * W positio
 """
 
 from contextlib import nullcontext
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.enl import Weights, efficient_non_local
-from maskrcnn_benchmark.layers.enl.dct import dct_low_pass
+from maskrcnn_benchmark.layers.enl.dct import dct_low_pass, dct_tables
 
 NON_LOCAL_TYPES = ("nl", "nl_dot", "enl")
 
@@ -45,6 +46,17 @@ def regrouped_dot_product(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
     theta, phi, values = (t.flatten(2) for t in (theta, phi, g))
     context = values @ phi.transpose(1, 2) / theta.shape[-1]  # B x D x D
     return (context @ theta).reshape(g.shape)
+
+
+class PairWeights(NamedTuple):
+    """What one position of a map takes of every other: the factors of g in y, three Tensor[H, W].
+
+    appearance: of equation 6 (for "nl" the softmax); position: of the DCT term; total: their sum, equation 9.
+    """
+
+    appearance: Tensor
+    position: Tensor
+    total: Tensor
 
 
 class NonLocal2d(nn.Module):
@@ -110,6 +122,23 @@ class NonLocal2d(nn.Module):
             if self.kind == "enl" and self.position == "dct":
                 y = y + dct_low_pass(g, self.dct_size)
         return x + self.out(y.to(x.dtype))
+
+    @torch.no_grad()
+    def pair_weights(self, x: Tensor, row: int, column: int) -> PairWeights:
+        """The row of the matrix that multiplies g (equations 1 to 9) for the position (row, column) of a map [C, H, W]."""
+        _, height, width = x.shape
+        if not (0 <= row < height and 0 <= column < width):
+            raise ValueError(f"The map has {height} rows and {width} columns; got row {row}, column {column}.")
+        similarity = torch.einsum("d,dhw->hw", self.theta(x)[:, row, column], self.phi(x)).float()
+        if self.kind == "nl":
+            appearance = similarity.flatten().softmax(0).view_as(similarity)
+        else:
+            appearance = similarity / similarity.numel()
+        position = torch.zeros_like(appearance)
+        if self.kind == "enl" and self.position == "dct":
+            rows, columns = dct_tables(height, width, self.dct_size, appearance.dtype, x.device)
+            position = torch.outer(rows @ rows[row], columns @ columns[column])
+        return PairWeights(appearance, position, appearance + position)
 
     def extra_repr(self) -> str:
         position = f", position={self.position!r}, dct_size={self.dct_size}" if self.kind == "enl" else ""

@@ -67,3 +67,28 @@ def side_by_side(images: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndar
         cv2.putText(header, title, (6, 17), FONT, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
         panels.append(np.pad(np.concatenate((header, image)), ((0, 0), (0, 6), (0, 0)), constant_values=255))
     return np.concatenate(panels, axis=1)
+
+
+def draw_weights(image: np.ndarray, weights: np.ndarray, point: tuple[float, float], limit: float) -> np.ndarray:
+    """A copy of the image, darkened, with a map of signed weights over it (red above zero, blue below) and a ring around a
+    point.
+
+    Args:
+        image: uint8 [H, W, 3], BGR.
+        weights: [h, w], over the whole image.
+        point: x and y, pixels.
+        limit: of the weights' size, from which on the colour is full.
+    """
+    height, width = image.shape[:2]
+    factor = max(1, -(-MIN_SIDE // min(height, width)))
+    enlarged = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    canvas: np.ndarray = enlarged.astype(np.float32) * 0.5
+    relative = np.clip(weights / (limit or 1.0), -1, 1).astype(np.float32)
+    strength = cv2.resize(relative, canvas.shape[1::-1], interpolation=cv2.INTER_LINEAR)[..., None]
+    red, blue = np.array((40, 40, 255), np.float32), np.array((255, 110, 30), np.float32)
+    opacity = 0.85 * np.abs(strength)
+    drawn = (canvas * (1 - opacity) + np.where(strength > 0, red, blue) * opacity).round().astype(np.uint8)
+    centre = tuple(round((p + 0.5) * factor) for p in point)
+    for colour, thickness in (((0, 0, 0), 4), ((255, 255, 255), 2)):
+        cv2.circle(drawn, centre, 9, colour, thickness, cv2.LINE_AA)
+    return drawn

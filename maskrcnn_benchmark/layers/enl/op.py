@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .._ops import ops, refuse_second_derivative
 from . import passes
-from .algebra import Weights, contract, contract_backward, literal_order, literal_order_backward
+from .algebra import Weights, contract_backward, literal_order, literal_order_backward
 from .cost import is_regrouped
 from .dct import dct_tables
 
@@ -90,7 +90,7 @@ def _forward(passes: ModuleType, x: Tensor, *arguments) -> tuple[Tensor, Tensor,
     x = x.contiguous(memory_format=_format(x))
     rows, columns = _tables(x, dct_size)
     gram, spectrum = passes.position_sums(x, x, rows, columns)
-    mixing, low_pass = contract(gram, spectrum, len(rows) * len(columns), wide, dct_size > 0)
+    mixing, low_pass = passes.contract(gram, spectrum, len(rows) * len(columns), wide, dct_size > 0)
     return passes.mix(x, mixing, low_pass, rows, columns), gram, spectrum
 
 
@@ -110,6 +110,7 @@ def _backward(passes: ModuleType, grad: Tensor, x: Tensor, *arguments) -> tuple[
         mixing, remix, low_pass, grads = contract_backward(
             cross, grad_spectrum, gram, spectrum, positions, wide, dct_size > 0
         )
+        del cross, grad_spectrum  # before the gradient of the map is made
         grad_x = passes.mix(grad, mixing, low_pass, rows, columns, x, remix)
     return grad_x, *(torch.empty_like(w).copy_(g.reshape(w.shape)) for g, w in zip(grads, weights, strict=True))
 

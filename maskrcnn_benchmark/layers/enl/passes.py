@@ -10,6 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .algebra import contract
+
+__all__ = ["contract", "mix", "position_sums"]
+
 _BLOCK = 2048  # positions at a time of a narrow map: 2 MB of float32 in a 256-channel map, what a cache holds
 
 
@@ -141,11 +145,14 @@ def _weighted(
             z.baddbmm_(_factor(other).transpose(1, 2), other_weight.transpose(1, 2).to(x.dtype))
         else:
             z.baddbmm_(other_weight.to(x.dtype), _factor(other))
-    along_height = torch.einsum("hi,bcij->bhjc" if rows_first else "hi,bcij->bchj", rows, spectrum).to(x.dtype)
     columns = columns.to(x.dtype)
     if rows_first:
+        along_height = rows @ spectrum.permute(0, 2, 3, 1).flatten(2)  # B x H x (K_w * C)
         lines = z.view(batch * height, width, channels)
-        lines.baddbmm_(columns.expand(batch * height, -1, -1), along_height.flatten(0, 1))
+        lines.baddbmm_(
+            columns.expand(batch * height, -1, -1), along_height.to(x.dtype).view(batch * height, -1, channels)
+        )
         return z.view(batch, height, width, channels).permute(0, 3, 1, 2)
-    z.view(-1, width).addmm_(along_height.flatten(0, 2), columns.T)
+    along_height = rows @ spectrum  # B x C x H x K_w
+    z.view(-1, width).addmm_(along_height.to(x.dtype).flatten(0, 2), columns.T)
     return z.view(x.shape)

@@ -1,0 +1,238 @@
+"""Time and memory of the non-local modules: by the size of the map, at the paper's maps, and within whole models.
+
+    python benchmarks/bench_non_local.py scaling [--device cuda] [--dtype bfloat16] [--plot FILE.png]
+    python benchmarks/bench_non_local.py maps [--device cuda] [--dtype bfloat16]
+    python benchmarks/bench_non_local.py model [--device cuda] [--dtype bfloat16]
+
+scaling: square maps of 256 channels, sides 25 to 400, one image, inference and training (forward and backward), with
+the exponents of a power law fitted to the largest five sizes. A form stops where its next size is expected to take longer than
+--limit seconds or more than --memory GB, and says so.
+maps: ENL against its literal form and against NL in turn, medians and ratios of the turns, at the maps of Table 3's models.
+model: the share of three ENL in Faster R-CNN R-50-FPN at 800 x 1120: the time of the modules' own operators, recorded by
+PyTorch's profiler, over that of the rest; and the ratio of models with and without them, in turn.
+
+Times are seconds, medians; memory is the peak beyond the input, in MB of 10^6 bytes. Maps and weights are channels_last, as in
+the detector.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from maskrcnn_benchmark.analysis.memory import peak_memory
+from maskrcnn_benchmark.layers import NonLocal2d
+
+CHANNELS = 256
+SIDES = (25, 35, 50, 71, 100, 141, 200, 283, 400)
+FITTED = 5
+FORMS: dict[str, dict[str, Any]] = {
+    "NL, literal": {"type": "nl", "literal": True},
+    "NL, attention": {"type": "nl"},
+    "ENL, literal": {"type": "enl", "literal": True},
+    "ENL": {"type": "enl"},
+}
+
+
+class Case:
+    """A form on one map: what is timed."""
+
+    def __init__(self, form: str, height: int, width: int, device: torch.device, dtype: torch.dtype):
+        torch.manual_seed(0)
+        self.device = device
+        self.module = NonLocal2d(CHANNELS, **FORMS[form]).to(device, dtype, memory_format=torch.channels_last)
+        x = torch.randn(1, CHANNELS, height, width, device=device, dtype=dtype)
+        self.x = x.contiguous(memory_format=torch.channels_last)
+        self.grad = torch.randn_like(self.x)
+
+    def inference(self) -> None:
+        with torch.inference_mode():
+            self.module(self.x)
+
+    def training(self) -> None:
+        x = self.x.detach().requires_grad_()
+        torch.autograd.grad(self.module(x), [x, *self.module.parameters()], self.grad)
+
+    def seconds(self, run: Callable[[], None]) -> float:
+        begin = time.perf_counter()
+        run()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter() - begin
+
+
+def median_seconds(case: Case, run: Callable[[], None], budget: float) -> float:
+    """The median of as many runs as fit into the budget (seconds), 3 to 50, after one to warm up."""
+    first = case.seconds(run)
+    count = min(max(int(budget / max(first, 1e-6)), 3), 50)
+    return statistics.median(case.seconds(run) for _ in range(count))
+
+
+def expected_bytes(form: str, positions: int, dtype: torch.dtype) -> float:
+    """Two N x N matrices at once in inference, the affinities and their softmax; more in training."""
+    return 4.0 * positions**2 * dtype.itemsize if form == "NL, literal" else 0.0
+
+
+def scaling(args: argparse.Namespace, device: torch.device, dtype: torch.dtype) -> None:
+    columns = ("inference s", "inference MB", "training s", "training MB")
+    measured: dict[str, list[tuple[float, ...]]] = {}
+    print("| form | side | positions | " + " | ".join(columns) + " |")
+    print("|---|---|---|---|---|---|---|")
+    for form in FORMS:
+        rows = measured.setdefault(form, [])
+        for side in SIDES:
+            positions = side * side
+            growth = (positions / rows[-1][0]) ** (2 if form.startswith("NL") else 1) if rows else 0.0
+            if rows and rows[-1][3] * growth > args.limit:
+                print(f"| {form} | {side} | {positions} | not run: over {args.limit:g} s expected in training | | | |")
+                break
+            if expected_bytes(form, positions, dtype) > args.memory * 1e9:
+                print(f"| {form} | {side} | {positions} | not run: over {args.memory:g} GB expected | | | |")
+                break
+            case = Case(form, side, side, device, dtype)
+            row = [float(positions)]
+            for run in (case.inference, case.training):
+                row.append(median_seconds(case, run, args.budget))
+                row.append(peak_memory(run, device) / 1e6)
+            rows.append((row[0], row[1], row[3], row[2], row[4]))
+            print(
+                f"| {form} | {side} | {positions} | {row[1]:.4g} | {row[2]:.4g} | {row[3]:.4g} | {row[4]:.4g} |",
+                flush=True,
+            )
+    print()
+    print("| form | exponent of time, inference | training | exponent of memory, inference | training |")
+    print("|---|---|---|---|---|")
+    for form, rows in measured.items():
+        fits = [exponent([row[0] for row in rows], [row[i] for row in rows]) for i in (1, 2, 3, 4)]
+        print(f"| {form} | " + " | ".join(f"{fit:.2f}" for fit in fits) + " |")
+    if args.plot:
+        plot(measured, args.plot, f"{describe(device)}, {args.dtype}")
+
+
+def exponent(positions: list[float], values: list[float]) -> float:
+    """Of the power law that fits the largest sizes best, by least squares of the logarithms."""
+    return float(np.polyfit(np.log(positions[-FITTED:]), np.log(values[-FITTED:]), 1)[0])
+
+
+def plot(measured: dict[str, list[tuple[float, ...]]], path: str, title: str) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
+    labels = ("time of a forward and a backward pass, s", "peak memory of an inference, MB")
+    for axis, index, label in zip(axes, (2, 3), labels, strict=True):
+        for (form, rows), marker in zip(measured.items(), "ov^s", strict=True):
+            fit = exponent([row[0] for row in rows], [row[index] for row in rows])
+            axis.loglog(
+                [r[0] for r in rows],
+                [r[index] for r in rows],
+                marker=marker,
+                label=f"{form}: N^{fit:.2f}",
+                linewidth=1.5,
+            )
+        for side, name in ((35, "res5"), (70, "res4"), (140, "res3")):
+            positions = side * side * 25 / 35
+            axis.axvline(positions, color="0.8", linewidth=0.8, zorder=0)
+            axis.annotate(
+                name, (positions, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", color="0.4"
+            )
+        axis.set_xlabel("positions N of a map of 256 channels (grey: the levels of an 800 x 1120 image)")
+        axis.set_ylabel(label)
+        axis.grid(True, which="major", alpha=0.3)
+        axis.legend()
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+    print(f"\nWrote {path}")
+
+
+def maps(args: argparse.Namespace, device: torch.device, dtype: torch.dtype) -> None:
+    print(
+        "| map | | ENL s | ENL, literal s | NL, attention s | NL, literal s | literal / ENL | attention / ENL | NL / ENL |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    for height, width in ((100, 136), (50, 68), (25, 34)):
+        forms = ["ENL", "ENL, literal"] + (["NL, attention", "NL, literal"] if height <= 50 else [])
+        cases = [Case(form, height, width, device, dtype) for form in forms]
+        for what in ("inference", "training"):
+            times: list[list[float]] = [[] for _ in forms]
+            for turn in range(args.repeat + 1):
+                for series, case in zip(times, cases, strict=True):
+                    elapsed = case.seconds(getattr(case, what))
+                    if turn:  # the first turn warms up
+                        series.append(elapsed)
+            seconds = [f"{statistics.median(series):.5f}" for series in times]
+            ratios = [
+                f"{statistics.median(b / a for a, b in zip(times[0], series, strict=True)):.2f}" for series in times[1:]
+            ]
+            cells = seconds + [""] * (4 - len(seconds)) + ratios + [""] * (3 - len(ratios))
+            print(f"| {height} x {width} | {what} | " + " | ".join(cells) + " |", flush=True)
+
+
+def model(args: argparse.Namespace, device: torch.device, dtype: torch.dtype) -> None:
+    import bench_model
+
+    folder = os.path.join(bench_model.CONFIGS, "enl")
+    names = ("faster_rcnn_R_50_FPN.yaml", "faster_rcnn_R_50_FPN_3enl_td.yaml")
+    torch.manual_seed(0)
+    sides = [bench_model.ours(os.path.join(folder, name), device) for name in names]
+    print("| | baseline s | +3ENL s | ratio of the turns | operators of ENL ms | share of the rest |")
+    print("|---|---|---|---|---|---|")
+    for what, make, index in (("inference", bench_model.inference, 1), ("training step", bench_model.training, 2)):
+        runs = [make(side[0], side[index]) for side in sides]
+        times: list[list[float]] = [[], []]
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+            for turn in range(args.repeat + 1):
+                for series, run in zip(times, runs, strict=True):
+                    elapsed = bench_model.seconds(run, device)
+                    if turn:
+                        series.append(elapsed)
+            own = [operator_seconds(runs[1], device) for _ in range(3)]
+        baseline, with_enl = (statistics.median(series) for series in times)
+        ratio = statistics.median(b / a for a, b in zip(*times, strict=True))
+        modules = statistics.median(own)
+        share = modules / (with_enl - modules)
+        print(f"| {what} | {baseline:.4f} | {with_enl:.4f} | {ratio:.3f} | {1e3 * modules:.2f} | {100 * share:.2f} % |")
+
+
+def operator_seconds(run: Callable[[], object], device: torch.device) -> float:
+    """Time within ENL's operators, forward and backward: of the host, or of the kernels that they start on a GPU."""
+    activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
+    with profile(activities=activities) as recorded:
+        run()
+    rows = [row for row in recorded.key_averages() if row.key.startswith("maskrcnn_benchmark::efficient_non_local")]
+    if not rows:
+        raise RuntimeError("The profiler recorded no operator of ENL.")
+    return sum(row.device_time_total if device.type == "cuda" else row.cpu_time_total for row in rows) / 1e6
+
+
+def describe(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("scaling", "maps", "model"))
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
+    parser.add_argument("--plot", metavar="FILE", help="scaling: write a log-log plot (PNG)")
+    parser.add_argument("--limit", type=float, default=30, help="scaling: longest training step to run, s (30)")
+    parser.add_argument("--memory", type=float, default=12, help="scaling: largest memory of a form, GB (12)")
+    parser.add_argument("--budget", type=float, default=2, help="scaling: time for each figure, s (2)")
+    parser.add_argument("--repeat", type=int, default=15, help="maps, model: turns (15)")
+    args = parser.parse_args()
+    device, dtype = torch.device(args.device), getattr(torch, args.dtype)
+    print(f"torch {torch.__version__}, {platform.machine()}, {describe(device)}, {args.dtype}\n")
+    {"scaling": scaling, "maps": maps, "model": model}[args.what](args, device, dtype)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""tools/draw_context.py as a command."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.helpers import CONFIG
+
+ROOT = Path(__file__).parents[2]
+MODEL = ["MODEL.NON_LOCAL.TOP_DOWN.TYPE", "enl", "MODEL.RESNETS.BACKBONE_OUT_CHANNELS", "32", "SEED", "1"]
+
+
+def draw(folder: Path, *arguments: object, options: list[str] = MODEL) -> subprocess.CompletedProcess:
+    command = [ROOT / "tools" / "draw_context.py", "--config-file", CONFIG, *arguments, *options, "OUTPUT_DIR", folder]
+    return subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, cwd=ROOT)
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / "image.png"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (100, 140, 3), dtype=np.uint8))
+    return path
+
+
+def test_a_row_for_each_module(tmp_path, image):
+    done = draw(tmp_path, "--image", image, "--point", 30, 40, "--out", tmp_path / "out.png")
+    assert done.returncode == 0, done.stderr
+    picture = cv2.imread(str(tmp_path / "out.png"))
+    assert picture.shape == (3 * (500 + 24), 3 * (700 + 6), 3)  # enlarged five times; three modules, three maps
+    # The position term, in the middle, is strongest at the point: red there, not at the far corner.
+    for row in range(3):
+        panel = picture[row * 524 + 24 : (row + 1) * 524, 706 : 2 * 706 - 6].astype(int)
+        near, far = panel[180:186, 175:180].mean((0, 1)), panel[480:, 680:].mean((0, 1))
+        assert near[2] - near[0] > 80 > abs(far[2] - far[0])
+
+
+def test_said_in_a_sentence(tmp_path, image):
+    (tmp_path / "broken.png").write_bytes(image.read_bytes()[:60])
+    for arguments, options, said in (
+        (("--image", tmp_path / "no.png", "--point", 1, 1), MODEL, "There is no image"),
+        (("--image", tmp_path / "broken.png", "--point", 1, 1), MODEL, "broken.png"),
+        (("--image", image, "--point", 140, 1), MODEL, r"The point (140, 1) is outside"),
+        (("--image", image, "--point", 1, 1), MODEL[2:], "MODEL.NON_LOCAL.TOP_DOWN.TYPE turns them on"),
+        (("--image", image, "--point", 1, 1, "--out", tmp_path / "no" / "x.png"), MODEL, "its folder must exist"),
+    ):
+        done = draw(tmp_path, *arguments, options=options)
+        assert done.returncode == 1 and said in done.stderr.splitlines()[-1], done.stderr
+        assert done.stderr.count("Traceback") == 0
