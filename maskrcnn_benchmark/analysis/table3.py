@@ -3,8 +3,8 @@
 One multiply-add counts as one, and images are resized but not padded. Two counts are named:
 
 - complete: every product of the detector.
-- as the paper counted: without the FPN's 3 x 3 convolutions, the RPN head, and the interpolation of RoIAlign. Their sum
-  is as much as all the rest; without them the baseline is the paper's. benchmarks/results/table3.md tells what else was tried.
+- as the paper counted: without the FPN's 3 x 3 convolutions, the RPN head and RoIAlign's interpolation, which together are
+  half of the whole. Another reading halves all convolutions instead: benchmarks/results/table3.md compares them.
 """
 
 from __future__ import annotations
