@@ -5,8 +5,8 @@
     python benchmarks/bench_non_local.py model [--device cuda] [--dtype bfloat16]
 
 scaling: square maps of 256 channels, sides 25 to 400, one image, inference and training (forward and backward), with
-the exponents of a power law fitted to the largest five sizes. A form stops where its next size is expected to take longer than
---limit seconds or more than --memory GB, and says so.
+the exponents of a power law fitted to the largest five sizes. What is expected to take longer than --limit seconds or more
+than --memory GB is not run, and the table says so.
 maps: ENL against its literal form and against NL in turn, medians and ratios of the turns, at the maps of Table 3's models.
 model: the share of three ENL in Faster R-CNN R-50-FPN at 800 x 1120: the time of the modules' own operators, recorded by
 PyTorch's profiler, over that of the rest; and the ratio of models with and without them, in turn.
@@ -16,12 +16,13 @@ the detector.
 """
 
 import argparse
+import math
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -39,6 +40,16 @@ FORMS: dict[str, dict[str, Any]] = {
     "ENL, literal": {"type": "enl", "literal": True},
     "ENL": {"type": "enl"},
 }
+
+
+class Row(NamedTuple):
+    """Of a form on a map: seconds and MB of a forward pass without gradients, and of a forward and a backward pass."""
+
+    positions: int
+    inference_s: float
+    inference_mb: float
+    training_s: float
+    training_mb: float
 
 
 class Case:
@@ -69,8 +80,10 @@ class Case:
 
 
 def median_seconds(case: Case, run: Callable[[], None], budget: float) -> float:
-    """The median of as many runs as fit into the budget (seconds), 3 to 50, after one to warm up."""
+    """The median of as many runs as fit into the budget (seconds), 3 to 50, after one to warm up; that one if it is long."""
     first = case.seconds(run)
+    if first > budget:
+        return first
     count = min(max(int(budget / max(first, 1e-6)), 3), 50)
     return statistics.median(case.seconds(run) for _ in range(count))
 
@@ -81,47 +94,53 @@ def expected_bytes(form: str, positions: int, dtype: torch.dtype) -> float:
 
 
 def scaling(args: argparse.Namespace, device: torch.device, dtype: torch.dtype) -> None:
-    columns = ("inference s", "inference MB", "training s", "training MB")
-    measured: dict[str, list[tuple[float, ...]]] = {}
-    print("| form | side | positions | " + " | ".join(columns) + " |")
+    measured: dict[str, list[Row]] = {}
+    print("| form | side | positions | inference s | inference MB | training s | training MB |")
     print("|---|---|---|---|---|---|---|")
     for form in FORMS:
         rows = measured.setdefault(form, [])
         for side in SIDES:
             positions = side * side
-            growth = (positions / rows[-1][0]) ** (2 if form.startswith("NL") else 1) if rows else 0.0
-            if rows and rows[-1][3] * growth > args.limit:
-                print(f"| {form} | {side} | {positions} | not run: over {args.limit:g} s expected in training | | | |")
-                break
             if expected_bytes(form, positions, dtype) > args.memory * 1e9:
                 print(f"| {form} | {side} | {positions} | not run: over {args.memory:g} GB expected | | | |")
                 break
-            case = Case(form, side, side, device, dtype)
-            row = [float(positions)]
-            for run in (case.inference, case.training):
-                row.append(median_seconds(case, run, args.budget))
-                row.append(peak_memory(run, device) / 1e6)
-            rows.append((row[0], row[1], row[3], row[2], row[4]))
-            print(
-                f"| {form} | {side} | {positions} | {row[1]:.4g} | {row[2]:.4g} | {row[3]:.4g} | {row[4]:.4g} |",
-                flush=True,
-            )
+            case, figures = Case(form, side, side, device, dtype), []
+            for run, field in ((case.inference, "inference_s"), (case.training, "training_s")):
+                if expected_seconds(form, positions, rows, field) > args.limit:
+                    figures += [math.nan, math.nan]
+                else:
+                    figures += [median_seconds(case, run, args.budget), peak_memory(run, device) / 1e6]
+            rows.append(Row(positions, *figures))
+            cells = (f"over {args.limit:g} s" if math.isnan(n) else f"{n:.4g}" for n in figures)
+            print(f"| {form} | {side} | {positions} | " + " | ".join(cells) + " |", flush=True)
     print()
     print("| form | exponent of time, inference | training | exponent of memory, inference | training |")
     print("|---|---|---|---|---|")
     for form, rows in measured.items():
-        fits = [exponent([row[0] for row in rows], [row[i] for row in rows]) for i in (1, 2, 3, 4)]
+        fits = [exponent(rows, field) for field in ("inference_s", "training_s", "inference_mb", "training_mb")]
         print(f"| {form} | " + " | ".join(f"{fit:.2f}" for fit in fits) + " |")
     if args.plot:
         plot(measured, args.plot, f"{describe(device)}, {args.dtype}")
 
 
-def exponent(positions: list[float], values: list[float]) -> float:
-    """Of the power law that fits the largest sizes best, by least squares of the logarithms."""
-    return float(np.polyfit(np.log(positions[-FITTED:]), np.log(values[-FITTED:]), 1)[0])
+def expected_seconds(form: str, positions: int, rows: list[Row], field: str) -> float:
+    """By the growth that is expected of the form from its last size, or infinite if that was not run."""
+    if not rows:
+        return 0.0
+    last = getattr(rows[-1], field)
+    return (
+        math.inf if math.isnan(last) else last * (positions / rows[-1].positions) ** (2 if form.startswith("NL") else 1)
+    )
 
 
-def plot(measured: dict[str, list[tuple[float, ...]]], path: str, title: str) -> None:
+def exponent(rows: list[Row], field: str) -> float:
+    """Of the power law in N that fits the largest sizes best, by least squares of the logarithms."""
+    points = [(row.positions, getattr(row, field)) for row in rows if not math.isnan(getattr(row, field))]
+    logarithms = np.log(points[-FITTED:])
+    return float(np.polyfit(logarithms[:, 0], logarithms[:, 1], 1)[0])
+
+
+def plot(measured: dict[str, list[Row]], path: str, title: str) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -129,27 +148,21 @@ def plot(measured: dict[str, list[tuple[float, ...]]], path: str, title: str) ->
 
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
     labels = ("time of a forward and a backward pass, s", "peak memory of an inference, MB")
-    for axis, index, label in zip(axes, (2, 3), labels, strict=True):
+    for axis, field, label in zip(axes, ("training_s", "inference_mb"), labels, strict=True):
         for (form, rows), marker in zip(measured.items(), "ov^s", strict=True):
-            fit = exponent([row[0] for row in rows], [row[index] for row in rows])
-            axis.loglog(
-                [r[0] for r in rows],
-                [r[index] for r in rows],
-                marker=marker,
-                label=f"{form}: N^{fit:.2f}",
-                linewidth=1.5,
-            )
+            name = f"{form}: N^{exponent(rows, field):.2f}"
+            axis.loglog([r.positions for r in rows], [getattr(r, field) for r in rows], marker=marker, label=name)
         for side, name in ((35, "res5"), (70, "res4"), (140, "res3")):
             positions = side * side * 25 / 35
             axis.axvline(positions, color="0.8", linewidth=0.8, zorder=0)
             axis.annotate(
                 name, (positions, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", color="0.4"
             )
-        axis.set_xlabel("positions N of a map of 256 channels (grey: the levels of an 800 x 1120 image)")
+        axis.set_xlabel("positions N of the map")
         axis.set_ylabel(label)
         axis.grid(True, which="major", alpha=0.3)
         axis.legend()
-    figure.suptitle(title)
+    figure.suptitle(f"Maps of {CHANNELS} channels, {title}. Grey: the levels of an 800 x 1120 image")
     figure.savefig(path, dpi=120)
     print(f"\nWrote {path}")
 
@@ -180,6 +193,7 @@ def maps(args: argparse.Namespace, device: torch.device, dtype: torch.dtype) -> 
 def model(args: argparse.Namespace, device: torch.device, dtype: torch.dtype) -> None:
     import bench_model
 
+    torch.set_flush_denormal(True)  # gradients of random weights shrink to denormal numbers, which a CPU is slow with
     folder = os.path.join(bench_model.CONFIGS, "enl")
     names = ("faster_rcnn_R_50_FPN.yaml", "faster_rcnn_R_50_FPN_3enl_td.yaml")
     torch.manual_seed(0)
@@ -191,10 +205,10 @@ def model(args: argparse.Namespace, device: torch.device, dtype: torch.dtype) ->
         times: list[list[float]] = [[], []]
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
             for turn in range(args.repeat + 1):
-                for series, run in zip(times, runs, strict=True):
-                    elapsed = bench_model.seconds(run, device)
+                for side in (0, 1) if turn % 2 else (1, 0):  # who comes second finds memory that is paged in
+                    elapsed = bench_model.seconds(runs[side], device)
                     if turn:
-                        series.append(elapsed)
+                        times[side].append(elapsed)
             own = [operator_seconds(runs[1], device) for _ in range(3)]
         baseline, with_enl = (statistics.median(series) for series in times)
         ratio = statistics.median(b / a for a, b in zip(*times, strict=True))
@@ -224,7 +238,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
     parser.add_argument("--plot", metavar="FILE", help="scaling: write a log-log plot (PNG)")
-    parser.add_argument("--limit", type=float, default=30, help="scaling: longest training step to run, s (30)")
+    parser.add_argument("--limit", type=float, default=30, help="scaling: longest run, s (30)")
     parser.add_argument("--memory", type=float, default=12, help="scaling: largest memory of a form, GB (12)")
     parser.add_argument("--budget", type=float, default=2, help="scaling: time for each figure, s (2)")
     parser.add_argument("--repeat", type=int, default=15, help="maps, model: turns (15)")
