@@ -1,5 +1,6 @@
 """Data loaders from a configuration."""
 
+import inspect
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from maskrcnn_benchmark.config import ConfigError
 from maskrcnn_benchmark.data import datasets as D
 from maskrcnn_benchmark.data import samplers
 from maskrcnn_benchmark.data.collate_batch import BatchCollator
-from maskrcnn_benchmark.data.datasets.coco import BrokenImageError
+from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.data.transforms import build_transforms
 from maskrcnn_benchmark.utils import comm
 from maskrcnn_benchmark.utils.imports import import_file
@@ -19,7 +20,11 @@ from maskrcnn_benchmark.utils.seed import derive_seed, seeded
 
 
 class ConfiguredCatalog:
-    """A catalog of data sets in which the entries of DATASETS.DEFINITIONS come first."""
+    """A catalog of data sets in which the entries of DATASETS.DEFINITIONS come first.
+
+    An entry in COCO format has IMG_DIR and ANN_FILE; one with FACTORY names a class of DATASETS and gives its arguments
+    in capitals, for example {FACTORY: PascalVOCDataset, DATA_DIR: ..., SPLIT: train}.
+    """
 
     def __init__(self, definitions: dict, catalog: Any):
         self.definitions, self.catalog = definitions, catalog
@@ -28,11 +33,27 @@ class ConfiguredCatalog:
         if name not in self.definitions:
             return self.catalog.get(name)
         entry = self.definitions[name]
-        if not isinstance(entry, dict) or set(entry) != {"IMG_DIR", "ANN_FILE"}:
-            raise ConfigError(
-                f"DATASETS.DEFINITIONS.{name} needs exactly the keys IMG_DIR and ANN_FILE; got {entry!r}."
-            )
-        return {"factory": "COCODataset", "args": {"root": str(entry["IMG_DIR"]), "ann_file": str(entry["ANN_FILE"])}}
+        key = f"DATASETS.DEFINITIONS.{name}"
+        if not isinstance(entry, dict):
+            raise ConfigError(f"{key} needs the keys IMG_DIR and ANN_FILE, or FACTORY; got {entry!r}.")
+        factory = entry.get("FACTORY", "COCODataset")
+        if factory == "COCODataset":
+            if set(entry) - {"FACTORY"} != {"IMG_DIR", "ANN_FILE"}:
+                raise ConfigError(f"{key} needs exactly the keys IMG_DIR and ANN_FILE; got {entry!r}.")
+            return {"factory": factory, "args": {"root": str(entry["IMG_DIR"]), "ann_file": str(entry["ANN_FILE"])}}
+        args = {word.lower(): value for word, value in entry.items() if word != "FACTORY"}
+        try:
+            inspect.signature(D.DATASETS[factory]).bind(**args)
+        except TypeError as error:
+            raise ConfigError(f"{key} does not fit {factory}: {error}; got {entry!r}.") from None
+        return {"factory": factory, "args": args}
+
+
+# What a data set is told about its use, by factory: (in training?, without images on which there is nothing to train?).
+_USES: dict[str, Callable[[bool, bool], dict]] = {
+    "COCODataset": lambda is_train, filter_empty: {"remove_images_without_annotations": is_train and filter_empty},
+    "PascalVOCDataset": lambda is_train, filter_empty: {"use_difficult": not is_train},
+}
 
 
 def dataset_catalog(cfg) -> ConfiguredCatalog:
@@ -56,10 +77,10 @@ def build_dataset(
     built = []
     for name in dataset_list:
         entry = dataset_catalog.get(name)
-        args = dict(entry["args"], transforms=transforms)
-        if entry["factory"] == "COCODataset":
-            args["remove_images_without_annotations"] = is_train and filter_empty
-        built.append(getattr(D, entry["factory"])(**args))
+        factory = entry["factory"]
+        use = _USES[factory](is_train, filter_empty) if factory in _USES else {}
+        args = {**use, **entry["args"], "transforms": transforms}
+        built.append(D.DATASETS[factory](**args))
         if len(built[-1]) == 0:
             raise ValueError(
                 f"The data set {name} holds no image{' with an object' if is_train else ''}: {entry['args']}."
