@@ -1,5 +1,7 @@
 """Names of data sets: the built-in ones, and those that a configuration defines."""
 
+from pathlib import Path
+
 import pytest
 
 from maskrcnn_benchmark.config import ConfigError, cfg
@@ -96,3 +98,15 @@ def test_definitions_that_do_not_fit(tmp_path):
         defined(f"{key}FACTORY", "PascalVOCDataset", f"{key}DATA_DIR", "x").get("mine")
     with pytest.raises(ConfigError, match="needs exactly the keys IMG_DIR and ANN_FILE"):
         defined(f"{key}FACTORY", "COCODataset", f"{key}IMG_DIR", "x").get("mine")
+
+
+def test_the_configurations_name_data_sets_that_there_are():
+    folder = Path(__file__).parents[2] / "configs"
+    names = set()
+    for path in folder.rglob("*.yaml"):
+        config = cfg.clone()
+        config.merge_from_file(str(path))
+        for name in (*config.DATASETS.TRAIN, *config.DATASETS.TEST):
+            assert dataset_catalog(config).get(name)["args"], path
+            names.add(name)
+    assert {"coco_2014_minival", "voc_2012_val_cocostyle", "cityscapes_poly_instance_val"} <= names
