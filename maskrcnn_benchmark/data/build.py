@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from maskrcnn_benchmark.config import ConfigError
 from maskrcnn_benchmark.data import datasets as D
 from maskrcnn_benchmark.data import samplers
-from maskrcnn_benchmark.data.collate_batch import BatchCollator
+from maskrcnn_benchmark.data.collate_batch import BatchCollator, BBoxAugCollator
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.data.transforms import build_transforms
 from maskrcnn_benchmark.utils import comm
@@ -235,14 +235,15 @@ def make_data_loader(
     """One loader that yields the iterations from `start_iter` on (training), or one for each data set of DATASETS.TEST.
 
     `is_for_period` is upstream's flag for tests during training; the loaders are the same. A batch is (ImageList, targets,
-    indices).
+    indices), or for test-time augmentation (PIL images, targets, indices).
     """
     names = cfg.DATASETS.TRAIN if is_train else cfg.DATASETS.TEST
     key = "SOLVER.IMS_PER_BATCH" if is_train else "TEST.IMS_PER_BATCH"
     images_per_process = _images_per_process(cfg[key.split(".")[0]].IMS_PER_BATCH, key)
-    built = build_dataset(
-        names, build_transforms(cfg, is_train), dataset_catalog(cfg), is_train, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-    )
+    raw = not is_train and cfg.TEST.BBOX_AUG.ENABLED  # test-time augmentation wants the images as they are
+    transforms = None if raw else build_transforms(cfg, is_train)
+    collator = BBoxAugCollator() if raw else BatchCollator(cfg.DATALOADER.SIZE_DIVISIBILITY)
+    built = build_dataset(names, transforms, dataset_catalog(cfg), is_train, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
     loaders = []
     for dataset, name in zip(built, names if len(built) == len(names) else [" + ".join(names)], strict=True):
         if not cfg.MODEL.RPN_ONLY:
@@ -261,7 +262,7 @@ def make_data_loader(
                 GuardedDataset(dataset, cfg.DATALOADER.MAX_BROKEN_IMAGES, replace=is_train),
                 batch_sampler=SeededBatches(batches, max(cfg.SEED, 0)) if is_train else batches,
                 num_workers=cfg.DATALOADER.NUM_WORKERS,
-                collate_fn=BatchCollator(cfg.DATALOADER.SIZE_DIVISIBILITY),
+                collate_fn=collator,
                 pin_memory=cfg.MODEL.DEVICE.startswith("cuda") and torch.cuda.is_available(),
             )
         )
