@@ -123,6 +123,12 @@ def check_num_classes(dataset: Dataset, num_classes: int, name: str) -> None:
             )
 
 
+def check_masks(dataset: Dataset, name: str) -> None:
+    """Raise for a data set that cannot train masks."""
+    if not all(getattr(part, "has_masks", True) for part in getattr(dataset, "datasets", [dataset])):
+        raise ConfigError(f"{name} has no masks to train on, but MODEL.MASK_ON is True; set it to False.")
+
+
 class TooManyBrokenImagesError(OSError):
     """More image files cannot be read than DATALOADER.MAX_BROKEN_IMAGES allows."""
 
@@ -248,6 +254,8 @@ def make_data_loader(
     for dataset, name in zip(built, names if len(built) == len(names) else [" + ".join(names)], strict=True):
         if not cfg.MODEL.RPN_ONLY:
             check_num_classes(dataset, cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES, name)
+        if is_train and cfg.MODEL.MASK_ON:
+            check_masks(dataset, name)
         sampler = make_data_sampler(dataset, shuffle=is_train, distributed=is_distributed, seed=max(cfg.SEED, 0))
         batches = make_batch_data_sampler(
             dataset,

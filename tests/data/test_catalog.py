@@ -90,6 +90,18 @@ def test_a_definition_may_name_any_factory(tmp_path, monkeypatch):
     assert type(mine) is Mine and len(mine) == 5
 
 
+def test_sets_trained_on_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(DatasetCatalog, "DATA_DIR", str(tmp_path))
+    for split in ("train", "val"):
+        write_voc(tmp_path / "voc" / "VOC2007", split)
+    (both,) = build_dataset(["voc_2007_train", "voc_2007_val"], None, DatasetCatalog, is_train=True)
+    assert len(both) == 6 and both.get_idxs(4) == (1, 1) and both.get_img_info(4)["id"] == "000007"
+    _, target, index = both[4]
+    assert index == 4 and target.get_field("labels").tolist() == [7]
+    separate = build_dataset(["voc_2007_train", "voc_2007_val"], None, DatasetCatalog, is_train=False)
+    assert [len(part) for part in separate] == [3, 3]
+
+
 def test_definitions_that_do_not_fit(tmp_path):
     key = "DATASETS.DEFINITIONS.mine."
     with pytest.raises(ConfigError, match="'PascalVOC' is not one of .*PascalVOCDataset.*Did you mean"):

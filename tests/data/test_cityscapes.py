@@ -52,6 +52,18 @@ def test_classes(make, mode):
     assert names(eight, eight[2][1]) == ["person", "rider"]
 
 
+@pytest.mark.parametrize("mode", ["mask", "poly"])
+def test_regions_that_are_ignored(make, tmp_path, mode):
+    dataset = make(mode=mode)
+    car, person = (dataset.ignored_regions(0)[dataset.name_to_id[name]] for name in ("car", "person"))
+    assert car.shape == SIZE[::-1] and car[0, 0] and person[0, 0]  # unlabelled
+    assert car[10, 80] and not person[10, 80]  # a group of cars
+    assert not car[30, 20] and not car[62, 10]  # a car, the road
+    if mode == "poly":
+        next(tmp_path.rglob("aachen_000000*instanceIds.png")).unlink()
+        assert dataset.ignored_regions(0) == {}
+
+
 @pytest.mark.parametrize(("mode", "area"), [("mask", 25), ("poly", 16)])  # 4 x 6 pixels; a polygon of 3 x 5
 def test_small_objects_can_be_left_out(make, mode, area):
     dataset = make(mode=mode, min_area=area)

@@ -23,6 +23,8 @@ INSTANCE_CLASSES = {
 }
 NOT_EVALUATED = ("caravan", "trailer")  # nor trained on by most
 FIRST_INSTANCE = 1000
+# Numbers of what is no class of the evaluation (unlabeled, ego vehicle, ..., parking, bridge, groups of caravans).
+VOID = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30)
 
 SPLITS = ("train", "val", "test")
 IMAGE_SUFFIX = "_leftImg8bit.png"
@@ -76,7 +78,7 @@ class CityScapesDataset(AbstractDataset):
                 f"There are no images {os.path.join(self.img_dir, '*', '*' + IMAGE_SUFFIX)}. Check the folder; for the "
                 "built-in names it lies in that of the environment variable MRB_DATASETS."
             )
-        self.ann_paths = [self._annotation_path(path) for path in self.img_paths]
+        self.ann_paths = [self._annotation_path(path, mode) for path in self.img_paths]
         missing = [path for path in self.ann_paths if not os.path.isfile(path)]
         if missing:
             raise FileNotFoundError(
@@ -84,9 +86,9 @@ class CityScapesDataset(AbstractDataset):
                 f"{missing[0]}; the archive gtFine_trainvaltest.zip holds them."
             )
 
-    def _annotation_path(self, img_path: str) -> str:
+    def _annotation_path(self, img_path: str, mode: str) -> str:
         name = os.path.relpath(img_path, self.img_dir).removesuffix(IMAGE_SUFFIX)
-        return os.path.join(self.ann_dir, name + SUFFIXES[self.mode])
+        return os.path.join(self.ann_dir, name + SUFFIXES[mode])
 
     def __len__(self) -> int:
         return len(self.img_paths)
@@ -111,12 +113,19 @@ class CityScapesDataset(AbstractDataset):
             self._from_bitmap(self.ann_paths[idx]) if self.mode == "mask" else self._from_polygons(self.ann_paths[idx])
         )
 
+    def ignored_regions(self, idx: int) -> dict[int, np.ndarray]:
+        """For each label the pixels, bool [height, width], where detecting it is not wrong: what is labelled as none of
+        Cityscapes' classes, and groups of this label's objects. Empty where there is no instanceIds.png.
+        """
+        path = self._annotation_path(self.img_paths[idx], "mask")
+        if not os.path.isfile(path):
+            return {}
+        ids = _read_ids(path)
+        void = np.isin(ids, VOID)
+        return {label: void | (ids == number) for number, label in self.cityscapesID_to_ind.items()}
+
     def _from_bitmap(self, path: str) -> BoxList:
-        try:
-            with Image.open(path) as image:
-                ids = np.array(image, dtype=np.int32)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise ValueError(f"The annotation {path} cannot be read: {error}") from None
+        ids = _read_ids(path)
         boxes, labels, masks = [], [], []
         for instance, count in zip(*np.unique(ids, return_counts=True), strict=True):
             label = self.cityscapesID_to_ind.get(int(instance) // FIRST_INSTANCE)
@@ -153,6 +162,15 @@ class CityScapesDataset(AbstractDataset):
         target.add_field("labels", torch.tensor(labels, dtype=torch.int64))
         target.add_field("masks", SegmentationMask(masks, size, self.mode))
         return target
+
+
+def _read_ids(path: str) -> np.ndarray:
+    """A label image, int32 [height, width]. Raises ValueError."""
+    try:
+        with Image.open(path) as image:
+            return np.array(image, dtype=np.int32)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"The annotation {path} cannot be read: {error}") from None
 
 
 def _polygon_area(points: np.ndarray) -> float:

@@ -53,6 +53,7 @@ class PascalVOCDataset(AbstractDataset):
     """
 
     evaluator = "voc"
+    has_masks = False
     CLASSES = (
         *(BACKGROUND, "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
         *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),

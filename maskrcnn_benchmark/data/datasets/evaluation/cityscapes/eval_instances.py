@@ -1,8 +1,9 @@
 """Average precision of instances as Cityscapes' evaluation defines it.
 
 At each overlap, an object is found by the detections of its class whose IoU with it is greater; the best of them counts
-as right and the others as wrong. Objects of fewer than `minRegionSize` square pixels need not be found, and detections on
-them are not wrong. AP is the area below the curve of precision over recall by the trapezoidal rule.
+as right and the others as wrong. Objects of fewer than `minRegionSize` square pixels need not be found, and detections that
+lie by more than the overlap on such objects or on what the data set says to ignore are not wrong. AP is the area below the
+curve of precision over recall by the trapezoidal rule.
 
 Legend: G objects and P detections of an image, C classes, T overlaps.
 """
@@ -114,7 +115,7 @@ def matchGtWithPred(dataset: Any, predictions: list[BoxList], idx: int) -> Match
 
     Returns:
         "groundTruth", "prediction": lists of Instances; "boxIntersection", "maskIntersection": float64 [G, P], square
-        pixels, the latter None without masks.
+        pixels, the latter None without masks; "boxIgnored", "maskIgnored": float64 [P], what lies on ignored regions.
     """
     objects, object_rles = prepareGtImage(dataset, idx)
     detections, detection_rles = preparePredImage(dataset, predictions, idx)
@@ -127,7 +128,35 @@ def matchGtWithPred(dataset: Any, predictions: list[BoxList], idx: int) -> Match
             boxes[g, p] = computeBoxIntersection(gt, pred)
             if masks is not None and object_rles is not None and detection_rles is not None:
                 masks[g, p] = computeMaskIntersection(gt, object_rles[g], pred, detection_rles[p])
-    return {"groundTruth": objects, "prediction": detections, "boxIntersection": boxes, "maskIntersection": masks}
+    ignored = dataset.ignored_regions(idx) if hasattr(dataset, "ignored_regions") else {}
+    return {
+        "groundTruth": objects,
+        "prediction": detections,
+        "boxIntersection": boxes,
+        "maskIntersection": masks,
+        "boxIgnored": np.array([_ignored_by_box(pred, ignored) for pred in detections]),
+        "maskIgnored": _ignored_by_masks(detections, detection_rles, ignored),
+    }
+
+
+def _ignored_by_box(pred: Instance, ignored: dict[int, np.ndarray]) -> float:
+    if pred["labelID"] not in ignored:
+        return 0.0
+    x1, y1, x2, y2 = (max(round(side), 0) for side in pred["box"])
+    return float(ignored[pred["labelID"]][y1 : y2 + PIXEL, x1 : x2 + PIXEL].sum())
+
+
+def _ignored_by_masks(
+    detections: list[Instance], rles: list[dict] | None, ignored: dict[int, np.ndarray]
+) -> np.ndarray:
+    pixels = np.zeros(len(detections))
+    present = {pred["labelID"] for pred in detections}
+    regions = {label: _rle(region) for label, region in ignored.items() if label in present}
+    for p, (pred, rle) in enumerate(zip(detections, rles or (), strict=False)):
+        if pred["labelID"] in regions:
+            region = regions[pred["labelID"]]
+            pixels[p] = mask_utils.area(mask_utils.merge([region, rle], intersect=True))
+    return pixels
 
 
 def matchGtsWithPreds(dataset: Any, predictions: list[BoxList]) -> list[Match]:
@@ -137,20 +166,20 @@ def matchGtsWithPreds(dataset: Any, predictions: list[BoxList]) -> list[Match]:
 
 def evaluateBoxMatches(matches: list[Match], args: CArgs) -> np.ndarray:
     """AP of the boxes, float64 [C, T]; NaN for a class without objects."""
-    return _evaluate(matches, args, "boxIntersection", "boxArea")
+    return _evaluate(matches, args, "box", "boxArea")
 
 
 def evaluateMaskMatches(matches: list[Match], args: CArgs) -> np.ndarray:
     """AP of the masks, float64 [C, T]; NaN for a class without objects."""
     if any(match["maskIntersection"] is None for match in matches):
         raise ValueError("There are no masks to evaluate: the data set or the model has none (MODEL.MASK_ON).")
-    return _evaluate(matches, args, "maskIntersection", "pixelCount")
+    return _evaluate(matches, args, "mask", "pixelCount")
 
 
-def _evaluate(matches: list[Match], args: CArgs, intersection: str, size: str) -> np.ndarray:
+def _evaluate(matches: list[Match], args: CArgs, kind: str, size: str) -> np.ndarray:
     aps = np.full((len(args.labels), len(args.overlaps)), np.nan)
     for c in range(len(args.labels)):
-        images = [_of_class(match, c + 1, intersection, size) for match in matches]
+        images = [_of_class(match, c + 1, kind, size) for match in matches]
         for t, overlap in enumerate(args.overlaps):
             verdicts = [_verdicts(*image, overlap, args.minRegionSize) for image in images]
             right, wrong, missed = (sum((v[k] for v in verdicts), []) for k in range(3))
@@ -160,21 +189,28 @@ def _evaluate(matches: list[Match], args: CArgs, intersection: str, size: str) -
 
 
 def _of_class(
-    match: Match, label: int, intersection: str, size: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Shared areas [G, P], areas of the objects [G] and of the detections [P], confidences [P]."""
+    match: Match, label: int, kind: str, size: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Shared areas [G, P], areas of the objects [G] and of the detections [P], ignored areas [P], confidences [P]."""
     gt = [i for i, instance in enumerate(match["groundTruth"]) if instance["labelID"] == label]
     pred = [i for i, instance in enumerate(match["prediction"]) if instance["labelID"] == label]
     return (
-        match[intersection][np.ix_(gt, pred)],
+        match[f"{kind}Intersection"][np.ix_(gt, pred)],
         np.array([match["groundTruth"][i][size] for i in gt]),
         np.array([match["prediction"][i][size] for i in pred]),
+        match[f"{kind}Ignored"][pred],
         np.array([match["prediction"][i]["confidence"] for i in pred]),
     )
 
 
 def _verdicts(
-    shared: np.ndarray, gt_size: np.ndarray, pred_size: np.ndarray, score: np.ndarray, overlap: float, min_size: float
+    shared: np.ndarray,
+    gt_size: np.ndarray,
+    pred_size: np.ndarray,
+    ignored: np.ndarray,
+    score: np.ndarray,
+    overlap: float,
+    min_size: float,
 ) -> tuple[list[float], list[float], list[int]]:
     """Scores of the right and the wrong detections of an image, and the objects that nothing found."""
     right, wrong, missed = [], [], []
@@ -188,8 +224,8 @@ def _verdicts(
             wrong += scores[:-1].tolist()
         else:
             missed.append(int(g))
-    on_small = shared[~counts].sum(0)
-    wrong += score[~found.any(0) & (on_small <= overlap * pred_size)].tolist()
+    excused = ignored + shared[~counts].sum(0)
+    wrong += score[~found.any(0) & (excused <= overlap * pred_size)].tolist()
     return right, wrong, missed
 
 
