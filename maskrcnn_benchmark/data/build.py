@@ -85,6 +85,8 @@ def build_dataset(
             raise ValueError(
                 f"The data set {name} holds no image{' with an object' if is_train else ''}: {entry['args']}."
             )
+        if is_train and not getattr(built[-1], "has_annotations", True):
+            raise ValueError(f"The data set {name} has no annotations to train on: {entry['args']}.")
     if is_train and len(built) > 1:
         _check_same_categories(built, dataset_list)
         return [D.ConcatDataset(built)]

@@ -71,6 +71,10 @@ class BoxAugmentation:
 
     def look(self, images: Sequence[Image.Image], view: View, device: Any) -> ImageList:
         """The network's input for RGB images."""
+        if isinstance(images, ImageList) or not all(isinstance(image, Image.Image) for image in images):
+            raise ConfigError(
+                "Test-time augmentation scales PIL images itself: build the data loader with TEST.BBOX_AUG.ENABLED True."
+            )
         flip = [T.RandomHorizontalFlip(1.0)] if view.flip else []
         steps = T.Compose([T.Resize(view.min_size, view.max_size), *flip, T.ToTensor(), self.normalize])
         return to_image_list([steps(image, None)[0] for image in images], self.size_divisible).to(device)

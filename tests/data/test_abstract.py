@@ -131,6 +131,14 @@ class Plain(AbstractDataset):
 def test_several_processes_give_the_same():
     alone = convert_abstract_to_coco(Plain(), num_workers=0)
     assert convert_abstract_to_coco(Plain(), num_workers=2, chunksize=5) == alone
+
+    class Local(Plain):  # cannot be pickled
+        pass
+
+    assert convert_abstract_to_coco(Local(), num_workers=2, chunksize=5)["annotations"] == alone["annotations"]
+    transformed = Plain()
+    transformed.transforms = lambda image, target: (image, target)
+    assert convert_abstract_to_coco(transformed, num_workers=2, chunksize=5) == alone
     assert [a["iscrowd"] for a in alone["annotations"]] == [0, 1] * 8
     assert alone["annotations"][3]["bbox"] == [3, 0, 10, 20] and alone["annotations"][3]["area"] == 200
 

@@ -102,6 +102,14 @@ def test_sets_trained_on_together(tmp_path, monkeypatch):
     assert [len(part) for part in separate] == [3, 3]
 
 
+def test_a_set_without_annotations_is_for_testing(tmp_path, monkeypatch):
+    monkeypatch.setattr(DatasetCatalog, "DATA_DIR", str(tmp_path))
+    write_voc(tmp_path / "voc" / "VOC2012", "test", annotated=False)
+    assert len(build_dataset(["voc_2012_test"], None, DatasetCatalog, is_train=False)[0]) == 3
+    with pytest.raises(ValueError, match="voc_2012_test has no annotations to train on"):
+        build_dataset(["voc_2012_test"], None, DatasetCatalog, is_train=True)
+
+
 def test_definitions_that_do_not_fit(tmp_path):
     key = "DATASETS.DEFINITIONS.mine."
     with pytest.raises(ConfigError, match="'PascalVOC' is not one of .*PascalVOCDataset.*Did you mean"):

@@ -210,6 +210,13 @@ def test_a_batch_finds_what_its_images_find(config):
     assert_same(augmented(config, pair), [augmented(config, [image])[0] for image in pair], atol=5e-3)
 
 
+@pytest.mark.parametrize("masks", ["identity", "average"])
+def test_nothing_found(config, images, masks):
+    keys = {"TEST__BBOX_AUG__MASKS": masks, "MODEL__ROI_HEADS__SCORE_THRESH": 1.0}
+    for found in augmented(config(**{**AUGMENTED, **keys}), images):
+        assert len(found) == 0 and found.get_field("mask").shape == (0, 1, 28, 28)
+
+
 def test_upstreams_functions(config, images, monkeypatch):
     monkeypatch.setattr(bbox_aug, "cfg", config(**AUGMENTED))
     model = build(bbox_aug.cfg)
@@ -238,6 +245,10 @@ def test_a_data_set_with_an_image_that_cannot_be_read(config, tmp_path):
 def test_models_and_keys_that_do_not_fit(config, images):
     with pytest.raises(ConfigError, match="built without test-time augmentation"):
         make_box_augmentation(config(**ON)).detect(build(config()), images, CPU)
+    with pytest.raises(ConfigError, match="scales PIL images itself"):
+        make_box_augmentation(config(**ON)).detect(
+            build(config(**ON)), bbox_aug.to_image_list(torch.zeros(3, 64, 64)), CPU
+        )
     proposer = build_detection_model(config(**ON, MODEL__RPN_ONLY=True, MODEL__MASK_ON=False)).eval()
     with pytest.raises(ConfigError, match="needs a detector with a box head"):
         make_box_augmentation(config(**ON)).detect(proposer, images, CPU)

@@ -1,7 +1,9 @@
 """Any data set's objects as COCO annotations."""
 
+import copy
 import multiprocessing
 import os
+import pickle
 from typing import Any
 
 import numpy as np
@@ -21,13 +23,17 @@ def convert_abstract_to_coco(dataset: AbstractDataset, num_workers: int | None =
 
     Args:
         dataset: its `get_groundtruth` gives the objects.
-        num_workers: processes; None for as many as there are cores, 0 for this one alone.
+        num_workers: processes; None for as many as there are cores, 0 for this one alone. A data set that cannot be
+            pickled is converted in this process too.
         chunksize: images that a process takes at a time; sets of no more are converted in this process.
     """
-    jobs = [(dataset, index) for index in range(len(dataset))]
+    plain = copy.copy(dataset)
+    plain.transforms = None  # not needed, and often not to be pickled
+    jobs = [(plain, index) for index in range(len(dataset))]
     workers = (os.cpu_count() or 1) if num_workers is None else num_workers
-    if workers > 1 and len(jobs) > chunksize:
-        with multiprocessing.Pool(workers) as pool:
+    if workers > 1 and len(jobs) > chunksize and _can_be_pickled(plain):
+        # One thread each: a forked process cannot use the thread pool of its parent.
+        with multiprocessing.Pool(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             converted = pool.map(process_single_image, jobs, chunksize)
     else:
         converted = [process_single_image(job) for job in jobs]
@@ -40,6 +46,15 @@ def convert_abstract_to_coco(dataset: AbstractDataset, num_workers: int | None =
         annotations = [annotation for _, of_image in converted for annotation in of_image]
         content["annotations"] = [{"id": i, **annotation} for i, annotation in enumerate(annotations, start=1)]
     return content
+
+
+def _can_be_pickled(dataset: AbstractDataset) -> bool:
+    """Classes defined inside functions, for example, cannot go to another process."""
+    try:
+        pickle.dumps(dataset)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False
+    return True
 
 
 def process_single_image(args: tuple[AbstractDataset, int]) -> tuple[dict, list[dict]]:
