@@ -229,12 +229,16 @@ _C.SOLVER.LOG_PERIOD = 20
 
 # EXPECTED_RESULTS: [task, metric, mean, standard deviation] to check the evaluation against.
 _C.TEST = CN()
+# Test-time augmentation: the image as it is, mirrored if H_FLIP, and at each of SCALES (shorter sides in pixels, the longer
+# at most MAX_SIZE), there mirrored too if SCALE_H_FLIP.
 _C.TEST.BBOX_AUG = CN()
 _C.TEST.BBOX_AUG.ENABLED = False
 _C.TEST.BBOX_AUG.H_FLIP = False
 _C.TEST.BBOX_AUG.MAX_SIZE = 4000
 _C.TEST.BBOX_AUG.SCALES = ()
 _C.TEST.BBOX_AUG.SCALE_H_FLIP = False
+# Masks of the merged detections: "identity" from the image as it is, "average" over all views, at twice the cost.
+_C.TEST.BBOX_AUG.MASKS = "identity"
 _C.TEST.DETECTIONS_PER_IMG = 100
 _C.TEST.EXPECTED_RESULTS = []
 _C.TEST.EXPECTED_RESULTS_SIGMA_TOL = 4

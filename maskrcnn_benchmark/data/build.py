@@ -1,5 +1,6 @@
 """Data loaders from a configuration."""
 
+import inspect
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -10,8 +11,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from maskrcnn_benchmark.config import ConfigError
 from maskrcnn_benchmark.data import datasets as D
 from maskrcnn_benchmark.data import samplers
-from maskrcnn_benchmark.data.collate_batch import BatchCollator
-from maskrcnn_benchmark.data.datasets.coco import BrokenImageError
+from maskrcnn_benchmark.data.collate_batch import BatchCollator, BBoxAugCollator
+from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.data.transforms import build_transforms
 from maskrcnn_benchmark.utils import comm
 from maskrcnn_benchmark.utils.imports import import_file
@@ -19,7 +20,11 @@ from maskrcnn_benchmark.utils.seed import derive_seed, seeded
 
 
 class ConfiguredCatalog:
-    """A catalog of data sets in which the entries of DATASETS.DEFINITIONS come first."""
+    """A catalog of data sets in which the entries of DATASETS.DEFINITIONS come first.
+
+    An entry in COCO format has IMG_DIR and ANN_FILE; one with FACTORY names a class of DATASETS and gives its arguments
+    in capitals, for example {FACTORY: PascalVOCDataset, DATA_DIR: ..., SPLIT: train}.
+    """
 
     def __init__(self, definitions: dict, catalog: Any):
         self.definitions, self.catalog = definitions, catalog
@@ -28,11 +33,27 @@ class ConfiguredCatalog:
         if name not in self.definitions:
             return self.catalog.get(name)
         entry = self.definitions[name]
-        if not isinstance(entry, dict) or set(entry) != {"IMG_DIR", "ANN_FILE"}:
-            raise ConfigError(
-                f"DATASETS.DEFINITIONS.{name} needs exactly the keys IMG_DIR and ANN_FILE; got {entry!r}."
-            )
-        return {"factory": "COCODataset", "args": {"root": str(entry["IMG_DIR"]), "ann_file": str(entry["ANN_FILE"])}}
+        key = f"DATASETS.DEFINITIONS.{name}"
+        if not isinstance(entry, dict):
+            raise ConfigError(f"{key} needs the keys IMG_DIR and ANN_FILE, or FACTORY; got {entry!r}.")
+        factory = entry.get("FACTORY", "COCODataset")
+        if factory == "COCODataset":
+            if set(entry) - {"FACTORY"} != {"IMG_DIR", "ANN_FILE"}:
+                raise ConfigError(f"{key} needs exactly the keys IMG_DIR and ANN_FILE; got {entry!r}.")
+            return {"factory": factory, "args": {"root": str(entry["IMG_DIR"]), "ann_file": str(entry["ANN_FILE"])}}
+        args = {word.lower(): value for word, value in entry.items() if word != "FACTORY"}
+        try:
+            inspect.signature(D.DATASETS[factory]).bind(**args)
+        except TypeError as error:
+            raise ConfigError(f"{key} does not fit {factory}: {error}; got {entry!r}.") from None
+        return {"factory": factory, "args": args}
+
+
+# What a data set is told about its use, by factory: (in training?, without images on which there is nothing to train?).
+_USES: dict[str, Callable[[bool, bool], dict]] = {
+    "COCODataset": lambda is_train, filter_empty: {"remove_images_without_annotations": is_train and filter_empty},
+    "PascalVOCDataset": lambda is_train, filter_empty: {"use_difficult": not is_train},
+}
 
 
 def dataset_catalog(cfg) -> ConfiguredCatalog:
@@ -56,14 +77,16 @@ def build_dataset(
     built = []
     for name in dataset_list:
         entry = dataset_catalog.get(name)
-        args = dict(entry["args"], transforms=transforms)
-        if entry["factory"] == "COCODataset":
-            args["remove_images_without_annotations"] = is_train and filter_empty
-        built.append(getattr(D, entry["factory"])(**args))
+        factory = entry["factory"]
+        use = _USES[factory](is_train, filter_empty) if factory in _USES else {}
+        args = {**use, **entry["args"], "transforms": transforms}
+        built.append(D.DATASETS[factory](**args))
         if len(built[-1]) == 0:
             raise ValueError(
                 f"The data set {name} holds no image{' with an object' if is_train else ''}: {entry['args']}."
             )
+        if is_train and not getattr(built[-1], "has_annotations", True):
+            raise ValueError(f"The data set {name} has no annotations to train on: {entry['args']}.")
     if is_train and len(built) > 1:
         _check_same_categories(built, dataset_list)
         return [D.ConcatDataset(built)]
@@ -100,6 +123,12 @@ def check_num_classes(dataset: Dataset, num_classes: int, name: str) -> None:
                 num_classes - 1,
                 expected,
             )
+
+
+def check_masks(dataset: Dataset, name: str) -> None:
+    """Raise for a data set that cannot train masks."""
+    if not all(getattr(part, "has_masks", True) for part in getattr(dataset, "datasets", [dataset])):
+        raise ConfigError(f"{name} has no masks to train on, but MODEL.MASK_ON is True; set it to False.")
 
 
 class TooManyBrokenImagesError(OSError):
@@ -214,18 +243,21 @@ def make_data_loader(
     """One loader that yields the iterations from `start_iter` on (training), or one for each data set of DATASETS.TEST.
 
     `is_for_period` is upstream's flag for tests during training; the loaders are the same. A batch is (ImageList, targets,
-    indices).
+    indices), or for test-time augmentation (PIL images, targets, indices).
     """
     names = cfg.DATASETS.TRAIN if is_train else cfg.DATASETS.TEST
     key = "SOLVER.IMS_PER_BATCH" if is_train else "TEST.IMS_PER_BATCH"
     images_per_process = _images_per_process(cfg[key.split(".")[0]].IMS_PER_BATCH, key)
-    built = build_dataset(
-        names, build_transforms(cfg, is_train), dataset_catalog(cfg), is_train, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-    )
+    raw = not is_train and cfg.TEST.BBOX_AUG.ENABLED  # test-time augmentation wants the images as they are
+    transforms = None if raw else build_transforms(cfg, is_train)
+    collator = BBoxAugCollator() if raw else BatchCollator(cfg.DATALOADER.SIZE_DIVISIBILITY)
+    built = build_dataset(names, transforms, dataset_catalog(cfg), is_train, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
     loaders = []
     for dataset, name in zip(built, names if len(built) == len(names) else [" + ".join(names)], strict=True):
         if not cfg.MODEL.RPN_ONLY:
             check_num_classes(dataset, cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES, name)
+        if is_train and cfg.MODEL.MASK_ON:
+            check_masks(dataset, name)
         sampler = make_data_sampler(dataset, shuffle=is_train, distributed=is_distributed, seed=max(cfg.SEED, 0))
         batches = make_batch_data_sampler(
             dataset,
@@ -240,7 +272,7 @@ def make_data_loader(
                 GuardedDataset(dataset, cfg.DATALOADER.MAX_BROKEN_IMAGES, replace=is_train),
                 batch_sampler=SeededBatches(batches, max(cfg.SEED, 0)) if is_train else batches,
                 num_workers=cfg.DATALOADER.NUM_WORKERS,
-                collate_fn=BatchCollator(cfg.DATALOADER.SIZE_DIVISIBILITY),
+                collate_fn=collator,
                 pin_memory=cfg.MODEL.DEVICE.startswith("cuda") and torch.cuda.is_available(),
             )
         )

@@ -11,7 +11,9 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.data.datasets.evaluation import evaluate
+from maskrcnn_benchmark.engine.bbox_aug import BoxAugmentation, make_box_augmentation
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.inference import Masker
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils import comm
@@ -35,11 +37,17 @@ def to_original_image(prediction: BoxList, width: int, height: int, masker: Mask
 
 
 def compute_on_dataset(
-    model: nn.Module, data_loader, device: torch.device, bbox_aug: bool, timer: Timer | None = None
+    model: nn.Module,
+    data_loader,
+    device: torch.device,
+    bbox_aug: bool | BoxAugmentation,
+    timer: Timer | None = None,
 ) -> dict[int, BoxList]:
-    """Detections for each image of this process's share, by index. Images that could not be read are missing."""
-    if bbox_aug:
-        raise ValueError("TEST.BBOX_AUG.ENABLED is True, but this version has no test-time augmentation.")
+    """Detections for each image of this process's share, by index. Images that could not be read are missing.
+
+    With `bbox_aug` the loader gives PIL images; True stands for what the global configuration describes.
+    """
+    augmentation = make_box_augmentation(cfg) if bbox_aug is True else bbox_aug
     model.eval()
     dataset = getattr(data_loader.dataset, "dataset", data_loader.dataset)
     results: dict[int, BoxList] = {}
@@ -51,7 +59,7 @@ def compute_on_dataset(
         if timer is not None:
             timer.tic()
         with torch.inference_mode():
-            predictions = model(images.to(device))
+            predictions = augmentation.detect(model, images, device) if augmentation else model(images.to(device))
             if device.type == "cuda" and timer is not None:
                 torch.cuda.synchronize(device)
         if timer is not None:
@@ -96,7 +104,7 @@ def inference(
     dataset_name: str,
     iou_types: Sequence[str] = ("bbox",),
     box_only: bool = False,
-    bbox_aug: bool = False,
+    bbox_aug: bool | BoxAugmentation = False,
     device: str | torch.device = "cuda",
     expected_results: Sequence = (),
     expected_results_sigma_tol: float = 4,

@@ -15,6 +15,7 @@ from torch import nn
 
 from maskrcnn_benchmark.config import ConfigError, cfg
 from maskrcnn_benchmark.data import make_data_loader
+from maskrcnn_benchmark.engine.bbox_aug import make_box_augmentation
 from maskrcnn_benchmark.engine.inference import inference
 from maskrcnn_benchmark.engine.trainer import NonFiniteLossError, TrainingInterrupted, autocast, do_train
 from maskrcnn_benchmark.modeling.detector import build_detection_model
@@ -162,6 +163,7 @@ def test(model: nn.Module, device: torch.device) -> list:
     """
     comm.broadcast_tensors(model.buffers())
     iou_types = ("bbox", "segm") if cfg.MODEL.MASK_ON else ("bbox",)
+    augmentation = cfg.TEST.BBOX_AUG.ENABLED and make_box_augmentation(cfg)
     loaders = make_data_loader(cfg, is_train=False, is_distributed=comm.get_world_size() > 1)
     results = []
     for name, loader in zip(cfg.DATASETS.TEST, loaders, strict=True):
@@ -173,7 +175,7 @@ def test(model: nn.Module, device: torch.device) -> list:
                 dataset_name=name,
                 iou_types=iou_types,
                 box_only=cfg.MODEL.RPN_ONLY,
-                bbox_aug=cfg.TEST.BBOX_AUG.ENABLED,
+                bbox_aug=augmentation,
                 device=device,
                 expected_results=cfg.TEST.EXPECTED_RESULTS,
                 expected_results_sigma_tol=cfg.TEST.EXPECTED_RESULTS_SIGMA_TOL,

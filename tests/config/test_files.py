@@ -34,6 +34,7 @@ NEW = (
     "SEED",
     "SOLVER.LOG_PERIOD",
     "TENSORBOARD",
+    "TEST.BBOX_AUG.MASKS",
 )
 
 

@@ -11,7 +11,8 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from maskrcnn_benchmark.data.datasets import COCODataset, ConcatDataset
-from maskrcnn_benchmark.data.datasets.coco import BrokenImageError, has_valid_annotation
+from maskrcnn_benchmark.data.datasets.coco import has_valid_annotation
+from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from tests.helpers import uncompressed_rle, write_annotations, write_coco
 
 

@@ -13,7 +13,7 @@ from pycocotools.cocoeval import COCOeval
 
 from maskrcnn_benchmark.data.datasets import COCODataset
 from maskrcnn_benchmark.data.datasets.evaluation import EVALUATORS, evaluate
-from maskrcnn_benchmark.data.datasets.evaluation.coco import coco_evaluation
+from maskrcnn_benchmark.data.datasets.evaluation.coco import do_orig_coco_evaluation as coco_evaluation
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import (
     METRICS,
     COCOResults,

@@ -1,6 +1,6 @@
 import torch
 
-from maskrcnn_benchmark.data.collate_batch import BatchCollator
+from maskrcnn_benchmark.data.collate_batch import BatchCollator, BBoxAugCollator
 
 
 def test_images_are_padded_and_the_rest_kept_in_order():
@@ -17,3 +17,10 @@ def test_images_that_could_not_be_read_are_left_out():
     images, targets, indices = BatchCollator()(samples)
     assert images.tensors.shape == (1, 3, 5, 9) and (targets, indices) == (("second",), (2,))
     assert BatchCollator()([None, None]) is None
+
+
+def test_images_stay_as_they_are_for_augmentation():
+    first, second = object(), object()
+    images, targets, indices = BBoxAugCollator()([(first, "a", 4), None, (second, "b", 2)])
+    assert images == (first, second) and (targets, indices) == (("a", "b"), (4, 2))
+    assert BBoxAugCollator()([None]) is None

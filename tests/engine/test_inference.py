@@ -117,8 +117,3 @@ def test_proposals(loader, tmp_path):
     (tmp_path / "set" / "1.jpg").write_bytes(b"broken")
     results, entries = inference(Proposer(), data, "set", box_only=True, device="cpu")
     assert entries == {} and results.results["box_proposal"]["AR@100"] == 0.0  # no object fills its image
-
-
-def test_what_is_not_there_is_said(loader):
-    with pytest.raises(ValueError, match="TEST.BBOX_AUG.ENABLED is True"):
-        inference(Detector(), loader(), "set", device="cpu", bbox_aug=True)

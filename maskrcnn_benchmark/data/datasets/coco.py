@@ -13,15 +13,12 @@ from PIL import Image
 from pycocotools.coco import COCO
 from torch.utils.data import Dataset
 
+from maskrcnn_benchmark.data.datasets.images import read_rgb
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 
 # An image whose people show fewer visible keypoints together is no use for training keypoints.
 MIN_KEYPOINTS_PER_IMAGE = 10
-
-
-class BrokenImageError(OSError):
-    """An image file that is missing or cannot be decoded; the message names it."""
 
 
 def load_coco(ann_file: str) -> COCO:
@@ -154,12 +151,7 @@ class COCODataset(Dataset):
 
     def read_image(self, idx: int) -> Image.Image:
         """The image as RGB. Raises BrokenImageError."""
-        path = os.path.join(self.root, self.get_img_info(idx)["file_name"])
-        try:
-            with Image.open(path) as image:
-                return image.convert("RGB")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise BrokenImageError(f"The image {path} cannot be read: {error}") from None
+        return read_rgb(os.path.join(self.root, self.get_img_info(idx)["file_name"]))
 
     def __getitem__(self, idx: int) -> tuple[Any, BoxList, int]:
         image = self.read_image(idx)

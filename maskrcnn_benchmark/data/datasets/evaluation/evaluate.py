@@ -1,10 +1,12 @@
 from typing import Any
 
+from maskrcnn_benchmark.data.datasets.evaluation.cityscapes import abs_cityscapes_evaluation
 from maskrcnn_benchmark.data.datasets.evaluation.coco import coco_evaluation
+from maskrcnn_benchmark.data.datasets.evaluation.voc import voc_evaluation
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.registry import Registry
 
-EVALUATORS = Registry({"coco": coco_evaluation})
+EVALUATORS = Registry({"coco": coco_evaluation, "voc": voc_evaluation, "cityscapes": abs_cityscapes_evaluation})
 
 
 def evaluate(dataset: Any, predictions: list[BoxList], output_folder: str | None, **kwargs: Any) -> Any:

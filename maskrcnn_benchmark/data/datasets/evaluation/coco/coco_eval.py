@@ -249,7 +249,7 @@ def _greedy_overlaps(objects: torch.Tensor, proposals: torch.Tensor) -> torch.Te
     return result
 
 
-def check_expected_results(results: COCOResults, expected_results: Sequence, sigma_tol: float) -> None:
+def check_expected_results(results: Any, expected_results: Sequence, sigma_tol: float) -> None:
     """Compare with [task, metric, mean, standard deviation]; say what is further off than `sigma_tol` deviations."""
     for task, metric, mean, std in expected_results or ():
         actual = results.results[task][metric]

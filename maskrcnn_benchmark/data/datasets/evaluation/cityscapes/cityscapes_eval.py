@@ -1,0 +1,70 @@
+"""Evaluation of detections on Cityscapes."""
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
+from maskrcnn_benchmark.data.datasets.evaluation.cityscapes import eval_instances as instances
+from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import check_expected_results
+from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval_wrapper import do_coco_evaluation
+from maskrcnn_benchmark.data.datasets.evaluation.metrics import Metrics
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.utils.miscellaneous import write_json
+
+logger = logging.getLogger("maskrcnn_benchmark.inference")
+
+EVALUATIONS = {"bbox": instances.evaluateBoxMatches, "segm": instances.evaluateMaskMatches}
+
+
+def abs_cityscapes_evaluation(
+    dataset: Any,
+    predictions: list[BoxList],
+    box_only: bool,
+    output_folder: str | None,
+    iou_types: Sequence[str],
+    expected_results: Sequence = (),
+    expected_results_sigma_tol: float = 4,
+) -> Any:
+    """Cityscapes' AP for any AbstractDataset with masks; with `box_only`, COCO's recall of proposals."""
+    if not isinstance(dataset, AbstractDataset):
+        raise ValueError(f"Cityscapes' AP needs an AbstractDataset; got a {type(dataset).__name__}.")
+    evaluation = do_coco_evaluation if box_only else do_cityscapes_evaluation
+    return evaluation(
+        dataset, predictions, box_only, output_folder, iou_types, expected_results, expected_results_sigma_tol
+    )
+
+
+def do_cityscapes_evaluation(
+    dataset: AbstractDataset,
+    predictions: list[BoxList],
+    box_only: bool,
+    output_folder: str | None,
+    iou_types: Sequence[str],
+    expected_results: Sequence = (),
+    expected_results_sigma_tol: float = 4,
+) -> Metrics:
+    """Average precision over IoU 0.5 to 0.95, and at 0.5, of boxes ("bbox") and masks ("segm").
+
+    Writes to `output_folder` cityscapes_bbox.json and cityscapes_segm.json: averages, AP of each class and threshold.
+    """
+    if box_only:
+        raise ValueError("Cityscapes has no metric of proposals; abs_cityscapes_evaluation measures COCO's recall.")
+    args = instances.CArgs(labels=tuple(dataset.class_names().values()))
+    matches = instances.matchGtsWithPreds(dataset, predictions)
+    metrics = Metrics({})
+    for task in iou_types:
+        if task not in EVALUATIONS:
+            raise ValueError(f"Cityscapes has no task {task!r}; it has {', '.join(EVALUATIONS)}.")
+        aps = EVALUATIONS[task](matches, args)
+        averages = instances.computeAverages(aps, args)
+        logger.info("Cityscapes, %s, in percent", task)
+        instances.printResults(averages, args)
+        metrics.results[task] = {"AP": averages["allAp"], "AP50": averages["allAp50%"]}
+        metrics.per_class[task] = {name: values["ap"] for name, values in averages["classes"].items()}
+        if output_folder:
+            results = instances.prepareJSONDataForResults(averages, aps, args)
+            write_json(os.path.join(output_folder, f"cityscapes_{task}.json"), results)
+    check_expected_results(metrics, expected_results, expected_results_sigma_tol)
+    return metrics

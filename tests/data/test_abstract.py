@@ -1,0 +1,203 @@
+"""Data sets of one's own, and COCO's metrics for them."""
+
+import numpy as np
+import pycocotools.mask as mask_utils
+import pytest
+import torch
+from PIL import Image
+
+from maskrcnn_benchmark.data.datasets import AbstractDataset, COCODataset
+from maskrcnn_benchmark.data.datasets.evaluation import coco_evaluation, evaluate
+from maskrcnn_benchmark.data.datasets.evaluation.coco import do_orig_coco_evaluation
+from maskrcnn_benchmark.data.datasets.evaluation.coco.abs_to_coco import (
+    convert_abstract_to_coco,
+    masks_to_rles,
+    process_single_image,
+)
+from maskrcnn_benchmark.data.datasets.images import BrokenImageError
+from maskrcnn_benchmark.data.datasets.list_dataset import ListDataset
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+from tests.helpers import write_coco
+
+
+class Mine(AbstractDataset):
+    """A COCO-format set in other clothes, doubled in size by its transforms."""
+
+    def __init__(self, source: COCODataset):
+        super().__init__()
+        self.source = source
+        self.CLASSES = ["__background__", *source.class_names().values()]
+        self.initMaps()
+        self.transforms = lambda image, target: (image, target.resize(tuple(2 * side for side in target.size)))
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, idx: int):
+        image, target, _ = self.source[idx]
+        if self.transforms is not None:
+            image, target = self.transforms(image, target)
+        return image, target, idx
+
+    def get_img_info(self, index: int) -> dict:
+        info = self.source.get_img_info(index)
+        return {"width": info["width"], "height": info["height"]}
+
+
+@pytest.fixture
+def sets(tmp_path) -> tuple[COCODataset, Mine]:
+    write_coco(tmp_path, images=6, empty=(2,))
+    source = COCODataset(str(tmp_path / "set.json"), str(tmp_path / "set"), remove_images_without_annotations=False)
+    return source, Mine(source)
+
+
+def near(dataset: COCODataset) -> list[BoxList]:
+    """Detections close to the objects, some with the wrong label, with random scores."""
+    rng = torch.Generator().manual_seed(0)
+    predictions = []
+    for i in range(len(dataset)):
+        _, target, _ = dataset[i]
+        found = BoxList(target.bbox + torch.randint(-2, 3, target.bbox.shape, generator=rng), target.size)
+        wrong = torch.rand(len(target), generator=rng) < 0.2
+        labels = target.get_field("labels")
+        found.add_field("labels", torch.where(wrong, 3 - labels, labels))
+        found.add_field("scores", torch.rand(len(target), generator=rng))
+        masks = target.get_field("masks").get_mask_tensor().reshape(-1, target.size[1], target.size[0])
+        found.add_field("rle", masks_to_rles(masks.roll(2, dims=2)))
+        predictions.append(found)
+    return predictions
+
+
+def test_maps(sets):
+    _, mine = sets
+    assert mine.name_to_id == {"__background__": 0, "red": 1, "blue": 2}
+    assert mine.id_to_name == {0: "__background__", 1: "red", 2: "blue"}
+    assert mine.num_classes == 3 and mine.class_names() == {1: "red", 2: "blue"}
+    mine.CLASSES = ["red", "blue"]
+    with pytest.raises(ValueError, match="Mine.CLASSES must list .* '__background__' in front; got"):
+        mine.initMaps()
+
+
+def test_what_a_subclass_has_to_define():
+    empty = AbstractDataset()
+    for call in (lambda: empty[0], lambda: len(empty), lambda: empty.get_img_info(0)):
+        with pytest.raises(NotImplementedError, match="AbstractDataset must define"):
+            call()
+
+
+def test_the_ground_truth_is_untransformed(sets):
+    source, mine = sets
+    assert mine[0][1].size == tuple(2 * side for side in source[0][1].size)
+    assert mine.get_groundtruth(0).bbox.equal(source[0][1].bbox) and mine.transforms is not None
+
+
+def test_converted_annotations(sets):
+    source, mine = sets
+    content = convert_abstract_to_coco(mine)
+    assert content["categories"] == [{"id": 1, "name": "red"}, {"id": 2, "name": "blue"}]
+    assert [image["id"] for image in content["images"]] == list(range(6))
+    original = [a for i in source.ids for a in source.coco.imgToAnns.get(i, [])]
+    assert [a["id"] for a in content["annotations"]] == list(range(1, len(original) + 1))
+    for converted, annotation in zip(content["annotations"], original, strict=True):
+        assert converted["bbox"] == annotation["bbox"] and converted["iscrowd"] == 0
+        mask = source.coco.annToMask(annotation)
+        assert (mask_utils.decode(converted["segmentation"]) == mask).all()
+        assert converted["area"] == mask.sum()
+    assert process_single_image((mine, 2)) == ({"id": 2, "width": 80, "height": 64, "file_name": "2"}, [])
+
+
+class Plain(AbstractDataset):
+    """Sixteen images of a box each."""
+
+    CLASSES = ("__background__", "box")
+
+    def __init__(self):
+        super().__init__()
+        self.initMaps()
+
+    def __len__(self) -> int:
+        return 16
+
+    def __getitem__(self, idx: int):
+        target = BoxList([[idx, 0, idx + 9, 19]], (64, 48))
+        target.add_field("labels", torch.tensor([1]))
+        target.add_field("difficult", torch.tensor([idx % 2 == 1]))
+        return None, target, idx
+
+    def get_img_info(self, index: int) -> dict:
+        return {"width": 64, "height": 48}
+
+
+def test_several_processes_give_the_same():
+    alone = convert_abstract_to_coco(Plain(), num_workers=0)
+    assert convert_abstract_to_coco(Plain(), num_workers=2, chunksize=5) == alone
+
+    class Local(Plain):  # cannot be pickled
+        pass
+
+    assert convert_abstract_to_coco(Local(), num_workers=2, chunksize=5)["annotations"] == alone["annotations"]
+    transformed = Plain()
+    transformed.transforms = lambda image, target: (image, target)
+    assert convert_abstract_to_coco(transformed, num_workers=2, chunksize=5) == alone
+    assert [a["iscrowd"] for a in alone["annotations"]] == [0, 1] * 8
+    assert alone["annotations"][3]["bbox"] == [3, 0, 10, 20] and alone["annotations"][3]["area"] == 200
+
+
+@pytest.mark.parametrize("task", ["bbox", "segm"])
+def test_metrics_are_those_of_the_coco_format(sets, tmp_path, task):
+    source, mine = sets
+    predictions = near(source)
+    expected, _ = do_orig_coco_evaluation(source, predictions, False, None, (task,))
+    measured, entries = evaluate(mine, predictions, str(tmp_path), box_only=False, iou_types=(task,))
+    assert measured.results == expected.results and measured.per_class == expected.per_class
+    assert 0.05 < measured.results[task]["AP"] < 0.95
+    assert {e["category_id"] for e in entries[task]} == {1, 2} and (tmp_path / f"{task}.json").exists()
+
+
+def test_recall_of_proposals(sets):
+    source, mine = sets
+    predictions = near(source)
+    for p in predictions:
+        p.add_field("objectness", p.get_field("scores"))
+    expected, _ = do_orig_coco_evaluation(source, predictions, True, None, ("bbox",))
+    measured, _ = coco_evaluation(mine, predictions, None, True, ("bbox",))
+    assert measured.results == expected.results
+
+
+def test_what_cannot_be_evaluated(sets):
+    _, mine = sets
+    with pytest.raises(ValueError, match="Plain has no masks to evaluate masks against"):
+        evaluate(Plain(), [], None, box_only=False, iou_types=("segm",))
+    with pytest.raises(ValueError, match="COCO's metrics need .* got a list"):
+        coco_evaluation([], [], None, False, ("bbox",))
+    mine.get_groundtruth = lambda idx: mine[idx][1]
+    with pytest.raises(ValueError, match=r"Mine: image 0 has the size \(80, 64\) .* one of \(160, 128\)"):
+        convert_abstract_to_coco(mine)
+    with pytest.raises(ValueError, match=r"shape \[N, height, width\]; got \[4, 5\]"):
+        masks_to_rles(torch.zeros(4, 5))
+
+
+def test_without_annotations_detections_are_written(sets, tmp_path):
+    source, mine = sets
+    mine.has_annotations = False
+    assert "annotations" not in convert_abstract_to_coco(mine)
+    measured, entries = evaluate(mine, near(source), str(tmp_path), box_only=False, iou_types=("bbox",))
+    assert set(measured.results["bbox"].values()) == {-1.0} and len(entries["bbox"]) == 10
+
+
+def test_a_list_of_images(tmp_path):
+    paths = []
+    for i, size in enumerate([(20, 10), (12, 30)]):
+        paths.append(str(tmp_path / f"{i}.png"))
+        Image.fromarray(np.full((size[1], size[0]), 50 * i, np.uint8)).save(paths[-1])
+    dataset = ListDataset(paths)
+    image, target, index = dataset[1]
+    assert len(dataset) == 2 and index == 1 and image.mode == "RGB" and image.size == (12, 30)
+    assert target.bbox.tolist() == [[0, 0, 11, 29]]
+    assert dataset.get_img_info(0) == {"file_name": paths[0], "width": 20, "height": 10}
+    turned = ListDataset(paths, lambda image, target: (image, target.transpose(0)))
+    assert turned[0][1].bbox.tolist() == [[0, 0, 19, 9]] and turned[0][2] == 0
+    with pytest.raises(ValueError, match="takes a list"):
+        ListDataset(paths[0])
+    with pytest.raises(BrokenImageError, match="no.png cannot be read"):
+        ListDataset([str(tmp_path / "no.png")])[0]

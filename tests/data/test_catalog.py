@@ -1,0 +1,132 @@
+"""Names of data sets: the built-in ones, and those that a configuration defines."""
+
+from pathlib import Path
+
+import pytest
+
+from maskrcnn_benchmark.config import ConfigError, cfg
+from maskrcnn_benchmark.config.paths_catalog import DatasetCatalog
+from maskrcnn_benchmark.data.build import build_dataset, dataset_catalog
+from maskrcnn_benchmark.data.datasets import DATASETS, AbstractDataset, PascalVOCDataset
+from tests.data.voc_set import write_voc
+
+COCO_FORMAT = [
+    *(f"{kind}coco_2017_{split}" for kind in ("", "keypoints_") for split in ("train", "val")),
+    *(
+        f"{kind}coco_2014_{split}"
+        for kind in ("", "keypoints_")
+        for split in ("train", "val", "minival", "valminusminival")
+    ),
+    *(f"voc_2007_{split}_cocostyle" for split in ("train", "val", "test")),
+    *(f"voc_2012_{split}_cocostyle" for split in ("train", "val")),
+    *(f"cityscapes_fine_instanceonly_seg_{split}_cocostyle" for split in ("train", "val", "test")),
+]
+OTHERS = {
+    **{f"voc_{year}_{split}": "PascalVOCDataset" for year in (2007, 2012) for split in ("train", "val", "test")},
+    **{
+        f"cityscapes_{mode}_instance_{split}": "CityScapesDataset"
+        for mode in ("poly", "mask")
+        for split in ("train", "val", "minival")
+    },
+}
+
+
+def test_the_names_of_upstream(monkeypatch):
+    monkeypatch.setattr(DatasetCatalog, "DATA_DIR", "/sets")
+    for name in COCO_FORMAT:
+        entry = DatasetCatalog.get(name)
+        assert entry["factory"] == "COCODataset" and set(entry["args"]) == {"root", "ann_file"}
+        assert all(path.startswith("/sets/") for path in entry["args"].values())
+    for name, factory in OTHERS.items():
+        assert DatasetCatalog.get(name)["factory"] == factory
+    args = {name: DatasetCatalog.get(name)["args"] for name in (*COCO_FORMAT, *OTHERS)}
+    assert args["coco_2014_valminusminival"] == {
+        "root": "/sets/coco/val2014",
+        "ann_file": "/sets/coco/annotations/instances_valminusminival2014.json",
+    }
+    assert args["keypoints_coco_2014_minival"] == {
+        "root": "/sets/coco/val2014",
+        "ann_file": "/sets/coco/annotations/person_keypoints_minival2014.json",
+    }
+    assert args["voc_2012_val_cocostyle"] == {
+        "root": "/sets/voc/VOC2012/JPEGImages",
+        "ann_file": "/sets/voc/VOC2012/Annotations/pascal_val2012.json",
+    }
+    assert args["voc_2007_test"] == {"data_dir": "/sets/voc/VOC2007", "split": "test"}
+    city = {"img_dir": "/sets/cityscapes/leftImg8bit", "ann_dir": "/sets/cityscapes/gtFine"}
+    assert args["cityscapes_mask_instance_val"] == {**city, "split": "val", "mode": "mask"}
+    assert args["cityscapes_poly_instance_minival"] == {
+        **{**city, "split": "val", "mode": "poly"},
+        **{"mini": 10, "all_classes": True},
+    }
+    with pytest.raises(ConfigError, match="no data set 'voc_2012_test_cocostyle'"):
+        DatasetCatalog.get("voc_2012_test_cocostyle")
+
+
+def defined(*pairs: object):
+    config = cfg.clone()
+    config.merge_from_list([str(word) for word in pairs])
+    return dataset_catalog(config)
+
+
+def test_a_definition_may_name_any_factory(tmp_path, monkeypatch):
+    write_voc(tmp_path)
+    key = "DATASETS.DEFINITIONS.mine."
+    catalog = defined(f"{key}FACTORY", "PascalVOCDataset", f"{key}DATA_DIR", tmp_path, f"{key}SPLIT", "val")
+    (testing,) = build_dataset(["mine"], None, catalog, is_train=False)
+    (training,) = build_dataset(["mine"], None, catalog, is_train=True)
+    assert type(testing) is PascalVOCDataset and testing.root == str(tmp_path) and len(testing) == 3
+    assert testing.keep_difficult and not training.keep_difficult
+
+    class Mine(AbstractDataset):
+        def __init__(self, length: int, transforms=None):
+            self.length = length
+
+        def __len__(self):
+            return self.length
+
+    monkeypatch.setitem(DATASETS, "Mine", Mine)
+    (mine,) = build_dataset(["mine"], None, defined(f"{key}FACTORY", "Mine", f"{key}LENGTH", 5), is_train=False)
+    assert type(mine) is Mine and len(mine) == 5
+
+
+def test_sets_trained_on_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(DatasetCatalog, "DATA_DIR", str(tmp_path))
+    for split in ("train", "val"):
+        write_voc(tmp_path / "voc" / "VOC2007", split)
+    (both,) = build_dataset(["voc_2007_train", "voc_2007_val"], None, DatasetCatalog, is_train=True)
+    assert len(both) == 6 and both.get_idxs(4) == (1, 1) and both.get_img_info(4)["id"] == "000007"
+    _, target, index = both[4]
+    assert index == 4 and target.get_field("labels").tolist() == [7]
+    separate = build_dataset(["voc_2007_train", "voc_2007_val"], None, DatasetCatalog, is_train=False)
+    assert [len(part) for part in separate] == [3, 3]
+
+
+def test_a_set_without_annotations_is_for_testing(tmp_path, monkeypatch):
+    monkeypatch.setattr(DatasetCatalog, "DATA_DIR", str(tmp_path))
+    write_voc(tmp_path / "voc" / "VOC2012", "test", annotated=False)
+    assert len(build_dataset(["voc_2012_test"], None, DatasetCatalog, is_train=False)[0]) == 3
+    with pytest.raises(ValueError, match="voc_2012_test has no annotations to train on"):
+        build_dataset(["voc_2012_test"], None, DatasetCatalog, is_train=True)
+
+
+def test_definitions_that_do_not_fit(tmp_path):
+    key = "DATASETS.DEFINITIONS.mine."
+    with pytest.raises(ConfigError, match="'PascalVOC' is not one of .*PascalVOCDataset.*Did you mean"):
+        defined(f"{key}FACTORY", "PascalVOC").get("mine")
+    with pytest.raises(ConfigError, match="DEFINITIONS.mine does not fit PascalVOCDataset: .*split"):
+        defined(f"{key}FACTORY", "PascalVOCDataset", f"{key}DATA_DIR", "x").get("mine")
+    with pytest.raises(ConfigError, match="needs exactly the keys IMG_DIR and ANN_FILE"):
+        defined(f"{key}FACTORY", "COCODataset", f"{key}IMG_DIR", "x").get("mine")
+
+
+def test_the_configurations_name_data_sets_that_there_are():
+    folder = Path(__file__).parents[2] / "configs"
+    names = set()
+    for path in folder.rglob("*.yaml"):
+        config = cfg.clone()
+        config.merge_from_file(str(path))
+        for name in (*config.DATASETS.TRAIN, *config.DATASETS.TEST):
+            assert dataset_catalog(config).get(name)["args"], path
+            names.add(name)
+    assert {"coco_2014_minival", "voc_2012_val_cocostyle", "cityscapes_poly_instance_val"} <= names

@@ -1,0 +1,224 @@
+"""Pascal VOC: reading, and AP against the definition written out with loops."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from maskrcnn_benchmark.data.datasets import PascalVOCDataset
+from maskrcnn_benchmark.data.datasets.evaluation import evaluate
+from maskrcnn_benchmark.data.datasets.evaluation.voc import do_voc_evaluation
+from maskrcnn_benchmark.data.datasets.evaluation.voc.voc_eval import (
+    calc_detection_voc_ap,
+    calc_detection_voc_prec_rec,
+    eval_detection_voc,
+)
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+from tests.data.voc_set import SIZE, write_voc
+
+
+def boxlist(boxes, labels, scores=None, difficult=None, size=(200, 100)) -> BoxList:
+    result = BoxList(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), size)
+    result.add_field("labels", torch.tensor(labels, dtype=torch.int64))
+    if scores is not None:
+        result.add_field("scores", torch.tensor(scores, dtype=torch.float32))
+    if difficult is not None:
+        result.add_field("difficult", torch.tensor(difficult, dtype=torch.bool))
+    return result
+
+
+def test_annotations_are_read(tmp_path):
+    write_voc(tmp_path)
+    dataset = PascalVOCDataset(str(tmp_path), "val", use_difficult=True)
+    image, target, index = dataset[0]
+    assert image.size == target.size == SIZE and index == 0
+    assert target.bbox.tolist() == [[0, 0, 19, 29], [10, 5, 59, 39], [30, 1, 49, 24]]
+    assert [dataset.map_class_id_to_class_name(i) for i in target.get_field("labels").tolist()] == [
+        "chair",
+        "person",
+        "chair",
+    ]
+    assert target.get_field("difficult").tolist() == [False, True, False]
+    assert len(dataset) == 3 and len(dataset[2][1]) == 0 and dataset.num_classes == 21
+    info = dataset.get_img_info(1)
+    assert (info["width"], info["height"], info["id"], info["file_name"]) == (64, 48, "000007", "000007.jpg")
+    assert dataset.class_names()[20] == "tvmonitor" and dataset.name_to_id["aeroplane"] == 1
+    assert len(PascalVOCDataset(str(tmp_path), "val")[0][1]) == 2
+
+
+def test_transforms_act_on_items_and_not_on_the_ground_truth(tmp_path):
+    write_voc(tmp_path)
+    dataset = PascalVOCDataset(str(tmp_path), "val", transforms=lambda image, target: (image, target.resize((128, 96))))
+    assert dataset[1][1].bbox.tolist() == [[8, 8, 126, 94]]
+    assert dataset.get_groundtruth(1).bbox.tolist() == [[4, 4, 63, 47]]
+
+
+def test_files_that_do_not_fit(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no image set .*trainval.txt"):
+        PascalVOCDataset(str(tmp_path), "trainval")
+    write_voc(tmp_path)
+    dataset = PascalVOCDataset(str(tmp_path), "val")
+    annotation = tmp_path / "Annotations" / "000007.xml"
+    whole = annotation.read_text()
+    for text, said in (
+        (whole[:50], "000007.xml is not an XML file"),
+        (whole.replace("car", "unicorn"), "000007.xml has an object of the class 'unicorn'"),
+        (whole.replace("<xmax>64</xmax>", ""), "<bndbox> has no <xmax>"),
+        (whole.replace("<xmax>64</xmax>", "<xmax>?</xmax>"), r"<xmax> should be a number; got '\?'"),
+        (whole.replace("size", "dimension"), "it has no <size>"),
+    ):
+        annotation.write_text(text)
+        with pytest.raises(ValueError, match=said):
+            dataset[1]
+    annotation.unlink()
+    with pytest.raises(FileNotFoundError, match="no annotation file .*000007.xml"):
+        dataset[1]
+
+
+def random_boxes(rng: np.random.Generator, n: int) -> np.ndarray:
+    corner, extent = rng.integers(0, 60, (n, 2)), rng.integers(8, 40, (n, 2))
+    return np.concatenate((corner, corner + extent), 1)
+
+
+@pytest.fixture
+def detections() -> tuple[list[BoxList], list[BoxList]]:
+    """Twenty images, three classes of which the last is never there, scores with ties, difficult objects."""
+    rng = np.random.default_rng(5)
+    predictions, truths = [], []
+    for i in range(20):
+        n = 0 if i == 3 else int(rng.integers(1, 6))
+        boxes, labels = random_boxes(rng, n), rng.integers(1, 3, n)
+        near = np.concatenate([boxes + rng.integers(-4, 5, boxes.shape) for _ in range(2)] + [random_boxes(rng, 2)])
+        near_labels = np.concatenate((labels, labels, rng.integers(1, 4, 2)))
+        keep = rng.random(len(near)) < (0 if i == 7 else 0.7)
+        scores = np.round(rng.random(len(near)), 2)
+        truths.append(boxlist(boxes, labels, difficult=rng.random(n) < 0.3))
+        predictions.append(boxlist(near[keep], near_labels[keep], scores[keep]))
+    return predictions, truths
+
+
+def overlap(a, b) -> float:
+    w = min(a[2], b[2]) - max(a[0], b[0]) + 1
+    h = min(a[3], b[3]) - max(a[1], b[1]) + 1
+    shared = max(w, 0) * max(h, 0)
+    return shared / ((a[2] - a[0] + 1) * (a[3] - a[1] + 1) + (b[2] - b[0] + 1) * (b[3] - b[1] + 1) - shared)
+
+
+def naive_ap(predictions, truths, label: int, threshold: float, use_07: bool) -> float:
+    """The development kit's description, a detection at a time."""
+    ranked = []
+    for image, prediction in enumerate(predictions):
+        fields = prediction.get_field("scores"), prediction.get_field("labels"), prediction.bbox
+        for score, k, box in zip(*(f.tolist() for f in fields), strict=True):
+            if k == label:
+                ranked.append((score, image, box))
+    ranked.sort(key=lambda entry: -entry[0])
+    objects = [
+        [[box, hard, False] for box, k, hard in zip(*fields, strict=True) if k == label]
+        for fields in (
+            (t.bbox.tolist(), t.get_field("labels").tolist(), t.get_field("difficult").tolist()) for t in truths
+        )
+    ]
+    total = sum(not hard for image in objects for _, hard, _ in image)
+    right = wrong = 0
+    curve = []
+    for _, image, box in ranked:
+        overlaps = [overlap(box, o[0]) for o in objects[image]]
+        best = objects[image][int(np.argmax(overlaps))] if overlaps else None
+        if best is None or max(overlaps) < threshold:
+            wrong += 1
+        elif best[1]:
+            continue
+        elif best[2]:
+            wrong += 1
+        else:
+            right, best[2] = right + 1, True
+        curve.append((right / total, right / (right + wrong)))
+    if use_07:
+        return sum(max([p for r, p in curve if r >= t], default=0.0) for t in np.arange(0.0, 1.1, 0.1)) / 11
+    area, before = 0.0, 0.0
+    for i, (recall, _) in enumerate(curve):
+        area += (recall - before) * max(p for _, p in curve[i:])
+        before = recall
+    return area
+
+
+@pytest.mark.parametrize("use_07", [False, True])
+@pytest.mark.parametrize("threshold", [0.5, 0.7])
+def test_ap_is_the_development_kits(detections, threshold, use_07):
+    predictions, truths = detections
+    result = eval_detection_voc(predictions, truths, threshold, use_07)
+    expected = [naive_ap(predictions, truths, label, threshold, use_07) for label in (1, 2)]
+    assert 0.05 < min(expected) and max(expected) < 0.95
+    np.testing.assert_allclose(result["ap"][1:3], expected, atol=1e-9)
+    assert np.isnan(result["ap"][[0, 3]]).all()
+    assert result["map"] == pytest.approx(np.mean(expected))
+
+
+def test_the_area_and_the_eleven_points_by_hand():
+    precision = [None, np.array([1.0, 0.5, 2 / 3, 0.5])]
+    recall = [None, np.array([0.25, 0.25, 0.5, 0.5])]
+    assert calc_detection_voc_ap(precision, recall)[1] == pytest.approx(0.25 + 0.25 * 2 / 3)
+    assert calc_detection_voc_ap(precision, recall, True)[1] == pytest.approx((3 * 1 + 3 * 2 / 3) / 11)
+
+
+def test_difficult_objects_do_not_count():
+    truths = [boxlist([[0, 0, 9, 9], [50, 0, 59, 9]], [1, 1], difficult=[False, True])]
+    found = boxlist([[50, 0, 59, 9], [50, 0, 59, 9], [0, 0, 9, 9]], [1, 1, 1], [0.9, 0.8, 0.7])
+    assert eval_detection_voc([found], truths)["map"] == 1.0
+    assert eval_detection_voc([found[:2]], truths)["map"] == 0.0
+    precision, recall = calc_detection_voc_prec_rec(truths, [found])
+    assert recall[1].tolist() == [0, 0, 1] and precision[1][-1] == 1
+
+
+def test_nothing_found_and_nothing_there():
+    nothing = boxlist([], [], [])
+    assert eval_detection_voc([nothing], [boxlist([[0, 0, 9, 9]], [1])])["ap"][1] == 0
+    assert np.isnan(eval_detection_voc([nothing], [boxlist([], [])])["map"])
+    with pytest.raises(ValueError, match="1 predictions for 2 images"):
+        eval_detection_voc([nothing], [nothing, nothing])
+
+
+def some_predictions(scale: int = 1) -> list[BoxList]:
+    size = (SIZE[0] * scale, SIZE[1] * scale)
+    found = [
+        boxlist([[0, 0, 19, 29], [30, 1, 49, 24], [10, 5, 59, 39]], [9, 9, 15], [0.9, 0.4, 0.8], size=SIZE),
+        boxlist([[0, 0, 20, 20]], [7], [0.5], size=SIZE),
+        boxlist([[0, 0, 20, 20]], [9], [0.5], size=SIZE),
+    ]
+    return [prediction.resize(size) for prediction in found]
+
+
+def test_a_data_set_is_evaluated_by_its_own_metric(tmp_path):
+    write_voc(tmp_path / "set")
+    dataset = PascalVOCDataset(str(tmp_path / "set"), "val", use_difficult=True)
+    result = evaluate(dataset, some_predictions(scale=2), str(tmp_path), box_only=False, iou_types=("bbox",))
+    assert np.isnan(result["ap"][15])  # the only person is difficult
+    assert result["ap"][7] == 0 and result["ap"][9] == pytest.approx((6 + 5 * 2 / 3) / 11)
+    lines = (tmp_path / "result.txt").read_text().splitlines()
+    assert lines[0] == f"mAP: {result['map']:.4f}" and f"{'chair':<16}: {result['ap'][9]:.4f}" in lines
+    logger = logging.getLogger("maskrcnn_benchmark.test")
+    area = do_voc_evaluation(dataset, some_predictions(), None, logger, use_07_metric=False)
+    assert area["ap"][9] == pytest.approx(0.5 + 0.5 * 2 / 3)
+
+
+def test_proposals_and_expectations(tmp_path, log):
+    write_voc(tmp_path)
+    dataset = PascalVOCDataset(str(tmp_path), "val", use_difficult=True)
+    evaluate(dataset, some_predictions(), None, box_only=False, expected_results=[["bbox", "AP50", 0.9, 0.01]])
+    assert "NOT as expected" in log.text
+    proposals = some_predictions()
+    for p in proposals:
+        p.add_field("objectness", p.get_field("scores"))
+    results, _ = evaluate(dataset, proposals, None, box_only=True, iou_types=("bbox",))
+    assert results.results["box_proposal"]["AR@100"] == pytest.approx(2 / 3)  # not the car; the person does not count
+
+
+def test_without_annotations_detections_are_written(tmp_path):
+    write_voc(tmp_path / "set", "test", annotated=False)
+    dataset = PascalVOCDataset(str(tmp_path / "set"), "test")
+    assert len(dataset[0][1]) == 0 and dataset.get_img_info(0)["width"] == SIZE[0]
+    assert evaluate(dataset, some_predictions(), str(tmp_path), box_only=False) == {}
+    assert (tmp_path / "comp4_det_test_person.txt").read_text() == "000005 0.800000 11.00 6.00 60.00 40.00\n"
+    assert (tmp_path / "comp4_det_test_cow.txt").read_text() == ""
