@@ -11,6 +11,17 @@ from maskrcnn_benchmark.modeling.backbone.resnet import ResNet, make_non_local
 from maskrcnn_benchmark.modeling.make_layers import conv_with_kaiming_uniform, group_norm_options
 
 
+@registry.BACKBONES.register("R-50-C4")
+@registry.BACKBONES.register("R-50-C5")
+@registry.BACKBONES.register("R-101-C4")
+@registry.BACKBONES.register("R-101-C5")
+def build_resnet_backbone(cfg) -> Any:
+    """The body alone: Tensor[B, 3, H, W] -> one map, stride 16 (C4) or 32 (C5)."""
+    model: Any = nn.Sequential(OrderedDict([("body", ResNet(cfg))]))
+    model.out_channels = cfg.MODEL.RESNETS.BACKBONE_OUT_CHANNELS
+    return model
+
+
 @registry.BACKBONES.register("R-18-FPN")
 @registry.BACKBONES.register("R-34-FPN")
 @registry.BACKBONES.register("R-50-FPN")
