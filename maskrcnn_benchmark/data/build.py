@@ -83,21 +83,24 @@ def _check_same_categories(parts: list, names: Sequence[str]) -> None:
             )
 
 
-def check_num_classes(dataset: Dataset, num_classes: int, name: str) -> None:
-    """Compare MODEL.ROI_BOX_HEAD.NUM_CLASSES with the categories of a data set."""
+def check_num_classes(
+    dataset: Dataset, num_classes: int, name: str, key: str = "MODEL.ROI_BOX_HEAD.NUM_CLASSES"
+) -> None:
+    """Compare the value of `key` with the categories of a data set."""
     for part in getattr(dataset, "datasets", [dataset]):
         expected = getattr(part, "num_classes", num_classes)
         if expected > num_classes:
             raise ConfigError(
-                f"{name} has {expected - 1} categories, but MODEL.ROI_BOX_HEAD.NUM_CLASSES is {num_classes}; set it to "
+                f"{name} has {expected - 1} categories, but {key} is {num_classes}; set it to "
                 f"{expected} (the categories and the background)."
             )
         if expected < num_classes:
             logging.getLogger(__name__).warning(
-                "%s has %d categories and the model %d: MODEL.ROI_BOX_HEAD.NUM_CLASSES could be %d.",
+                "%s has %d categories and the model %d: %s could be %d.",
                 name,
                 expected - 1,
                 num_classes - 1,
+                key,
                 expected,
             )
 
@@ -224,7 +227,9 @@ def make_data_loader(
     )
     loaders = []
     for dataset, name in zip(built, names if len(built) == len(names) else [" + ".join(names)], strict=True):
-        if not cfg.MODEL.RPN_ONLY:
+        if cfg.MODEL.RETINANET_ON:
+            check_num_classes(dataset, cfg.MODEL.RETINANET.NUM_CLASSES, name, "MODEL.RETINANET.NUM_CLASSES")
+        elif not cfg.MODEL.RPN_ONLY:
             check_num_classes(dataset, cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES, name)
         sampler = make_data_sampler(dataset, shuffle=is_train, distributed=is_distributed, seed=max(cfg.SEED, 0))
         batches = make_batch_data_sampler(

@@ -172,7 +172,7 @@ def test(model: nn.Module, device: torch.device) -> list:
                 loader,
                 dataset_name=name,
                 iou_types=iou_types,
-                box_only=cfg.MODEL.RPN_ONLY,
+                box_only=cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON,
                 bbox_aug=cfg.TEST.BBOX_AUG.ENABLED,
                 device=device,
                 expected_results=cfg.TEST.EXPECTED_RESULTS,

@@ -164,7 +164,7 @@ def describe_inference(model: nn.Module, images: ImageList) -> dict[str, Any]:
     proposals, _ = model.rpn(images, features, None)
     return {
         "features": [summary(f) for f in features],
-        "proposals": [{"n": len(p), "boxes": summary(p.bbox), "top": p.bbox[:5].tolist()} for p in proposals],
+        "proposals": [{"n": len(p), "boxes": summary(p.bbox), "all": p.bbox.tolist()} for p in proposals],
         "detections": [describe_detections(d) for d in model(images)],
     }
 

@@ -79,6 +79,10 @@ _STAGE_SPECS = Registry(
         "R-34-FPN": _stages(3, 4, 6, 3, returned=(1, 2, 3, 4)),
         "R-50-FPN": _stages(3, 4, 6, 3, returned=(1, 2, 3, 4)),
         "R-101-FPN": _stages(3, 4, 23, 3, returned=(1, 2, 3, 4)),
+        "R-18-FPN-RETINANET": _stages(2, 2, 2, 2, returned=(1, 2, 3, 4)),
+        "R-34-FPN-RETINANET": _stages(3, 4, 6, 3, returned=(1, 2, 3, 4)),
+        "R-50-FPN-RETINANET": _stages(3, 4, 6, 3, returned=(1, 2, 3, 4)),
+        "R-101-FPN-RETINANET": _stages(3, 4, 23, 3, returned=(1, 2, 3, 4)),
         "R-152-FPN": _stages(3, 8, 36, 3, returned=(1, 2, 3, 4)),
     }
 )

@@ -30,8 +30,8 @@ class CombinedROIHeads(nn.ModuleDict):
 
 
 def build_roi_heads(cfg, in_channels: int) -> CombinedROIHeads | None:
-    """None for a model that stops at proposals."""
-    if cfg.MODEL.RPN_ONLY:
+    """None for a model without a second stage."""
+    if cfg.MODEL.RPN_ONLY or cfg.MODEL.RETINANET_ON:
         return None
     if cfg.MODEL.KEYPOINT_ON:
         raise ValueError("MODEL.KEYPOINT_ON is True, but this version has no keypoint head; set it to False.")
