@@ -16,10 +16,13 @@ def _coco(name: str, img_dir: str, ann_file: str) -> None:
 
 
 for _split in ("train", "val"):
+    _coco(f"keypoints_coco_2017_{_split}", f"{_split}2017", f"person_keypoints_{_split}2017")
+    _coco(f"keypoints_coco_2014_{_split}", f"{_split}2014", f"person_keypoints_{_split}2014")
     _coco(f"coco_2017_{_split}", f"{_split}2017", f"instances_{_split}2017")
     _coco(f"coco_2014_{_split}", f"{_split}2014", f"instances_{_split}2014")
 for _split in ("minival", "valminusminival"):
     _coco(f"coco_2014_{_split}", "val2014", f"instances_{_split}2014")
+    _coco(f"keypoints_coco_2014_{_split}", "val2014", f"person_keypoints_{_split}2014")
 
 
 class DatasetCatalog:

@@ -105,6 +105,17 @@ def check_num_classes(
             )
 
 
+def check_num_keypoints(dataset: Dataset, num_keypoints: int, name: str) -> None:
+    """Compare MODEL.ROI_KEYPOINT_HEAD.NUM_CLASSES with what a data set's objects have."""
+    for part in getattr(dataset, "datasets", [dataset]):
+        found = getattr(part, "num_keypoints", num_keypoints)
+        if found != num_keypoints and getattr(part, "has_annotations", True):
+            raise ConfigError(
+                f"The objects of {name} have {found or 'no'} keypoints, but MODEL.KEYPOINT_ON is True and "
+                f"MODEL.ROI_KEYPOINT_HEAD.NUM_CLASSES {num_keypoints}; set the one to False or the other to what they have."
+            )
+
+
 class TooManyBrokenImagesError(OSError):
     """More image files cannot be read than DATALOADER.MAX_BROKEN_IMAGES allows."""
 
@@ -231,6 +242,8 @@ def make_data_loader(
             check_num_classes(dataset, cfg.MODEL.RETINANET.NUM_CLASSES, name, "MODEL.RETINANET.NUM_CLASSES")
         elif not cfg.MODEL.RPN_ONLY:
             check_num_classes(dataset, cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES, name)
+        if cfg.MODEL.KEYPOINT_ON:
+            check_num_keypoints(dataset, cfg.MODEL.ROI_KEYPOINT_HEAD.NUM_CLASSES, name)
         sampler = make_data_sampler(dataset, shuffle=is_train, distributed=is_distributed, seed=max(cfg.SEED, 0))
         batches = make_batch_data_sampler(
             dataset,

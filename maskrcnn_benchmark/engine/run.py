@@ -161,7 +161,8 @@ def test(model: nn.Module, device: torch.device) -> list:
     All processes test the main one's model, which is the one that checkpoints hold.
     """
     comm.broadcast_tensors(model.buffers())
-    iou_types = ("bbox", "segm") if cfg.MODEL.MASK_ON else ("bbox",)
+    switches = {"bbox": True, "segm": cfg.MODEL.MASK_ON, "keypoints": cfg.MODEL.KEYPOINT_ON}
+    iou_types = tuple(task for task, is_on in switches.items() if is_on)
     loaders = make_data_loader(cfg, is_train=False, is_distributed=comm.get_world_size() > 1)
     results = []
     for name, loader in zip(cfg.DATASETS.TEST, loaders, strict=True):
