@@ -113,6 +113,7 @@ def test_the_families_that_are_compared_exist():
         "e2e_mask_rcnn_R_50_C4_1x.yaml",
         "rpn_R_50_C4_1x.yaml",
         "rpn_R_50_FPN_1x.yaml",
+        "e2e_keypoint_rcnn_R_50_FPN_1x.yaml",
         "retinanet/retinanet_R-50-FPN_1x.yaml",
         "retinanet/retinanet_R-50-FPN_P5_1x.yaml",
         "gn_baselines/e2e_mask_rcnn_R_50_FPN_Xconv1fc_1x_gn.yaml",

@@ -79,8 +79,8 @@ def do_coco_evaluation(
 ) -> tuple[COCOResults, dict[str, list]]:
     """Evaluate detections, or with `box_only` proposals.
 
-    Writes to `output_folder`: the detections as COCO results (bbox.json, segm.json, keypoints.json) and the metrics (metrics.json). A data
-    set without annotations gives the former only.
+    Writes to `output_folder`: the detections as COCO results (bbox.json, segm.json, keypoints.json) and the metrics
+    (metrics.json). A data set without annotations gives the former only.
 
     Returns:
         The metrics, and the detections as COCO results by task.
@@ -157,13 +157,16 @@ def prepare_for_coco_keypoint(predictions: list[BoxList], dataset: Any) -> list[
     return _results(predictions, dataset, "keypoints", lambda p: p.get_field("keypoints").keypoints.flatten(1).tolist())
 
 
-def _count_visible(annotations: list[dict]) -> None:
-    """Give annotations the entry "num_keypoints" that COCOeval needs: 0 for those without keypoints, which it ignores."""
+def _complete_keypoints(annotations: list[dict]) -> int:
+    """Give annotations the entries that COCOeval needs; it ignores those that have no keypoints. Returns how many these are.
+
+    COCO writes an object without labelled keypoints as zeros.
+    """
+    numbers = max((len(a["keypoints"]) for a in annotations if "keypoints" in a), default=0)
     for ann in annotations:
-        if "keypoints" not in ann:
-            ann["num_keypoints"] = 0
-        elif "num_keypoints" not in ann:
-            ann["num_keypoints"] = sum(v > 0 for v in ann["keypoints"][2::3])
+        points = ann.setdefault("keypoints", [0] * numbers)
+        ann.setdefault("num_keypoints", sum(v > 0 for v in points[2::3]))
+    return numbers // 3
 
 
 def evaluate_predictions_on_coco(
@@ -176,8 +179,6 @@ def evaluate_predictions_on_coco(
     """Run COCOeval on results in COCO's format, for all images or the named ones."""
     if json_result_file:
         write_json(json_result_file, coco_results)
-    if iou_type == "keypoints":
-        _count_visible(coco_gt.dataset["annotations"])
     with contextlib.redirect_stdout(io.StringIO()):
         if coco_results:
             coco_gt.dataset.setdefault("info", {})  # loadRes copies it
@@ -187,6 +188,11 @@ def evaluate_predictions_on_coco(
             coco_dt.dataset = {"images": [], "annotations": [], "categories": []}
             coco_dt.createIndex()
         coco_eval = COCOeval(coco_gt, coco_dt, iou_type)
+        if iou_type == "keypoints":
+            count = _complete_keypoints(coco_gt.dataset["annotations"])
+            sigmas = coco_eval.params.kpt_oks_sigmas
+            if count != len(sigmas):  # COCO measured how exactly people mark a person's keypoints only
+                coco_eval.params.kpt_oks_sigmas = np.full(count, sigmas.mean())
         if image_ids is not None:
             coco_eval.params.imgIds = sorted(image_ids)
         coco_eval.evaluate()
