@@ -106,21 +106,24 @@ def _check_same_categories(parts: list, names: Sequence[str]) -> None:
             )
 
 
-def check_num_classes(dataset: Dataset, num_classes: int, name: str) -> None:
-    """Compare MODEL.ROI_BOX_HEAD.NUM_CLASSES with the categories of a data set."""
+def check_num_classes(
+    dataset: Dataset, num_classes: int, name: str, key: str = "MODEL.ROI_BOX_HEAD.NUM_CLASSES"
+) -> None:
+    """Compare the value of `key` with the categories of a data set."""
     for part in getattr(dataset, "datasets", [dataset]):
         expected = getattr(part, "num_classes", num_classes)
         if expected > num_classes:
             raise ConfigError(
-                f"{name} has {expected - 1} categories, but MODEL.ROI_BOX_HEAD.NUM_CLASSES is {num_classes}; set it to "
+                f"{name} has {expected - 1} categories, but {key} is {num_classes}; set it to "
                 f"{expected} (the categories and the background)."
             )
         if expected < num_classes:
             logging.getLogger(__name__).warning(
-                "%s has %d categories and the model %d: MODEL.ROI_BOX_HEAD.NUM_CLASSES could be %d.",
+                "%s has %d categories and the model %d: %s could be %d.",
                 name,
                 expected - 1,
                 num_classes - 1,
+                key,
                 expected,
             )
 
@@ -129,6 +132,17 @@ def check_masks(dataset: Dataset, name: str) -> None:
     """Raise for a data set that cannot train masks."""
     if not all(getattr(part, "has_masks", True) for part in getattr(dataset, "datasets", [dataset])):
         raise ConfigError(f"{name} has no masks to train on, but MODEL.MASK_ON is True; set it to False.")
+
+
+def check_num_keypoints(dataset: Dataset, num_keypoints: int, name: str) -> None:
+    """Compare MODEL.ROI_KEYPOINT_HEAD.NUM_CLASSES with what a data set's objects have."""
+    for part in getattr(dataset, "datasets", [dataset]):
+        found = getattr(part, "num_keypoints", num_keypoints)
+        if found != num_keypoints and getattr(part, "has_annotations", True):
+            raise ConfigError(
+                f"The objects of {name} have {found or 'no'} keypoints, but MODEL.KEYPOINT_ON is True and "
+                f"MODEL.ROI_KEYPOINT_HEAD.NUM_CLASSES {num_keypoints}; set the one to False or the other to what they have."
+            )
 
 
 class TooManyBrokenImagesError(OSError):
@@ -254,10 +268,14 @@ def make_data_loader(
     built = build_dataset(names, transforms, dataset_catalog(cfg), is_train, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
     loaders = []
     for dataset, name in zip(built, names if len(built) == len(names) else [" + ".join(names)], strict=True):
-        if not cfg.MODEL.RPN_ONLY:
+        if cfg.MODEL.RETINANET_ON:
+            check_num_classes(dataset, cfg.MODEL.RETINANET.NUM_CLASSES, name, "MODEL.RETINANET.NUM_CLASSES")
+        elif not cfg.MODEL.RPN_ONLY:
             check_num_classes(dataset, cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES, name)
         if is_train and cfg.MODEL.MASK_ON:
             check_masks(dataset, name)
+        if cfg.MODEL.KEYPOINT_ON:
+            check_num_keypoints(dataset, cfg.MODEL.ROI_KEYPOINT_HEAD.NUM_CLASSES, name)
         sampler = make_data_sampler(dataset, shuffle=is_train, distributed=is_distributed, seed=max(cfg.SEED, 0))
         batches = make_batch_data_sampler(
             dataset,

@@ -162,7 +162,8 @@ def test(model: nn.Module, device: torch.device) -> list:
     All processes test the main one's model, which is the one that checkpoints hold.
     """
     comm.broadcast_tensors(model.buffers())
-    iou_types = ("bbox", "segm") if cfg.MODEL.MASK_ON else ("bbox",)
+    switches = {"bbox": True, "segm": cfg.MODEL.MASK_ON, "keypoints": cfg.MODEL.KEYPOINT_ON}
+    iou_types = tuple(task for task, is_on in switches.items() if is_on)
     augmentation = cfg.TEST.BBOX_AUG.ENABLED and make_box_augmentation(cfg)
     loaders = make_data_loader(cfg, is_train=False, is_distributed=comm.get_world_size() > 1)
     results = []
@@ -174,7 +175,7 @@ def test(model: nn.Module, device: torch.device) -> list:
                 loader,
                 dataset_name=name,
                 iou_types=iou_types,
-                box_only=cfg.MODEL.RPN_ONLY,
+                box_only=cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON,
                 bbox_aug=augmentation,
                 device=device,
                 expected_results=cfg.TEST.EXPECTED_RESULTS,

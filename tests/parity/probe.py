@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList, to_image_list
+from maskrcnn_benchmark.structures.keypoint import PersonKeypoints
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -69,8 +70,8 @@ def set_weights(model: nn.Module) -> None:
             value.copy_(torch.from_numpy(named_weight(key, tuple(value.shape)).astype(np.float32)))
 
 
-def synthetic_sample(seed: int, num_classes: int) -> tuple[Tensor, BoxList]:
-    """Eight cosine waves a channel, and OBJECTS boxes with a diamond in each: Tensor[3, H, W], BoxList."""
+def synthetic_sample(seed: int, num_classes: int, keypoints: bool = False) -> tuple[Tensor, BoxList]:
+    """Eight cosine waves a channel, and OBJECTS boxes with a diamond (and 17 keypoints) in each: Tensor[3, H, W], BoxList."""
     width, height = IMAGE_SIZES[seed]
     random = np.random.RandomState(seed)
     # Cycles per row and per column, and phase, of each of three times eight waves.
@@ -89,6 +90,12 @@ def synthetic_sample(seed: int, num_classes: int) -> tuple[Tensor, BoxList]:
         for x1, y1, x2, y2 in boxes.tolist()
     ]
     target.add_field("masks", SegmentationMask(diamonds, (width, height)))
+    if keypoints:
+        corners, place = boxes[:, None, :2], random.uniform(0.1, 0.9, (OBJECTS, 17, 2))
+        points = corners + place * (boxes[:, None, 2:] - corners)
+        visible = np.full((OBJECTS, 17, 1), 2.0)
+        points = np.concatenate((points, visible), axis=2).astype(np.float32)
+        target.add_field("keypoints", PersonKeypoints(torch.from_numpy(points), (width, height)))
     return image, target
 
 
@@ -152,6 +159,8 @@ def describe_detections(detections: BoxList) -> dict[str, Any]:
         facts["labels"] = detections.get_field("labels")[:SHOWN].tolist()
         if detections.has_field("mask"):
             facts["masks"] = summary(detections.get_field("mask"))
+        if detections.has_field("keypoints"):
+            facts["keypoints"] = summary(detections.get_field("keypoints").keypoints)
     facts["boxes"] = detections.bbox[:SHOWN].tolist()
     facts["boxes_abs"] = detections.bbox.double().abs().mean().item()
     return facts
@@ -164,7 +173,7 @@ def describe_inference(model: nn.Module, images: ImageList) -> dict[str, Any]:
     proposals, _ = model.rpn(images, features, None)
     return {
         "features": [summary(f) for f in features],
-        "proposals": [{"n": len(p), "boxes": summary(p.bbox), "top": p.bbox[:5].tolist()} for p in proposals],
+        "proposals": [{"n": len(p), "boxes": summary(p.bbox), "all": p.bbox.tolist()} for p in proposals],
         "detections": [describe_detections(d) for d in model(images)],
     }
 

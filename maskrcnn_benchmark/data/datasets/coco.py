@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from maskrcnn_benchmark.data.datasets.images import read_rgb
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.keypoint import make_keypoints
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 
 # An image whose people show fewer visible keypoints together is no use for training keypoints.
@@ -54,7 +55,7 @@ def has_valid_annotation(anno: list[dict]) -> bool:
 
 
 class COCODataset(Dataset):
-    """Images with boxes, labels and, where the file has them, masks.
+    """Images with boxes, labels and, where the file has them, masks and keypoints.
 
     Args:
         ann_file: JSON file in COCO format. Category ids may have gaps; labels are 1, 2, ... in the order of the ids.
@@ -62,8 +63,8 @@ class COCODataset(Dataset):
         remove_images_without_annotations: leave out images on which there is nothing to train.
         transforms: called as transforms(image, target).
 
-    An item is (image, BoxList with "labels" and perhaps "masks", index). Crowds are left out; boxes without width or height
-    or outside the image are counted, reported and left out.
+    An item is (image, BoxList with "labels" and perhaps "masks" and "keypoints", index). Crowds are left out; boxes without
+    width or height or outside the image are counted, reported and left out.
     """
 
     evaluator = "coco"  # the evaluation that belongs to this data set, a name in data.datasets.evaluation.EVALUATORS
@@ -85,6 +86,7 @@ class COCODataset(Dataset):
         self.json_category_id_to_contiguous_id = {c: i for i, c in enumerate(category_ids, start=1)}
         self.contiguous_category_id_to_json_id = {i: c for c, i in self.json_category_id_to_contiguous_id.items()}
         self._check_annotations()
+        self.num_keypoints = self._count_keypoints()
         self.ids = sorted(self.coco.imgs)
         if remove_images_without_annotations:
             self.ids = [i for i in self.ids if has_valid_annotation(self._annotations(i))]
@@ -124,6 +126,16 @@ class COCODataset(Dataset):
         for image_id, anns in self.coco.imgToAnns.items() if bad else ():
             self.coco.imgToAnns[image_id] = [a for a in anns if a["id"] not in bad]
 
+    def _count_keypoints(self) -> int:
+        """Keypoints of an object; 0 in a file without any."""
+        counts = {len(a["keypoints"]) for a in self.coco.dataset.get("annotations", []) if "keypoints" in a}
+        if len(counts) > 1 or any(count % 3 for count in counts):
+            raise ValueError(
+                f"{self.ann_file}: every `keypoints` entry must hold x, y and visibility of the same keypoints; there are "
+                f"entries of {sorted(counts)} numbers."
+            )
+        return counts.pop() // 3 if counts else 0
+
     def _defect(self, ann: dict) -> str | None:
         image = self.coco.imgs.get(ann["image_id"])
         if image is None:
@@ -144,6 +156,10 @@ class COCODataset(Dataset):
         target = BoxList(boxes, size, mode="xywh").convert("xyxy")
         labels = [self.json_category_id_to_contiguous_id[a["category_id"]] for a in annotations]
         target.add_field("labels", torch.tensor(labels, dtype=torch.int64))
+        if self.num_keypoints:
+            unlabelled = [0] * (3 * self.num_keypoints)
+            points = [a.get("keypoints", unlabelled) for a in annotations]
+            target.add_field("keypoints", make_keypoints(points, size, self.num_keypoints))
         if all("segmentation" in a for a in annotations):
             segmentations = [a["segmentation"] for a in annotations]
             target.add_field("masks", SegmentationMask.from_coco(segmentations, size))

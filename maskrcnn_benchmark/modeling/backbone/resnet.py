@@ -4,7 +4,7 @@ et al. 2019) and non-local modules in the stream.
 Stages are called res2 to res5, their modules layer1 to layer4.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from maskrcnn_benchmark.layers import NonLocal2d
 from maskrcnn_benchmark.modeling.backbone.resnet_blocks import (
     _STEM_MODULES,
     _TRANSFORMATION_MODULES,
+    NO_DCN,
     BaseStem,
     BasicBlock,
     BasicBlockWithBatchNorm,
@@ -27,6 +28,7 @@ from maskrcnn_benchmark.modeling.backbone.resnet_blocks import (
     StemWithBatchNorm,
     StemWithFixedBatchNorm,
     StemWithGN,
+    make_stage,
 )
 from maskrcnn_benchmark.modeling.make_layers import group_norm, group_norm_options
 from maskrcnn_benchmark.utils.registry import Registry
@@ -42,11 +44,13 @@ __all__ = [
     "BottleneckWithFixedBatchNorm",
     "BottleneckWithGN",
     "ResNet",
+    "ResNetHead",
     "StageSpec",
     "StemWithBatchNorm",
     "StemWithFixedBatchNorm",
     "StemWithGN",
     "make_non_local",
+    "make_res5_head",
 ]
 
 STAGE_NAMES = ("res2", "res3", "res4", "res5")
@@ -75,6 +79,10 @@ _STAGE_SPECS = Registry(
         "R-34-FPN": _stages(3, 4, 6, 3, returned=(1, 2, 3, 4)),
         "R-50-FPN": _stages(3, 4, 6, 3, returned=(1, 2, 3, 4)),
         "R-101-FPN": _stages(3, 4, 23, 3, returned=(1, 2, 3, 4)),
+        "R-18-FPN-RETINANET": _stages(2, 2, 2, 2, returned=(1, 2, 3, 4)),
+        "R-34-FPN-RETINANET": _stages(3, 4, 6, 3, returned=(1, 2, 3, 4)),
+        "R-50-FPN-RETINANET": _stages(3, 4, 6, 3, returned=(1, 2, 3, 4)),
+        "R-101-FPN-RETINANET": _stages(3, 4, 23, 3, returned=(1, 2, 3, 4)),
         "R-152-FPN": _stages(3, 8, 36, 3, returned=(1, 2, 3, 4)),
     }
 )
@@ -98,24 +106,21 @@ class ResNet(nn.Module):
         in_channels = resnets.STEM_OUT_CHANNELS
         for spec in stage_specs:
             factor = 2 ** (spec.index - 1)
-            out_channels = resnets.RES2_OUT_CHANNELS * factor
-            blocks = []
-            for i in range(spec.block_count):
-                blocks.append(
-                    block(
-                        in_channels,
-                        resnets.NUM_GROUPS * resnets.WIDTH_PER_GROUP * factor,
-                        out_channels,
-                        resnets.NUM_GROUPS,
-                        resnets.STRIDE_IN_1X1,
-                        stride=2 if spec.index > 1 and i == 0 else 1,
-                        dilation=resnets.RES5_DILATION if spec.index == 4 else 1,
-                        dcn_config=_dcn_config(resnets, spec.index),
-                    )
-                )
-                in_channels = out_channels
+            stage = make_stage(
+                block,
+                in_channels,
+                resnets.NUM_GROUPS * resnets.WIDTH_PER_GROUP * factor,
+                resnets.RES2_OUT_CHANNELS * factor,
+                spec.block_count,
+                stride=2 if spec.index > 1 else 1,
+                num_groups=resnets.NUM_GROUPS,
+                stride_in_1x1=resnets.STRIDE_IN_1X1,
+                dilation=resnets.RES5_DILATION if spec.index == 4 else 1,
+                dcn_config=_dcn_config(resnets, spec.index),
+            )
+            in_channels = resnets.RES2_OUT_CHANNELS * factor
             name = f"layer{spec.index}"
-            self.add_module(name, nn.Sequential(*blocks))
+            self.add_module(name, stage)
             self.stages.append(name)
             self.return_features[name] = spec.return_features
         self._add_non_local(cfg.MODEL.NON_LOCAL)
@@ -155,6 +160,73 @@ class ResNet(nn.Module):
             if self.return_features[stage]:
                 outputs.append(x)
         return outputs
+
+
+class ResNetHead(nn.Module):
+    """Stages of a ResNet on pooled regions: Tensor[K, C, H, W] -> Tensor[K, out_channels, H', W'].
+
+    Args:
+        block_module: the residual block, or its name.
+        stages: which stages; their `return_features` does not matter here.
+        stride_init: stride of the first stage; None for the usual one (2, for res2 1).
+    """
+
+    def __init__(
+        self,
+        block_module: str | Callable[..., nn.Module],
+        stages: Sequence[StageSpec],
+        num_groups: int = 1,
+        width_per_group: int = 64,
+        stride_in_1x1: bool = True,
+        stride_init: int | None = None,
+        res2_out_channels: int = 256,
+        dilation: int = 1,
+        dcn_config: Mapping[str, Any] = NO_DCN,
+    ):
+        super().__init__()
+        block = _TRANSFORMATION_MODULES[block_module] if isinstance(block_module, str) else block_module
+        first = stages[0].index
+        # Of res2 the input is the stem's output; further up it is half as deep as the stage's own.
+        in_channels = res2_out_channels * 2 ** (first - 2) if first > 1 else res2_out_channels // 4
+        self.stages = []
+        for i, spec in enumerate(stages):
+            factor = 2 ** (spec.index - 1)
+            self.out_channels = res2_out_channels * factor
+            stride = stride_init if i == 0 and stride_init else (2 if spec.index > 1 else 1)
+            stage = make_stage(
+                block,
+                in_channels,
+                num_groups * width_per_group * factor,
+                self.out_channels,
+                spec.block_count,
+                stride,
+                num_groups,
+                stride_in_1x1,
+                dilation,
+                dcn_config,
+            )
+            in_channels = self.out_channels
+            self.add_module(f"layer{spec.index}", stage)
+            self.stages.append(f"layer{spec.index}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        for stage in self.stages:
+            x = getattr(self, stage)(x)
+        return x
+
+
+def make_res5_head(cfg) -> ResNetHead:
+    """The last stage of the configured ResNet, for regions pooled from a C4 body's map."""
+    resnets = cfg.MODEL.RESNETS
+    return ResNetHead(
+        _block(cfg),
+        (StageSpec(4, 3, False),),
+        resnets.NUM_GROUPS,
+        resnets.WIDTH_PER_GROUP,
+        resnets.STRIDE_IN_1X1,
+        res2_out_channels=resnets.RES2_OUT_CHANNELS,
+        dilation=resnets.RES5_DILATION,
+    )
 
 
 def make_non_local(non_local, type: str, channels: int) -> NonLocal2d:

@@ -202,3 +202,33 @@ _TRANSFORMATION_MODULES = Registry(
     )
 )
 _STEM_MODULES = Registry((stem.__name__, stem) for stem in (StemWithFixedBatchNorm, StemWithBatchNorm, StemWithGN))
+
+
+def make_stage(
+    block: Callable[..., nn.Module],
+    in_channels: int,
+    bottleneck_channels: int,
+    out_channels: int,
+    block_count: int,
+    stride: int,
+    num_groups: int = 1,
+    stride_in_1x1: bool = True,
+    dilation: int = 1,
+    dcn_config: Mapping[str, Any] = NO_DCN,
+) -> nn.Sequential:
+    """Residual blocks one after another; the first of them has the stride."""
+    blocks = []
+    for i in range(block_count):
+        blocks.append(
+            block(
+                in_channels if i == 0 else out_channels,
+                bottleneck_channels,
+                out_channels,
+                num_groups,
+                stride_in_1x1,
+                stride=stride if i == 0 else 1,
+                dilation=dilation,
+                dcn_config=dcn_config,
+            )
+        )
+    return nn.Sequential(*blocks)

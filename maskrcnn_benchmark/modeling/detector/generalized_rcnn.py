@@ -1,4 +1,4 @@
-"""A two-stage detector: backbone, region proposals, heads."""
+"""A detector: backbone, region proposals (or RetinaNet's dense predictions), heads."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from maskrcnn_benchmark.structures.image_list import ImageList, to_image_list
 
 
 class GeneralizedRCNN(nn.Module):
-    """Faster R-CNN and Mask R-CNN (Ren et al. 2015, He et al. 2017), or the region proposal network alone."""
+    """Faster, Mask and Keypoint R-CNN (Ren et al. 2015, He et al. 2017), the region proposal network alone, or RetinaNet."""
 
     def __init__(self, cfg):
         super().__init__()
@@ -28,11 +28,11 @@ class GeneralizedRCNN(nn.Module):
         Args:
             images: an ImageList, Tensor[B, 3, H, W] or list of Tensor[3, H, W], in the range that INPUT describes.
             targets: in training, the objects of each image with the fields "labels" (1 and above) and, for a model with
-                masks, "masks". An image may have none.
+                masks, "masks", for one with keypoints, "keypoints". An image may have no objects.
 
         Returns:
-            In training the losses by name; otherwise a BoxList for each image, with "scores" and "labels" (and "mask"), or
-            with "objectness" if the model stops at proposals.
+            In training the losses by name; otherwise a BoxList for each image, with "scores" and "labels" (and "mask",
+            "keypoints"), or with "objectness" if the model stops at proposals.
         """
         if self.training and targets is None:
             raise ValueError("In training mode the model needs targets; call model.eval() to detect objects.")

@@ -4,6 +4,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.modeling.roi_heads.box_head.box_head import build_roi_box_head
+from maskrcnn_benchmark.modeling.roi_heads.keypoint_head.keypoint_head import build_roi_keypoint_head
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.mask_head import build_roi_mask_head
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
@@ -13,29 +14,35 @@ class CombinedROIHeads(nn.ModuleDict):
 
     def __init__(self, cfg, heads: Sequence[tuple[str, nn.Module]]):
         super().__init__(dict(heads))
-        self.mask_shares_features = "mask" in self and cfg.MODEL.ROI_MASK_HEAD.SHARE_BOX_FEATURE_EXTRACTOR
-        if self.mask_shares_features:
-            mask: Any = self["mask"]
-            mask.feature_extractor = self["box"].feature_extractor
+        shares = {
+            "mask": cfg.MODEL.ROI_MASK_HEAD.SHARE_BOX_FEATURE_EXTRACTOR,
+            "keypoint": cfg.MODEL.ROI_KEYPOINT_HEAD.SHARE_BOX_FEATURE_EXTRACTOR,
+        }
+        self.sharing = {name for name in shares if name in self and shares[name]}
+        for name in self.sharing:
+            head: Any = self[name]
+            head.feature_extractor = self["box"].feature_extractor
 
     def forward(
         self, features: Sequence[Tensor], proposals: list[BoxList], targets: list[BoxList] | None = None
     ) -> tuple[Tensor, list[BoxList], dict[str, Tensor]]:
-        x, detections, losses = self["box"](features, proposals, targets)
-        if "mask" in self:
-            mask_features = x if self.training and self.mask_shares_features else features
-            x, detections, mask_losses = self["mask"](mask_features, detections, targets)
-            losses.update(mask_losses)
+        box_features, detections, losses = self["box"](features, proposals, targets)
+        x = box_features
+        for name in ("mask", "keypoint"):
+            if name in self:
+                seen = box_features if self.training and name in self.sharing else features
+                x, detections, head_losses = self[name](seen, detections, targets)
+                losses.update(head_losses)
         return x, detections, losses
 
 
 def build_roi_heads(cfg, in_channels: int) -> CombinedROIHeads | None:
-    """None for a model that stops at proposals."""
-    if cfg.MODEL.RPN_ONLY:
+    """None for a model without a second stage."""
+    if cfg.MODEL.RPN_ONLY or cfg.MODEL.RETINANET_ON:
         return None
-    if cfg.MODEL.KEYPOINT_ON:
-        raise ValueError("MODEL.KEYPOINT_ON is True, but this version has no keypoint head; set it to False.")
     heads: list[tuple[str, nn.Module]] = [("box", build_roi_box_head(cfg, in_channels))]
     if cfg.MODEL.MASK_ON:
         heads.append(("mask", build_roi_mask_head(cfg, in_channels)))
+    if cfg.MODEL.KEYPOINT_ON:
+        heads.append(("keypoint", build_roi_keypoint_head(cfg, in_channels)))
     return CombinedROIHeads(cfg, heads)

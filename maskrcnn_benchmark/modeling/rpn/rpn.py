@@ -10,6 +10,7 @@ from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.rpn.anchor_generator import make_anchor_generator
 from maskrcnn_benchmark.modeling.rpn.inference import make_rpn_postprocessor
 from maskrcnn_benchmark.modeling.rpn.loss import make_rpn_loss_evaluator
+from maskrcnn_benchmark.modeling.rpn.retinanet.retinanet import build_retinanet
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList
 
@@ -79,7 +80,5 @@ class RPNModule(nn.Module):
 
 def build_rpn(cfg, in_channels: int) -> nn.Module:
     if cfg.MODEL.RETINANET_ON:
-        raise ValueError(
-            "MODEL.RETINANET_ON is True, but this version has no RetinaNet; use an RPN-based configuration."
-        )
+        return build_retinanet(cfg, in_channels)
     return RPNModule(cfg, in_channels)

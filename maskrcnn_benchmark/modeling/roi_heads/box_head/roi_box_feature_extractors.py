@@ -7,9 +7,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.modeling import registry
+from maskrcnn_benchmark.modeling.backbone.resnet import make_res5_head
 from maskrcnn_benchmark.modeling.make_layers import group_norm_options, make_conv3x3, make_fc
 from maskrcnn_benchmark.modeling.poolers import make_pooler
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+
+
+@registry.ROI_BOX_FEATURE_EXTRACTORS.register("ResNet50Conv5ROIFeatureExtractor")
+class ResNet50Conv5ROIFeatureExtractor(nn.Module):
+    """Pooling and the stage res5 of a C4 body: feature map, proposals -> Tensor[K, 8 * RES2_OUT_CHANNELS, R / 2, R / 2]."""
+
+    def __init__(self, config, in_channels: int):
+        super().__init__()
+        self.pooler = make_pooler(config, "ROI_BOX_HEAD")
+        self.head = make_res5_head(config)
+        self.out_channels = self.head.out_channels
+
+    def forward(self, x: Sequence[Tensor], proposals: list[BoxList]) -> Tensor:
+        return self.head(self.pooler(x, proposals))
 
 
 @registry.ROI_BOX_FEATURE_EXTRACTORS.register("FPN2MLPFeatureExtractor")

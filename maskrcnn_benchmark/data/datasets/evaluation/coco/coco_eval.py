@@ -18,6 +18,7 @@ from maskrcnn_benchmark.structures.boxes import box_iou
 from maskrcnn_benchmark.utils.miscellaneous import write_json
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+KEYPOINT_METRICS = ("AP", "AP50", "AP75", "APm", "APl")  # COCO labels no keypoints of small people
 AREA_RANGES = {"all": (0, 1e10), "small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 1e10)}
 
 logger = logging.getLogger("maskrcnn_benchmark.inference")
@@ -27,22 +28,21 @@ class COCOResults:
     """Metrics of each task: `results["bbox"]["AP"]`, as fractions of one; -1 where nothing could be measured."""
 
     def __init__(self, *iou_types: str):
-        unknown = set(iou_types) - {"box_proposal", "bbox", "segm"}
+        unknown = set(iou_types) - {"box_proposal", "bbox", "segm", "keypoints"}
         if unknown:
             raise ValueError(f"COCO has no task {', '.join(sorted(unknown))}.")
         self.results: dict[str, dict[str, float]] = {}
         for task in iou_types:
-            names = (
-                METRICS if task != "box_proposal" else [f"AR{s}@{n}" for n in (100, 1000) for s in ("", "s", "m", "l")]
-            )
-            self.results[task] = dict.fromkeys(names, -1.0)
+            self.results[task] = dict.fromkeys(_metrics_of(task), -1.0)
         self.per_class: dict[str, dict[str, float]] = {}
 
     def update(self, coco_eval: COCOeval | None) -> None:
         if coco_eval is None:
             return
         task = coco_eval.params.iouType
-        self.results[task] = {name: float(value) for name, value in zip(METRICS, coco_eval.stats, strict=False)}
+        self.results[task] = {
+            name: float(value) for name, value in zip(_metrics_of(task), coco_eval.stats, strict=False)
+        }
 
     def __str__(self) -> str:
         lines = []
@@ -50,6 +50,12 @@ class COCOResults:
             lines.append(f"{task:>12}  " + "  ".join(f"{name:>6}" for name in metrics))
             lines.append(f"{'':>12}  " + "  ".join(f"{_percent(value):>6}" for value in metrics.values()))
         return "\n".join(lines)
+
+
+def _metrics_of(task: str) -> Sequence[str]:
+    if task == "box_proposal":
+        return [f"AR{s}@{n}" for n in (100, 1000) for s in ("", "s", "m", "l")]
+    return KEYPOINT_METRICS if task == "keypoints" else METRICS
 
 
 def _percent(value: float) -> str:
@@ -73,8 +79,8 @@ def do_coco_evaluation(
 ) -> tuple[COCOResults, dict[str, list]]:
     """Evaluate detections, or with `box_only` proposals.
 
-    Writes to `output_folder`: the detections as COCO results (bbox.json, segm.json) and the metrics (metrics.json). A data
-    set without annotations gives the former only.
+    Writes to `output_folder`: the detections as COCO results (bbox.json, segm.json, keypoints.json) and the metrics
+    (metrics.json). A data set without annotations gives the former only.
 
     Returns:
         The metrics, and the detections as COCO results by task.
@@ -85,7 +91,11 @@ def do_coco_evaluation(
             results.results["box_proposal"] = _proposal_recall(predictions, dataset)
         return _finish(results, {}, output_folder, expected_results, expected_results_sigma_tol)
 
-    makers = {"bbox": prepare_for_coco_detection, "segm": prepare_for_coco_segmentation}
+    makers = {
+        "bbox": prepare_for_coco_detection,
+        "segm": prepare_for_coco_segmentation,
+        "keypoints": prepare_for_coco_keypoint,
+    }
     coco_results = {task: makers[task](predictions, dataset) for task in iou_types}
     for task, entries in coco_results.items():
         if output_folder:
@@ -142,6 +152,23 @@ def prepare_for_coco_segmentation(predictions: list[BoxList], dataset: Any) -> l
     return _results(predictions, dataset, "segmentation", rles)
 
 
+def prepare_for_coco_keypoint(predictions: list[BoxList], dataset: Any) -> list[dict]:
+    """COCO results with "keypoints" (x, y, 1 of each in turn) in pixels of the original images."""
+    return _results(predictions, dataset, "keypoints", lambda p: p.get_field("keypoints").keypoints.flatten(1).tolist())
+
+
+def _complete_keypoints(annotations: list[dict]) -> int:
+    """Give annotations the entries that COCOeval needs; it ignores those that have no keypoints. Returns how many these are.
+
+    COCO writes an object without labelled keypoints as zeros.
+    """
+    numbers = max((len(a["keypoints"]) for a in annotations if "keypoints" in a), default=0)
+    for ann in annotations:
+        points = ann.setdefault("keypoints", [0] * numbers)
+        ann.setdefault("num_keypoints", sum(v > 0 for v in points[2::3]))
+    return numbers // 3
+
+
 def evaluate_predictions_on_coco(
     coco_gt: COCO,
     coco_results: list[dict],
@@ -161,6 +188,11 @@ def evaluate_predictions_on_coco(
             coco_dt.dataset = {"images": [], "annotations": [], "categories": []}
             coco_dt.createIndex()
         coco_eval = COCOeval(coco_gt, coco_dt, iou_type)
+        if iou_type == "keypoints":
+            count = _complete_keypoints(coco_gt.dataset["annotations"])
+            sigmas = coco_eval.params.kpt_oks_sigmas
+            if count != len(sigmas):  # COCO measured how exactly people mark a person's keypoints only
+                coco_eval.params.kpt_oks_sigmas = np.full(count, sigmas.mean())
         if image_ids is not None:
             coco_eval.params.imgIds = sorted(image_ids)
         coco_eval.evaluate()

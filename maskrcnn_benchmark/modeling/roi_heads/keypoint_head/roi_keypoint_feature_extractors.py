@@ -1,0 +1,40 @@
+"""From pooled regions to keypoint features."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskrcnn_benchmark.modeling import registry
+from maskrcnn_benchmark.modeling.make_layers import make_conv3x3
+from maskrcnn_benchmark.modeling.poolers import make_pooler
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+
+
+@registry.ROI_KEYPOINT_FEATURE_EXTRACTORS.register("KeypointRCNNFeatureExtractor")
+class KeypointRCNNFeatureExtractor(nn.Module):
+    """Pooling and 3 x 3 convolutions: feature maps, boxes -> Tensor[N, CONV_LAYERS[-1], R, R]."""
+
+    def __init__(self, cfg, in_channels: int):
+        super().__init__()
+        self.pooler = make_pooler(cfg, "ROI_KEYPOINT_HEAD")
+        self.blocks = []
+        for i, channels in enumerate(cfg.MODEL.ROI_KEYPOINT_HEAD.CONV_LAYERS, start=1):
+            name = f"conv_fcn{i}"
+            self.add_module(name, make_conv3x3(in_channels, channels))
+            self.blocks.append(name)
+            in_channels = channels
+        self.out_channels = in_channels
+
+    def forward(self, x: Sequence[Tensor], proposals: list[BoxList]) -> Tensor:
+        pooled = self.pooler(x, proposals)
+        for name in self.blocks:
+            pooled = F.relu_(getattr(self, name)(pooled))
+        return pooled
+
+
+def make_roi_keypoint_feature_extractor(cfg, in_channels: int) -> Any:
+    """A module with the attribute `out_channels`."""
+    name = cfg.MODEL.ROI_KEYPOINT_HEAD.FEATURE_EXTRACTOR
+    return registry.ROI_KEYPOINT_FEATURE_EXTRACTORS[name](cfg, in_channels)

@@ -1,0 +1,26 @@
+"""From keypoint features to a heatmap of each keypoint."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskrcnn_benchmark.modeling import registry
+
+
+@registry.ROI_KEYPOINT_PREDICTOR.register("KeypointRCNNPredictor")
+class KeypointRCNNPredictor(nn.Module):
+    """Doubles the resolution twice: Tensor[N, in_channels, R, R] -> logits Tensor[N, K, 4R, 4R]."""
+
+    def __init__(self, cfg, in_channels: int):
+        super().__init__()
+        self.out_channels = cfg.MODEL.ROI_KEYPOINT_HEAD.NUM_CLASSES
+        self.kps_score_lowres = nn.ConvTranspose2d(in_channels, self.out_channels, kernel_size=4, stride=2, padding=1)
+        nn.init.kaiming_normal_(self.kps_score_lowres.weight, mode="fan_out", nonlinearity="relu")
+        assert self.kps_score_lowres.bias is not None
+        nn.init.zeros_(self.kps_score_lowres.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(self.kps_score_lowres(x), scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def make_roi_keypoint_predictor(cfg, in_channels: int) -> nn.Module:
+    return registry.ROI_KEYPOINT_PREDICTOR[cfg.MODEL.ROI_KEYPOINT_HEAD.PREDICTOR](cfg, in_channels)

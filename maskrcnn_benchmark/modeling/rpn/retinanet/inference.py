@@ -1,0 +1,127 @@
+"""From RetinaNet's predictions to detections.
+
+Legend: B images, T anchors of all levels of an image, C classes without background, M (anchor, class) pairs above the
+threshold in the whole batch.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from maskrcnn_benchmark.layers import batched_nms
+from maskrcnn_benchmark.modeling.box_coder import BoxCoder
+from maskrcnn_benchmark.modeling.rpn.inference import split_by_image
+from maskrcnn_benchmark.modeling.rpn.utils import flatten_levels
+from maskrcnn_benchmark.modeling.utils import rank_in_group
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.boxes import clip_boxes, xyxy_to_xywh
+
+
+class RetinaNetPostProcessor(nn.Module):
+    """Scores above a threshold, the best of them on each level, class-wise suppression over all levels, and the best
+    detections of each image. Images, levels and classes are handled together, as groups.
+
+    Args:
+        pre_nms_thresh: a candidate's score is above this.
+        pre_nms_top_n: how many candidates of a level stay.
+        nms_thresh: IoU above which the weaker of two boxes of a class goes.
+        fpn_post_nms_top_n: how many detections of an image stay; 0 or less for all.
+        min_size: shortest side of a detection, pixels.
+        num_classes: with the background.
+        box_coder: the coder of the offsets.
+    """
+
+    def __init__(
+        self,
+        pre_nms_thresh: float,
+        pre_nms_top_n: int,
+        nms_thresh: float,
+        fpn_post_nms_top_n: int,
+        min_size: float,
+        num_classes: int,
+        box_coder: BoxCoder | None = None,
+    ):
+        super().__init__()
+        if not 0 < pre_nms_thresh < 1:
+            raise ValueError(f"MODEL.RETINANET.INFERENCE_TH must lie between 0 and 1; got {pre_nms_thresh}.")
+        self.pre_nms_thresh = pre_nms_thresh
+        self.pre_nms_top_n = pre_nms_top_n
+        self.nms_thresh = nms_thresh
+        self.fpn_post_nms_top_n = fpn_post_nms_top_n
+        self.min_size = min_size
+        self.num_classes = num_classes
+        self.box_coder = box_coder or BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))
+
+    def forward(
+        self,
+        anchors: list[list[BoxList]],
+        box_cls: list[Tensor],
+        box_regression: list[Tensor],
+        targets: list[BoxList] | None = None,
+    ) -> list[BoxList]:
+        """
+        Args:
+            anchors: for each image, for each level.
+            box_cls: logits, Tensor[B, A * C, H_l, W_l] for each level.
+            box_regression: Tensor[B, A * 4, H_l, W_l] for each level.
+            targets: not used; RPNPostProcessor takes them too.
+
+        Returns:
+            Detections of each image by descending score, with the fields "scores" and "labels" (int64, from 1).
+        """
+        logits, deltas = flatten_levels(box_cls, box_regression)
+        image, row, label, score = self._candidates(logits, [len(level) for level in anchors[0]])
+        box = self.box_coder.decode(deltas[image, row].float(), _pick_anchors(anchors, image, row))
+        sizes = [levels[0].size for levels in anchors]
+        width, height = box.new_tensor(sizes).unbind(1)
+        box = clip_boxes(box, width[image], height[image])
+        large = (xyxy_to_xywh(box)[:, 2:] >= self.min_size).all(dim=1).nonzero().squeeze(1)
+        box, image, label, score = box[large], image[large], label[large], score[large]
+
+        keep = batched_nms(box, score, image * self.num_classes + label, self.nms_thresh)
+        if self.fpn_post_nms_top_n > 0:
+            keep = keep[rank_in_group(image[keep], len(anchors)) < self.fpn_post_nms_top_n]
+        detections = []
+        by_image = split_by_image(image[keep], len(anchors), box[keep], score[keep], label[keep])
+        for size, (box, score, label) in zip(sizes, by_image, strict=True):
+            detection = BoxList(box, size)
+            detection.add_field("scores", score)
+            detection.add_field("labels", label)
+            detections.append(detection)
+        return detections
+
+    def _candidates(self, logits: Tensor, level_sizes: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Tensor[B, T, C] -> image, anchor, label (from 1) and score, each Tensor[M], best first."""
+        threshold = math.log(self.pre_nms_thresh / (1 - self.pre_nms_thresh))
+        image, row, column = (logits > threshold).nonzero(as_tuple=True)
+        score, order = logits[image, row, column].float().sigmoid().sort(descending=True, stable=True)
+        image, row, column = image[order], row[order], column[order]
+        ends = torch.tensor(level_sizes).cumsum(0).to(row.device)
+        level = torch.bucketize(row, ends, right=True)
+        rank = rank_in_group(image * len(level_sizes) + level, len(logits) * len(level_sizes))
+        best = (rank < self.pre_nms_top_n).nonzero().squeeze(1)
+        return image[best], row[best], column[best] + 1, score[best]
+
+
+def _pick_anchors(anchors: Sequence[Sequence[BoxList]], image: Tensor, row: Tensor) -> Tensor:
+    """The anchors Tensor[M, 4] that Tensor[M] image and Tensor[M] row (over all levels) stand for."""
+    first = torch.cat([level.bbox for level in anchors[0]])
+    if all(a.bbox is b.bbox for levels in anchors for a, b in zip(levels, anchors[0], strict=True)):
+        return first[row]
+    return torch.stack([torch.cat([level.bbox for level in levels]) for levels in anchors])[image, row]
+
+
+def make_retinanet_postprocessor(config, rpn_box_coder: BoxCoder, is_train: bool) -> RetinaNetPostProcessor:
+    """The same for training and testing: RetinaNet's training selects no boxes."""
+    retinanet = config.MODEL.RETINANET
+    return RetinaNetPostProcessor(
+        pre_nms_thresh=retinanet.INFERENCE_TH,
+        pre_nms_top_n=retinanet.PRE_NMS_TOP_N,
+        nms_thresh=retinanet.NMS_TH,
+        fpn_post_nms_top_n=config.TEST.DETECTIONS_PER_IMG,
+        min_size=0,
+        num_classes=retinanet.NUM_CLASSES,
+        box_coder=rpn_box_coder,
+    )
