@@ -23,7 +23,7 @@ class LevelMapper:
 
     def levels(self, boxes: Tensor) -> Tensor:
         """Tensor[K, 4] xyxy, pixels -> int64 Tensor[K], 0 for level k_min."""
-        size = torch.sqrt(box_area(boxes))
+        size = torch.sqrt(box_area(boxes).clamp(min=0))  # rounding can turn the corners of a thin box around
         level = torch.floor(self.canonical_level + torch.log2(size / self.canonical_scale + self.eps))
         return level.clamp(min=self.k_min, max=self.k_max).to(torch.int64) - int(self.k_min)
 

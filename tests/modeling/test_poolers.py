@@ -76,3 +76,8 @@ def test_no_boxes():
     assert pooled.shape == (0, 4, 7, 7)
     pooled.sum().backward()
     assert not features[0].grad.any()
+
+
+def test_a_box_whose_corners_are_turned_around_is_small():
+    levels = LevelMapper(2, 5).levels(torch.tensor([[10.0, 10.0, 8.5, 90.0], [0.0, 0.0, 223.0, 223.0]]))
+    assert levels.tolist() == [0, 2]
