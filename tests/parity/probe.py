@@ -58,7 +58,7 @@ def named_weight(key: str, shape: tuple[int, ...]) -> np.ndarray:
         return 0.02 * noise
     if len(shape) == 1:  # the scale of a norm layer; small where a residual branch ends
         return (0.3 if "bn3" in key else 1.0) * (1 + 0.1 * noise)
-    sees_pixels = key.endswith("conv1.weight") and shape[1] == 3
+    sees_pixels = shape[1] == 3 and key.endswith(("conv1.weight", "first.conv.weight"))
     gain = PIXEL_GAIN if sees_pixels else next((g for word, g in GAINS.items() if word in key), 2.0)
     return noise * np.sqrt(gain / np.prod(shape[1:]))
 

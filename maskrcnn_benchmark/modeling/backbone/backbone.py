@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from maskrcnn_benchmark.modeling import registry
+from maskrcnn_benchmark.modeling.backbone import fbnet as fbnet  # registers its names
 from maskrcnn_benchmark.modeling.backbone.fpn import FPN, LastLevelMaxPool, LastLevelP6P7
 from maskrcnn_benchmark.modeling.backbone.resnet import ResNet, make_non_local
 from maskrcnn_benchmark.modeling.make_layers import conv_with_kaiming_uniform, group_norm_options

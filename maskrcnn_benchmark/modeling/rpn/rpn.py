@@ -15,24 +15,53 @@ from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList
 
 
+def _predictor(in_channels: int, out_channels: int, kernel: int = 1) -> nn.Conv2d:
+    conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2)
+    nn.init.normal_(conv.weight, std=0.01)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return conv
+
+
 @registry.RPN_HEADS.register("SingleConvRPNHead")
 class RPNHead(nn.Module):
     """A 3 x 3 convolution, then objectness and box offsets of each anchor, shared by all levels."""
 
     def __init__(self, cfg, in_channels: int, num_anchors: int):
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, in_channels, 3, padding=1)
-        self.cls_logits = nn.Conv2d(in_channels, num_anchors, 1)
-        self.bbox_pred = nn.Conv2d(in_channels, num_anchors * 4, 1)
-        for conv in (self.conv, self.cls_logits, self.bbox_pred):
-            nn.init.normal_(conv.weight, std=0.01)
-            if conv.bias is not None:
-                nn.init.zeros_(conv.bias)
+        self.conv = _predictor(in_channels, in_channels, kernel=3)
+        self.cls_logits = _predictor(in_channels, num_anchors)
+        self.bbox_pred = _predictor(in_channels, num_anchors * 4)
 
     def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Tensor[B, C, H_l, W_l] for each level -> logits Tensor[B, A, H_l, W_l], offsets Tensor[B, A * 4, H_l, W_l]."""
         hidden = [F.relu_(self.conv(level)) for level in x]
         return [self.cls_logits(h) for h in hidden], [self.bbox_pred(h) for h in hidden]
+
+
+class RPNHeadConvRegressor(nn.Module):
+    """Objectness and box offsets of each anchor, from maps that a head of its own has prepared."""
+
+    def __init__(self, cfg, in_channels: int, num_anchors: int):
+        super().__init__()
+        self.cls_logits = _predictor(in_channels, num_anchors)
+        self.bbox_pred = _predictor(in_channels, num_anchors * 4)
+
+    def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Tensor[B, C, H_l, W_l] for each level -> logits Tensor[B, A, H_l, W_l], offsets Tensor[B, A * 4, H_l, W_l]."""
+        return [self.cls_logits(level) for level in x], [self.bbox_pred(level) for level in x]
+
+
+class RPNHeadFeatureSingleConv(nn.Module):
+    """The 3 x 3 convolution of RPNHead alone, to stand before an RPNHeadConvRegressor."""
+
+    def __init__(self, cfg, in_channels: int):
+        super().__init__()
+        self.conv = _predictor(in_channels, in_channels, kernel=3)
+        self.out_channels = in_channels
+
+    def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
+        return [F.relu_(self.conv(level)) for level in x]
 
 
 class RPNModule(nn.Module):

@@ -1,0 +1,161 @@
+"""FBNet bodies and heads (Wu et al. 2019, https://arxiv.org/abs/1812.03443) under the names that configurations use."""
+
+import json
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from maskrcnn_benchmark.modeling import registry
+from maskrcnn_benchmark.modeling.backbone.fbnet_builder import FBNetBuilder, get_blocks, unify_arch_def
+from maskrcnn_benchmark.modeling.backbone.fbnet_modeldef import MODEL_ARCH
+from maskrcnn_benchmark.modeling.poolers import make_pooler
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+
+# The group of keys below MODEL of each head of an architecture.
+HEAD_KEYS = {"bbox": "ROI_BOX_HEAD", "kpts": "ROI_KEYPOINT_HEAD", "mask": "ROI_MASK_HEAD"}
+
+
+def create_builder(cfg) -> tuple[FBNetBuilder, dict[str, Any]]:
+    """A builder, and the architecture that MODEL.FBNET.ARCH names or ARCH_DEF describes in JSON."""
+    fbnet = cfg.MODEL.FBNET
+    described = unify_arch_def(json.loads(fbnet.ARCH_DEF)) if fbnet.ARCH_DEF else None
+    arch_def = MODEL_ARCH.get(fbnet.ARCH, described)
+    if arch_def is None:
+        raise ValueError(
+            f"MODEL.FBNET.ARCH {fbnet.ARCH!r} is not one of {', '.join(sorted(MODEL_ARCH))}; name one of them or describe it in "
+            "MODEL.FBNET.ARCH_DEF."
+        )
+    if described is not None and described != arch_def:
+        raise ValueError(
+            f"MODEL.FBNET.ARCH_DEF describes another architecture than {fbnet.ARCH!r}; leave one of the two out."
+        )
+    builder = FBNetBuilder(
+        width_ratio=fbnet.SCALE_FACTOR,
+        bn_type=_norm_type(cfg, fbnet.BN_TYPE),
+        width_divisor=fbnet.WIDTH_DIVISOR,
+        dw_skip_bn=fbnet.DW_CONV_SKIP_BN,
+        dw_skip_relu=fbnet.DW_CONV_SKIP_RELU,
+    )
+    return builder, arch_def
+
+
+def _norm_type(cfg, name: str) -> str | tuple[str, int]:
+    return ("gn", cfg.MODEL.GROUP_NORM.NUM_GROUPS) if name == "gn" else name
+
+
+def _stages_of(arch_def: dict[str, Any], part: str) -> Sequence[int]:
+    if part not in arch_def:
+        raise ValueError(f"The FBNet architecture has no {part!r}; it has {', '.join(sorted(arch_def))}.")
+    return arch_def[part]
+
+
+class FBNetTrunk(nn.Module):
+    """Tensor[B, dim_in, H, W] -> a list of one map."""
+
+    def __init__(self, builder: FBNetBuilder, arch_def: dict[str, Any], dim_in: int):
+        super().__init__()
+        self.first = builder.add_first(arch_def["first"], dim_in=dim_in)
+        blocks = get_blocks(arch_def, stage_indices=_stages_of(arch_def, "backbone"))
+        self.stages = builder.add_blocks(blocks["stages"])
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [self.stages(self.first(x))]
+
+
+@registry.BACKBONES.register("FBNet")
+def add_conv_body(cfg, dim_in: int = 3) -> Any:
+    builder, arch_def = create_builder(cfg)
+    model: Any = nn.Sequential(OrderedDict([("body", FBNetTrunk(builder, arch_def, dim_in))]))
+    model.out_channels = builder.last_depth
+    return model
+
+
+class FBNetRPNHead(nn.Module):
+    """The blocks before the RPN's predictions: a list of maps -> a list of maps."""
+
+    def __init__(self, cfg, in_channels: int, builder: FBNetBuilder, arch_def: dict[str, Any]):
+        super().__init__()
+        fbnet = cfg.MODEL.FBNET
+        builder.last_depth = in_channels
+        if fbnet.RPN_BN_TYPE:
+            builder.bn_type = _norm_type(cfg, fbnet.RPN_BN_TYPE)
+        indices = range(fbnet.RPN_HEAD_BLOCKS) if fbnet.RPN_HEAD_BLOCKS > 0 else None
+        self.head = builder.add_blocks(get_blocks(arch_def, _stages_of(arch_def, "rpn"), indices)["stages"])
+        self.out_channels = builder.last_depth
+
+    def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
+        return [self.head(level) for level in x]
+
+
+@registry.RPN_HEADS.register("FBNet.rpn_head")
+def add_rpn_head(cfg, in_channels: int, num_anchors: int) -> nn.Module:
+    # rpn.py imports the package whose backbones are registered here.
+    from maskrcnn_benchmark.modeling.rpn.rpn import RPNHeadConvRegressor
+
+    features = FBNetRPNHead(cfg, in_channels, *create_builder(cfg))
+    return nn.Sequential(features, RPNHeadConvRegressor(cfg, features.out_channels, num_anchors))
+
+
+class FBNetROIHead(nn.Module):
+    """Pooling and blocks: feature maps, proposals -> Tensor[K, out_channels, R', R'].
+
+    Args:
+        head_name: a key of HEAD_KEYS.
+        use_blocks: indices of the blocks of the stage to use; empty for all.
+        stride_init: stride of the first block; 0 for the architecture's.
+        last_layer_scale: see FBNetBuilder.add_last.
+    """
+
+    def __init__(
+        self,
+        cfg,
+        in_channels: int,
+        builder: FBNetBuilder,
+        arch_def: dict[str, Any],
+        head_name: str,
+        use_blocks: Sequence[int],
+        stride_init: int,
+        last_layer_scale: float,
+    ):
+        super().__init__()
+        builder.last_depth = in_channels
+        stage = _stages_of(arch_def, head_name if head_name in arch_def else "head")
+        blocks = [dict(b) for b in get_blocks(arch_def, stage, use_blocks or None)["stages"]]
+        if stride_init:
+            blocks[0]["block"] = [*blocks[0]["block"][:3], stride_init]
+        self.pooler = make_pooler(cfg, HEAD_KEYS[head_name])
+        self.head = nn.Sequential(
+            OrderedDict(
+                [
+                    ("blocks", builder.add_blocks(blocks)),
+                    ("last", builder.add_last([arch_def["last"][0], last_layer_scale])),
+                ]
+            )
+        )
+        self.out_channels = builder.last_depth
+
+    def forward(self, x: Sequence[Tensor], proposals: list[BoxList]) -> Tensor:
+        return self.head(self.pooler(x, proposals))
+
+
+@registry.ROI_BOX_FEATURE_EXTRACTORS.register("FBNet.roi_head")
+def add_roi_head(cfg, in_channels: int) -> FBNetROIHead:
+    fbnet = cfg.MODEL.FBNET
+    options = fbnet.DET_HEAD_BLOCKS, fbnet.DET_HEAD_STRIDE, fbnet.DET_HEAD_LAST_SCALE
+    return FBNetROIHead(cfg, in_channels, *create_builder(cfg), "bbox", *options)
+
+
+@registry.ROI_KEYPOINT_FEATURE_EXTRACTORS.register("FBNet.roi_head_keypoints")
+def add_roi_head_keypoints(cfg, in_channels: int) -> FBNetROIHead:
+    fbnet = cfg.MODEL.FBNET
+    options = fbnet.KPTS_HEAD_BLOCKS, fbnet.KPTS_HEAD_STRIDE, fbnet.KPTS_HEAD_LAST_SCALE
+    return FBNetROIHead(cfg, in_channels, *create_builder(cfg), "kpts", *options)
+
+
+@registry.ROI_MASK_FEATURE_EXTRACTORS.register("FBNet.roi_head_mask")
+def add_roi_head_mask(cfg, in_channels: int) -> FBNetROIHead:
+    fbnet = cfg.MODEL.FBNET
+    options = fbnet.MASK_HEAD_BLOCKS, fbnet.MASK_HEAD_STRIDE, fbnet.MASK_HEAD_LAST_SCALE
+    return FBNetROIHead(cfg, in_channels, *create_builder(cfg), "mask", *options)

@@ -1,0 +1,233 @@
+"""The blocks that FBNets are made of (Wu et al. 2019, https://arxiv.org/abs/1812.03443)."""
+
+import re
+from collections import OrderedDict
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskrcnn_benchmark.layers import FrozenBatchNorm2d
+
+NormType = str | tuple[str, int] | list | None
+
+
+def get_divisible_by(number: int, divisor: int, least: int | None = None) -> int:
+    """The nearest multiple of `divisor`, but not below `least` nor 10 % below the number itself."""
+    least = divisor if least is None else least
+    rounded = max(least, int(number + divisor / 2) // divisor * divisor)
+    return rounded if rounded >= 0.9 * number else rounded + divisor
+
+
+def _norm(bn_type: NormType, channels: int) -> nn.Module:
+    if isinstance(bn_type, (tuple, list)) and len(bn_type) == 2 and bn_type[0] == "gn":
+        return nn.GroupNorm(bn_type[1], channels)
+    if bn_type == "bn":
+        return nn.BatchNorm2d(channels)
+    if bn_type == "af":
+        return FrozenBatchNorm2d(channels)
+    raise ValueError(f"MODEL.FBNET.BN_TYPE must be 'bn', 'af' (frozen) or 'gn'; got {bn_type!r}.")
+
+
+class ConvBNRelu(nn.Sequential):
+    """Convolution, norm layer (`bn_type`: "bn", "af", ("gn", groups), None) and ReLU (`use_relu`: "relu", None)."""
+
+    def __init__(
+        self,
+        input_depth: int,
+        output_depth: int,
+        kernel: int,
+        stride: int,
+        pad: int,
+        no_bias: bool,
+        use_relu: str | None,
+        bn_type: NormType,
+        group: int = 1,
+        *args: Any,
+        **kwargs: Any,
+    ):
+        super().__init__()
+        options: dict[str, Any] = {"groups": group, "bias": not no_bias, **kwargs}
+        conv = nn.Conv2d(input_depth, output_depth, kernel, stride, pad, *args, **options)
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        if conv.bias is not None:
+            nn.init.zeros_(conv.bias)
+        self.add_module("conv", conv)
+        if bn_type is not None:
+            self.add_module("bn", _norm(bn_type, output_depth))
+        if use_relu == "relu":
+            self.add_module("relu", nn.ReLU(inplace=True))
+
+
+class Identity(nn.Module):
+    """Nothing, or a 1 x 1 convolution where the shape changes."""
+
+    def __init__(self, C_in: int, C_out: int, stride: int):
+        super().__init__()
+        self.output_depth = C_out
+        self.conv = None
+        if C_in != C_out or stride != 1:
+            self.conv = ConvBNRelu(C_in, C_out, 1, stride, 0, True, "relu", "bn")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.conv is None else self.conv(x)
+
+
+class CascadeConv3x3(nn.Sequential):
+    """Two 3 x 3 convolutions, added to the input where the shape stays."""
+
+    def __init__(self, C_in: int, C_out: int, stride: int):
+        super().__init__(
+            nn.Conv2d(C_in, C_in, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(C_in),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(C_in, C_out, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(C_out),
+        )
+        self.output_depth = C_out
+        self.res_connect = stride == 1 and C_in == C_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        return y + x if self.res_connect else y
+
+
+class ChannelShuffle(nn.Module):
+    """Deals the channels of `groups` groups out in turn (Zhang et al. 2018)."""
+
+    def __init__(self, groups: int):
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] % self.groups:
+            raise ValueError(f"{x.shape[1]} channels do not divide into {self.groups} groups.")
+        return x.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
+
+
+class SEModule(nn.Module):
+    """Squeeze and excitation (Hu et al. 2018)."""
+
+    reduction = 4
+
+    def __init__(self, C: int):
+        super().__init__()
+        middle = max(C // self.reduction, 8)
+        self.op = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(C, middle, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(middle, C, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.op(x)
+
+
+class Upsample(nn.Module):
+    """Enlarges maps by a factor."""
+
+    def __init__(self, scale_factor: float, mode: str, align_corners: bool | None = None):
+        super().__init__()
+        self.scale_factor, self.mode, self.align_corners = scale_factor, mode, align_corners
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(x, scale_factor=self.scale_factor, mode=self.mode, align_corners=self.align_corners)
+
+
+class IRFBlock(nn.Module):
+    """Inverted residual: 1 x 1 convolution to more channels, one per channel, 1 x 1 back (Sandler et al. 2018).
+
+    Args:
+        expansion: the channels in between are this many times the input's.
+        stride: negative to enlarge by nearest neighbours instead.
+        kernel: of the convolution per channel; 1 for none.
+        width_divisor: the channels in between are a multiple of it.
+        shuffle_type: "mid" to shuffle the channels of `pw_group` groups after the first convolution.
+        se: squeeze and excitation at the end.
+        cdw: two convolutions per channel instead of one.
+        dw_skip_bn, dw_skip_relu: no norm layer, no ReLU after the convolution per channel.
+    """
+
+    def __init__(
+        self,
+        input_depth: int,
+        output_depth: int,
+        expansion: float,
+        stride: int,
+        bn_type: NormType = "bn",
+        kernel: int = 3,
+        width_divisor: int = 1,
+        shuffle_type: str | None = None,
+        pw_group: int = 1,
+        se: bool = False,
+        cdw: bool = False,
+        dw_skip_bn: bool = False,
+        dw_skip_relu: bool = False,
+    ):
+        super().__init__()
+        if kernel not in (1, 3, 5, 7):
+            raise ValueError(f"The kernel of an inverted residual is 1, 3, 5 or 7; got {kernel}.")
+        self.output_depth = output_depth
+        self.use_res_connect = stride == 1 and input_depth == output_depth
+        middle = get_divisible_by(int(input_depth * expansion), width_divisor)
+        self.pw = ConvBNRelu(input_depth, middle, 1, 1, 0, True, "relu", bn_type, group=pw_group)
+        self.upscale = Upsample(-stride, "nearest") if stride < 0 else None
+        stride = max(stride, 1)
+
+        def per_channel(stride: int, skip_bn: bool, skip_relu: bool) -> ConvBNRelu:
+            norm, relu = None if skip_bn else bn_type, None if skip_relu else "relu"
+            return ConvBNRelu(middle, middle, kernel, stride, kernel // 2, True, relu, norm, group=middle)
+
+        self.dw: nn.Module
+        if kernel == 1:
+            self.dw = nn.Sequential()
+        elif cdw:
+            first, second = per_channel(stride, False, False), per_channel(1, dw_skip_bn, dw_skip_relu)
+            self.dw = nn.Sequential(OrderedDict([("dw1", first), ("dw2", second)]))
+        else:
+            self.dw = per_channel(stride, dw_skip_bn, dw_skip_relu)
+        self.pwl = ConvBNRelu(middle, output_depth, 1, 1, 0, True, None, bn_type, group=pw_group)
+        self.shuffle = ChannelShuffle(pw_group) if shuffle_type == "mid" else None
+        self.se4 = SEModule(output_depth) if se else nn.Sequential()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.pw(x)
+        if self.shuffle is not None:
+            y = self.shuffle(y)
+        if self.upscale is not None:
+            y = self.upscale(y)
+        y = self.pwl(self.dw(y))
+        return self.se4(y + x if self.use_res_connect else y)
+
+
+_NAMED_BLOCK = re.compile(r"ir_k(?P<kernel>1|3|5|7|33)(_(?P<letter>[es])(?P<number>\d+))?(?P<se>_se)?")
+
+
+def make_block(name: str, dim_in: int, dim_out: int, expansion: float, stride: int, **kwargs: Any) -> Any:
+    """A block by name, with the attribute `output_depth`.
+
+    "skip"; "basic_block"; "shuffle"; or ir_kK, an IRFBlock with the kernel K (33: two of 3), then optionally _eE, an expansion
+    of its own, or _sG, channels shuffled in G groups (expansion 4 with 4 groups, 1 with 2), then optionally _se.
+    """
+    if name == "skip":
+        return Identity(dim_in, dim_out, stride)
+    if name == "basic_block":
+        return CascadeConv3x3(dim_in, dim_out, stride)
+    if name == "shuffle":
+        return IRFBlock(dim_in, dim_out, expansion, stride, shuffle_type="mid", pw_group=4, **kwargs)
+    found = _NAMED_BLOCK.fullmatch(name)
+    if found is None:
+        raise ValueError(
+            f"There is no FBNet block {name!r}; the names are skip, basic_block, shuffle and ir_kK[_eE|_sG][_se]."
+        )
+    number = int(found["number"] or 0)
+    if found["letter"] == "e":
+        expansion = number
+    elif found["letter"] == "s":
+        expansion = 4 if number == 4 else 1
+        kwargs.update(shuffle_type="mid", pw_group=number)
+    kernel = 3 if found["kernel"] == "33" else int(found["kernel"])
+    kwargs.update(kernel=kernel, cdw=found["kernel"] == "33", se=bool(found["se"]))
+    return IRFBlock(dim_in, dim_out, expansion, stride, **kwargs)

@@ -1,0 +1,142 @@
+"""FBNet's blocks against their formulas, and the sizes of maps in whole models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.modeling.backbone.fbnet_blocks import get_divisible_by, make_block
+from maskrcnn_benchmark.modeling.backbone.fbnet_builder import (
+    CascadeConv3x3,
+    ChannelShuffle,
+    FBNetBuilder,
+    IRFBlock,
+    SEModule,
+    expand_stages_cfg,
+    get_blocks,
+    get_num_stages,
+    unify_arch_def,
+)
+from maskrcnn_benchmark.modeling.backbone.fbnet_modeldef import MODEL_ARCH, add_archs
+from maskrcnn_benchmark.modeling.detector import build_detection_model
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+FILES = sorted(path.name for path in CONFIGS.glob("*fbnet*.yaml"))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("dim_out", "stride", "size"), [(8, 1, 10), (8, 2, 5), (12, 1, 10), (8, -2, 20)])
+def test_inverted_residual(dim_out, stride, size):
+    torch.manual_seed(0)
+    block = IRFBlock(8, dim_out, 3, stride, dw_skip_bn=True, dw_skip_relu=True).eval()
+    x = torch.randn(2, 8, 10, 10)
+    y = F.relu(block.pw.bn(F.conv2d(x, block.pw.conv.weight)))
+    if stride < 0:
+        y = y.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    y = F.conv2d(y, block.dw.conv.weight, stride=max(stride, 1), padding=1, groups=24)
+    y = block.pwl.bn(F.conv2d(y, block.pwl.conv.weight))
+    expected = y + x if stride == 1 and dim_out == 8 else y
+    assert expected.shape == (2, dim_out, size, size)
+    torch.testing.assert_close(block(x), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel", "middle"),
+    [
+        ("ir_k3", 3, 16),
+        ("ir_k5", 5, 16),
+        ("ir_k7_e6", 7, 48),
+        ("ir_k3_s4", 3, 32),
+        ("ir_k3_s2_se", 3, 8),
+        ("shuffle", 3, 16),
+    ],
+)
+def test_blocks_by_name(name, kernel, middle):
+    block = make_block(name, 8, 8, 2, 1)
+    assert block.dw.conv.weight.shape == (middle, 1, kernel, kernel)
+    assert isinstance(block.se4, SEModule) == name.endswith("_se")
+    assert (block.shuffle is not None) == ("_s" in name or name == "shuffle")
+    assert block(torch.randn(2, 8, 6, 6)).shape == (2, 8, 6, 6)
+
+
+@torch.no_grad()
+def test_other_blocks():
+    x = torch.randn(2, 8, 6, 6)
+    assert torch.equal(make_block("skip", 8, 8, 1, 1)(x), x)
+    assert make_block("skip", 8, 4, 1, 2)(x).shape == (2, 4, 3, 3)
+    assert make_block("ir_k1", 8, 8, 2, 1)(x).shape == make_block("ir_k33_e3", 8, 8, 1, 1)(x).shape == x.shape
+    cascade = CascadeConv3x3(8, 8, 1).eval()
+    torch.testing.assert_close(cascade(x) - x, torch.nn.Sequential(*cascade.children())(x))
+    assert make_block("basic_block", 8, 4, 1, 2)(x).shape == (2, 4, 3, 3)
+    order = ChannelShuffle(2)(torch.arange(6.0).reshape(1, 6, 1, 1)).flatten().tolist()
+    assert order == [0, 3, 1, 4, 2, 5]
+    with pytest.raises(ValueError, match="no FBNet block 'ir_k9'"):
+        make_block("ir_k9", 8, 8, 1, 1)
+
+
+def test_widths():
+    assert [get_divisible_by(n, 8) for n in (1, 8, 11, 12, 19, 96)] == [8, 8, 16, 16, 24, 96]
+    builder = FBNetBuilder(0.5, width_divisor=8)
+    builder.add_first([32, 2])
+    builder.add_blocks([{"stage_idx": 0, "block_idx": 0, "block": [1, 36, 1, 1], "block_op_type": "ir_k3"}])
+    assert builder.last_depth == 24  # 18, and 16 would lose more than a tenth
+    assert builder.add_last([1280, 0.0])(torch.zeros(1)).shape == (1,) and builder.last_depth == 24
+    builder.add_last([100, 0.5])
+    assert builder.last_depth == 48
+
+
+def test_descriptions():
+    assert expand_stages_cfg([[[1, 16, 1, 2]], [[6, 8, 2, 2], [3, 4, 1, -2]]]) == [
+        [[1, 16, 1, 2]],
+        [[6, 8, 1, 2], [6, 8, 1, 1], [3, 4, 1, -2]],
+    ]
+    arch = MODEL_ARCH["default"]
+    assert unify_arch_def(arch) is arch and get_num_stages(arch) == 7
+    names = [f"{b['stage_idx']}_{b['block_idx']}" for b in get_blocks(arch, [0, 4], [0, 2])["stages"]]
+    assert names == ["0_0", "4_0", "4_2"]
+    with pytest.raises(ValueError, match=r"names \[1\] blocks .* has \[2\]"):
+        unify_arch_def({"block_op_type": [["ir_k3"]], "block_cfg": {"stages": [[[1, 8, 2, 1]]]}})
+    with pytest.raises(ValueError, match="'default' already"):
+        add_archs({"default": {}})
+
+
+def test_an_architecture_of_ones_own():
+    cfg = defaults.clone()
+    cfg.merge_from_file(str(CONFIGS / "e2e_faster_rcnn_fbnet.yaml"))
+    cfg.merge_from_list(["MODEL.FBNET.ARCH", "mine"])
+    with pytest.raises(ValueError, match="ARCH 'mine' is not one of cham_v1a, default"):
+        build_detection_model(cfg)
+    stages = '"block_op_type": [["ir_k3"], ["ir_k5"]], "block_cfg": {"stages": [[[1, 8, 1, 8]], [[2, 16, 1, 1]]], '
+    parts = '"first": [8, 2], "last": [0, 0], "backbone": [0], "rpn": [], "bbox": [1]}'
+    cfg.merge_from_list(["MODEL.FBNET.ARCH_DEF", "{" + stages + parts + "}"])
+    model = build_detection_model(cfg)
+    assert model.backbone.out_channels == 8 and model.roi_heads["box"].feature_extractor.out_channels == 16
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_models_train_and_detect(name):
+    cfg = defaults.clone()
+    cfg.merge_from_file(str(CONFIGS / name))
+    options = ["MODEL.RPN.POST_NMS_TOP_N_TRAIN", 20, "MODEL.ROI_HEADS.SCORE_THRESH", 0.0]
+    cfg.merge_from_list([*options, "MODEL.ROI_HEADS.DETECTIONS_PER_IMG", 3, "MODEL.RPN.STRADDLE_THRESH", -1])
+    torch.manual_seed(0)
+    model = build_detection_model(cfg).train()
+    target = BoxList([[10.0, 12, 70, 60]], (128, 96))
+    target.add_field("labels", torch.tensor([5]))
+    target.add_field("masks", SegmentationMask([[[10.0, 12, 70, 12, 70, 60]]], (128, 96)))
+    losses = model(torch.randn(2, 3, 96, 128), [target, target])
+    assert ("loss_mask" in losses) == cfg.MODEL.MASK_ON
+    sum(losses.values()).backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+    with torch.no_grad():
+        assert model.backbone(torch.zeros(1, 3, 96, 128))[0].shape[2:] == (6, 8)
+        detections = model.eval()(torch.randn(1, 3, 96, 128))
+    assert len(detections[0]) == 3
+    if cfg.MODEL.MASK_ON:
+        assert detections[0].get_field("mask").shape == (3, 1, 12, 12)
