@@ -9,7 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maskrcnn_benchmark.modeling.roi_heads.mask_head import inference
-from maskrcnn_benchmark.modeling.roi_heads.mask_head.inference import Masker, MaskPostProcessor, paste_masks
+from maskrcnn_benchmark.modeling.roi_heads.mask_head.inference import (
+    Masker,
+    MaskPostProcessor,
+    MaskPostProcessorCOCOFormat,
+    expand_boxes,
+    paste_mask_in_image,
+    paste_masks,
+)
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 SIZE = (70, 50)
@@ -126,3 +133,22 @@ def test_post_processor_takes_the_mask_of_each_label():
     assert not boxes[0].has_field("mask") and results[1].fields() == ["labels", "mask"]
     pasted = MaskPostProcessor(Masker(0.5))(logits, boxes)
     assert [p.get_field("mask").shape for p in pasted] == [(2, 1, *SIZE[::-1]), (3, 1, *SIZE[::-1])]
+
+
+def test_one_mask_by_upstreams_functions():
+    box = torch.tensor(BOXES[-1])
+    assert expand_boxes(torch.tensor([[2.0, 2.0, 6.0, 10.0]]), 1.5).tolist() == [[1.0, 0.0, 7.0, 12.0]]
+    pasted = paste_mask_in_image(masks(1)[0, 0], box, SIZE[1], SIZE[0])
+    assert pasted.shape == (SIZE[1], SIZE[0])
+    assert torch.equal(pasted, naive_paste(masks(1)[0, 0], BOXES[-1], 1) > 0.5)
+
+
+def test_rles_straight_from_the_logits():
+    boxes = BoxList(torch.tensor(BOXES[:3], dtype=torch.float32), SIZE)
+    boxes.add_field("labels", torch.tensor([1, 2, 1]))
+    logits = torch.randn(3, 3, 14, 14, generator=torch.Generator().manual_seed(1))
+    rles = MaskPostProcessorCOCOFormat()(logits, [boxes])[0].get_field("mask")
+    bitmaps = MaskPostProcessor(Masker())(logits, [boxes])[0].get_field("mask")[:, 0]
+    assert [
+        torch.equal(torch.from_numpy(mask_utils.decode(rle)).bool(), b) for rle, b in zip(rles, bitmaps, strict=True)
+    ] == [True] * 3

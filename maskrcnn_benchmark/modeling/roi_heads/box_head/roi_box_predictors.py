@@ -31,6 +31,9 @@ class FPNPredictor(_BoxPredictor):
 class FastRCNNPredictor(_BoxPredictor):
     """Averages maps Tensor[K, in_channels, h, w] first."""
 
+    def __init__(self, config, in_channels: int):
+        super().__init__(config, in_channels)
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return super().forward(x.mean(dim=(2, 3)))
 

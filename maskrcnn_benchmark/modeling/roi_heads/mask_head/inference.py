@@ -31,17 +31,45 @@ class MaskPostProcessor(nn.Module):
 
     def forward(self, x: Tensor, boxes: list[BoxList]) -> list[BoxList]:
         """x: logits Tensor[K, C, M, M] of the K detections of all images."""
-        labels = cat([b.get_field("labels") for b in boxes])
-        masks = x.float().take_along_dim(labels[:, None, None, None], dim=1).sigmoid()
-        by_image = list(masks.split([len(b) for b in boxes]))
-        if self.masker is not None:
-            by_image = self.masker(by_image, boxes)
-        results = []
-        for boxlist, mask in zip(boxes, by_image, strict=True):
-            result = boxlist.copy_with_fields(boxlist.fields())
-            result.add_field("mask", mask)
-            results.append(result)
+        by_image = _masks_of_classes(x, boxes)
+        return _with_masks(boxes, by_image if self.masker is None else self.masker(by_image, boxes))
+
+
+def _masks_of_classes(x: Tensor, boxes: list[BoxList]) -> list[Tensor]:
+    labels = cat([b.get_field("labels") for b in boxes])
+    masks = x.float().take_along_dim(labels[:, None, None, None], dim=1).sigmoid()
+    return list(masks.split([len(b) for b in boxes]))
+
+
+def _with_masks(boxes: list[BoxList], by_image: list[Tensor]) -> list[BoxList]:
+    results = []
+    for boxlist, mask in zip(boxes, by_image, strict=True):
+        result = boxlist.copy_with_fields(boxlist.fields())
+        result.add_field("mask", mask)
+        results.append(result)
+    return results
+
+
+class MaskPostProcessorCOCOFormat(MaskPostProcessor):
+    """The same with compressed COCO RLEs of whole images as the field "mask", a list of N."""
+
+    def forward(self, x: Tensor, boxes: list[BoxList]) -> list[BoxList]:
+        results = _with_masks(boxes, _masks_of_classes(x, boxes))
+        for result in results:
+            result.add_field("mask", (self.masker or Masker()).encode(result.get_field("mask"), result))
         return results
+
+
+def expand_boxes(boxes: Tensor, scale: float) -> Tensor:
+    """Boxes `scale` times as far from their centres: Tensor[N, 4] xyxy -> the same."""
+    centre, half = (boxes[:, 2:] + boxes[:, :2]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    return torch.cat((centre - half * scale, centre + half * scale), dim=1)
+
+
+def expand_masks(mask: Tensor, padding: int) -> tuple[Tensor, float]:
+    """Empty cells around masks, Tensor[..., M, M], and how much larger that makes them."""
+    size = mask.shape[-1]
+    return F.pad(mask, (padding,) * 4), (size + 2 * padding) / size
 
 
 def _axis_weights(low: Tensor, high: Tensor, size: int, length: int) -> Tensor:
@@ -69,16 +97,23 @@ def paste_masks(masks: Tensor, boxes: Tensor, height: int, width: int, padding: 
     Yields:
         Tensor[n, W, H], *transposed* as run-length encoding wants it, for consecutive groups of n masks.
     """
-    size = masks.shape[-1] + 2 * padding
-    masks = F.pad(masks, (padding,) * 4)
-    centre, half = (boxes[:, 2:] + boxes[:, :2]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
-    half = half * (size / (size - 2 * padding))
-    low, high = (centre - half).long(), (centre + half).long()
+    masks, scale = expand_masks(masks, padding)
+    size = masks.shape[-1]
+    low, high = expand_boxes(boxes, scale).long().split(2, dim=1)
     step = max(MAX_PASTED_PIXELS // (height * width), 1)
     for part in torch.arange(len(masks)).split(step):
         rows = _axis_weights(low[part, 1], high[part, 1], size, height)
         columns = _axis_weights(low[part, 0], high[part, 0], size, width)
         yield columns @ (rows @ masks[part]).transpose(1, 2)
+
+
+def paste_mask_in_image(
+    mask: Tensor, box: Tensor, im_h: int, im_w: int, thresh: float = 0.5, padding: int = 1
+) -> Tensor:
+    """One mask Tensor[M, M] in its box Tensor[4] of an image: bool [H, W], or uint8 for a negative threshold (see `Masker`)."""
+    return Masker(thresh, padding).forward_single_image(
+        mask.reshape(1, 1, *mask.shape[-2:]), BoxList(box[None], (im_w, im_h))
+    )[0, 0]
 
 
 class Masker:
