@@ -8,14 +8,13 @@ import torch
 from torch import nn
 
 from maskrcnn_benchmark.utils import comm
+from maskrcnn_benchmark.utils.c2_model_loading import load_c2_format
+from maskrcnn_benchmark.utils.imports import import_file
 from maskrcnn_benchmark.utils.miscellaneous import write_atomically
-from maskrcnn_benchmark.utils.model_serialization import load_state_dict
+from maskrcnn_benchmark.utils.model_serialization import CheckpointError, load_state_dict
+from maskrcnn_benchmark.utils.model_zoo import cache_url
 
 LAST_CHECKPOINT = "last_checkpoint"  # a text file that names the checkpoint to resume from
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be read or used; the message is one sentence."""
 
 
 def load_file(path: str) -> dict:
@@ -181,11 +180,14 @@ class DetectronCheckpointer(Checkpointer):
         self.cfg = cfg.clone()
 
     def _load_file(self, f: str) -> dict:
+        """Read a .pth or Detectron .pkl file, a URL or a name of PATHS_CATALOG ("catalog://...")."""
         if f.startswith("catalog://"):
-            raise CheckpointError(
-                f"{f} names weights to download, which this version does not do; give MODEL.WEIGHT the path of a .pth file, "
-                'or "" to start from initial weights.'
-            )
+            catalog = import_file("maskrcnn_benchmark.config.paths_catalog", self.cfg.PATHS_CATALOG, True).ModelCatalog
+            f = catalog.get(f.removeprefix("catalog://"))
+        if "://" in f:
+            f = cache_url(f)
+        if f.endswith(".pkl"):
+            return load_c2_format(self.cfg, f)
         loaded = super()._load_file(f)
         return loaded if "model" in loaded else {"model": loaded}
 
