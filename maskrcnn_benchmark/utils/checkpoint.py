@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from maskrcnn_benchmark.utils import comm
+from maskrcnn_benchmark.utils import comm, torchvision_loading
 from maskrcnn_benchmark.utils.c2_model_loading import load_c2_format
 from maskrcnn_benchmark.utils.imports import import_file
 from maskrcnn_benchmark.utils.miscellaneous import write_atomically
-from maskrcnn_benchmark.utils.model_serialization import CheckpointError, load_state_dict
+from maskrcnn_benchmark.utils.model_serialization import CheckpointError, load_state_dict, strip_prefix_if_present
 from maskrcnn_benchmark.utils.model_zoo import cache_url
 
 LAST_CHECKPOINT = "last_checkpoint"  # a text file that names the checkpoint to resume from
@@ -180,16 +180,27 @@ class DetectronCheckpointer(Checkpointer):
         self.cfg = cfg.clone()
 
     def _load_file(self, f: str) -> dict:
-        """Read a .pth or Detectron .pkl file, a URL or a name of PATHS_CATALOG ("catalog://...")."""
+        """Read weights of ours, upstream's, Detectron's (.pkl) or torchvision's.
+
+        Args:
+            f: a path, a URL, catalog://NAME (of the ModelCatalog in PATHS_CATALOG) or torchvision://MODEL.
+        """
         if f.startswith("catalog://"):
             catalog = import_file("maskrcnn_benchmark.config.paths_catalog", self.cfg.PATHS_CATALOG, True).ModelCatalog
             f = catalog.get(f.removeprefix("catalog://"))
+        elif f.startswith(torchvision_loading.SCHEME):
+            f = torchvision_loading.address(f)
         if "://" in f:
             f = cache_url(f)
         if f.endswith(".pkl"):
             return load_c2_format(self.cfg, f)
         loaded = super()._load_file(f)
-        return loaded if "model" in loaded else {"model": loaded}
+        if "model" not in loaded:
+            loaded = {"model": loaded}
+        weights = strip_prefix_if_present(loaded["model"], "module.")
+        if torchvision_loading.is_torchvision(weights):
+            loaded["model"] = torchvision_loading.convert_torchvision(self.cfg, weights)
+        return loaded
 
     def _load_model(self, checkpoint: dict) -> None:
         load_state_dict(
