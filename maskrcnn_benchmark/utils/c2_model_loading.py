@@ -168,23 +168,31 @@ def rename_deformable(weights: OrderedDict[str, Tensor], stages: Iterable[bool])
     return OrderedDict((renamed(name), value) for name, value in weights.items())
 
 
-def load_resnet_c2_format(cfg, f: str) -> dict[str, OrderedDict[str, Tensor]]:
-    """Read a Detectron file for a ResNet body or a detector on one: {"model": state dict}, ours by name."""
-    loaded = load_pickle(f)
-    blobs = loaded.get("blobs", loaded)
-    weights = rename_blobs(blobs) if isinstance(blobs, dict) else OrderedDict()
-    if not weights:
-        raise CheckpointError(
-            f"{f} holds no blob with a name of Detectron's; its entries are {', '.join(map(str, list(loaded)[:5]))}."
-        )
-    return {"model": rename_deformable(weights, cfg.MODEL.RESNETS.STAGE_WITH_DCN)}
+def convert_c2(cfg, loaded: Mapping[str, Any], source: str) -> OrderedDict[str, Tensor]:
+    """What a Detectron file holds, for the model of `cfg`.
 
+    Args:
+        source: the file, for messages.
 
-def load_c2_format(cfg, f: str) -> dict[str, OrderedDict[str, Tensor]]:
-    """Read a Detectron file for the model of `cfg`. Raises CheckpointError, also if its body has no such files."""
+    Raises:
+        CheckpointError: it holds something else, or there are no such files for the body of `cfg`.
+    """
     body = cfg.MODEL.BACKBONE.CONV_BODY
     if not body.startswith("R-"):
         raise CheckpointError(
-            f"Detectron's files are for ResNets, and MODEL.BACKBONE.CONV_BODY is {body!r}: {f} does not fit."
+            f"Detectron's files are for ResNets, and MODEL.BACKBONE.CONV_BODY is {body!r}: {source} does not fit."
         )
-    return load_resnet_c2_format(cfg, f)
+    blobs = loaded.get("blobs", loaded)
+    weights = rename_blobs(blobs) if isinstance(blobs, dict) else OrderedDict()
+    if not weights:
+        names = ", ".join(map(str, list(loaded)[:5]))
+        raise CheckpointError(f"{source} holds no blob with a name of Detectron's; its entries are {names}.")
+    return rename_deformable(weights, cfg.MODEL.RESNETS.STAGE_WITH_DCN)
+
+
+def load_c2_format(cfg, f: str) -> dict[str, OrderedDict[str, Tensor]]:
+    """Read a Detectron file for the model of `cfg`: {"model": state dict}. Raises as `load_pickle` and `convert_c2`."""
+    return {"model": convert_c2(cfg, load_pickle(f), f)}
+
+
+load_resnet_c2_format = load_c2_format

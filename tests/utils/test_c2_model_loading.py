@@ -16,6 +16,7 @@ from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.utils.c2_model_loading import load_c2_format, load_resnet_c2_format, rename_blobs
 from maskrcnn_benchmark.utils.checkpoint import CheckpointError, DetectronCheckpointer
+from tests.helpers import SMALL
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 BLOCKS = {2: 2, 3: 3, 4: 5, 5: 2}  # the last block of each stage of a ResNet-50
@@ -64,7 +65,7 @@ def blob_name(key: str, gn: bool) -> str:
 def build(name: str, *options: object):
     cfg = defaults.clone()
     cfg.merge_from_file(str(CONFIGS / name))
-    cfg.merge_from_list(["MODEL.ROI_BOX_HEAD.MLP_HEAD_DIM", 32, *options])
+    cfg.merge_from_list([*SMALL, *options])
     return cfg, build_detection_model(cfg)
 
 
@@ -210,4 +211,4 @@ def test_files_that_are_no_weights(tmp_path):
     cfg = defaults.clone()
     cfg.MODEL.BACKBONE.CONV_BODY = "FBNet"
     with pytest.raises(CheckpointError, match="for ResNets, and MODEL.BACKBONE.CONV_BODY is 'FBNet'"):
-        load_c2_format(cfg, "x.pkl")
+        load_c2_format(cfg, str(tmp_path / "other.pkl"))
