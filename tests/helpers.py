@@ -8,6 +8,13 @@ import numpy as np
 
 CONFIG = Path(__file__).parents[1] / "configs" / "demo" / "base_R_18_FPN.yaml"
 
+# Narrow layers, of at least the 32 channels that group norms need, for what depends on names and not on sizes.
+SMALL: list = [
+    *("MODEL.RESNETS.WIDTH_PER_GROUP", 32, "MODEL.RESNETS.RES2_OUT_CHANNELS", 128),
+    *("MODEL.RESNETS.BACKBONE_OUT_CHANNELS", 32, "MODEL.ROI_BOX_HEAD.MLP_HEAD_DIM", 32),
+    *("MODEL.ROI_BOX_HEAD.CONV_HEAD_DIM", 32, "MODEL.ROI_MASK_HEAD.CONV_LAYERS", (32, 32, 32, 32)),
+]
+
 
 def write_coco(root: Path, name: str = "set", images: int = 4, size: int = 64, empty: tuple[int, ...] = ()) -> dict:
     """A COCO set of bright rectangles: folder root/name, file root/name.json. Returns the annotations.

@@ -7,15 +7,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from maskrcnn_benchmark.utils import comm
+from maskrcnn_benchmark.utils import comm, detectron2_loading, torchvision_loading
+from maskrcnn_benchmark.utils.c2_model_loading import convert_c2, load_pickle
+from maskrcnn_benchmark.utils.imports import import_file
 from maskrcnn_benchmark.utils.miscellaneous import write_atomically
-from maskrcnn_benchmark.utils.model_serialization import load_state_dict
+from maskrcnn_benchmark.utils.model_serialization import CheckpointError, load_state_dict, strip_prefix_if_present
+from maskrcnn_benchmark.utils.model_zoo import cache_url
 
 LAST_CHECKPOINT = "last_checkpoint"  # a text file that names the checkpoint to resume from
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be read or used; the message is one sentence."""
 
 
 def load_file(path: str) -> dict:
@@ -31,6 +30,36 @@ def load_file(path: str) -> dict:
         ) from None
     if not isinstance(loaded, dict):
         raise CheckpointError(f"{path} holds a {type(loaded).__name__}, not a state dict.")
+    return loaded
+
+
+def load_weights(cfg, f: str) -> dict:
+    """Read weights of ours, upstream's, Detectron's, detectron2's or torchvision's for the model of `cfg`.
+
+    Args:
+        f: a path, a URL, catalog://NAME (of the ModelCatalog in PATHS_CATALOG) or torchvision://MODEL.
+
+    Returns:
+        What the file holds, with a state dict in our names under "model".
+    """
+    if f.startswith("catalog://"):
+        catalog = import_file("maskrcnn_benchmark.config.paths_catalog", cfg.PATHS_CATALOG, True).ModelCatalog
+        f = catalog.get(f.removeprefix("catalog://"))
+    elif f.startswith(torchvision_loading.SCHEME):
+        f = torchvision_loading.address(f)
+    if "://" in f:
+        f = cache_url(f)
+    pickled = f.endswith(".pkl")
+    loaded = load_pickle(f) if pickled else load_file(f)
+    if "model" not in loaded:
+        loaded = {"model": convert_c2(cfg, loaded, f) if pickled else loaded}
+    if not isinstance(loaded["model"], dict):
+        raise CheckpointError(f"{f} holds a {type(loaded['model']).__name__} as its model, not a state dict.")
+    weights = strip_prefix_if_present(loaded["model"], "module.")
+    if detectron2_loading.is_detectron2(weights):
+        loaded["model"] = detectron2_loading.convert_detectron2(cfg, weights)
+    elif torchvision_loading.is_torchvision(weights):
+        loaded["model"] = torchvision_loading.convert_torchvision(cfg, weights)
     return loaded
 
 
@@ -181,13 +210,7 @@ class DetectronCheckpointer(Checkpointer):
         self.cfg = cfg.clone()
 
     def _load_file(self, f: str) -> dict:
-        if f.startswith("catalog://"):
-            raise CheckpointError(
-                f"{f} names weights to download, which this version does not do; give MODEL.WEIGHT the path of a .pth file, "
-                'or "" to start from initial weights.'
-            )
-        loaded = super()._load_file(f)
-        return loaded if "model" in loaded else {"model": loaded}
+        return load_weights(self.cfg, f)
 
     def _load_model(self, checkpoint: dict) -> None:
         load_state_dict(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.config import ConfigError, cfg
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
 from maskrcnn_benchmark.utils import checkpoint as module
@@ -262,7 +262,9 @@ def test_files_that_are_no_checkpoints(tmp_path):
     for name, sentence in sentences.items():
         with pytest.raises(CheckpointError, match=sentence):
             load_file(str(tmp_path / f"{name}.pth"))
-    with pytest.raises(CheckpointError, match="catalog://ImageNetPretrained/R-50 names weights to download"):
+    with pytest.raises(
+        ConfigError, match="no model 'ImageNetPretrained/R-50' in the catalog; give MODEL.WEIGHT the path"
+    ):
         Run(tmp_path / "run").checkpointer.load("catalog://ImageNetPretrained/R-50")
 
 

@@ -1,0 +1,198 @@
+"""Weights from Detectron's .pkl files (Caffe2), under this package's names.
+
+The names returned leave out what a model may prefix them with: `layer4.0.conv1.weight` finds its place in a body as well
+as in the heads of a C4 model, which both take it.
+"""
+
+import logging
+import os
+import pickle
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maskrcnn_benchmark.utils.model_serialization import CheckpointError
+
+# The last part of a blob's name and of ours.
+_PARAMETERS = {"w": "weight", "b": "bias", "s": "weight"}
+_CONVOLUTIONS = {"a": "1", "b": "2", "c": "3"}
+# Classifiers of ImageNet, the fixed upsampling of keypoints, and what a solver keeps beside the weights.
+_DROPPED = re.compile(r"(fc1000|pred)_[wb]|kps_score_[wb]|.*_momentum|lr|model_iter|weight_order|cfg")
+
+# Layer name in Detectron, ours. FPN heads exist once, under the name of their finest level.
+_LAYERS: tuple[tuple[re.Pattern, str], ...] = tuple(
+    (re.compile(pattern), name)
+    for pattern, name in (
+        (r"fpn_([67])", r"fpn.top_blocks.p\1"),
+        (r"conv_rpn(_fpn\d)?", r"rpn.head.conv"),
+        (r"rpn_(cls_logits|bbox_pred)(_fpn\d)?", r"rpn.head.\1"),
+        (r"retnet_cls_pred_fpn\d", r"rpn.head.cls_logits"),
+        (r"retnet_bbox_pred_fpn\d", r"rpn.head.bbox_pred"),
+        (r"(fc[67])", r"box.feature_extractor.\1"),
+        (r"(cls_score|bbox_pred)", r"box.predictor.\1"),
+        (r"_?(?:\[mask\]|mask)_fcn(\d)", r"mask.feature_extractor.mask_fcn\1"),
+        (r"(conv5_mask|mask_fcn_logits)", r"mask.predictor.\1"),
+        (r"(conv_fcn\d)", r"keypoint.feature_extractor.\1"),
+        (r"(kps_score_lowres)", r"keypoint.predictor.\1"),
+    )
+)
+_BLOCK = re.compile(r"(_\[mask\]_)?res([2-5])_(\d+)_branch(1|2[abc])(_bn|_gn)?")
+_FPN = re.compile(r"fpn_(inner_)?res([2-5])_\d+_sum(?:_lateral)?")
+
+
+def _ascii_bytes(text: str, encoding: str = "latin1") -> bytes:
+    """What Python 3 writes for bytes in the old protocols; other codecs would unpack or decode."""
+    if encoding not in ("latin1", "latin-1"):
+        raise CheckpointError(f"A pickled weight file uses the codec {encoding!r}, which is refused.")
+    return text.encode("latin1")
+
+
+def _allowed() -> dict[tuple[str, str], Any]:
+    """All that a weight file may name, by (module, name)."""
+    reconstruct: Any = np.zeros(1).__reduce__()[0]
+    scalar: Any = np.float32(0).__reduce__()[0]
+    allowed: dict[tuple[str, str], Any] = {
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+        ("collections", "OrderedDict"): OrderedDict,
+        ("_codecs", "encode"): _ascii_bytes,
+    }
+    for package in ("numpy.core", "numpy._core"):
+        allowed[package + ".multiarray", "_reconstruct"] = reconstruct
+        allowed[package + ".multiarray", "scalar"] = scalar
+        allowed[package + ".numeric", "_frombuffer"] = _from_buffer
+    for builtins in ("builtins", "__builtin__"):
+        allowed.update({(builtins, kind.__name__): kind for kind in (dict, list, tuple, set, frozenset, bytearray)})
+    return allowed
+
+
+def _from_buffer(buffer: Any, dtype: np.dtype, shape: tuple[int, ...], order: Any) -> np.ndarray:
+    """How protocol 5 gives an array."""
+    return np.frombuffer(buffer, dtype=dtype).reshape(shape, order=order)
+
+
+class _WeightUnpickler(pickle.Unpickler):
+    """Reads arrays and plain containers and nothing else: a file from elsewhere cannot run code."""
+
+    ALLOWED = _allowed()
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self.ALLOWED:
+            raise CheckpointError(f"A weight file holds arrays and plain containers only; {module}.{name} is refused.")
+        return self.ALLOWED[module, name]
+
+
+def load_pickle(path: str) -> dict:
+    """The dictionary in a .pkl file, which may come from Python 2. Raises CheckpointError or FileNotFoundError."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no checkpoint {path!r}.")
+    try:
+        with open(path, "rb") as file:
+            loaded = _WeightUnpickler(file, encoding="latin1").load()
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    except Exception as error:  # bytes that are no pickle fail in every way
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} is not a readable pickle ({os.path.getsize(path)} bytes): {reason}") from None
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f"{path} holds a {type(loaded).__name__}, not a dictionary of arrays.")
+    return loaded
+
+
+def _layer_name(layer: str, with_norm: bool) -> str | None:
+    """Our name of a layer, or None.
+
+    Args:
+        layer: a blob's name without its last part.
+        with_norm: whether the layer is a convolution with a group norm of its own after it.
+    """
+    if block := _BLOCK.fullmatch(layer):
+        mask, stage, index, branch, norm = block.groups()
+        prefix = f"{'mask.feature_extractor.head.' if mask else ''}layer{int(stage) - 1}.{index}."
+        if branch == "1":
+            return f"{prefix}downsample.{1 if norm else 0}"
+        return f"{prefix}{'bn' if norm else 'conv'}{_CONVOLUTIONS[branch[1]]}"
+    if layer in ("conv1", "res_conv1_bn", "conv1_bn", "conv1_gn"):
+        return f"stem.{'conv1' if layer == 'conv1' else 'bn1'}"
+    if tower := re.fullmatch(r"retnet_(cls|bbox)_conv_n(\d)_fpn\d", layer):
+        return f"rpn.head.{tower[1]}_tower.{2 * int(tower[2])}"
+    is_norm = layer.endswith("_gn")
+    base = layer.removesuffix("_gn")
+    part = f".{int(is_norm)}" if with_norm or is_norm else ""
+    if head := re.fullmatch(r"head_conv(\d)", base):
+        step = 3 if part else 2  # convolution, norm, ReLU
+        return f"box.feature_extractor.xconvs.{step * (int(head[1]) - 1) + is_norm}"
+    if pyramid := _FPN.fullmatch(base):
+        return f"fpn.fpn_{'inner' if pyramid[1] else 'layer'}{int(pyramid[2]) - 1}{part}"
+    for pattern, name in _LAYERS:
+        if match := pattern.fullmatch(base):
+            return match.expand(name) + part
+    return None
+
+
+def rename_blobs(blobs: Mapping[str, np.ndarray]) -> OrderedDict[str, Tensor]:
+    """Detectron's blobs under our names; what is no weight of a detector is left out, and said if it is unexpected."""
+    weights: OrderedDict[str, Tensor] = OrderedDict()
+    unknown = []
+    for blob, value in blobs.items():
+        layer, _, parameter = blob.rpartition("_")
+        if _DROPPED.fullmatch(blob) or not isinstance(value, np.ndarray):
+            continue
+        name = _layer_name(layer, with_norm=f"{layer}_gn_s" in blobs) if parameter in _PARAMETERS else None
+        # The bias of a convolution with a batch norm after it is part of the norm: MSRA's stem has one, of zeros.
+        if name is None or (name == "stem.conv1" and parameter == "b"):
+            if name is None:
+                unknown.append(blob)
+            continue
+        weights[f"{name}.{_PARAMETERS[parameter]}"] = torch.from_numpy(np.array(value, dtype=np.float32))
+    if unknown:
+        shown = ", ".join(sorted(unknown)[:5]) + (", ..." if len(unknown) > 5 else "")
+        logging.getLogger(__name__).info("%d blobs of the file have no place here: %s", len(unknown), shown)
+    return weights
+
+
+def rename_deformable(weights: OrderedDict[str, Tensor], stages: Iterable[bool]) -> OrderedDict[str, Tensor]:
+    """Put the 3 x 3 convolutions of the deformable stages (res2 first) where a DFConv2d has its own."""
+    deformable = {f"layer{i}" for i, on in enumerate(stages, start=1) if on}
+    pattern = re.compile(r"(?:.*\.)?(layer\d)\.\d+\.conv2\.weight")
+
+    def renamed(name: str) -> str:
+        match = pattern.fullmatch(name)
+        return name.removesuffix("weight") + "conv.weight" if match and match[1] in deformable else name
+
+    return OrderedDict((renamed(name), value) for name, value in weights.items())
+
+
+def convert_c2(cfg, loaded: Mapping[str, Any], source: str) -> OrderedDict[str, Tensor]:
+    """What a Detectron file holds, for the model of `cfg`.
+
+    Args:
+        source: the file, for messages.
+
+    Raises:
+        CheckpointError: it holds something else, or there are no such files for the body of `cfg`.
+    """
+    body = cfg.MODEL.BACKBONE.CONV_BODY
+    if not body.startswith("R-"):
+        raise CheckpointError(
+            f"Detectron's files are for ResNets, and MODEL.BACKBONE.CONV_BODY is {body!r}: {source} does not fit."
+        )
+    blobs = loaded.get("blobs", loaded)
+    weights = rename_blobs(blobs) if isinstance(blobs, dict) else OrderedDict()
+    if not weights:
+        names = ", ".join(map(str, list(loaded)[:5]))
+        raise CheckpointError(f"{source} holds no blob with a name of Detectron's; its entries are {names}.")
+    return rename_deformable(weights, cfg.MODEL.RESNETS.STAGE_WITH_DCN)
+
+
+def load_c2_format(cfg, f: str) -> dict[str, OrderedDict[str, Tensor]]:
+    """Read a Detectron file for the model of `cfg`: {"model": state dict}. Raises as `load_pickle` and `convert_c2`."""
+    return {"model": convert_c2(cfg, load_pickle(f), f)}
+
+
+load_resnet_c2_format = load_c2_format

@@ -1,0 +1,214 @@
+"""Detectron's .pkl files: a model written in its names comes back, and a file cannot run code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.modeling.detector import build_detection_model
+from maskrcnn_benchmark.utils.c2_model_loading import load_c2_format, load_resnet_c2_format, rename_blobs
+from maskrcnn_benchmark.utils.checkpoint import CheckpointError, DetectronCheckpointer
+from tests.helpers import SMALL
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+BLOCKS = {2: 2, 3: 3, 4: 5, 5: 2}  # the last block of each stage of a ResNet-50
+# Our layer: Detectron's, as its code names them.
+HEADS = {
+    "rpn.head.conv": "conv_rpn_fpn2",
+    "rpn.head.cls_logits": "rpn_cls_logits_fpn2",
+    "rpn.head.bbox_pred": "rpn_bbox_pred_fpn2",
+    "roi_heads.box.feature_extractor.fc6": "fc6",
+    "roi_heads.box.feature_extractor.fc7": "fc7",
+    "roi_heads.box.predictor.cls_score": "cls_score",
+    "roi_heads.box.predictor.bbox_pred": "bbox_pred",
+    "roi_heads.mask.predictor.conv5_mask": "conv5_mask",
+    "roi_heads.mask.predictor.mask_fcn_logits": "mask_fcn_logits",
+    "backbone.body.stem.conv1": "conv1",
+}
+
+
+def blob_name(key: str, gn: bool) -> str:
+    """Detectron's name of one of our parameters, the other way round and by other means than the package does it."""
+    layer, parameter = key.rsplit(".", 1)
+    suffix = {"weight": "w", "bias": "b"}[parameter]
+    norm = ("_gn_" if gn else "_bn_") + {"weight": "s", "bias": "b"}[parameter]
+    words = layer.split(".")
+    if layer in HEADS:
+        return f"{HEADS[layer]}_{suffix}"
+    if layer == "backbone.body.stem.bn1":
+        return ("conv1" if gn else "res_conv1") + norm
+    if words[1] == "body":
+        block = f"res{int(words[2][-1]) + 1}_{words[3]}_branch"
+        if words[4] == "downsample":
+            return block + "1" + (norm if words[5] == "1" else "_w")
+        return block + "2" + "abc"[int(words[4][-1]) - 1] + (norm if words[4].startswith("bn") else "_w")
+    if words[1] == "fpn":
+        stage = int(words[2][-1]) + 1
+        name = f"fpn_{'inner_' if 'inner' in words[2] else ''}res{stage}_{BLOCKS[stage]}_sum"
+        name += "_lateral" if "inner" in words[2] and stage < 5 else ""
+        return name + (norm if words[3:] == ["1"] else f"_{suffix}")
+    if words[3] == "xconvs":
+        index, is_norm = divmod(int(words[4]), 3)
+        return f"head_conv{index + 1}" + (norm if is_norm else "_w")
+    fcn = words[3].replace("mask_fcn", "_[mask]_fcn")
+    return fcn + (norm if words[4:] == ["1"] else f"_{suffix}")
+
+
+def build(name: str, *options: object):
+    cfg = defaults.clone()
+    cfg.merge_from_file(str(CONFIGS / name))
+    cfg.merge_from_list([*SMALL, *options])
+    return cfg, build_detection_model(cfg)
+
+
+def is_constant(key: str) -> bool:
+    return key.endswith(("running_mean", "running_var")) or "cell_anchors" in key
+
+
+def random_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Values that depend on the name, so that two of one shape cannot change places unnoticed."""
+    state = {}
+    for key, value in model.state_dict().items():
+        generator = torch.Generator().manual_seed(zlib.crc32(key.encode()))
+        state[key] = value if is_constant(key) else torch.randn(value.shape, generator=generator)
+    return state
+
+
+def write(path: Path, blobs: dict, protocol: int = 2, bare: bool = False) -> str:
+    path.write_bytes(pickle.dumps(blobs if bare else {"blobs": blobs, "cfg": "MODEL: {}"}, protocol=protocol))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "gn"),
+    [
+        ("e2e_mask_rcnn_R_50_FPN_1x.yaml", False),
+        ("gn_baselines/e2e_mask_rcnn_R_50_FPN_1x_gn.yaml", True),
+        ("gn_baselines/e2e_mask_rcnn_R_50_FPN_Xconv1fc_1x_gn.yaml", True),
+    ],
+)
+def test_a_model_written_as_detectron_does_comes_back(tmp_path, name, gn):
+    cfg, model = build(name)
+    expected = random_state(model)
+    blobs = {blob_name(key, gn): value.numpy() for key, value in expected.items() if not is_constant(key)}
+    assert len(blobs) == sum(not is_constant(key) for key in expected)
+    blobs |= {f"{blob}_momentum": np.ones_like(v) for blob, v in list(blobs.items())[::20]}
+    blobs |= {"fc1000_w": np.ones((1000, 2048), np.float32), "fc1000_b": np.ones(1000, np.float32)}
+    blobs["conv1_b"] = np.zeros(64, np.float32)
+    DetectronCheckpointer(cfg, model).load(write(tmp_path / "model_final.pkl", blobs))
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, expected[key]), key
+
+
+def test_deformable_layers_take_the_plain_convolutions(tmp_path):
+    cfg, plain = build("e2e_mask_rcnn_R_50_FPN_1x.yaml")
+    state = random_state(plain)
+    body = {k: v.numpy() for k, v in state.items() if ".body." in k and not is_constant(k)}
+    path = write(tmp_path / "R-50.pkl", {blob_name(k, False): v for k, v in body.items()}, bare=True)
+    cfg, model = build("dcn/e2e_mask_rcnn_mdconv_R_50_FPN_1x.yaml")
+    initial = {k: v.clone() for k, v in model.state_dict().items()}
+    DetectronCheckpointer(cfg, model).load(path)
+    loaded = model.state_dict()
+    assert torch.equal(loaded["backbone.body.layer2.0.conv2.conv.weight"], state["backbone.body.layer2.0.conv2.weight"])
+    for key, value in loaded.items():
+        plain_key = re.sub(r"conv2\.conv\.weight", "conv2.weight", key)
+        wanted = state[plain_key] if plain_key in body else initial[key]
+        assert torch.equal(value, wanted), key
+
+
+def test_c4_keypoint_and_retinanet_names():
+    names = {
+        "conv_rpn_w": "rpn.head.conv.weight",
+        "rpn_cls_logits_b": "rpn.head.cls_logits.bias",
+        "res5_0_branch2a_bn_s": "layer4.0.bn1.weight",
+        "_[mask]_res5_0_branch1_w": "mask.feature_extractor.head.layer4.0.downsample.0.weight",
+        "conv_fcn8_w": "keypoint.feature_extractor.conv_fcn8.weight",
+        "kps_score_lowres_b": "keypoint.predictor.kps_score_lowres.bias",
+        "kps_score_w": None,
+        "pred_w": None,
+        "fpn_6_w": "fpn.top_blocks.p6.weight",
+        "retnet_cls_conv_n3_fpn3_b": "rpn.head.cls_tower.6.bias",
+        "retnet_bbox_pred_fpn3_w": "rpn.head.bbox_pred.weight",
+        "fpn_res4_35_sum_w": "fpn.fpn_layer3.weight",  # of a ResNet-152
+        "head_conv2_w": "box.feature_extractor.xconvs.2.weight",  # without a norm
+        "something_else_w": None,
+    }
+    renamed = rename_blobs({blob: np.zeros(1, np.float32) for blob in names})
+    assert list(renamed) == [name for name in names.values() if name]
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_every_protocol_is_read(tmp_path, protocol):
+    blobs = {"conv1_w": np.arange(6, dtype=np.float64).reshape(2, 3).T, "lr": np.float32(0.1)}
+    loaded = load_resnet_c2_format(defaults, write(tmp_path / "x.pkl", blobs, protocol))["model"]
+    assert torch.equal(loaded["stem.conv1.weight"], torch.tensor([[0.0, 3], [1, 4], [2, 5]]))
+
+
+def test_a_file_of_python_2_is_read(tmp_path):
+    # {'blobs': {'fc6_b': array([1, 2], float32)}} as Python 2 writes it: its strings are bytes.
+    path = tmp_path / "old.pkl"
+    path.write_bytes(
+        b"\x80\x02}U\x05blobs}U\x05fc6_bcnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+        b"(K\x01K\x02\x85cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        b"\x89U\x08\x00\x00\x80?\x00\x00\x00@tbss."
+    )
+    assert load_c2_format(defaults, str(path))["model"]["box.feature_extractor.fc6.bias"].tolist() == [1, 2]
+
+
+class Malicious:
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_file_cannot_run_code(tmp_path, protocol):
+    target = tmp_path / "made by the file"
+    path = write(tmp_path / "bad.pkl", {"conv1_w": Malicious(target)}, protocol)
+    with pytest.raises(CheckpointError, match=r"bad.pkl: .* (posix|nt)\.mkdir is refused"):
+        load_c2_format(defaults, path)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "refused"),
+    [
+        (b"cbuiltins\neval\n(S'1'\ntR.", "builtins.eval"),
+        (b"c__builtin__\ngetattr\n.", "__builtin__.getattr"),
+        (b"\x80\x04\x8c\x0bcollections\x8c\x14OrderedDict.__init__\x93.", "collections.OrderedDict.__init__"),
+        (b"c_codecs\nencode\n(S'x'\nS'zlib'\ntR.", "'zlib'"),
+    ],
+)
+def test_what_is_refused_is_named(tmp_path, content, refused):
+    (tmp_path / "bad.pkl").write_bytes(content)
+    with pytest.raises(CheckpointError, match=re.escape(refused) + ".* refused"):
+        load_c2_format(defaults, str(tmp_path / "bad.pkl"))
+
+
+def test_files_that_are_no_weights(tmp_path):
+    (tmp_path / "text.pkl").write_text("hello")
+    (tmp_path / "list.pkl").write_bytes(pickle.dumps([1]))
+    (tmp_path / "other.pkl").write_bytes(pickle.dumps({"a": 1, "b": np.zeros(1)}))
+    for name, sentence in {
+        "text": r"not a readable pickle \(5 bytes\)",
+        "list": "holds a list",
+        "other": "no blob with a name of Detectron's; its entries are a, b",
+    }.items():
+        with pytest.raises(CheckpointError, match=sentence):
+            load_c2_format(defaults, str(tmp_path / f"{name}.pkl"))
+    with pytest.raises(FileNotFoundError, match="There is no checkpoint"):
+        load_c2_format(defaults, str(tmp_path / "missing.pkl"))
+    cfg = defaults.clone()
+    cfg.MODEL.BACKBONE.CONV_BODY = "FBNet"
+    with pytest.raises(CheckpointError, match="for ResNets, and MODEL.BACKBONE.CONV_BODY is 'FBNet'"):
+        load_c2_format(cfg, str(tmp_path / "other.pkl"))
