@@ -5,8 +5,6 @@ as in the heads of a C4 model, which both take it.
 """
 
 import logging
-import os
-import pickle
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -17,6 +15,7 @@ import torch
 from torch import Tensor
 
 from maskrcnn_benchmark.utils.model_serialization import CheckpointError
+from maskrcnn_benchmark.utils.weight_pickle import load_pickle
 
 # The last part of a blob's name and of ours.
 _PARAMETERS = {"w": "weight", "b": "bias", "s": "weight"}
@@ -43,65 +42,6 @@ _LAYERS: tuple[tuple[re.Pattern, str], ...] = tuple(
 )
 _BLOCK = re.compile(r"(_\[mask\]_)?res([2-5])_(\d+)_branch(1|2[abc])(_bn|_gn)?")
 _FPN = re.compile(r"fpn_(inner_)?res([2-5])_\d+_sum(?:_lateral)?")
-
-
-def _ascii_bytes(text: str, encoding: str = "latin1") -> bytes:
-    """What Python 3 writes for bytes in the old protocols; other codecs would unpack or decode."""
-    if encoding not in ("latin1", "latin-1"):
-        raise CheckpointError(f"A pickled weight file uses the codec {encoding!r}, which is refused.")
-    return text.encode("latin1")
-
-
-def _allowed() -> dict[tuple[str, str], Any]:
-    """All that a weight file may name, by (module, name)."""
-    reconstruct: Any = np.zeros(1).__reduce__()[0]
-    scalar: Any = np.float32(0).__reduce__()[0]
-    allowed: dict[tuple[str, str], Any] = {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("collections", "OrderedDict"): OrderedDict,
-        ("_codecs", "encode"): _ascii_bytes,
-    }
-    for package in ("numpy.core", "numpy._core"):
-        allowed[package + ".multiarray", "_reconstruct"] = reconstruct
-        allowed[package + ".multiarray", "scalar"] = scalar
-        allowed[package + ".numeric", "_frombuffer"] = _from_buffer
-    for builtins in ("builtins", "__builtin__"):
-        allowed.update({(builtins, kind.__name__): kind for kind in (dict, list, tuple, set, frozenset, bytearray)})
-    return allowed
-
-
-def _from_buffer(buffer: Any, dtype: np.dtype, shape: tuple[int, ...], order: Any) -> np.ndarray:
-    """How protocol 5 gives an array."""
-    return np.frombuffer(buffer, dtype=dtype).reshape(shape, order=order)
-
-
-class _WeightUnpickler(pickle.Unpickler):
-    """Reads arrays and plain containers and nothing else: a file from elsewhere cannot run code."""
-
-    ALLOWED = _allowed()
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.ALLOWED:
-            raise CheckpointError(f"A weight file holds arrays and plain containers only; {module}.{name} is refused.")
-        return self.ALLOWED[module, name]
-
-
-def load_pickle(path: str) -> dict:
-    """The dictionary in a .pkl file, which may come from Python 2. Raises CheckpointError or FileNotFoundError."""
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"There is no checkpoint {path!r}.")
-    try:
-        with open(path, "rb") as file:
-            loaded = _WeightUnpickler(file, encoding="latin1").load()
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
-    except Exception as error:  # bytes that are no pickle fail in every way
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} is not a readable pickle ({os.path.getsize(path)} bytes): {reason}") from None
-    if not isinstance(loaded, dict):
-        raise CheckpointError(f"{path} holds a {type(loaded).__name__}, not a dictionary of arrays.")
-    return loaded
 
 
 def _layer_name(layer: str, with_norm: bool) -> str | None:

@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from maskrcnn_benchmark.utils import comm, detectron2_loading, torchvision_loading
-from maskrcnn_benchmark.utils.c2_model_loading import convert_c2, load_pickle
+from maskrcnn_benchmark.utils.c2_model_loading import convert_c2
 from maskrcnn_benchmark.utils.imports import import_file
 from maskrcnn_benchmark.utils.miscellaneous import write_atomically
 from maskrcnn_benchmark.utils.model_serialization import CheckpointError, load_state_dict, strip_prefix_if_present
 from maskrcnn_benchmark.utils.model_zoo import cache_url
+from maskrcnn_benchmark.utils.weight_pickle import load_pickle
 
 LAST_CHECKPOINT = "last_checkpoint"  # a text file that names the checkpoint to resume from
 

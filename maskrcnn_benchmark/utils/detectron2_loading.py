@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,7 +69,7 @@ def convert_detectron2(cfg, weights: Mapping[str, Any]) -> OrderedDict[str, Tens
             raise CheckpointError(
                 f"{source} of detectron2's has no counterpart here; models with plain ResNets and a pyramid without norms have."
             )
-        value = torch.as_tensor(array)
+        value = array if isinstance(array, Tensor) else torch.from_numpy(np.array(array))
         if parameter == "running_var":
             value = value + eps
         converted[f"{name}.{parameter}"] = _background_first(name, value)

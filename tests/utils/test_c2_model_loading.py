@@ -147,8 +147,13 @@ def test_c4_keypoint_and_retinanet_names():
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_every_protocol_is_read(tmp_path, protocol):
-    blobs = {"conv1_w": np.arange(6, dtype=np.float64).reshape(2, 3).T, "lr": np.float32(0.1)}
+    blobs: dict = {"conv1_w": np.arange(6, dtype=np.float64).reshape(2, 3).T, "lr": np.float32(0.1)}
+    blobs |= {"weight_order": np.array(["a", "b"], dtype=object), "fc6_b": np.arange(2, dtype=">f4")}
+    blobs["fc7_w"] = np.zeros((0, 3), np.float16)
     loaded = load_resnet_c2_format(defaults, write(tmp_path / "x.pkl", blobs, protocol))["model"]
+    assert set(loaded) == {"stem.conv1.weight", "box.feature_extractor.fc6.bias", "box.feature_extractor.fc7.weight"}
+    assert loaded["box.feature_extractor.fc6.bias"].tolist() == [0, 1]
+    assert loaded["box.feature_extractor.fc7.weight"].shape == (0, 3)
     assert torch.equal(loaded["stem.conv1.weight"], torch.tensor([[0.0, 3], [1, 4], [2, 5]]))
 
 
@@ -186,6 +191,8 @@ def test_a_file_cannot_run_code(tmp_path, protocol):
         (b"cbuiltins\neval\n(S'1'\ntR.", "builtins.eval"),
         (b"c__builtin__\ngetattr\n.", "__builtin__.getattr"),
         (b"\x80\x04\x8c\x0bcollections\x8c\x14OrderedDict.__init__\x93.", "collections.OrderedDict.__init__"),
+        # A dtype of structure, whose flags numpy would take from the file.
+        (pickle.dumps({"conv1_w": np.zeros(1, [("a", "f4")])}, protocol=2), "'V4'"),
         (b"c_codecs\nencode\n(S'x'\nS'zlib'\ntR.", "'zlib'"),
     ],
 )

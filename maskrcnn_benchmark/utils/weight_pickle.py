@@ -1,0 +1,119 @@
+"""Reading pickled arrays from elsewhere without running what they say.
+
+numpy's own way back from a pickle takes the state of a dtype from the file, flags included, and can be made to read
+bytes as pointers. So arrays are put together here, from their bytes, and numpy sees nothing else of the file.
+"""
+
+import os
+import pickle
+import re
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+from maskrcnn_benchmark.utils.model_serialization import CheckpointError
+
+_PLAIN_DTYPE = re.compile(r"[?biufcSU]\d*")
+
+
+class _Dtype:
+    """A dtype that the file names; its pickled state holds the byte order."""
+
+    def __init__(self, name: str, align: bool = False, copy: bool = False):
+        self.name, self.big = str(name), False
+
+    def __setstate__(self, state: tuple) -> None:
+        self.big = state[1] == ">"
+
+    def numpy(self) -> np.dtype:
+        if not _PLAIN_DTYPE.fullmatch(self.name):
+            raise CheckpointError(f"A weight file holds arrays of numbers; one of dtype {self.name!r} is refused.")
+        return np.dtype(self.name).newbyteorder(">" if self.big else "<")
+
+
+class _Array:
+    """An array in the making: created empty, then given its state."""
+
+    value: Any = None
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, dtype, fortran, data = state
+        if isinstance(data, list):
+            self.value = data  # an array of objects, which are plain: no weights, but no harm either
+        else:
+            self.value = _from_buffer(data, dtype, shape, "F" if fortran else "C")
+
+
+def _from_buffer(data: Any, dtype: _Dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+    """How protocol 5 gives an array. Python 2 wrote bytes as text, which is read as latin1."""
+    raw = data.encode("latin1") if isinstance(data, str) else data
+    return np.frombuffer(raw, dtype=dtype.numpy()).reshape(shape, order="F" if order == "F" else "C")
+
+
+def _scalar(dtype: _Dtype, data: Any = b"") -> Any:
+    return _from_buffer(data, dtype, (), "C")[()]
+
+
+def _reconstruct(kind: Any, shape: Any, typecode: Any) -> _Array:
+    return _Array()
+
+
+def _encode(text: str, encoding: str = "latin1") -> bytes:
+    """What Python 3 writes for bytes in the old protocols; other codecs would unpack or decode."""
+    if encoding not in ("latin1", "latin-1"):
+        raise CheckpointError(f"A pickled weight file uses the codec {encoding!r}, which is refused.")
+    return text.encode("latin1")
+
+
+class _WeightUnpickler(pickle.Unpickler):
+    """Knows arrays and plain containers and nothing else."""
+
+    ALLOWED: dict[tuple[str, str], Any] = {
+        ("numpy", "ndarray"): None,  # names the kind of array, and is never called
+        ("numpy", "dtype"): _Dtype,
+        ("collections", "OrderedDict"): OrderedDict,
+        ("_codecs", "encode"): _encode,
+        **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
+        **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
+        **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
+        **{
+            (module, kind.__name__): kind
+            for module in ("builtins", "__builtin__")
+            for kind in (dict, list, tuple, set, frozenset, bytes, bytearray)
+        },
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self.ALLOWED:
+            raise CheckpointError(f"A weight file holds arrays and plain containers only; {module}.{name} is refused.")
+        return self.ALLOWED[module, name]
+
+
+def load_pickle(path: str) -> dict:
+    """The dictionary in a .pkl file, which may come from Python 2; arrays may be read-only.
+
+    Raises:
+        CheckpointError: it is no pickle, or holds something else than arrays and plain containers.
+        FileNotFoundError: there is no such file.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no checkpoint {path!r}.")
+    try:
+        with open(path, "rb") as file:
+            loaded = _WeightUnpickler(file, encoding="latin1").load()
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    except Exception as error:  # bytes that are no pickle fail in every way
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} is not a readable pickle ({os.path.getsize(path)} bytes): {reason}") from None
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f"{path} holds a {type(loaded).__name__}, not a dictionary of arrays.")
+    return _finished(loaded)
+
+
+def _finished(value: Any) -> Any:
+    """The dictionaries of a file, one in the other, with their arrays complete."""
+    if isinstance(value, dict):
+        return {key: _finished(entry) for key, entry in value.items()}
+    return value.value if isinstance(value, _Array) else value
