@@ -14,6 +14,7 @@ _C.MODEL.MASK_ON = False
 _C.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"
 _C.MODEL.RETINANET_ON = False
 _C.MODEL.RPN_ONLY = False
+# A path (.pth, or a .pkl of Detectron or detectron2), a URL, catalog://NAME of the ModelCatalog, or torchvision://MODEL.
 _C.MODEL.WEIGHT = ""
 # Load a checkpoint in which some shapes differ (another number of classes): those weights keep their initialisation.
 _C.MODEL.WEIGHT_ALLOW_MISMATCH = False
