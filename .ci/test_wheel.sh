@@ -41,9 +41,10 @@ case $wheel in
 esac
 
 # Away from the sources, which would be imported instead of the wheel.
-mkdir -p "$folder/tests"
-cp tests/layers/test_*.py "$folder/tests"
-rm "$folder/tests/test_build.py" # about the source tree
+mkdir -p "$folder/tests/tests/layers"
+cp tests/__init__.py tests/dense_non_local.py "$folder/tests/tests"
+cp tests/layers/test_*.py "$folder/tests/tests/layers"
+rm "$folder/tests/tests/layers/test_build.py" # about the source tree
 
 test_with() { # interpreter, requirement of torch
     local environment
