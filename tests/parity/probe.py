@@ -6,12 +6,14 @@ The weights, the synthetic images and the settings are those with which the file
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -164,6 +166,21 @@ def describe_detections(detections: BoxList) -> dict[str, Any]:
     facts["boxes"] = detections.bbox[:SHOWN].tolist()
     facts["boxes_abs"] = detections.bbox.double().abs().mean().item()
     return facts
+
+
+def in_portions(extract: Callable[..., Tensor], size: int = 32) -> Callable[..., Tensor]:
+    """A feature extractor's `forward` for `size` proposals at a time, recomputed in the backward pass: res5 of a C4 model on
+    4,000 proposals would take 12 GB."""
+
+    def forward(features: Sequence[Tensor], proposals: list[BoxList]) -> Tensor:
+        results = []
+        for mine in proposals:
+            for start in range(0, len(mine), size):
+                part = [p[start : start + size] if p is mine else p[:0] for p in proposals]
+                results.append(checkpoint(extract, features, part, use_reentrant=False))
+        return torch.cat(results)
+
+    return forward
 
 
 @torch.no_grad()

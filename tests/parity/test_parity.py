@@ -27,11 +27,12 @@ PIXELS = 1e-2
 # numbers by up to 2e-4, losses by 3e-7.
 GRADIENT = dict.fromkeys(("e2e_mask_rcnn_R_50_FPN_1x_gn", "e2e_mask_rcnn_R_50_FPN_Xconv1fc_1x_gn"), 5e-4)
 
-# With these weights FBNet's activations grow to thousands. In training, batch norm makes of float32 rounding differences of 1 %
-# in gradients: computed in float64, losses agree with upstream's to 1e-6, gradients to 1e-3. In testing, half the scores are
-# 1 exactly, and which of them upstream's top-k takes first is not defined.
-FLOAT64 = {"e2e_faster_rcnn_fbnet"}
+# Where float32 rounding here adds up to more than the tolerance, training is computed in float64: Keypoint R-CNN then agrees with
+# upstream's float32 to 1e-4. FBNet's batch norm on activations of thousands makes rounding worth 1 % of some gradients; in
+# float64 losses agree to 1e-6, gradients to 1e-3.
+FLOAT64 = {"e2e_faster_rcnn_fbnet", "e2e_keypoint_rcnn_R_50_FPN_1x"}
 GRADIENT["e2e_faster_rcnn_fbnet"] = 1e-3
+# In testing, half of FBNet's scores are 1 exactly, and which of them upstream's top-k takes first is not defined.
 SATURATED = {"e2e_faster_rcnn_fbnet"}
 
 
@@ -157,7 +158,7 @@ def test_detections(inference, source, name):
             same_summary(got["keypoints"], want["keypoints"], PIXELS)
 
 
-def test_training(model, cfg, source, name):
+def test_training(model, cfg, source, name, monkeypatch):
     expected = golden(source, f"{name}_train")
     images, targets, _ = read_inputs(source, cfg, len(expected["image_sizes"]))
     if name in FLOAT64:
@@ -165,6 +166,9 @@ def test_training(model, cfg, source, name):
         images.tensors = images.tensors.double()
         for target in targets:
             target.bbox = target.bbox.double()
+    if "C4" in name and model.roi_heads is not None:
+        extractor = model.roi_heads["box"].feature_extractor
+        monkeypatch.setattr(extractor, "forward", probe.in_portions(extractor.forward))
     actual = probe.describe_training(model, images, targets)
     assert actual["losses"] == pytest.approx(expected["losses"], rel=RELATIVE)
     assert actual["grads"].keys() == expected["grads"].keys()
