@@ -39,9 +39,9 @@ SHOWN = 30  # detections listed one by one
 
 
 def load_config(name: str):
-    """The configuration of configs/**/NAME.yaml with SETTINGS."""
+    """The configuration of configs/**/NAME.yaml with SETTINGS; of two of a name, the one that is not in a folder."""
     cfg = defaults.clone()
-    (path,) = CONFIGS.rglob(f"{name}.yaml")
+    path = min(CONFIGS.rglob(f"{name}.yaml"), key=lambda path: len(path.parts))
     cfg.merge_from_file(str(path))
     cfg.merge_from_list([word for pair in SETTINGS.items() for word in pair])
     cfg.freeze()
