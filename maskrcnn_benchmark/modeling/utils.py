@@ -15,3 +15,10 @@ def rank_in_group(groups: Tensor, num_groups: int) -> Tensor:
     ranks = torch.empty_like(groups)
     ranks[order] = torch.arange(len(groups), device=groups.device) - starts[groups[order]]
     return ranks
+
+
+def split_by_image(image: Tensor, num_images: int, *fields: Tensor) -> list[tuple[Tensor, ...]]:
+    """Group the rows of `fields` by int64 Tensor[M] image, keeping their order within each image."""
+    order = torch.argsort(image, stable=True)
+    counts = torch.bincount(image, minlength=num_images).tolist()
+    return list(zip(*(field[order].split(counts) for field in fields), strict=True))

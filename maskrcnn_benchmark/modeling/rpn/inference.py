@@ -9,17 +9,10 @@ from torch import Tensor, nn
 from maskrcnn_benchmark.layers import batched_nms
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.rpn.utils import permute_and_flatten
-from maskrcnn_benchmark.modeling.utils import rank_in_group
+from maskrcnn_benchmark.modeling.utils import rank_in_group, split_by_image
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import clip_boxes, xyxy_to_xywh
 from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
-
-
-def split_by_image(image: Tensor, num_images: int, *fields: Tensor) -> list[tuple[Tensor, ...]]:
-    """Group the rows of `fields` by int64 Tensor[M] image, keeping their order within each image."""
-    order = torch.argsort(image, stable=True)
-    counts = torch.bincount(image, minlength=num_images).tolist()
-    return list(zip(*(field[order].split(counts) for field in fields), strict=True))
 
 
 class RPNPostProcessor(nn.Module):

@@ -7,10 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskrcnn_benchmark.layers import batched_nms
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
-from maskrcnn_benchmark.modeling.rpn.inference import split_by_image
-from maskrcnn_benchmark.modeling.utils import cat, rank_in_group
+from maskrcnn_benchmark.modeling.detections import select_detections
+from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import clip_boxes
 
@@ -73,18 +72,7 @@ class PostProcessor(nn.Module):
         box = self.box_coder.decode(deltas[row, label], proposals[row])
         width, height = box.new_tensor(sizes).unbind(1)
         box = clip_boxes(box, width[image], height[image])
-        keep = batched_nms(box, score, image * num_classes + label, self.nms)
-        if self.detections_per_img > 0:
-            keep = keep[rank_in_group(image[keep], len(boxes)) < self.detections_per_img]
-
-        results = []
-        by_image = split_by_image(image[keep], len(boxes), box[keep], score[keep], label[keep])
-        for size, (box, score, label) in zip(sizes, by_image, strict=True):
-            result = BoxList(box, size)
-            result.add_field("scores", score)
-            result.add_field("labels", label)
-            results.append(result)
-        return results
+        return select_detections(box, score, label, image, sizes, self.nms, self.detections_per_img)
 
     def _all_classes(self, scores: Tensor, deltas: Tensor, boxes: list[BoxList]) -> list[BoxList]:
         """The boxes of all classes, proposal after proposal, with the field "scores"; nothing is left out."""

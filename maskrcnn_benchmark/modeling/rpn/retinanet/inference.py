@@ -10,9 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from maskrcnn_benchmark.layers import batched_nms
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
-from maskrcnn_benchmark.modeling.rpn.inference import split_by_image
+from maskrcnn_benchmark.modeling.detections import select_detections
 from maskrcnn_benchmark.modeling.rpn.utils import flatten_levels
 from maskrcnn_benchmark.modeling.utils import rank_in_group
 from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -79,18 +78,7 @@ class RetinaNetPostProcessor(nn.Module):
         box = clip_boxes(box, width[image], height[image])
         large = (xyxy_to_xywh(box)[:, 2:] >= self.min_size).all(dim=1).nonzero().squeeze(1)
         box, image, label, score = box[large], image[large], label[large], score[large]
-
-        keep = batched_nms(box, score, image * self.num_classes + label, self.nms_thresh)
-        if self.fpn_post_nms_top_n > 0:
-            keep = keep[rank_in_group(image[keep], len(anchors)) < self.fpn_post_nms_top_n]
-        detections = []
-        by_image = split_by_image(image[keep], len(anchors), box[keep], score[keep], label[keep])
-        for size, (box, score, label) in zip(sizes, by_image, strict=True):
-            detection = BoxList(box, size)
-            detection.add_field("scores", score)
-            detection.add_field("labels", label)
-            detections.append(detection)
-        return detections
+        return select_detections(box, score, label, image, sizes, self.nms_thresh, self.fpn_post_nms_top_n)
 
     def _candidates(self, logits: Tensor, level_sizes: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Tensor[B, T, C] -> image, anchor, label (from 1) and score, each Tensor[M], best first."""

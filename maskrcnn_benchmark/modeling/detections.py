@@ -1,0 +1,44 @@
+"""From scored boxes of classes to detections: the end of every detector here."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from maskrcnn_benchmark.layers import batched_nms
+from maskrcnn_benchmark.modeling.utils import rank_in_group, split_by_image
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+
+
+def select_detections(
+    box: Tensor,
+    score: Tensor,
+    label: Tensor,
+    image: Tensor,
+    sizes: Sequence[tuple[float, float]],
+    iou_threshold: float,
+    per_image: int,
+) -> list[BoxList]:
+    """Class-wise suppression and the best detections of each image, in one pass over the whole batch.
+
+    Args:
+        box: Tensor[M, 4] xyxy, pixels, with score Tensor[M], label int64 Tensor[M] from 1 and image int64 Tensor[M].
+        sizes: (width, height) of each image.
+        iou_threshold: IoU above which the weaker of two boxes of a class goes.
+        per_image: how many stay; 0 or less for all.
+
+    Returns:
+        A BoxList an image by descending score, with the fields "scores" and "labels".
+    """
+    # Labels of one image never reach those of the next: a group is an image and a class.
+    stride = label.max() + 1 if len(label) else 1
+    keep = batched_nms(box, score, image * stride + label, iou_threshold)
+    if per_image > 0:
+        keep = keep[rank_in_group(image[keep], len(sizes)) < per_image]
+    detections = []
+    by_image = split_by_image(image[keep], len(sizes), box[keep], score[keep], label[keep])
+    for size, (boxes, scores, labels) in zip(sizes, by_image, strict=True):
+        detection = BoxList(boxes, size)
+        detection.add_field("scores", scores)
+        detection.add_field("labels", labels)
+        detections.append(detection)
+    return detections
