@@ -1,5 +1,6 @@
 """The blocks that FBNets are made of (Wu et al. 2019, https://arxiv.org/abs/1812.03443)."""
 
+import math
 import re
 from collections import OrderedDict
 from typing import Any
@@ -12,11 +13,14 @@ from maskrcnn_benchmark.layers import FrozenBatchNorm2d
 NormType = str | tuple[str, int] | list | None
 
 
-def get_divisible_by(number: int, divisor: int, least: int | None = None) -> int:
-    """The nearest multiple of `divisor`, but not below `least` nor 10 % below the number itself."""
-    least = divisor if least is None else least
-    rounded = max(least, int(number + divisor / 2) // divisor * divisor)
-    return rounded if rounded >= 0.9 * number else rounded + divisor
+def get_divisible_by(number: int, divisor: int) -> int:
+    """The nearest multiple of `divisor`, halves upwards; what would be nearest to none becomes `divisor` squared.
+
+    The square is upstream's, on which the shapes of its checkpoints depend.
+    """
+    if divisor <= 0 or number % divisor == 0:
+        return int(number)
+    return (math.floor(number / divisor + 0.5) or divisor) * divisor
 
 
 def _norm(bn_type: NormType, channels: int) -> nn.Module:
@@ -126,9 +130,9 @@ class SEModule(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Enlarges maps by a factor."""
+    """Enlarges maps by a factor, or by one for the height and one for the width."""
 
-    def __init__(self, scale_factor: float, mode: str, align_corners: bool | None = None):
+    def __init__(self, scale_factor: float | tuple[float, float], mode: str, align_corners: bool | None = None):
         super().__init__()
         self.scale_factor, self.mode, self.align_corners = scale_factor, mode, align_corners
 
@@ -141,7 +145,7 @@ class IRFBlock(nn.Module):
 
     Args:
         expansion: the channels in between are this many times the input's.
-        stride: negative to enlarge by nearest neighbours instead.
+        stride: negative to enlarge by nearest neighbours instead; a tuple of two such for height and width.
         kernel: of the convolution per channel; 1 for none.
         width_divisor: the channels in between are a multiple of it.
         shuffle_type: "mid" to shuffle the channels of `pw_group` groups after the first convolution.
@@ -155,7 +159,7 @@ class IRFBlock(nn.Module):
         input_depth: int,
         output_depth: int,
         expansion: float,
-        stride: int,
+        stride: int | tuple[int, int],
         bn_type: NormType = "bn",
         kernel: int = 3,
         width_divisor: int = 1,
@@ -173,8 +177,11 @@ class IRFBlock(nn.Module):
         self.use_res_connect = stride == 1 and input_depth == output_depth
         middle = get_divisible_by(int(input_depth * expansion), width_divisor)
         self.pw = ConvBNRelu(input_depth, middle, 1, 1, 0, True, "relu", bn_type, group=pw_group)
-        self.upscale = Upsample(-stride, "nearest") if stride < 0 else None
-        stride = max(stride, 1)
+        self.upscale = None
+        if isinstance(stride, tuple):
+            self.upscale, stride = Upsample((-stride[0], -stride[1]), "nearest"), 1
+        elif stride < 0:
+            self.upscale, stride = Upsample(-stride, "nearest"), 1
 
         def per_channel(stride: int, skip_bn: bool, skip_relu: bool) -> ConvBNRelu:
             norm, relu = None if skip_bn else bn_type, None if skip_relu else "relu"
@@ -202,14 +209,17 @@ class IRFBlock(nn.Module):
         return self.se4(y + x if self.use_res_connect else y)
 
 
-_NAMED_BLOCK = re.compile(r"ir_k(?P<kernel>1|3|5|7|33)(_(?P<letter>[es])(?P<number>\d+))?(?P<se>_se)?")
+_NAMED_BLOCK = re.compile(
+    r"ir_k(?P<kernel>1|3|5|7|33)(?P<sep>_sep)?(_(?P<letter>[es])(?P<number>\d+))?(?P<se>_se)?",
+)
 
 
 def make_block(name: str, dim_in: int, dim_out: int, expansion: float, stride: int, **kwargs: Any) -> Any:
     """A block by name, with the attribute `output_depth`.
 
-    "skip"; "basic_block"; "shuffle"; or ir_kK, an IRFBlock with the kernel K (33: two of 3), then optionally _eE, an expansion
-    of its own, or _sG, channels shuffled in G groups (expansion 4 with 4 groups, 1 with 2), then optionally _se.
+    "skip"; "basic_block"; "shuffle"; or ir_kK, an IRFBlock with the kernel K, then optionally _sep, two convolutions per
+    channel (33 is 3_sep), then _eE, an expansion of its own, or _sG, channels shuffled in G groups (expansion 4 with 4 groups,
+    1 with 2), then _se.
     """
     if name == "skip":
         return Identity(dim_in, dim_out, stride)
@@ -220,7 +230,7 @@ def make_block(name: str, dim_in: int, dim_out: int, expansion: float, stride: i
     found = _NAMED_BLOCK.fullmatch(name)
     if found is None:
         raise ValueError(
-            f"There is no FBNet block {name!r}; the names are skip, basic_block, shuffle and ir_kK[_eE|_sG][_se]."
+            f"There is no FBNet block {name!r}; the names are skip, basic_block, shuffle and ir_kK[_sep][_eE|_sG][_se]."
         )
     number = int(found["number"] or 0)
     if found["letter"] == "e":
@@ -229,5 +239,6 @@ def make_block(name: str, dim_in: int, dim_out: int, expansion: float, stride: i
         expansion = 4 if number == 4 else 1
         kwargs.update(shuffle_type="mid", pw_group=number)
     kernel = 3 if found["kernel"] == "33" else int(found["kernel"])
-    kwargs.update(kernel=kernel, cdw=found["kernel"] == "33", se=bool(found["se"]))
+    twice = found["kernel"] == "33" or found["sep"] is not None
+    kwargs.update(kernel=kernel, cdw=twice, se=bool(found["se"]))
     return IRFBlock(dim_in, dim_out, expansion, stride, **kwargs)
