@@ -131,7 +131,7 @@ def check_num_classes(
 def check_masks(dataset: Dataset, name: str) -> None:
     """Raise for a data set that cannot train masks."""
     if not all(getattr(part, "has_masks", True) for part in getattr(dataset, "datasets", [dataset])):
-        raise ConfigError(f"{name} has no masks to train on, but MODEL.MASK_ON is True; set it to False.")
+        raise ConfigError(f"{name} has objects without masks, but MODEL.MASK_ON is True; set it to False.")
 
 
 def check_num_keypoints(dataset: Dataset, num_keypoints: int, name: str) -> None:
