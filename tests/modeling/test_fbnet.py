@@ -16,6 +16,8 @@ from maskrcnn_benchmark.modeling.backbone.fbnet_builder import (
     FBNetBuilder,
     IRFBlock,
     SEModule,
+    Shift,
+    ShiftBlock5x5,
     expand_stages_cfg,
     get_blocks,
     get_num_stages,
@@ -82,6 +84,37 @@ def test_other_blocks():
     assert order == [0, 3, 1, 4, 2, 5]
     with pytest.raises(ValueError, match="no FBNet block 'ir_k9'"):
         make_block("ir_k9", 8, 8, 1, 1)
+
+
+@pytest.mark.parametrize(("channels", "size", "stride"), [(9, 3, 1), (29, 3, 2), (60, 5, 1), (7, 3, 1)])
+def test_shift(channels, size, stride):
+    """Against moving whole maps by hand: (dy, dx) of each channel from the definition."""
+    x = torch.randn(2, channels, 8, 10, generator=torch.Generator().manual_seed(0))
+    shift, reach = Shift(channels, size, stride, size // 2), size // 2
+    padded = F.pad(x, [reach] * 4)
+    steps = [(dy, dx) for dy in range(size) for dx in range(size)]
+    each = channels // size**2
+    of_channel = [step for step in steps for _ in range(each + (channels % size**2 if step == (reach, reach) else 0))]
+    moved = torch.stack([padded[:, c, dy : dy + 8, dx : dx + 10] for c, (dy, dx) in enumerate(of_channel)], dim=1)
+    assert torch.equal(shift(x), moved[:, :, ::stride, ::stride])
+    assert list(shift.state_dict()) == ["kernel"] and shift.kernel.shape == (channels, 1, size, size)
+    assert not shift.kernel.requires_grad and shift(x[:0]).shape == (0, *shift(x).shape[1:])
+    with pytest.raises(ValueError, match="1 or 2; got 3"):
+        Shift(channels, size, 3, 1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("dim_out", "stride"), [(10, 1), (10, 2), (6, 1)])
+def test_shift_block(dim_out, stride):
+    torch.manual_seed(0)
+    block, x = ShiftBlock5x5(10, dim_out, 3, stride).eval(), torch.randn(2, 10, 8, 8)
+    assert block[0].weight.shape == (32, 10, 1, 1)  # the multiple of 8 nearest to 30
+    y = Shift(32, 5, stride, 2)(F.relu(block[1](F.conv2d(x, block[0].weight))))
+    y = block[5](F.conv2d(y, block[4].weight))
+    torch.testing.assert_close(block(x), y + x if dim_out == 10 and stride == 1 else y)
+    named = make_block("shift_5x5", 10, dim_out, 3, stride, bn_type="bn")
+    assert isinstance(named, ShiftBlock5x5) and named.output_depth == dim_out
+    assert [len(ShiftBlock5x5(2, 4, e, 1)[0].weight) for e in (1, 2, 5.5, 6)] == [64, 8, 8, 16]
 
 
 def test_widths():

@@ -5,6 +5,7 @@ import re
 from collections import OrderedDict
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -107,6 +108,53 @@ class ChannelShuffle(nn.Module):
         if x.shape[1] % self.groups:
             raise ValueError(f"{x.shape[1]} channels do not divide into {self.groups} groups.")
         return x.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
+
+
+class Shift(nn.Module):
+    """Moves each channel by a fixed step: a convolution per channel whose kernel holds a single 1 (Wu et al. 2018).
+
+    The channels are dealt out evenly, in order, to the places of the kernel in row-major order; those that are left over join
+    the ones at its centre, which stay where they are.
+    """
+
+    def __init__(self, C: int, kernel_size: int, stride: int, padding: int):
+        super().__init__()
+        if stride not in (1, 2):
+            raise ValueError(f"The stride of a shift is 1 or 2; got {stride}.")
+        self.C, self.kernel_size, self.stride, self.padding = C, kernel_size, stride, padding
+        places = kernel_size**2
+        counts = torch.full((places,), C // places)
+        counts[kernel_size // 2 * (kernel_size + 1)] += C % places
+        place = torch.repeat_interleave(torch.arange(places), counts)
+        kernel = F.one_hot(place, places).float().view(C, 1, kernel_size, kernel_size)
+        self.kernel = nn.Parameter(kernel, requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tensor[N, C, H, W] -> Tensor[N, C, H', W'], sizes as after a convolution."""
+        return F.conv2d(x, self.kernel, None, self.stride, self.padding, groups=self.C)
+
+
+class ShiftBlock5x5(nn.Sequential):
+    """1 x 1 convolution to `expansion` times the channels, shift by up to two pixels, 1 x 1 back; added to the input where the
+    shape stays."""
+
+    def __init__(self, C_in: int, C_out: int, expansion: float, stride: int):
+        # Upstream's widths, without the lower bound of get_divisible_by: the shapes of checkpoints depend on them.
+        middle = int(C_in * expansion / 8 + 0.5) * 8 or 64
+        super().__init__(
+            nn.Conv2d(C_in, middle, 1, bias=False),
+            nn.BatchNorm2d(middle),
+            nn.ReLU(inplace=True),
+            Shift(middle, 5, stride, 2),
+            nn.Conv2d(middle, C_out, 1, bias=False),
+            nn.BatchNorm2d(C_out),
+        )
+        self.output_depth = C_out
+        self.res_connect = stride == 1 and C_in == C_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        return y + x if self.res_connect else y
 
 
 class SEModule(nn.Module):
@@ -217,20 +265,22 @@ _NAMED_BLOCK = re.compile(
 def make_block(name: str, dim_in: int, dim_out: int, expansion: float, stride: int, **kwargs: Any) -> Any:
     """A block by name, with the attribute `output_depth`.
 
-    "skip"; "basic_block"; "shuffle"; or ir_kK, an IRFBlock with the kernel K, then optionally _sep, two convolutions per
-    channel (33 is 3_sep), then _eE, an expansion of its own, or _sG, channels shuffled in G groups (expansion 4 with 4 groups,
-    1 with 2), then _se.
+    f"There is no FBNet block {name!r}; the names are skip, basic_block, shift_5x5, shuffle and "
+    "ir_kK[_sep][_eE|_sG][_se]."
     """
     if name == "skip":
         return Identity(dim_in, dim_out, stride)
     if name == "basic_block":
         return CascadeConv3x3(dim_in, dim_out, stride)
+    if name == "shift_5x5":
+        return ShiftBlock5x5(dim_in, dim_out, expansion, stride)
     if name == "shuffle":
         return IRFBlock(dim_in, dim_out, expansion, stride, shuffle_type="mid", pw_group=4, **kwargs)
     found = _NAMED_BLOCK.fullmatch(name)
     if found is None:
         raise ValueError(
-            f"There is no FBNet block {name!r}; the names are skip, basic_block, shuffle and ir_kK[_sep][_eE|_sG][_se]."
+            f"There is no FBNet block {name!r}; the names are skip, basic_block, shift_5x5, shuffle and "
+            "ir_kK[_sep][_eE|_sG][_se]."
         )
     number = int(found["number"] or 0)
     if found["letter"] == "e":
