@@ -12,6 +12,7 @@ from maskrcnn_benchmark.config import ConfigError
 from maskrcnn_benchmark.data import datasets as D
 from maskrcnn_benchmark.data import samplers
 from maskrcnn_benchmark.data.collate_batch import BatchCollator, BBoxAugCollator
+from maskrcnn_benchmark.data.datasets.concat_dataset import image_sizes
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.data.transforms import build_transforms
 from maskrcnn_benchmark.utils import comm
@@ -67,8 +68,12 @@ def build_dataset(
     dataset_catalog: Any,
     is_train: bool = True,
     filter_empty: bool = True,
+    annotation_cache: str = "",
 ) -> list[Dataset]:
-    """The named data sets: in training one, concatenated; in testing each by itself."""
+    """The named data sets: in training one, concatenated; in testing each by itself.
+
+    `annotation_cache` is the folder of DATALOADER.ANNOTATION_CACHE.
+    """
     if isinstance(dataset_list, str) or not dataset_list:
         key = "DATASETS.TRAIN" if is_train else "DATASETS.TEST"
         raise ConfigError(
@@ -79,6 +84,8 @@ def build_dataset(
         entry = dataset_catalog.get(name)
         factory = entry["factory"]
         use = _USES[factory](is_train, filter_empty) if factory in _USES else {}
+        if factory == "COCODataset" and annotation_cache:
+            use["cache"] = annotation_cache
         args = {**use, **entry["args"], "transforms": transforms}
         built.append(D.DATASETS[factory](**args))
         if len(built[-1]) == 0:
@@ -230,8 +237,8 @@ def make_data_sampler(dataset: Any, shuffle: bool, distributed: bool, seed: int 
 
 def _aspect_groups(dataset: Any) -> list[int]:
     """0 for images wider than high, 1 for the others."""
-    infos = (dataset.get_img_info(i) for i in range(len(dataset)))
-    return [int(info["height"] >= info["width"]) for info in infos]
+    height, width = image_sizes(dataset).T
+    return (height >= width).astype(int).tolist()
 
 
 def make_batch_data_sampler(
@@ -280,7 +287,14 @@ def make_data_loader(
     raw = not is_train and cfg.TEST.BBOX_AUG.ENABLED  # test-time augmentation wants the images as they are
     transforms = None if raw else build_transforms(cfg, is_train)
     collator = BBoxAugCollator() if raw else BatchCollator(cfg.DATALOADER.SIZE_DIVISIBILITY)
-    built = build_dataset(names, transforms, dataset_catalog(cfg), is_train, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
+    built = build_dataset(
+        names,
+        transforms,
+        dataset_catalog(cfg),
+        is_train,
+        cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
+        cfg.DATALOADER.ANNOTATION_CACHE,
+    )
     loaders = []
     for dataset, name in zip(built, names if len(built) == len(names) else [" + ".join(names)], strict=True):
         if cfg.MODEL.RETINANET_ON:

@@ -8,18 +8,18 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from pycocotools.coco import COCO
 from torch.utils.data import Dataset
 
+from maskrcnn_benchmark.data.datasets.coco_file import CocoFile
+from maskrcnn_benchmark.data.datasets.coco_index import DEFECTS, MIN_KEYPOINTS_PER_IMAGE
 from maskrcnn_benchmark.data.datasets.images import read_rgb
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint import make_keypoints
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
-
-# An image whose people show fewer visible keypoints together is no use for training keypoints.
-MIN_KEYPOINTS_PER_IMAGE = 10
 
 
 def load_coco(ann_file: str) -> COCO:
@@ -62,6 +62,9 @@ class COCODataset(Dataset):
         root: folder of the images.
         remove_images_without_annotations: leave out images on which there is nothing to train.
         transforms: called as transforms(image, target).
+        cache: folder in which the index of a large file is kept, so that the next start is quicker (see `CocoFile`).
+
+    Of the file only an index is held; an image's entries are read from it when they are asked for.
 
     An item is (image, BoxList with "labels" and perhaps "masks" and "keypoints", index). Crowds are left out; boxes without
     width or height or outside the image are counted, reported and left out.
@@ -75,24 +78,41 @@ class COCODataset(Dataset):
         root: str,
         remove_images_without_annotations: bool,
         transforms: Callable[[Any, BoxList], tuple[Any, BoxList]] | None = None,
+        cache: str = "",
     ):
-        self.coco = load_coco(ann_file)
+        self._file = CocoFile(ann_file, cache)
         if not os.path.isdir(root):
             raise FileNotFoundError(f"There is no image folder {root!r}, which {ann_file} belongs to.")
         self.ann_file, self.root, self.transforms = ann_file, root, transforms
-        self.has_annotations = "annotations" in self.coco.dataset
-        category_ids = sorted(self.coco.getCatIds())
-        self.categories = {c["id"]: c["name"] for c in self.coco.loadCats(category_ids)}
-        self.json_category_id_to_contiguous_id = {c: i for i, c in enumerate(category_ids, start=1)}
+        index = self._file.index
+        self.categories = {c["id"]: c["name"] for c in sorted(index.meta["categories"], key=lambda c: c["id"])}
+        self.json_category_id_to_contiguous_id = {c: i for i, c in enumerate(self.categories, start=1)}
         self.contiguous_category_id_to_json_id = {i: c for c, i in self.json_category_id_to_contiguous_id.items()}
-        self._check_annotations()
-        self.num_keypoints = self._count_keypoints()
-        objects = (a for a in self.coco.dataset.get("annotations", []) if not a.get("iscrowd", 0))
-        self.has_masks = all(a.get("segmentation") for a in objects)
-        self.ids = sorted(self.coco.imgs)
-        if remove_images_without_annotations:
-            self.ids = [i for i in self.ids if has_valid_annotation(self._annotations(i))]
+        self._report_dropped()
+        self.has_annotations: bool = index.meta["has_annotations"]
+        self.num_keypoints: int = index.meta["num_keypoints"]
+        self.has_masks: bool = index.meta["has_masks"]
+        kept = index.trainable if remove_images_without_annotations else slice(None)
+        self.ids: list = index.image_ids[kept].tolist()
         self.id_to_img_map = dict(enumerate(self.ids))
+        self._coco: COCO | None = None
+        self._last_info: tuple[int | None, dict] = (None, {})
+
+    @property
+    def coco(self) -> COCO:
+        """The whole file as pycocotools' tree of objects, made when it is first asked for: 3 GB for COCO train2017.
+
+        From then on this data set's targets come from it too, so that what is changed in it counts.
+        """
+        if self._coco is None:
+            coco = load_coco(self.ann_file)
+            annotations = coco.dataset.get("annotations", [])
+            self._file.check_count(len(annotations))
+            bad = {id(annotations[i]) for i in self._file.index.dropped[:, 0].tolist()}
+            for image_id, anns in coco.imgToAnns.items() if bad else ():
+                coco.imgToAnns[image_id] = [a for a in anns if id(a) not in bad]
+            self._coco = coco
+        return self._coco
 
     @property
     def num_classes(self) -> int:
@@ -103,54 +123,20 @@ class COCODataset(Dataset):
         """Name of each label, from 1."""
         return {label: self.categories[c] for label, c in self.contiguous_category_id_to_json_id.items()}
 
-    def _check_annotations(self) -> None:
-        """Raise for categories that the file does not define; count and drop boxes that hold no pixel of their image."""
-        dropped: dict[str, list[int]] = {"zero or negative size": [], "outside the image": [], "unknown image": []}
-        for ann in self.coco.dataset.get("annotations", []):
-            if ann.get("category_id") not in self.categories:
-                raise ValueError(
-                    f"{self.ann_file}: annotation {ann.get('id')} has the category id {ann.get('category_id')!r}, which is "
-                    f"not among its categories ({sorted(self.categories)})."
-                )
-            reason = self._defect(ann)
-            if reason:
-                dropped[reason].append(ann["id"])
-        for reason, ann_ids in dropped.items():
-            if ann_ids:
+    def _report_dropped(self) -> None:
+        dropped = self._file.index.dropped[:, 1]
+        for defect, (reason, ann_id) in enumerate(zip(DEFECTS, self._file.index.meta["dropped_ids"], strict=True)):
+            count = int((dropped == defect).sum())
+            if count:
                 logging.getLogger(__name__).warning(
-                    "%s: left out %d annotations (%s), for example id %s.",
-                    self.ann_file,
-                    len(ann_ids),
-                    reason,
-                    ann_ids[0],
+                    "%s: left out %d annotations (%s), for example id %s.", self.ann_file, count, reason, ann_id
                 )
-        bad = {i for ann_ids in dropped.values() for i in ann_ids}
-        for image_id, anns in self.coco.imgToAnns.items() if bad else ():
-            self.coco.imgToAnns[image_id] = [a for a in anns if a["id"] not in bad]
 
-    def _count_keypoints(self) -> int:
-        """Keypoints of an object; 0 in a file without any."""
-        counts = {len(a["keypoints"]) for a in self.coco.dataset.get("annotations", []) if "keypoints" in a}
-        if len(counts) > 1 or any(count % 3 for count in counts):
-            raise ValueError(
-                f"{self.ann_file}: every `keypoints` entry must hold x, y and visibility of the same keypoints; there are "
-                f"entries of {sorted(counts)} numbers."
-            )
-        return counts.pop() // 3 if counts else 0
-
-    def _defect(self, ann: dict) -> str | None:
-        image = self.coco.imgs.get(ann["image_id"])
-        if image is None:
-            return "unknown image"
-        x, y, width, height = ann["bbox"]
-        if not (width > 0 and height > 0):
-            return "zero or negative size"
-        if x >= image["width"] or y >= image["height"] or x + width <= 0 or y + height <= 0:
-            return "outside the image"
-        return None
-
-    def _annotations(self, image_id: int) -> list[dict]:
-        return self.coco.imgToAnns.get(image_id, [])
+    def _annotations(self, image_id: Any) -> list[dict]:
+        if self._coco is not None:
+            return self._coco.imgToAnns.get(image_id, [])
+        row = self._file.index.row(image_id)
+        return [] if row is None else self._file.annotations(row)
 
     def _target(self, image_id: int, size: tuple[int, int]) -> BoxList:
         annotations = [a for a in self._annotations(image_id) if not a.get("iscrowd", 0)]
@@ -183,4 +169,26 @@ class COCODataset(Dataset):
 
     def get_img_info(self, index: int) -> dict:
         """The image's entry in the annotation file: "id", "file_name", "height", "width"."""
-        return self.coco.imgs[self.ids[index]]
+        image_id = self.ids[index]
+        if self._coco is not None:
+            return self._coco.imgs[image_id]
+        row = self._file.index.row(image_id)
+        if row is None:
+            raise KeyError(f"{self.ann_file} has no image with the id {image_id!r}.")
+        if self._last_info[0] != row:
+            self._last_info = (row, self._file.image(row))
+        return self._last_info[1]
+
+    def image_sizes(self) -> np.ndarray:
+        """Height and width of each image in pixels, int32 [len(self), 2], as the annotation file gives them."""
+        sizes = self._file.index.image_sizes[self._rows()]
+        unknown = np.flatnonzero((sizes < 0).any(axis=1))
+        if len(unknown):
+            raise ValueError(
+                f'{self.ann_file}: {len(unknown)} images have no "height" and "width", for example id {self.ids[unknown[0]]!r}.'
+            )
+        return sizes
+
+    def _rows(self) -> np.ndarray:
+        """Places in the index of the images in `ids`."""
+        return np.searchsorted(self._file.index.image_ids, np.array(self.ids))

@@ -1,6 +1,7 @@
 import bisect
 from typing import Any
 
+import numpy as np
 from torch.utils.data import ConcatDataset as _ConcatDataset
 
 
@@ -21,3 +22,15 @@ class ConcatDataset(_ConcatDataset):
     def get_img_info(self, idx: int) -> dict:
         dataset, index = self.get_idxs(idx)
         return self.datasets[dataset].get_img_info(index)
+
+    def image_sizes(self) -> np.ndarray:
+        """Height and width of each image in pixels, [len(self), 2]."""
+        return np.concatenate([image_sizes(part) for part in self.datasets])
+
+
+def image_sizes(dataset: Any) -> np.ndarray:
+    """Height and width of each image of any data set in pixels, [len(dataset), 2], one by one where it has to be."""
+    if hasattr(dataset, "image_sizes"):
+        return dataset.image_sizes()
+    infos = (dataset.get_img_info(i) for i in range(len(dataset)))
+    return np.array([(info["height"], info["width"]) for info in infos]).reshape(-1, 2)
