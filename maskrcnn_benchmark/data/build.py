@@ -15,6 +15,7 @@ from maskrcnn_benchmark.data.collate_batch import BatchCollator, BBoxAugCollator
 from maskrcnn_benchmark.data.datasets.concat_dataset import image_sizes
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.data.transforms import build_transforms
+from maskrcnn_benchmark.data.workers import start_worker
 from maskrcnn_benchmark.utils import comm
 from maskrcnn_benchmark.utils.imports import import_file
 from maskrcnn_benchmark.utils.seed import derive_seed, seeded
@@ -319,6 +320,7 @@ def make_data_loader(
                 GuardedDataset(dataset, cfg.DATALOADER.MAX_BROKEN_IMAGES, replace=is_train),
                 batch_sampler=SeededBatches(batches, max(cfg.SEED, 0)) if is_train else batches,
                 num_workers=cfg.DATALOADER.NUM_WORKERS,
+                worker_init_fn=start_worker,
                 collate_fn=collator,
                 pin_memory=cfg.MODEL.DEVICE.startswith("cuda") and torch.cuda.is_available(),
             )

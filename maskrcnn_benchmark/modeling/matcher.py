@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from maskrcnn_benchmark.structures.boxes import MAX_BLOCK, box_iou
+from maskrcnn_benchmark.structures.boxes import MAX_BLOCK, MAX_BLOCK_CPU, box_iou
 
 
 class Matcher:
@@ -61,7 +61,8 @@ class Matcher:
         """
         if len(objects) == 0:
             return self._all_background(boxes, len(boxes))
-        blocks = boxes.split(max(MAX_BLOCK // len(objects), 1))
+        entries = min(MAX_BLOCK, MAX_BLOCK_CPU) if boxes.device.type == "cpu" else MAX_BLOCK
+        blocks = boxes.split(max(entries // len(objects), 1))
         if len(blocks) <= 1:
             return self(box_iou(objects, boxes))
         if not self.allow_low_quality_matches:

@@ -6,8 +6,10 @@ from torch import Tensor
 # A box from x1 to x2 covers x2 - x1 + PIXEL columns: upstream's, and the Detectron family's, inclusive corners.
 PIXEL = 1
 
-# IoU matrices are made in blocks of at most this many entries (64 MB in float32), however many boxes there are.
+# IoU matrices are made in blocks of at most this many entries (64 MB in float32), however many boxes there are; on a CPU in
+# blocks that its caches hold.
 MAX_BLOCK = 1 << 24
+MAX_BLOCK_CPU = 1 << 21
 
 
 def box_area(boxes: Tensor) -> Tensor:
@@ -17,11 +19,12 @@ def box_area(boxes: Tensor) -> Tensor:
 
 def box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     """Intersection over union of every pair: Tensor[M, 4], Tensor[N, 4] -> Tensor[M, N]."""
-    top_left = torch.maximum(boxes1[:, None, :2], boxes2[:, :2])
-    bottom_right = torch.minimum(boxes1[:, None, 2:], boxes2[:, 2:])
-    extent = (bottom_right - top_left + PIXEL).clamp_(min=0)
-    intersection = extent[..., 0] * extent[..., 1]
-    return intersection / (box_area(boxes1)[:, None] + box_area(boxes2) - intersection)
+    x1, y1, x2, y2 = boxes1[:, :, None].unbind(1)
+    left, top, right, bottom = (side.contiguous() for side in boxes2.unbind(1))
+    width = torch.minimum(x2, right).sub_(torch.maximum(x1, left)).add_(PIXEL).clamp_(min=0)
+    height = torch.minimum(y2, bottom).sub_(torch.maximum(y1, top)).add_(PIXEL).clamp_(min=0)
+    intersection = width * height
+    return intersection / (box_area(boxes1)[:, None] + box_area(boxes2)).sub_(intersection)
 
 
 def clip_boxes(boxes: Tensor, width: float | Tensor, height: float | Tensor) -> Tensor:

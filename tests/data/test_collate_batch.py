@@ -1,6 +1,10 @@
+import cv2
+import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from maskrcnn_benchmark.data.collate_batch import BatchCollator, BBoxAugCollator
+from maskrcnn_benchmark.data.workers import start_worker
 
 
 def test_images_are_padded_and_the_rest_kept_in_order():
@@ -24,3 +28,27 @@ def test_images_stay_as_they_are_for_augmentation():
     images, targets, indices = BBoxAugCollator()([(first, "a", 4), None, (second, "b", 2)])
     assert images == (first, second) and (targets, indices) == (("a", "b"), (4, 2))
     assert BBoxAugCollator()([None]) is None
+
+
+class Pictures(torch.utils.data.Dataset):
+    """Images of different sizes; an item also says how many threads its process uses."""
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, i: int) -> tuple:
+        image = torch.rand(3, 20 + 7 * i, 50 - 5 * i, generator=torch.Generator().manual_seed(i))
+        return image, (torch.get_num_threads(), cv2.getNumThreads()), i
+
+
+@pytest.mark.parametrize("divisible", [0, 32])
+def test_batches_made_by_workers_are_the_same(divisible):
+    kinds = [DataLoader(Pictures(), 2, num_workers=n, collate_fn=BatchCollator(divisible)) for n in (0, 2)]
+    for (here, _, i), (there, _, j) in zip(*kinds, strict=True):
+        assert i == j and here.image_sizes == there.image_sizes
+        assert torch.equal(here.tensors, there.tensors) and there.tensors.is_contiguous() and there.tensors.is_shared()
+
+
+def test_each_worker_uses_one_thread():
+    loader = DataLoader(Pictures(), 1, num_workers=1, collate_fn=BatchCollator(), worker_init_fn=start_worker)
+    assert {targets[0] for _, targets, _ in loader} == {(1, 1)}

@@ -178,3 +178,27 @@ def test_what_a_configuration_builds():
 def test_compose_runs_in_order():
     steps = [lambda image, target: (image + 1, target), lambda image, target: (image * 10, target + 1)]
     assert Compose(steps)(1, 0) == (20, 1)
+
+
+@pytest.mark.parametrize("to_bgr255", [True, False])
+@pytest.mark.parametrize("std", [(1.0, 1.0, 1.0), (57.375, 1.0, 58.395), (0.229, 0.224, 0.225)])
+def test_pixels_made_in_one_pass_are_the_same_to_the_last_bit(to_bgr255, std):
+    values = np.arange(256, dtype=np.uint8)
+    pixels = np.stack((values, values[::-1], np.roll(values, 77)), -1).reshape(128, 2, 3)
+    image = Image.fromarray(np.tile(pixels, (1, 3, 1)))
+    normalize = Normalize((102.9801, 115.9465, 122.7717) if to_bgr255 else (0.485, 0.456, 0.406), std, to_bgr255)
+    one_by_one, _ = normalize(*ToTensor()(image, None))
+    together, target = Compose([ToTensor(), normalize])(image, "target")
+    assert torch.equal(together, one_by_one) and together.is_contiguous() and target == "target"
+    assert together.dtype == torch.float32
+
+
+def test_a_subclass_of_a_step_is_asked_itself(picture):
+    class Doubled(Normalize):
+        def __call__(self, image, target=None):
+            return super().__call__(image * 2, target)
+
+    steps = [ToTensor(), Doubled((0.0,) * 3, (1.0,) * 3)]
+    assert torch.equal(
+        Compose(steps)(picture, None)[0], Normalize((0.0,) * 3, (0.5,) * 3)(ToTensor()(picture, None)[0])[0]
+    )

@@ -1,0 +1,30 @@
+"""What a loader's worker processes are told when they start."""
+
+import contextlib
+import ctypes
+
+import cv2
+import torch
+from PIL import Image
+
+# glibc's mallopt: free memory at the heap's end that is kept, and the size from which memory is taken from the system.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+KEPT_BYTES = 256 * 2**20
+# Blocks of 16 MB that Pillow keeps.
+PILLOW_BLOCKS = 8
+
+
+def start_worker(worker_id: int) -> None:
+    """One thread each, and memory for pixels that is used again.
+
+    A worker takes and frees tens of megabytes an image. Given back to the system and taken anew, every page of them costs a
+    fault, which together is more than the arithmetic on the pixels.
+    """
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    with contextlib.suppress(AttributeError):  # other libraries than glibc have no mallopt
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
+        libc.mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
+    with contextlib.suppress(AttributeError):
+        Image.core.set_blocks_max(PILLOW_BLOCKS)
