@@ -192,6 +192,16 @@ _C.INPUT.PIXEL_STD = (1.0, 1.0, 1.0)
 _C.INPUT.SATURATION = 0.0
 _C.INPUT.TO_BGR255 = True
 _C.INPUT.VERTICAL_FLIP_PROB_TRAIN = 0.0
+# Random part of each training image, before it is scaled: "" for none, "absolute" (CROP_SIZE: height, width in pixels),
+# "relative" (fractions of the image's), "relative_range" (fractions drawn between those and 1).
+_C.INPUT.CROP_TYPE = ""
+_C.INPUT.CROP_SIZE = (0.9, 0.9)
+# Large-scale jitter instead of MIN_SIZE_TRAIN: the lowest and highest scale, like (0.1, 2.0); empty for none. The image is
+# scaled to fit a square of SCALE_JITTER_SIZE pixels times a scale drawn between them, then cropped or padded to that square.
+_C.INPUT.SCALE_JITTER = ()
+_C.INPUT.SCALE_JITTER_SIZE = 1024
+# Probability that objects of another image are pasted into a training image (simple copy-paste; needs masks).
+_C.INPUT.COPY_PASTE_PROB = 0.0
 
 _C.DATASETS = CN()
 _C.DATASETS.TEST = ()
@@ -208,6 +218,8 @@ _C.DATALOADER.SIZE_DIVISIBILITY = 0
 _C.DATALOADER.FILTER_EMPTY_ANNOTATIONS = True
 # Unreadable images are named, counted and replaced; more than this many stop the run.
 _C.DATALOADER.MAX_BROKEN_IMAGES = 10
+# Images of a category in a smaller fraction of all images come more than once an epoch (LVIS: 0.001); 0 for never.
+_C.DATALOADER.REPEAT_FACTOR_THRESHOLD = 0.0
 # Folder for the indices of large annotation files (20 MB for COCO train2017), which make later starts quicker; empty: none.
 _C.DATALOADER.ANNOTATION_CACHE = "~/.cache/maskrcnn_benchmark"
 

@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,13 +12,16 @@ from maskrcnn_benchmark.config import ConfigError
 from maskrcnn_benchmark.data import datasets as D
 from maskrcnn_benchmark.data import samplers
 from maskrcnn_benchmark.data.collate_batch import BatchCollator, BBoxAugCollator
-from maskrcnn_benchmark.data.datasets.concat_dataset import image_sizes
-from maskrcnn_benchmark.data.datasets.images import BrokenImageError
-from maskrcnn_benchmark.data.transforms import build_transforms
+from maskrcnn_benchmark.data.copy_paste import CopyPasteDataset
+from maskrcnn_benchmark.data.datasets.concat_dataset import image_sizes, labels_by_image
+from maskrcnn_benchmark.data.guarded import GuardedDataset, SeededBatches, TooManyBrokenImagesError
+from maskrcnn_benchmark.data.samplers.repeat_factor import repeat_factors
+from maskrcnn_benchmark.data.transforms import Compose, build_transforms
 from maskrcnn_benchmark.data.workers import start_worker
 from maskrcnn_benchmark.utils import comm
 from maskrcnn_benchmark.utils.imports import import_file
-from maskrcnn_benchmark.utils.seed import derive_seed, seeded
+
+__all__ = ["GuardedDataset", "SeededBatches", "TooManyBrokenImagesError", "build_dataset", "make_data_loader"]
 
 
 class ConfiguredCatalog:
@@ -136,10 +139,10 @@ def check_num_classes(
             )
 
 
-def check_masks(dataset: Dataset, name: str) -> None:
-    """Raise for a data set that cannot train masks."""
+def check_masks(dataset: Dataset, name: str, need: str = "MODEL.MASK_ON is True; set it to False") -> None:
+    """Raise for a data set that cannot train masks; `need` says what wants them and what to do."""
     if not all(getattr(part, "has_masks", True) for part in getattr(dataset, "datasets", [dataset])):
-        raise ConfigError(f"{name} has objects without masks, but MODEL.MASK_ON is True; set it to False.")
+        raise ConfigError(f"{name} has objects without masks, but {need}.")
 
 
 def check_num_keypoints(dataset: Dataset, num_keypoints: int, name: str) -> None:
@@ -153,86 +156,13 @@ def check_num_keypoints(dataset: Dataset, num_keypoints: int, name: str) -> None
             )
 
 
-class TooManyBrokenImagesError(OSError):
-    """More image files cannot be read than DATALOADER.MAX_BROKEN_IMAGES allows."""
-
-    def __init__(self, text: str):
-        # From a worker process it arrives inside the text of that process's traceback, whose last line it is.
-        super().__init__(text.rpartition(f"{type(self).__name__}: ")[2].strip())
-
-
-class GuardedDataset(Dataset):
-    """A data set whose unreadable images are named and replaced, and whose items may carry a seed.
-
-    Args:
-        dataset: raises BrokenImageError for an image that cannot be read.
-        max_broken: this many unreadable files are tolerated, in all worker processes together.
-        replace: give the next image instead (training), or None (testing).
-
-    An item is an index, or (index, seed): then whatever is drawn at random for it depends on that seed alone.
-    """
-
-    def __init__(self, dataset: Any, max_broken: int, replace: bool):
-        self.dataset, self.max_broken, self.replace = dataset, max_broken, replace
-        self.broken = torch.zeros(len(dataset), dtype=torch.bool).share_memory_()
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, item: int | tuple[int, int]) -> Any:
-        if isinstance(item, tuple):
-            index, seed = item
-            with seeded(seed):
-                return self._read(index)
-        return self._read(item)
-
-    def _read(self, index: int) -> Any:
-        while True:
-            try:
-                return self.dataset[index]
-            except BrokenImageError as error:
-                self._report(index, error)
-                if not self.replace:
-                    return None
-                index = (index + 1) % len(self)
-
-    def _report(self, index: int, error: BrokenImageError) -> None:
-        if not self.broken[index]:
-            self.broken[index] = True
-            logging.getLogger(__name__).warning("%s. It is skipped.", error)
-        count = int(self.broken.sum())
-        if count > self.max_broken or count == len(self):
-            raise TooManyBrokenImagesError(
-                f"{count} images could not be read, more than DATALOADER.MAX_BROKEN_IMAGES = {self.max_broken}. "
-                f"The last one: {error}"
-            ) from None
-
-
-class SeededBatches(Sampler[list[tuple[int, int]]]):
-    """Gives each member of each batch a seed of its own, made of the run's seed, the iteration and the index."""
-
-    def __init__(self, batch_sampler: Any, seed: int):
-        self.batch_sampler, self.seed = batch_sampler, seed
-
-    @property
-    def start_iter(self) -> int:
-        """Batches that the next iteration over this one leaves out."""
-        return self.batch_sampler.start_iter
-
-    @start_iter.setter
-    def start_iter(self, start_iter: int) -> None:
-        self.batch_sampler.start_iter = start_iter
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for iteration, batch in enumerate(self.batch_sampler, start=self.start_iter):
-            yield [(index, derive_seed(self.seed, iteration, index)) for index in batch]
-
-    def __len__(self) -> int:
-        return len(self.batch_sampler)
-
-
-def make_data_sampler(dataset: Any, shuffle: bool, distributed: bool, seed: int = 0) -> Sampler:
+def make_data_sampler(
+    dataset: Any, shuffle: bool, distributed: bool, seed: int = 0, repeat_factor_threshold: float = 0.0
+) -> Sampler:
     replicas = {} if distributed else {"num_replicas": 1, "rank": 0}
+    if shuffle and repeat_factor_threshold > 0:
+        factors = repeat_factors(*labels_by_image(dataset), repeat_factor_threshold)
+        return samplers.RepeatFactorSampler(factors, seed=seed, **replicas)
     return samplers.DistributedSampler(dataset, shuffle=shuffle, seed=seed, **replicas)
 
 
@@ -287,6 +217,10 @@ def make_data_loader(
     images_per_process = _images_per_process(cfg[key.split(".")[0]].IMS_PER_BATCH, key, accumulate)
     raw = not is_train and cfg.TEST.BBOX_AUG.ENABLED  # test-time augmentation wants the images as they are
     transforms = None if raw else build_transforms(cfg, is_train)
+    finish = None
+    if is_train and cfg.INPUT.COPY_PASTE_PROB:  # objects are pasted as pixels: before the images become tensors
+        steps = build_transforms(cfg, is_train).transforms
+        transforms, finish = Compose(steps[:-2]), Compose(steps[-2:])
     collator = BBoxAugCollator() if raw else BatchCollator(cfg.DATALOADER.SIZE_DIVISIBILITY)
     built = build_dataset(
         names,
@@ -304,9 +238,17 @@ def make_data_loader(
             check_num_classes(dataset, cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES, name)
         if is_train and cfg.MODEL.MASK_ON:
             check_masks(dataset, name)
+        if finish is not None:
+            check_masks(dataset, name, "INPUT.COPY_PASTE_PROB is above 0; set it to 0")
         if cfg.MODEL.KEYPOINT_ON:
             check_num_keypoints(dataset, cfg.MODEL.ROI_KEYPOINT_HEAD.NUM_CLASSES, name)
-        sampler = make_data_sampler(dataset, shuffle=is_train, distributed=is_distributed, seed=max(cfg.SEED, 0))
+        sampler = make_data_sampler(
+            dataset,
+            shuffle=is_train,
+            distributed=is_distributed,
+            seed=max(cfg.SEED, 0),
+            repeat_factor_threshold=cfg.DATALOADER.REPEAT_FACTOR_THRESHOLD,
+        )
         batches = make_batch_data_sampler(
             dataset,
             sampler,
@@ -315,9 +257,10 @@ def make_data_loader(
             cfg.SOLVER.MAX_ITER * accumulate if is_train else None,
             start_iter * accumulate,
         )
+        source = dataset if finish is None else CopyPasteDataset(dataset, finish, cfg.INPUT.COPY_PASTE_PROB)
         loaders.append(
             DataLoader(
-                GuardedDataset(dataset, cfg.DATALOADER.MAX_BROKEN_IMAGES, replace=is_train),
+                GuardedDataset(source, cfg.DATALOADER.MAX_BROKEN_IMAGES, replace=is_train),
                 batch_sampler=SeededBatches(batches, max(cfg.SEED, 0)) if is_train else batches,
                 num_workers=cfg.DATALOADER.NUM_WORKERS,
                 worker_init_fn=start_worker,

@@ -35,7 +35,7 @@ def _shared_image_list(images: Sequence[Tensor], size_divisible: int) -> ImageLi
     shape = (len(images), images[0].shape[0], height, width)
     numbers = len(images) * images[0].shape[0] * height * width
     storage = torch.UntypedStorage._new_shared(numbers * images[0].element_size())  # zeros, as the system gives it
-    batch = images[0].new_empty(0).set_(storage, 0, shape)
+    batch = images[0].new_empty(0).set_(storage, 0, (numbers,), (1,)).view(shape)
     for image, slot in zip(images, batch, strict=True):
         slot[:, : image.shape[1], : image.shape[2]].copy_(image)
     return ImageList(batch, [torch.Size(i.shape[-2:]) for i in images])

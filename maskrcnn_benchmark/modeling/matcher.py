@@ -65,11 +65,20 @@ class Matcher:
         blocks = boxes.split(max(entries // len(objects), 1))
         if len(blocks) <= 1:
             return self(box_iou(objects, boxes))
+        # Results go where there is room for all: small ones kept between large blocks would scatter those over the heap.
+        matches = torch.empty(len(boxes), dtype=torch.int64, device=boxes.device)
+        parts = matches.split(len(blocks[0]))
         if not self.allow_low_quality_matches:
-            return torch.cat([self(box_iou(objects, block)) for block in blocks])
-        best = torch.stack([box_iou(objects, block).amax(dim=1) for block in blocks]).amax(dim=0)
-        # A column of its own tells each block the best overlaps of all blocks.
-        return torch.cat([self(torch.cat((box_iou(objects, b), best[:, None]), dim=1))[:-1] for b in blocks])
+            for part, block in zip(parts, blocks, strict=True):
+                part.copy_(self(box_iou(objects, block)))
+            return matches
+        best = torch.zeros(len(objects), dtype=boxes.dtype, device=boxes.device)
+        for block in blocks:
+            torch.maximum(best, box_iou(objects, block).amax(dim=1), out=best)
+        for part, block in zip(parts, blocks, strict=True):
+            # A column of its own tells each block the best overlaps of all blocks.
+            part.copy_(self(torch.cat((box_iou(objects, block), best[:, None]), dim=1))[:-1])
+        return matches
 
     def _all_background(self, like: Tensor, count: int) -> Tensor:
         return like.new_full((count,), self.BELOW_LOW_THRESHOLD, dtype=torch.int64)

@@ -189,6 +189,16 @@ class COCODataset(Dataset):
             )
         return sizes
 
+    def labels_by_image(self) -> tuple[np.ndarray, np.ndarray]:
+        """Labels of the objects, image after image, int32 [A], and where each image's begin, int64 [len(self) + 1]."""
+        index, rows = self._file.index, self._rows()
+        counts = np.diff(index.first)[rows]
+        begin = np.concatenate(([0], np.cumsum(counts)))
+        places = np.repeat(index.first[rows] - begin[:-1], counts) + np.arange(begin[-1])
+        objects = ~index.crowd[places]
+        first = np.concatenate(([0], np.cumsum(objects)))[begin]
+        return index.labels[places][objects], first
+
     def _rows(self) -> np.ndarray:
         """Places in the index of the images in `ids`."""
         return np.searchsorted(self._file.index.image_ids, np.array(self.ids))

@@ -27,6 +27,12 @@ class ConcatDataset(_ConcatDataset):
         """Height and width of each image in pixels, [len(self), 2]."""
         return np.concatenate([image_sizes(part) for part in self.datasets])
 
+    def labels_by_image(self) -> tuple[np.ndarray, np.ndarray]:
+        """Labels of the objects, image after image, [A], and where each image's begin, [len(self) + 1]."""
+        parts = [labels_by_image(part) for part in self.datasets]
+        counts = np.concatenate([np.diff(first) for _, first in parts])
+        return np.concatenate([labels for labels, _ in parts]), np.concatenate(([0], np.cumsum(counts)))
+
 
 def image_sizes(dataset: Any) -> np.ndarray:
     """Height and width of each image of any data set in pixels, [len(dataset), 2], one by one where it has to be."""
@@ -34,3 +40,18 @@ def image_sizes(dataset: Any) -> np.ndarray:
         return dataset.image_sizes()
     infos = (dataset.get_img_info(i) for i in range(len(dataset)))
     return np.array([(info["height"], info["width"]) for info in infos]).reshape(-1, 2)
+
+
+def labels_by_image(dataset: Any) -> tuple[np.ndarray, np.ndarray]:
+    """`ConcatDataset.labels_by_image` of any data set that has it or `get_groundtruth`."""
+    if hasattr(dataset, "labels_by_image"):
+        return dataset.labels_by_image()
+    if not hasattr(dataset, "get_groundtruth"):
+        raise ValueError(
+            f"DATALOADER.REPEAT_FACTOR_THRESHOLD needs the objects of each image, but {type(dataset).__name__} has neither "
+            "labels_by_image nor get_groundtruth; set it to 0."
+        )
+    labels = [dataset.get_groundtruth(i).get_field("labels").numpy() for i in range(len(dataset))]
+    return np.concatenate([np.zeros(0, np.int64), *labels]), np.concatenate(
+        ([0], np.cumsum([len(v) for v in labels], dtype=np.int64))
+    )

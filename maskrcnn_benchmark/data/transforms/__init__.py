@@ -1,4 +1,5 @@
 from maskrcnn_benchmark.data.transforms.build import build_transforms
+from maskrcnn_benchmark.data.transforms.crop import RandomCrop, ScaleJitter
 from maskrcnn_benchmark.data.transforms.transforms import (
     ColorJitter,
     Compose,
@@ -13,9 +14,11 @@ __all__ = [
     "ColorJitter",
     "Compose",
     "Normalize",
+    "RandomCrop",
     "RandomHorizontalFlip",
     "RandomVerticalFlip",
     "Resize",
+    "ScaleJitter",
     "ToTensor",
     "build_transforms",
 ]

@@ -1,4 +1,5 @@
 from maskrcnn_benchmark.data.transforms import transforms as T
+from maskrcnn_benchmark.data.transforms.crop import RandomCrop, ScaleJitter
 
 
 def build_transforms(cfg, is_train: bool = True) -> T.Compose:
@@ -9,10 +10,21 @@ def build_transforms(cfg, is_train: bool = True) -> T.Compose:
         jitter = (source.BRIGHTNESS, source.CONTRAST, source.SATURATION, source.HUE)
         if any(jitter):
             steps.append(T.ColorJitter(*jitter))
-        steps.append(T.Resize(source.MIN_SIZE_TRAIN, source.MAX_SIZE_TRAIN))
+        if source.CROP_TYPE:
+            steps.append(RandomCrop(source.CROP_TYPE, source.CROP_SIZE))
+        if source.SCALE_JITTER:
+            steps.append(ScaleJitter(source.SCALE_JITTER, source.SCALE_JITTER_SIZE, _mean_colour(source)))
+        else:
+            steps.append(T.Resize(source.MIN_SIZE_TRAIN, source.MAX_SIZE_TRAIN))
         steps.append(T.RandomHorizontalFlip(source.HORIZONTAL_FLIP_PROB_TRAIN))
         steps.append(T.RandomVerticalFlip(source.VERTICAL_FLIP_PROB_TRAIN))
     else:
         steps.append(T.Resize(source.MIN_SIZE_TEST, source.MAX_SIZE_TEST))
     steps += [T.ToTensor(), T.Normalize(source.PIXEL_MEAN, source.PIXEL_STD, source.TO_BGR255)]
     return T.Compose(steps)
+
+
+def _mean_colour(source) -> tuple[int, ...]:
+    """The pixels that Normalize makes next to 0, RGB."""
+    mean = source.PIXEL_MEAN[::-1] if source.TO_BGR255 else [255 * m for m in source.PIXEL_MEAN]
+    return tuple(min(max(round(m), 0), 255) for m in mean)

@@ -23,7 +23,7 @@ class Compose:
         self.transforms = list(transforms)
 
     def __call__(self, image: Any, target: BoxList | None) -> tuple[Any, BoxList | None]:
-        steps = list(self.transforms)
+        steps: list[Any] = list(self.transforms)
         while steps:
             step = steps.pop(0)
             together = type(step) is ToTensor and steps and type(steps[0]) is Normalize

@@ -1,0 +1,89 @@
+"""What the loader makes of a data set: unreadable images are replaced, and every item gets a seed."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from maskrcnn_benchmark.data.datasets.images import BrokenImageError
+from maskrcnn_benchmark.utils.seed import derive_seed, seeded
+
+
+class TooManyBrokenImagesError(OSError):
+    """More image files cannot be read than DATALOADER.MAX_BROKEN_IMAGES allows."""
+
+    def __init__(self, text: str):
+        # From a worker process it arrives inside the text of that process's traceback, whose last line it is.
+        super().__init__(text.rpartition(f"{type(self).__name__}: ")[2].strip())
+
+
+class GuardedDataset(Dataset):
+    """A data set whose unreadable images are named and replaced, and whose items may carry a seed.
+
+    Args:
+        dataset: raises BrokenImageError for an image that cannot be read.
+        max_broken: this many unreadable files are tolerated, in all worker processes together.
+        replace: give the next image instead (training), or None (testing).
+
+    An item is an index, or (index, seed): then whatever is drawn at random for it depends on that seed alone.
+    """
+
+    def __init__(self, dataset: Any, max_broken: int, replace: bool):
+        self.dataset, self.max_broken, self.replace = dataset, max_broken, replace
+        self.broken = torch.zeros(len(dataset), dtype=torch.bool).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, item: int | tuple[int, int]) -> Any:
+        if isinstance(item, tuple):
+            index, seed = item
+            with seeded(seed):
+                return self._read(index)
+        return self._read(item)
+
+    def _read(self, index: int) -> Any:
+        while True:
+            try:
+                return self.dataset[index]
+            except BrokenImageError as error:
+                self._report(index, error)
+                if not self.replace:
+                    return None
+                index = (index + 1) % len(self)
+
+    def _report(self, index: int, error: BrokenImageError) -> None:
+        if not self.broken[index]:
+            self.broken[index] = True
+            logging.getLogger(__name__).warning("%s. It is skipped.", error)
+        count = int(self.broken.sum())
+        if count > self.max_broken or count == len(self):
+            raise TooManyBrokenImagesError(
+                f"{count} images could not be read, more than DATALOADER.MAX_BROKEN_IMAGES = {self.max_broken}. "
+                f"The last one: {error}"
+            ) from None
+
+
+class SeededBatches(Sampler[list[tuple[int, int]]]):
+    """Gives each member of each batch a seed of its own, made of the run's seed, the iteration and the index."""
+
+    def __init__(self, batch_sampler: Any, seed: int):
+        self.batch_sampler, self.seed = batch_sampler, seed
+
+    @property
+    def start_iter(self) -> int:
+        """Batches that the next iteration over this one leaves out."""
+        return self.batch_sampler.start_iter
+
+    @start_iter.setter
+    def start_iter(self, start_iter: int) -> None:
+        self.batch_sampler.start_iter = start_iter
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for iteration, batch in enumerate(self.batch_sampler, start=self.start_iter):
+            yield [(index, derive_seed(self.seed, iteration, index)) for index in batch]
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler)
