@@ -72,7 +72,7 @@ def paste(image: Image.Image, target: BoxList, other: Image.Image, objects: BoxL
     objects = fit_boxes(objects, torch.ones(size_before, dtype=torch.bool)).clip_to_image(remove_empty=True)
     if len(objects) == 0:
         return image, target
-    covered = objects.get_field("masks").instances.masks.any(0)
+    covered = objects.get_field("masks").instances.masks.bool().any(0)
     pixels, source = np.array(image), np.asarray(other)
     height, width = (min(a, b) for a, b in zip(pixels.shape[:2], source.shape[:2], strict=True))
     stencil = covered[:height, :width].numpy()
