@@ -218,6 +218,8 @@ _C.DATALOADER.SIZE_DIVISIBILITY = 0
 _C.DATALOADER.FILTER_EMPTY_ANNOTATIONS = True
 # Unreadable images are named, counted and replaced; more than this many stop the run.
 _C.DATALOADER.MAX_BROKEN_IMAGES = 10
+# Batches that each worker makes ahead: a process holds at most NUM_WORKERS times as many.
+_C.DATALOADER.PREFETCH_FACTOR = 2
 # Images of a category in a smaller fraction of all images come more than once an epoch (LVIS: 0.001); 0 for never.
 _C.DATALOADER.REPEAT_FACTOR_THRESHOLD = 0.0
 # Folder for the indices of large annotation files (20 MB for COCO train2017), which make later starts quicker; empty: none.

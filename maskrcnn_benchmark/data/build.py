@@ -202,6 +202,12 @@ def _images_per_process(images_per_batch: int, key: str, accumulate: int = 1) ->
     return images_per_batch // parts
 
 
+def _prefetch_factor(cfg) -> int | None:
+    if cfg.DATALOADER.PREFETCH_FACTOR < 1:
+        raise ConfigError(f"DATALOADER.PREFETCH_FACTOR is {cfg.DATALOADER.PREFETCH_FACTOR}; it must be 1 or more.")
+    return cfg.DATALOADER.PREFETCH_FACTOR if cfg.DATALOADER.NUM_WORKERS > 0 else None
+
+
 def make_data_loader(
     cfg, is_train: bool = True, is_distributed: bool = False, start_iter: int = 0, is_for_period: bool = False
 ) -> DataLoader | list[DataLoader]:
@@ -263,6 +269,7 @@ def make_data_loader(
                 GuardedDataset(source, cfg.DATALOADER.MAX_BROKEN_IMAGES, replace=is_train),
                 batch_sampler=SeededBatches(batches, max(cfg.SEED, 0)) if is_train else batches,
                 num_workers=cfg.DATALOADER.NUM_WORKERS,
+                prefetch_factor=_prefetch_factor(cfg),
                 worker_init_fn=start_worker,
                 collate_fn=collator,
                 pin_memory=cfg.MODEL.DEVICE.startswith("cuda") and torch.cuda.is_available(),

@@ -230,3 +230,21 @@ def test_sets_of_different_categories_cannot_be_joined(config, tmp_path):
     write_annotations(tmp_path, "other", content)
     with pytest.raises(ConfigError, match=r"set and other cannot .* \(red, blue; green, blue\)"):
         make_data_loader(config(DATASETS__TRAIN='("set", "other")', **keys))
+
+
+@pytest.mark.parametrize("factor", [1, 3])
+def test_workers_make_as_many_batches_ahead_as_asked(tmp_path, factor):
+    write_coco(tmp_path, images=20)
+    config = cfg.clone()
+    config.merge_from_file(str(CONFIG))
+    keys = {"DATALOADER__NUM_WORKERS": 2, "DATALOADER__PREFETCH_FACTOR": factor, "SOLVER__MAX_ITER": 20}
+    config.merge_from_list(options(tmp_path, **keys))
+    loader = make_data_loader(config)
+    batches = iter(loader)
+    next(batches)
+    assert batches._tasks_outstanding <= 2 * factor
+    config.DATALOADER.PREFETCH_FACTOR = 0
+    with pytest.raises(ConfigError, match="PREFETCH_FACTOR is 0; it must be 1 or more"):
+        make_data_loader(config)
+    config.merge_from_list(["DATALOADER.PREFETCH_FACTOR", 2, "DATALOADER.NUM_WORKERS", 0])
+    assert make_data_loader(config).prefetch_factor is None
