@@ -142,7 +142,7 @@ def result(ap: float) -> COCOResults:
 def run_with_tests(folder: Path, aps: list[float], metric: str = "", **keys: object) -> tuple[Run, dict]:
     run = Run(folder, 20, DATASETS__TEST=("one", "two"), TEST__BEST_METRIC=metric, **keys)
     given, arguments = iter(aps), {"iteration": 0}
-    run.train(evaluate=lambda: [(result(next(given)), {}), (result(0.0), {})], test_period=2, arguments=arguments)
+    run.train(evaluate=lambda _: [(result(next(given)), {}), (result(0.0), {})], test_period=2, arguments=arguments)
     return run, arguments
 
 
