@@ -110,6 +110,7 @@ def inference(
     expected_results_sigma_tol: float = 4,
     output_folder: str | None = None,
     show: Callable[[Any, list[BoxList]], None] | None = None,
+    coco_evaluator: str = "pycocotools",
 ) -> Any:
     """Detect on a data set and evaluate.
 
@@ -143,6 +144,7 @@ def inference(
         write_atomically(os.path.join(output_folder, "predictions.pth"), lambda f: torch.save(gathered, f))
     if show is not None:
         show(dataset, gathered)
+    options = {"evaluator": coco_evaluator} if getattr(dataset, "evaluator", "") == "coco" else {}
     return evaluate(
         dataset=dataset,
         predictions=gathered,
@@ -151,4 +153,5 @@ def inference(
         iou_types=tuple(iou_types),
         expected_results=expected_results,
         expected_results_sigma_tol=expected_results_sigma_tol,
+        **options,
     )

@@ -214,6 +214,7 @@ def test(model: nn.Module, device: torch.device, pictures: dict[str, np.ndarray]
                 expected_results_sigma_tol=cfg.TEST.EXPECTED_RESULTS_SIGMA_TOL,
                 output_folder=folder,
                 show=None if pictures is None else show,
+                coco_evaluator=cfg.TEST.COCO_EVALUATOR,
             )
         results.append(result)
         comm.synchronize()
