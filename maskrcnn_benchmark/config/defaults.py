@@ -8,6 +8,8 @@ _C = CN()
 
 _C.MODEL = CN()
 _C.MODEL.CLS_AGNOSTIC_BBOX_REG = False
+# Compile body and pyramid with torch.compile, for all image sizes at once: slower to start, faster from then on.
+_C.MODEL.COMPILE = False
 _C.MODEL.DEVICE = "cuda"
 _C.MODEL.KEYPOINT_ON = False
 _C.MODEL.MASK_ON = False

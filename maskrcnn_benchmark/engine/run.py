@@ -108,7 +108,11 @@ def _seed_of_last_run(output_dir: str) -> int | None:
 def build_model(device: torch.device) -> nn.Module:
     """The configured model; its initial weights depend on SEED alone."""
     seed_everything(cfg.SEED)
-    return build_detection_model(cfg).to(device)
+    model = build_detection_model(cfg).to(device)
+    if cfg.MODEL.COMPILE:
+        # What has the same shape of computation for every image; names of parameters stay as they are.
+        model.backbone.compile(dynamic=True)
+    return model
 
 
 def distribute(model: nn.Module, device: torch.device) -> nn.Module:
