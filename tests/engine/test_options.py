@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from maskrcnn_benchmark.config import ConfigError
+from maskrcnn_benchmark.config import ConfigError, cfg
+from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import COCOResults
 from maskrcnn_benchmark.data.datasets.evaluation.metrics import Metrics
 from maskrcnn_benchmark.engine import run as engine_run
@@ -16,6 +17,7 @@ from maskrcnn_benchmark.engine.periodic_test import scalar_metrics
 from maskrcnn_benchmark.solver import make_ema
 from maskrcnn_benchmark.utils import comm
 from tests.engine.fakes import Loader, Model, Run
+from tests.helpers import CONFIG, options, write_coco
 from tests.utils.processes import run_in_processes
 
 
@@ -178,3 +180,23 @@ def test_metrics_of_every_evaluation_are_numbers_by_name():
     found = scalar_metrics(["a", "b", "c", "d"], [(result(0.5), {}), voc, cityscapes, {}])
     assert found == {"a/bbox/AP": 0.5, "a/segm/APs": 0.5, "b/bbox/AP50": 0.5, "c/bbox/AP": 0.25}
     assert scalar_metrics(["a"], None) == {}
+
+
+def test_a_loader_yields_the_parts(tmp_path):
+    write_coco(tmp_path, images=8)
+
+    def batches(start: int = 0, **keys: object) -> list[tuple[int, ...]]:
+        config = cfg.clone()
+        config.merge_from_file(str(CONFIG))
+        config.merge_from_list(options(tmp_path, SOLVER__IMS_PER_BATCH=4, SOLVER__MAX_ITER=3, **keys))
+        return [indices for _, _, indices in make_data_loader(config, start_iter=start)]
+
+    parts = batches(SOLVER__ACCUMULATE=2)
+    assert len(parts) == 6 and all(len(part) == 2 for part in parts)
+    assert batches(start=1, SOLVER__ACCUMULATE=2) == parts[2:]
+    with pytest.raises(
+        ConfigError, match="IMS_PER_BATCH is 4; it must be a multiple of .* 1 times SOLVER.ACCUMULATE, 3"
+    ):
+        batches(SOLVER__ACCUMULATE=3)
+    with pytest.raises(ConfigError, match="SOLVER.ACCUMULATE is 0"):
+        batches(SOLVER__ACCUMULATE=0)
