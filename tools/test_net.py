@@ -14,7 +14,7 @@ def main() -> None:
         device = run.set_up(args)
         model = run.build_model(device)
         checkpointer = DetectronCheckpointer(run.cfg, model, save_dir=run.cfg.OUTPUT_DIR)
-        checkpointer.load(args.ckpt or run.cfg.MODEL.WEIGHT, use_latest=args.ckpt is None)
+        checkpointer.load(args.ckpt or run.cfg.MODEL.WEIGHT, use_latest=args.ckpt is None, averaged=True)
         run.test(model, device)
 
 

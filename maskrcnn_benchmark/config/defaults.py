@@ -227,6 +227,22 @@ _C.SOLVER.WEIGHT_DECAY = 0.0005
 _C.SOLVER.WEIGHT_DECAY_BIAS = 0.0
 # Iterations between two progress lines.
 _C.SOLVER.LOG_PERIOD = 20
+# IMS_PER_BATCH images are taken in this many parts, one after the other, where they do not fit into memory together.
+_C.SOLVER.ACCUMULATE = 1
+# What the iterations, rates and proposals of this configuration were chosen for, if that is not IMS_PER_BATCH images on the
+# processes in use: they are scaled from this batch on this many processes (see solver/scaling.py). 0: taken as they are.
+_C.SOLVER.REFERENCE_IMS_PER_BATCH = 0
+_C.SOLVER.REFERENCE_PROCESSES = 8
+# "multistep" (STEPS and GAMMA) or "cosine" (from BASE_LR to 0 at MAX_ITER).
+_C.SOLVER.SCHEDULE = "multistep"
+# Largest norm of all gradients together; 0 for no limit.
+_C.SOLVER.CLIP_GRAD_NORM = 0.0
+# Decay of an exponential moving average of the weights, which is then what is tested; 0 for none.
+_C.SOLVER.EMA = 0.0
+# Numbered checkpoints kept, the newest; 0 for all. Two leave one to fall back on.
+_C.SOLVER.CHECKPOINTS_KEPT = 0
+# End after this many tests (TEST_PERIOD) without a better result; 0 for never.
+_C.SOLVER.EARLY_STOP = 0
 
 # EXPECTED_RESULTS: [task, metric, mean, standard deviation] to check the evaluation against.
 _C.TEST = CN()
@@ -240,6 +256,9 @@ _C.TEST.BBOX_AUG.SCALES = ()
 _C.TEST.BBOX_AUG.SCALE_H_FLIP = False
 # Masks of the merged detections: "identity" from the image as it is, "average" over all views, at twice the cost.
 _C.TEST.BBOX_AUG.MASKS = "identity"
+# Metric that chooses model_best.pth among the tests during training, like "bbox/AP" or "coco_2017_val/segm/APs"; empty: the
+# first one of the first data set.
+_C.TEST.BEST_METRIC = ""
 _C.TEST.DETECTIONS_PER_IMG = 100
 _C.TEST.EXPECTED_RESULTS = []
 _C.TEST.EXPECTED_RESULTS_SIGMA_TOL = 4
@@ -251,5 +270,7 @@ _C.OUTPUT_DIR = "."
 _C.PATHS_CATALOG = os.path.join(os.path.dirname(__file__), "paths_catalog.py")
 # Seed of python, numpy, torch, workers and samplers; negative: drawn and logged.
 _C.SEED = -1
+# Seconds after which a process that makes no progress ends; 0 for never.
+_C.TIMEOUT = 1800
 # Also write TensorBoard event files to OUTPUT_DIR (needs the tensorboard package).
 _C.TENSORBOARD = False

@@ -131,7 +131,7 @@ def check_num_classes(
 def check_masks(dataset: Dataset, name: str) -> None:
     """Raise for a data set that cannot train masks."""
     if not all(getattr(part, "has_masks", True) for part in getattr(dataset, "datasets", [dataset])):
-        raise ConfigError(f"{name} has no masks to train on, but MODEL.MASK_ON is True; set it to False.")
+        raise ConfigError(f"{name} has objects without masks, but MODEL.MASK_ON is True; set it to False.")
 
 
 def check_num_keypoints(dataset: Dataset, num_keypoints: int, name: str) -> None:
@@ -206,8 +206,17 @@ class SeededBatches(Sampler[list[tuple[int, int]]]):
     def __init__(self, batch_sampler: Any, seed: int):
         self.batch_sampler, self.seed = batch_sampler, seed
 
+    @property
+    def start_iter(self) -> int:
+        """Batches that the next iteration over this one leaves out."""
+        return self.batch_sampler.start_iter
+
+    @start_iter.setter
+    def start_iter(self, start_iter: int) -> None:
+        self.batch_sampler.start_iter = start_iter
+
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for iteration, batch in enumerate(self.batch_sampler, start=self.batch_sampler.start_iter):
+        for iteration, batch in enumerate(self.batch_sampler, start=self.start_iter):
             yield [(index, derive_seed(self.seed, iteration, index)) for index in batch]
 
     def __len__(self) -> int:
@@ -242,26 +251,32 @@ def make_batch_data_sampler(
     return batches
 
 
-def _images_per_process(images_per_batch: int, key: str) -> int:
-    world_size = comm.get_world_size()
-    if images_per_batch < 1 or images_per_batch % world_size:
+def _images_per_process(images_per_batch: int, key: str, accumulate: int = 1) -> int:
+    """Images that a process holds at a time."""
+    if accumulate < 1:
+        raise ConfigError(f"SOLVER.ACCUMULATE is {accumulate}; it must be 1 or more.")
+    parts = comm.get_world_size() * accumulate
+    if images_per_batch < 1 or images_per_batch % parts:
+        times = f" times SOLVER.ACCUMULATE, {accumulate}" if accumulate > 1 else ""
         raise ConfigError(
-            f"{key} is {images_per_batch}; it must be a multiple of the number of processes, {world_size}."
+            f"{key} is {images_per_batch}; it must be a multiple of the number of processes, {comm.get_world_size()}{times}."
         )
-    return images_per_batch // world_size
+    return images_per_batch // parts
 
 
 def make_data_loader(
     cfg, is_train: bool = True, is_distributed: bool = False, start_iter: int = 0, is_for_period: bool = False
 ) -> DataLoader | list[DataLoader]:
-    """One loader that yields the iterations from `start_iter` on (training), or one for each data set of DATASETS.TEST.
+    """One loader that yields the iterations from `start_iter` on (training; each is SOLVER.ACCUMULATE batches), or one for
+    each data set of DATASETS.TEST.
 
     `is_for_period` is upstream's flag for tests during training; the loaders are the same. A batch is (ImageList, targets,
     indices), or for test-time augmentation (PIL images, targets, indices).
     """
     names = cfg.DATASETS.TRAIN if is_train else cfg.DATASETS.TEST
     key = "SOLVER.IMS_PER_BATCH" if is_train else "TEST.IMS_PER_BATCH"
-    images_per_process = _images_per_process(cfg[key.split(".")[0]].IMS_PER_BATCH, key)
+    accumulate = cfg.SOLVER.ACCUMULATE if is_train else 1
+    images_per_process = _images_per_process(cfg[key.split(".")[0]].IMS_PER_BATCH, key, accumulate)
     raw = not is_train and cfg.TEST.BBOX_AUG.ENABLED  # test-time augmentation wants the images as they are
     transforms = None if raw else build_transforms(cfg, is_train)
     collator = BBoxAugCollator() if raw else BatchCollator(cfg.DATALOADER.SIZE_DIVISIBILITY)
@@ -282,8 +297,8 @@ def make_data_loader(
             sampler,
             cfg.DATALOADER.ASPECT_RATIO_GROUPING and is_train,
             images_per_process,
-            cfg.SOLVER.MAX_ITER if is_train else None,
-            start_iter,
+            cfg.SOLVER.MAX_ITER * accumulate if is_train else None,
+            start_iter * accumulate,
         )
         loaders.append(
             DataLoader(

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.config import ConfigError, cfg
 from maskrcnn_benchmark.data.transforms import transforms as T
-from maskrcnn_benchmark.layers import batched_nms
 from maskrcnn_benchmark.structures.bounding_box import FLIP_LEFT_RIGHT, BoxList
 from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
 from maskrcnn_benchmark.structures.image_list import ImageList, to_image_list
@@ -48,14 +47,13 @@ class View:
 
 @dataclass(frozen=True)
 class BoxAugmentation:
-    """Detects in several views of each image.
+    """Detects in several views of each image. The box head's own `filter_results` selects from the joined boxes.
 
     Attributes:
         views: the first one's size is that of the detections.
         normalize: the last step from an image to the network's input.
         size_divisible: batches are padded to multiples of it.
         num_classes: with the background as class 0.
-        score_thresh, nms, detections_per_img: as in the box head's PostProcessor, for the joined boxes.
         average_masks: the mean of every view's masks, in place of the first one's. Features are computed a second time
             for it: those of all views together would not fit into memory.
     """
@@ -64,9 +62,6 @@ class BoxAugmentation:
     normalize: T.Normalize
     size_divisible: int
     num_classes: int
-    score_thresh: float
-    nms: float
-    detections_per_img: int
     average_masks: bool = False
 
     def look(self, images: Sequence[Image.Image], view: View, device: Any) -> ImageList:
@@ -97,24 +92,12 @@ class BoxAugmentation:
         for view in self.views[1:]:
             for found, others in zip(by_image, self.all_boxes(model, images, view, device)[1], strict=True):
                 found.append(_resize(others, found[0].size))
-        merged = [self.merge(found) for found in by_image]
+        selector: Any = _heads(model)["box"].post_processor
+        merged = [selector.filter_results(cat_boxlist(found), self.num_classes) for found in by_image]
         results = self._other_heads(model, features, self.views[0], merged)
         if self.average_masks and "mask" in _heads(model):
             self._average_masks(model, images, results, device)
         return results
-
-    def merge(self, found: list[BoxList]) -> BoxList:
-        """Scores above the threshold, class-wise suppression and the best of the boxes of all classes of one image."""
-        boxes = cat_boxlist(found)
-        scores = boxes.get_field("scores").reshape(-1, self.num_classes)
-        row, label = (scores[:, 1:] > self.score_thresh).nonzero(as_tuple=True)
-        label = label + 1
-        box, score = boxes.bbox.reshape(-1, self.num_classes, 4)[row, label], scores[row, label]
-        keep = batched_nms(box, score, label, self.nms, self.detections_per_img if self.detections_per_img > 0 else -1)
-        result = BoxList(box[keep], boxes.size)
-        result.add_field("scores", score[keep])
-        result.add_field("labels", label[keep])
-        return result
 
     def _other_heads(
         self, model: nn.Module, features: Features, view: View, merged: list[BoxList], only: str | None = None
@@ -198,9 +181,6 @@ def make_box_augmentation(cfg) -> BoxAugmentation:
         normalize=T.Normalize(cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD, cfg.INPUT.TO_BGR255),
         size_divisible=cfg.DATALOADER.SIZE_DIVISIBILITY,
         num_classes=cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES,
-        score_thresh=cfg.MODEL.ROI_HEADS.SCORE_THRESH,
-        nms=cfg.MODEL.ROI_HEADS.NMS,
-        detections_per_img=cfg.MODEL.ROI_HEADS.DETECTIONS_PER_IMG,
         average_masks=masks == "average",
     )
 

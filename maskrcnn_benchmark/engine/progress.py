@@ -3,6 +3,8 @@
 import logging
 import os
 import sys
+import time
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,19 +23,22 @@ class Progress:
         self.logger = logging.getLogger("maskrcnn_benchmark.trainer")
         self.seconds = SmoothedValue()
         self.since_report = MetricLogger()
+        self.images, self.began = 0, time.perf_counter()
         self.writer: MetricWriter | None = None
         self.bar: tqdm | None = None
         if comm.is_main_process():
             if cfg.OUTPUT_DIR:
                 os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
                 events = cfg.OUTPUT_DIR if cfg.TENSORBOARD else None
-                self.writer = MetricWriter(os.path.join(cfg.OUTPUT_DIR, "metrics.jsonl"), events)
+                self.writer = MetricWriter(os.path.join(cfg.OUTPUT_DIR, "metrics.jsonl"), events, start_iter)
             watched = sys.stderr.isatty()
             self.bar = tqdm(total=self.max_iter, initial=start_iter, desc="training", unit="it", disable=not watched)
 
-    def step(self, losses: dict[str, Tensor], total: Tensor, seconds: float, waited: float) -> None:
+    def step(self, values: dict[str, Tensor], images: int, seconds: float, waited: float) -> None:
+        """Note what an iteration computed, its images in this process, how long it took and how long it waited for them."""
         self.seconds.update(seconds)
-        self.since_report.update(loss=total, **losses, time=seconds, data=waited)
+        self.images += images
+        self.since_report.update(**values, images=images, time=seconds, data=waited)
         if self.bar is not None:
             self.bar.update()
 
@@ -44,7 +49,8 @@ class Progress:
         """Means over the iterations since the last report. A collective call: losses are means over the processes too."""
         means = {name: meter.global_avg for name, meter in self.since_report.meters.items()}
         self.since_report = MetricLogger()
-        seconds, waited = means.pop("time"), means.pop("data")
+        seconds, waited, images = means.pop("time"), means.pop("data"), means.pop("images")
+        images_s = images * comm.get_world_size() / seconds
         local = {name: torch.tensor(mean, device=device) for name, mean in means.items()}
         losses = {name: value.item() for name, value in comm.reduce_dict(local).items()}
         if not comm.is_main_process():
@@ -53,13 +59,36 @@ class Progress:
         on_gpu = device.type == "cuda"
         memory = torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else _resident_mb()
         if self.writer is not None:
-            values = {**losses, **extra, "lr": lr, "time": seconds, "data": waited, "memory_mb": memory}
-            self.writer.write(iteration, values)
+            values = {**losses, **extra, "lr": lr, "time": seconds, "data": waited, "images_s": images_s}
+            self.writer.write(iteration, {**values, "memory_mb": memory})
         parts = [f"iter {iteration}/{self.max_iter}", f"eta {get_time_str(eta)}"]
         parts += [f"{name} {value:.4f}" for name, value in losses.items()]
-        parts += [f"lr {lr:.6f}", f"time {seconds:.3f} s", f"data {waited:.3f} s"]
+        parts += [f"lr {lr:.6f}", f"time {seconds:.3f} s", f"data {waited:.3f} s", f"{images_s:.1f} images/s"]
         parts += [f"memory {memory:.0f} MB", *(f"{name} {value:g}" for name, value in extra.items())]
         self.logger.info("  ".join(parts))
+
+    def note(self, iteration: int, metrics: dict[str, float]) -> None:
+        """Results of a test."""
+        if self.writer is not None and metrics:
+            self.writer.write(iteration, {f"test/{name}": value for name, value in metrics.items()})
+
+    def summary(self, arguments: dict[str, Any]) -> None:
+        """What the training came to."""
+        seconds = time.perf_counter() - self.began
+        done = max(arguments["iteration"] - self.start_iter, 1)
+        self.logger.info(
+            "Training took %s (%.4f s an iteration, %.1f images/s)",
+            get_time_str(seconds),
+            seconds / done,
+            self.images * comm.get_world_size() / seconds,
+        )
+        if best := arguments.get("best"):
+            self.logger.info(
+                "Best test: %s %.4f after iteration %d, in model_best.pth",
+                best["metric"],
+                best["value"],
+                best["iteration"],
+            )
 
     def close(self) -> None:
         if self.writer is not None:

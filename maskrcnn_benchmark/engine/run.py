@@ -17,9 +17,10 @@ from maskrcnn_benchmark.config import ConfigError, cfg
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.engine.bbox_aug import make_box_augmentation
 from maskrcnn_benchmark.engine.inference import inference
-from maskrcnn_benchmark.engine.trainer import NonFiniteLossError, TrainingInterrupted, autocast, do_train
+from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, TrainingInterrupted
+from maskrcnn_benchmark.engine.trainer import autocast, do_train
 from maskrcnn_benchmark.modeling.detector import build_detection_model
-from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
+from maskrcnn_benchmark.solver import make_ema, make_lr_scheduler, make_optimizer, scale_to_batch
 from maskrcnn_benchmark.utils import comm
 from maskrcnn_benchmark.utils.checkpoint import Checkpointer, CheckpointError, DetectronCheckpointer
 from maskrcnn_benchmark.utils.collect_env import collect_env_info
@@ -74,14 +75,16 @@ def set_up(args: Namespace) -> torch.device:
         raise ConfigError(
             f"MODEL.DEVICE is {cfg.MODEL.DEVICE!r}, but torch {torch.__version__} finds no GPU here; add MODEL.DEVICE cpu."
         )
-    device = comm.init_from_environment(cfg.MODEL.DEVICE)
+    # A process that hangs ends itself after TIMEOUT and says where it was; torch's own time-out is for those that cannot.
+    device = comm.init_from_environment(cfg.MODEL.DEVICE, timeout_s=cfg.TIMEOUT + 60 if cfg.TIMEOUT > 0 else 7 * 86400)
     if cfg.SEED < 0:
         seed = _seed_of_last_run(cfg.OUTPUT_DIR)
         cfg.SEED = comm.broadcast_object(draw_seed() if seed is None else seed)
-    cfg.freeze()
     if cfg.OUTPUT_DIR:
         mkdir(cfg.OUTPUT_DIR)
     logger = setup_logger("maskrcnn_benchmark", cfg.OUTPUT_DIR, comm.get_rank())
+    scale_to_batch(cfg, comm.get_world_size())
+    cfg.freeze()
     logger.info("Processes: %d, device %s, seed %d", comm.get_world_size(), device, cfg.SEED)
     logger.debug("Environment:\n%s", collect_env_info())
     logger.debug("Configuration:\n%s", cfg)
@@ -117,7 +120,11 @@ def distribute(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def train(device: torch.device) -> nn.Module:
-    """Train as `cfg` says, going on from the last checkpoint in OUTPUT_DIR if there is one."""
+    """Train as `cfg` says, going on from the last checkpoint in OUTPUT_DIR if there is one.
+
+    Returns:
+        The model to test: with SOLVER.EMA the averaged one.
+    """
     if cfg.OUTPUT_DIR:
         save_config(cfg, os.path.join(cfg.OUTPUT_DIR, CONFIG_NAME))
     model = build_model(device)
@@ -128,11 +135,16 @@ def train(device: torch.device) -> nn.Module:
     checkpointer = DetectronCheckpointer(cfg, model, optimizer, scheduler, cfg.OUTPUT_DIR)
     arguments: dict[str, Any] = {"iteration": 0, "seed": cfg.SEED}
     arguments.update(checkpointer.load(cfg.MODEL.WEIGHT))
-    if arguments["iteration"] >= cfg.SOLVER.MAX_ITER:
+    _check_same_start(arguments["iteration"])
+    ema = make_ema(cfg, model, arguments.pop("ema", None))
+    tested = model if ema is None else ema.module
+    if arguments["iteration"] >= cfg.SOLVER.MAX_ITER or arguments.get("early_stopped"):
         logging.getLogger("maskrcnn_benchmark").info(
-            "Nothing to train: %d iterations are done.", arguments["iteration"]
+            "Nothing to train: %d iterations are done%s.",
+            arguments["iteration"],
+            ", and the last tests brought nothing better (SOLVER.EARLY_STOP)" if arguments.get("early_stopped") else "",
         )
-        return model
+        return tested
     data_loader: Any = make_data_loader(
         cfg, is_train=True, is_distributed=distributed, start_iter=arguments["iteration"]
     )
@@ -151,9 +163,20 @@ def train(device: torch.device) -> nn.Module:
         cfg.SOLVER.CHECKPOINT_PERIOD,
         cfg.SOLVER.TEST_PERIOD,
         arguments,
-        evaluate=lambda: test(model, device),
+        evaluate=lambda: test(tested, device),
+        ema=ema,
     )
-    return model
+    return tested
+
+
+def _check_same_start(iteration: int) -> None:
+    """Raise unless all processes go on from the same iteration."""
+    found = comm.all_gather(iteration)
+    if len(set(found)) > 1:
+        raise CheckpointError(
+            f"The processes found checkpoints of different iterations in {cfg.OUTPUT_DIR} (by rank: {found}). OUTPUT_DIR must "
+            "be a folder that all nodes share."
+        )
 
 
 def test(model: nn.Module, device: torch.device) -> list:

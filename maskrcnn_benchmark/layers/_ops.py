@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
@@ -13,7 +14,7 @@ PACKAGE = __package__.partition(".")[0]
 BUILD_COMMAND = "pip install --no-build-isolation -e ."
 
 
-def _load() -> None:
+def load() -> ModuleType:
     """Import `_C`, which registers the operators, and compare it with the sources where they lie beside it."""
     try:
         library = importlib.import_module(f"{PACKAGE}._C")
@@ -34,9 +35,10 @@ def _load() -> None:
             f"The native operators of {PACKAGE} were built from other sources than those in {csrc}: "
             f"run `{BUILD_COMMAND}` (or `python setup.py build_ext --inplace`)."
         ) from None
+    return library
 
 
-_load()
+load()
 ops = torch.ops.maskrcnn_benchmark
 
 

@@ -41,8 +41,8 @@ class BalancedPositiveNegativeSampler:
         positives, negatives = [], []
         for labels in matched_idxs:
             index, valid = self.sample(labels)
-            drawn = torch.zeros_like(labels, dtype=torch.bool)
-            drawn[index[valid]] = True
+            # A sum, as an entry that is not valid may name a box that another one draws.
+            drawn = torch.zeros_like(labels, dtype=torch.int64).index_add_(0, index, valid.long()) > 0
             positives.append(drawn & (labels >= 1))
             negatives.append(drawn & (labels == 0))
         return positives, negatives

@@ -34,11 +34,17 @@ def select_detections(
     keep = batched_nms(box, score, image * stride + label, iou_threshold)
     if per_image > 0:
         keep = keep[rank_in_group(image[keep], len(sizes)) < per_image]
-    detections = []
-    by_image = split_by_image(image[keep], len(sizes), box[keep], score[keep], label[keep])
-    for size, (boxes, scores, labels) in zip(sizes, by_image, strict=True):
-        detection = BoxList(boxes, size)
-        detection.add_field("scores", scores)
-        detection.add_field("labels", labels)
-        detections.append(detection)
-    return detections
+    return boxlists_by_image(box[keep], image[keep], sizes, scores=score[keep], labels=label[keep])
+
+
+def boxlists_by_image(
+    box: Tensor, image: Tensor, sizes: Sequence[tuple[float, float]], **fields: Tensor
+) -> list[BoxList]:
+    """Tensor[M, 4] boxes and their fields, each Tensor[M], as a BoxList of each image, in the given order."""
+    boxlists = []
+    for size, (boxes, *values) in zip(sizes, split_by_image(image, len(sizes), box, *fields.values()), strict=True):
+        boxlist = BoxList(boxes, size)
+        for name, value in zip(fields, values, strict=True):
+            boxlist.add_field(name, value)
+        boxlists.append(boxlist)
+    return boxlists

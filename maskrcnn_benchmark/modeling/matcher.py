@@ -1,8 +1,11 @@
 """Which object, if any, each box stands for."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import MAX_BLOCK, box_iou
 
 
@@ -30,8 +33,25 @@ class Matcher:
         """Tensor[M, N] of IoU -> int64 Tensor[N]."""
         if match_quality_matrix.numel() == 0:  # no objects, or no boxes
             return self._all_background(match_quality_matrix, match_quality_matrix.shape[1])
-        best = match_quality_matrix.amax(dim=1) if self.allow_low_quality_matches else None
-        return self._match_block(match_quality_matrix, best)
+        value, index = match_quality_matrix.max(dim=0)
+        unmatched = torch.where(value < self.low_threshold, self.BELOW_LOW_THRESHOLD, self.BETWEEN_THRESHOLDS)
+        matches = torch.where(value >= self.high_threshold, index, unmatched)
+        if self.allow_low_quality_matches:
+            self.set_low_quality_matches_(matches, index, match_quality_matrix)
+        return matches
+
+    def set_low_quality_matches_(self, matches: Tensor, all_matches: Tensor, match_quality_matrix: Tensor) -> None:
+        """Give the boxes that overlap some object most the object that they overlap most, in place.
+
+        Args:
+            matches: int64 Tensor[N], what is changed.
+            all_matches: int64 Tensor[N], the object of each box's highest IoU.
+            match_quality_matrix: Tensor[M, N] of IoU.
+        """
+        best = match_quality_matrix.amax(dim=1, keepdim=True)
+        # An object that no box touches has no best box: no IoU equals 2.
+        is_best = (match_quality_matrix == torch.where(best > 0, best, 2.0)).any(dim=0)
+        matches.copy_(torch.where(is_best, all_matches, matches))
 
     def match_boxes(self, objects: Tensor, boxes: Tensor) -> Tensor:
         """Match Tensor[N, 4] boxes to Tensor[M, 4] objects -> int64 Tensor[N].
@@ -44,20 +64,52 @@ class Matcher:
         blocks = boxes.split(max(MAX_BLOCK // len(objects), 1))
         if len(blocks) <= 1:
             return self(box_iou(objects, boxes))
-        best = None
-        if self.allow_low_quality_matches:
-            best = torch.stack([box_iou(objects, block).amax(dim=1) for block in blocks]).amax(dim=0)
-        return torch.cat([self._match_block(box_iou(objects, block), best) for block in blocks])
+        if not self.allow_low_quality_matches:
+            return torch.cat([self(box_iou(objects, block)) for block in blocks])
+        best = torch.stack([box_iou(objects, block).amax(dim=1) for block in blocks]).amax(dim=0)
+        # A column of its own tells each block the best overlaps of all blocks.
+        return torch.cat([self(torch.cat((box_iou(objects, b), best[:, None]), dim=1))[:-1] for b in blocks])
 
     def _all_background(self, like: Tensor, count: int) -> Tensor:
         return like.new_full((count,), self.BELOW_LOW_THRESHOLD, dtype=torch.int64)
 
-    def _match_block(self, iou: Tensor, best_of_object: Tensor | None) -> Tensor:
-        value, index = iou.max(dim=0)
-        keep = value >= self.high_threshold
-        if best_of_object is not None:
-            # An object that no box touches has no best box: no IoU equals 2.
-            best = torch.where(best_of_object > 0, best_of_object, 2.0)
-            keep = keep | (iou == best[:, None]).any(dim=0)
-        unmatched = torch.where(value < self.low_threshold, self.BELOW_LOW_THRESHOLD, self.BETWEEN_THRESHOLDS)
-        return torch.where(keep, index, unmatched)
+
+def matched_targets(target: BoxList, matched: Tensor, boxes: BoxList, fields: Sequence[str]) -> BoxList:
+    """The objects that boxes stand for.
+
+    Args:
+        target: the M objects of an image.
+        matched: what a Matcher says of the boxes, int64 Tensor[N].
+        boxes: the N boxes.
+        fields: of the target, to be there in the result.
+
+    Returns:
+        N objects with these fields and "matched_idxs", which is `matched`. Where it is negative the object means nothing. In
+        an image without objects every box stands for itself, with the label 0.
+    """
+    if len(target):
+        objects = target.copy_with_fields(list(fields))[matched.clamp(min=0)]
+    else:
+        objects = BoxList(boxes.bbox, boxes.size, boxes.mode)
+        if "labels" in fields:
+            objects.add_field("labels", torch.zeros_like(matched))
+    objects.add_field("matched_idxs", matched)
+    return objects
+
+
+def objects_of_proposals(matcher: Matcher, proposal: BoxList, target: BoxList, fields: Sequence[str]) -> BoxList:
+    """`matched_targets` for the heads behind the box head, which has matched the proposals already ("matched_idxs").
+
+    Only proposals without that field are matched. "labels" in the result is the box head's decision, the proposals' own
+    field, otherwise the object's class; 0 is background.
+    """
+    if proposal.has_field("matched_idxs"):
+        matched = proposal.get_field("matched_idxs")
+    else:
+        matched = matcher.match_boxes(target.bbox, proposal.bbox)
+    objects = matched_targets(target, matched, proposal, fields)
+    if proposal.has_field("labels"):
+        objects.add_field("labels", proposal.get_field("labels"))
+    else:
+        objects.add_field("labels", objects.get_field("labels").masked_fill(matched < 0, 0))
+    return objects

@@ -1,7 +1,9 @@
+from typing import Any
+
 import torch
 from torch import nn
 
-from maskrcnn_benchmark.solver.lr_scheduler import WarmupMultiStepLR
+from maskrcnn_benchmark.solver.lr_scheduler import WarmupCosineLR, WarmupMultiStepLR
 
 
 def make_optimizer(cfg, model: nn.Module) -> torch.optim.SGD:
@@ -26,13 +28,15 @@ def make_optimizer(cfg, model: nn.Module) -> torch.optim.SGD:
     return optimizer
 
 
-def make_lr_scheduler(cfg, optimizer: torch.optim.Optimizer) -> WarmupMultiStepLR:
+def make_lr_scheduler(cfg, optimizer: torch.optim.Optimizer) -> WarmupMultiStepLR | WarmupCosineLR:
     solver = cfg.SOLVER
-    return WarmupMultiStepLR(
-        optimizer,
-        solver.STEPS,
-        solver.GAMMA,
-        warmup_factor=solver.WARMUP_FACTOR,
-        warmup_iters=solver.WARMUP_ITERS,
-        warmup_method=solver.WARMUP_METHOD,
-    )
+    warmup: dict[str, Any] = {
+        "warmup_factor": solver.WARMUP_FACTOR,
+        "warmup_iters": solver.WARMUP_ITERS,
+        "warmup_method": solver.WARMUP_METHOD,
+    }
+    if solver.SCHEDULE == "multistep":
+        return WarmupMultiStepLR(optimizer, solver.STEPS, solver.GAMMA, **warmup)
+    if solver.SCHEDULE == "cosine":
+        return WarmupCosineLR(optimizer, solver.MAX_ITER, **warmup)
+    raise ValueError(f"SOLVER.SCHEDULE must be 'multistep' or 'cosine'; got {solver.SCHEDULE!r}.")

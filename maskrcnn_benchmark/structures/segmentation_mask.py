@@ -242,6 +242,7 @@ class SegmentationMask:
         self.size = (int(size[0]), int(size[1]))
         self.mode = mode
         self.instances = self._convert(instances)
+        self.iter_idx = 0
 
     def _convert(self, instances: Any) -> "PolygonList | BinaryMaskList":
         if isinstance(instances, SegmentationMask):
@@ -294,7 +295,18 @@ class SegmentationMask:
         return self._with(self.instances[item])
 
     def __iter__(self) -> Iterator["SegmentationMask"]:
+        self.iter_idx = 0
         return (self[i] for i in range(len(self)))
+
+    def next(self) -> "SegmentationMask":
+        """The objects in turn, from the first after `iter()` on; StopIteration after the last. Loops use iterators of their
+        own."""
+        if self.iter_idx >= len(self):
+            raise StopIteration
+        self.iter_idx += 1
+        return self[self.iter_idx - 1]
+
+    __next__ = next
 
     def __repr__(self) -> str:
         width, height = self.size

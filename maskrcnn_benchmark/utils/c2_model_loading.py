@@ -108,6 +108,17 @@ def rename_deformable(weights: OrderedDict[str, Tensor], stages: Iterable[bool])
     return OrderedDict((renamed(name), value) for name, value in weights.items())
 
 
+def reorder_anchors(weights: OrderedDict[str, Tensor], scales: int, shapes: int) -> OrderedDict[str, Tensor]:
+    """A RetinaNet's predictions at a position: Detectron's go scale by scale, ours and upstream's shape by shape."""
+
+    def reordered(name: str, value: Tensor) -> Tensor:
+        if not name.startswith(("rpn.head.cls_logits.", "rpn.head.bbox_pred.")) or len(value) % (scales * shapes):
+            return value
+        return value.unflatten(0, (scales, shapes, -1)).transpose(0, 1).flatten(0, 2)
+
+    return OrderedDict((name, reordered(name, value)) for name, value in weights.items())
+
+
 def convert_c2(cfg, loaded: Mapping[str, Any], source: str) -> OrderedDict[str, Tensor]:
     """What a Detectron file holds, for the model of `cfg`.
 
@@ -127,6 +138,10 @@ def convert_c2(cfg, loaded: Mapping[str, Any], source: str) -> OrderedDict[str, 
     if not weights:
         names = ", ".join(map(str, list(loaded)[:5]))
         raise CheckpointError(f"{source} holds no blob with a name of Detectron's; its entries are {names}.")
+    if cfg.MODEL.RETINANET_ON:
+        weights = reorder_anchors(
+            weights, cfg.MODEL.RETINANET.SCALES_PER_OCTAVE, len(cfg.MODEL.RETINANET.ASPECT_RATIOS)
+        )
     return rename_deformable(weights, cfg.MODEL.RESNETS.STAGE_WITH_DCN)
 
 

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import re
+import zipfile
 from typing import Any
 
 import torch
@@ -32,6 +34,19 @@ def load_file(path: str) -> dict:
     if not isinstance(loaded, dict):
         raise CheckpointError(f"{path} holds a {type(loaded).__name__}, not a state dict.")
     return loaded
+
+
+def check_contents(path: str) -> None:
+    """Raise CheckpointError if a file that `torch.save` wrote is not what it was then; loading would not notice."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise CheckpointError(
+            f"{path} is not a readable checkpoint ({os.path.getsize(path)} bytes): {error}."
+        ) from None
+    if damaged is not None:
+        raise CheckpointError(f"{path} is damaged: the checksum of {damaged} in it is wrong.")
 
 
 def load_weights(cfg, f: str) -> dict:
@@ -94,6 +109,7 @@ class Checkpointer:
     Args:
         save_dir: the folder; nothing is saved or found if it is empty.
         save_to_disk: whether this process writes; one of several should.
+        keep: how many numbered checkpoints stay in the folder, the newest; 0 for all.
     """
 
     def __init__(
@@ -104,6 +120,7 @@ class Checkpointer:
         save_dir: str = "",
         save_to_disk: bool | None = None,
         logger: logging.Logger | None = None,
+        keep: int = 0,
     ):
         self.model = model
         self.optimizer = optimizer
@@ -111,6 +128,7 @@ class Checkpointer:
         self.save_dir = save_dir
         self.save_to_disk = comm.is_main_process() if save_to_disk is None else save_to_disk
         self.logger = logger or logging.getLogger(__name__)
+        self.keep = keep
 
     def save(self, name: str, tag: bool = True, **kwargs: Any) -> None:
         """Write save_dir/name.pth with the state of everything and `kwargs`; with `tag` a resumed run starts from it.
@@ -131,11 +149,19 @@ class Checkpointer:
         write_atomically(path, lambda f: torch.save(data, f))
         if tag:
             self.tag_last_checkpoint(path)
+            for old in self._numbered()[self.keep :] if self.keep > 0 else ():
+                os.remove(old)
 
-    def load(self, f: str | None = None, use_latest: bool = True) -> dict:
+    def load(self, f: str | None = None, use_latest: bool = True, averaged: bool = False) -> dict:
         """Load the run's last checkpoint if there is one and `use_latest`, otherwise the file `f`.
 
-        Returns what the checkpoint holds beside model, optimizer and schedule; empty if nothing was loaded.
+        If the last checkpoint cannot be read, the one before it is taken, and that is said.
+
+        Args:
+            averaged: take the averaged weights (SOLVER.EMA) for the model, where the file has them.
+
+        Returns:
+            What the checkpoint holds beside model, optimizer and schedule; empty if nothing was loaded.
         """
         resuming = use_latest and self.has_checkpoint()
         if resuming:
@@ -146,14 +172,40 @@ class Checkpointer:
         if not f:
             self.logger.info("No checkpoint: the model starts from its initial weights.")
             return {}
-        self.logger.info("Loading checkpoint from %s", f)
-        checkpoint = self._load_file(f)
+        checkpoint = self._load_last() if resuming else self._load_named(f)
+        if averaged and "ema" in checkpoint:
+            self.logger.info("Its averaged weights are used (SOLVER.EMA)")
+            checkpoint["model"] = checkpoint["ema"]
         self._load_model(checkpoint)
         for name, load in (("optimizer", self._load_optimizer), ("scheduler", self._load_scheduler)):
             state = checkpoint.pop(name, None)
             if state is not None and getattr(self, name) is not None and resuming:
                 load(state)
         return checkpoint if resuming else {}
+
+    def _load_named(self, f: str) -> dict:
+        self.logger.info("Loading checkpoint from %s", f)
+        return self._load_file(f)
+
+    def _load_last(self) -> dict:
+        """The last checkpoint that can be read."""
+        last = self.get_checkpoint_file()
+        before = [path for path in self._numbered() if os.path.basename(path) < os.path.basename(last)]
+        for path, next_path in zip([last, *before], [*before, None], strict=True):
+            try:
+                check_contents(path)
+                return self._load_named(path)
+            except (CheckpointError, FileNotFoundError) as error:
+                if next_path is None:
+                    raise
+                self.logger.error("%s The run goes on from the checkpoint before it, %s.", error, next_path)
+        raise AssertionError("unreachable")
+
+    def _numbered(self) -> list[str]:
+        """The checkpoints of iterations, newest first."""
+        names = [name for name in os.listdir(self.save_dir) if re.fullmatch(r"model_\d{7,}\.pth", name)]
+        numbers = sorted(names, key=lambda name: int(name[len("model_") : -len(".pth")]), reverse=True)
+        return [os.path.join(self.save_dir, name) for name in numbers]
 
     def _load_optimizer(self, state: dict) -> None:
         assert self.optimizer is not None
@@ -207,7 +259,7 @@ class DetectronCheckpointer(Checkpointer):
         save_to_disk: bool | None = None,
         logger: logging.Logger | None = None,
     ):
-        super().__init__(model, optimizer, scheduler, save_dir, save_to_disk, logger)
+        super().__init__(model, optimizer, scheduler, save_dir, save_to_disk, logger, cfg.SOLVER.CHECKPOINTS_KEPT)
         self.cfg = cfg.clone()
 
     def _load_file(self, f: str) -> dict:

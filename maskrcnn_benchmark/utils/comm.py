@@ -2,6 +2,8 @@
 
 import datetime
 import os
+import time
+import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -28,9 +30,41 @@ def init_from_environment(device: str, timeout_s: float = 1800.0) -> torch.devic
         torch.cuda.set_device(local_rank)
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not _active():
         timeout = datetime.timedelta(seconds=timeout_s)
-        dist.init_process_group("gloo" if device == "cpu" else "nccl", timeout=timeout)
+        store, rank, world_size = _store_of_this_start(timeout)
+        backend = "gloo" if device == "cpu" else "nccl"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
         _host_group = dist.group.WORLD if device == "cpu" else dist.new_group(backend="gloo", timeout=timeout)
     return torch.device(f"cuda:{local_rank}" if device == "cuda" else device)
+
+
+def _store_of_this_start(timeout: datetime.timedelta) -> tuple[Any, int, int]:
+    """The key-value store through which the processes find each other, this one's rank, and how many there are.
+
+    torchrun keeps one store when it starts processes again (pytorch issue 135712), and what earlier ones left in it would be
+    taken for these ones'. So the processes first agree on a prefix that nobody has used: each greets process 0 under a name
+    that it has just drawn, process 0 answers to that name with its own, and waits for its own to come back.
+    """
+    store, rank, world_size = next(dist.rendezvous("env://", timeout=timeout))
+    name = uuid.uuid4().hex
+    if rank > 0:
+        store.set(f"greeting/{rank}", name)
+        prefix = store.get(f"answer/{name}").decode()
+        store.set(f"received/{prefix}/{rank}", "")
+        return dist.PrefixStore(prefix, store), rank, world_size
+    missing, deadline = set(range(1, world_size)), time.monotonic() + timeout.total_seconds()
+    while missing:
+        for other in sorted(missing):
+            if store.check([f"greeting/{other}"]):  # perhaps an earlier start's, until the new one is there
+                store.set(f"answer/{store.get(f'greeting/{other}').decode()}", name)
+            if store.check([f"received/{name}/{other}"]):
+                missing.discard(other)
+        if time.monotonic() > deadline:
+            raise TimeoutError(
+                f"Of {world_size} processes rank {', '.join(map(str, sorted(missing)))} did not come within "
+                f"{timeout.total_seconds():g} s."
+            )
+        time.sleep(0.01)
+    return dist.PrefixStore(name, store), rank, world_size
 
 
 def shut_down() -> None:

@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 import pytest
 
 SURFACE = Path(__file__).with_name("surface.txt")
-# Not here yet. Each fails for as long as it stands in this file, and must leave it when it is there.
-MISSING = set(Path(__file__).with_name("missing.txt").read_text().split())
 
 
 class Entry(NamedTuple):
@@ -89,19 +87,10 @@ def key(entry: Entry) -> str:
     return f"{entry.module.removeprefix('maskrcnn_benchmark.')}:{entry.path}"
 
 
-def marked(entry: Entry) -> Any:
-    gaps = pytest.mark.xfail(strict=True, reason="not here yet") if key(entry) in MISSING else ()
-    return pytest.param(entry, id=key(entry), marks=gaps)
-
-
-@pytest.mark.parametrize("entry", [marked(entry) for entry in entries()])
+@pytest.mark.parametrize("entry", entries(), ids=key)
 def test_is_there_and_takes_its_arguments(entry):
     target = resolve(entry)
     if entry.signature is not None:
         assert not accepts(target, entry.signature), (
             f"{key(entry)}{entry.signature}: {accepts(target, entry.signature)}"
         )
-
-
-def test_what_is_missing_is_upstreams():
-    assert {key(entry) for entry in entries()} >= MISSING

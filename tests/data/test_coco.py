@@ -91,7 +91,13 @@ def test_polygons_and_run_lengths_in_one_image(make):
 def test_objects_without_masks_give_a_target_without_masks(make):
     plain = square(5, 5, 4, 4)
     del plain["segmentation"]
-    assert not make([plain, square(1, 1, 9, 9)])[0][1].has_field("masks")
+    dataset = make([plain, square(1, 1, 9, 9)])
+    assert not dataset[0][1].has_field("masks") and not dataset.has_masks
+    assert make([{**plain, "iscrowd": 1}, square(1, 1, 9, 9)]).has_masks  # nobody trains on a crowd
+
+
+def test_iteration_ends(make):
+    assert [index for _, _, index in make([square(1, 1, 9, 9)], images=3)] == [0, 1, 2]
 
 
 def test_images_without_objects_are_kept_or_removed(make):

@@ -60,7 +60,8 @@ class Run:
         self.model = Model()
         self.optimizer = make_optimizer(self.cfg, self.model)
         self.scheduler = make_lr_scheduler(self.cfg, self.optimizer)
-        self.checkpointer = Checkpointer(self.model, self.optimizer, self.scheduler, str(folder))
+        keep = self.cfg.SOLVER.CHECKPOINTS_KEPT
+        self.checkpointer = Checkpointer(self.model, self.optimizer, self.scheduler, str(folder), keep=keep)
 
     def train(
         self, loader: Any = None, wrapped: nn.Module | None = None, checkpoint_period: int = 0, **options: Any

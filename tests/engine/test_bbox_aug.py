@@ -172,7 +172,7 @@ def naive(config, image: Image.Image) -> tuple[list[tuple[float, int, list[float
     for score, label, box in sorted(candidates, key=lambda c: -c[0]):
         if all(k != label or overlap(box, other) <= heads.NMS for _, k, other in kept):
             kept.append((score, label, box))
-    kept = kept[: heads.DETECTIONS_PER_IMG]
+    kept = kept[: heads.DETECTIONS_PER_IMG or None]
     masks = []
     for features, size, flip in views:
         placed = BoxList(torch.tensor([move(box, first, size, flip) for *_, box in kept]), size)
@@ -185,10 +185,9 @@ def naive(config, image: Image.Image) -> tuple[list[tuple[float, int, list[float
 @pytest.mark.parametrize("masks", ["identity", "average"])
 @pytest.mark.parametrize("limit", [6, 0])
 def test_the_procedure_with_loops(config, images, masks, limit):
-    config = config(**AUGMENTED, TEST__BBOX_AUG__MASKS=masks, MODEL__ROI_HEADS__DETECTIONS_PER_IMG=limit or 1000)
-    changes = {"detections_per_img": limit}
+    config = config(**AUGMENTED, TEST__BBOX_AUG__MASKS=masks, MODEL__ROI_HEADS__DETECTIONS_PER_IMG=limit)
     for image in images:
-        (found,) = augmented(config, [image], **changes)
+        (found,) = augmented(config, [image])
         with torch.inference_mode():
             expected, seen_masks = naive(config, image)
         assert len(found) == len(expected) and (len(expected) == 6 if limit else len(expected) > 6)

@@ -17,7 +17,6 @@ from maskrcnn_benchmark.layers import deform_conv, modulated_deform_conv
 from maskrcnn_benchmark.layers._determinism import alert_not_deterministic
 from maskrcnn_benchmark.layers._ops import ops
 from maskrcnn_benchmark.layers.dcn import deform_conv_op
-from maskrcnn_benchmark.layers.dcn.deform_conv_func import DeformConvFunction, ModulatedDeformConvFunction
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
 on_devices = pytest.mark.parametrize("device", DEVICES)
@@ -423,16 +422,6 @@ def test_second_derivatives_are_refused() -> None:
     (grad,) = torch.autograd.grad(output.square().sum(), tensors[:1], create_graph=True)
     with pytest.raises(RuntimeError, match="no second derivative"):
         grad.sum().backward()
-
-
-def test_upstreams_names() -> None:
-    input, offset, mask, weight, bias = random_arguments(SETTINGS[0])
-    geometry = (1, 1, 1, 1, 1)
-    modulated = ModulatedDeformConvFunction.apply(input, offset, mask, weight, bias, *geometry)
-    torch.testing.assert_close(modulated, modulated_deform_conv(input, offset, mask, weight, bias, *geometry))
-    plain = DeformConvFunction.apply(input, offset, weight, *geometry, 64)
-    expected = modulated_deform_conv(input, offset, torch.ones_like(mask), weight, None, *geometry)
-    torch.testing.assert_close(plain, expected)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import torch
 from maskrcnn_benchmark import _C
 from maskrcnn_benchmark.layers import deform_conv, deform_roi_pooling, modulated_deform_conv, roi_align, roi_pool
 from maskrcnn_benchmark.layers._ops import ops
+from maskrcnn_benchmark.layers._utils import _load_C_extensions
 
 NAMES = """
 nms roi_align_forward roi_align_backward roi_pool_forward roi_pool_backward sigmoid_focalloss_forward
@@ -33,6 +34,7 @@ def test_all_fourteen_are_there_and_nothing_else():
     with pytest.raises(AttributeError, match="roi_crop"):
         _ = _C.roi_crop
     assert not hasattr(_C, "_anything")
+    assert _load_C_extensions() is _C
 
 
 def test_nms():

@@ -16,6 +16,8 @@ from maskrcnn_benchmark.modeling.backbone.fbnet_builder import (
     FBNetBuilder,
     IRFBlock,
     SEModule,
+    Shift,
+    ShiftBlock5x5,
     expand_stages_cfg,
     get_blocks,
     get_num_stages,
@@ -54,14 +56,18 @@ def test_inverted_residual(dim_out, stride, size):
         ("ir_k7_e6", 7, 48),
         ("ir_k3_s4", 3, 32),
         ("ir_k3_s2_se", 3, 8),
+        ("ir_k7_sep_e3", 7, 24),
+        ("ir_k33_e3", 3, 24),
         ("shuffle", 3, 16),
     ],
 )
 def test_blocks_by_name(name, kernel, middle):
     block = make_block(name, 8, 8, 2, 1)
-    assert block.dw.conv.weight.shape == (middle, 1, kernel, kernel)
+    convolutions = [block.dw] if hasattr(block.dw, "conv") else [block.dw.dw1, block.dw.dw2]
+    assert len(convolutions) == (2 if "_sep" in name or "k33" in name else 1)
+    assert all(c.conv.weight.shape == (middle, 1, kernel, kernel) for c in convolutions)
     assert isinstance(block.se4, SEModule) == name.endswith("_se")
-    assert (block.shuffle is not None) == ("_s" in name or name == "shuffle")
+    assert (block.shuffle is not None) == ("_s2" in name or "_s4" in name or name == "shuffle")
     assert block(torch.randn(2, 8, 6, 6)).shape == (2, 8, 6, 6)
 
 
@@ -80,15 +86,49 @@ def test_other_blocks():
         make_block("ir_k9", 8, 8, 1, 1)
 
 
+@pytest.mark.parametrize(("channels", "size", "stride"), [(9, 3, 1), (29, 3, 2), (60, 5, 1), (7, 3, 1)])
+def test_shift(channels, size, stride):
+    """Against moving whole maps by hand: (dy, dx) of each channel from the definition."""
+    x = torch.randn(2, channels, 8, 10, generator=torch.Generator().manual_seed(0))
+    shift, reach = Shift(channels, size, stride, size // 2), size // 2
+    padded = F.pad(x, [reach] * 4)
+    steps = [(dy, dx) for dy in range(size) for dx in range(size)]
+    each = channels // size**2
+    of_channel = [step for step in steps for _ in range(each + (channels % size**2 if step == (reach, reach) else 0))]
+    moved = torch.stack([padded[:, c, dy : dy + 8, dx : dx + 10] for c, (dy, dx) in enumerate(of_channel)], dim=1)
+    assert torch.equal(shift(x), moved[:, :, ::stride, ::stride])
+    assert list(shift.state_dict()) == ["kernel"] and shift.kernel.shape == (channels, 1, size, size)
+    assert not shift.kernel.requires_grad and shift(x[:0]).shape == (0, *shift(x).shape[1:])
+    with pytest.raises(ValueError, match="1 or 2; got 3"):
+        Shift(channels, size, 3, 1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("dim_out", "stride"), [(10, 1), (10, 2), (6, 1)])
+def test_shift_block(dim_out, stride):
+    torch.manual_seed(0)
+    block, x = ShiftBlock5x5(10, dim_out, 3, stride).eval(), torch.randn(2, 10, 8, 8)
+    assert block[0].weight.shape == (32, 10, 1, 1)  # the multiple of 8 nearest to 30
+    y = Shift(32, 5, stride, 2)(F.relu(block[1](F.conv2d(x, block[0].weight))))
+    y = block[5](F.conv2d(y, block[4].weight))
+    torch.testing.assert_close(block(x), y + x if dim_out == 10 and stride == 1 else y)
+    named = make_block("shift_5x5", 10, dim_out, 3, stride, bn_type="bn")
+    assert isinstance(named, ShiftBlock5x5) and named.output_depth == dim_out
+    assert [len(ShiftBlock5x5(2, 4, e, 1)[0].weight) for e in (1, 2, 5.5, 6)] == [64, 8, 8, 16]
+
+
 def test_widths():
-    assert [get_divisible_by(n, 8) for n in (1, 8, 11, 12, 19, 96)] == [8, 8, 16, 16, 24, 96]
+    assert [get_divisible_by(n, 8) for n in (1, 8, 11, 12, 19, 96)] == [64, 8, 8, 16, 16, 96]
     builder = FBNetBuilder(0.5, width_divisor=8)
     builder.add_first([32, 2])
     builder.add_blocks([{"stage_idx": 0, "block_idx": 0, "block": [1, 36, 1, 1], "block_op_type": "ir_k3"}])
-    assert builder.last_depth == 24  # 18, and 16 would lose more than a tenth
-    assert builder.add_last([1280, 0.0])(torch.zeros(1)).shape == (1,) and builder.last_depth == 24
+    assert builder.last_depth == 16
+    assert builder.add_last([1280, 0.0])(torch.zeros(1)).shape == (1,) and builder.last_depth == 16
     builder.add_last([100, 0.5])
     assert builder.last_depth == 48
+    assert builder.add_last([0, -0.5]).conv.weight.shape == (24, 48, 1, 1)
+    assert builder.add_first([32, 2, 5]).conv.padding == (2, 2)
+    assert builder.add_first([32, 2, 5], pad=False).conv.padding == (0, 0)
 
 
 def test_descriptions():
@@ -100,6 +140,7 @@ def test_descriptions():
     assert unify_arch_def(arch) is arch and get_num_stages(arch) == 7
     names = [f"{b['stage_idx']}_{b['block_idx']}" for b in get_blocks(arch, [0, 4], [0, 2])["stages"]]
     assert names == ["0_0", "4_0", "4_2"]
+    assert get_blocks(arch, [], [])["stages"] == arch["stages"]
     with pytest.raises(ValueError, match=r"names \[1\] blocks .* has \[2\]"):
         unify_arch_def({"block_op_type": [["ir_k3"]], "block_cfg": {"stages": [[[1, 8, 2, 1]]]}})
     with pytest.raises(ValueError, match="'default' already"):
@@ -110,13 +151,43 @@ def test_an_architecture_of_ones_own():
     cfg = defaults.clone()
     cfg.merge_from_file(str(CONFIGS / "e2e_faster_rcnn_fbnet.yaml"))
     cfg.merge_from_list(["MODEL.FBNET.ARCH", "mine"])
-    with pytest.raises(ValueError, match="ARCH 'mine' is not one of cham_v1a, default"):
+    with pytest.raises(ValueError, match="ARCH 'mine' is not one of cham_v1a, cham_v2, default"):
         build_detection_model(cfg)
     stages = '"block_op_type": [["ir_k3"], ["ir_k5"]], "block_cfg": {"stages": [[[1, 8, 1, 8]], [[2, 16, 1, 1]]], '
-    parts = '"first": [8, 2], "last": [0, 0], "backbone": [0], "rpn": [], "bbox": [1]}'
+    parts = '"first": [8, 2], "last": [0, 0], "backbone": [0], "rpn": [1], "bbox": [1]}'
     cfg.merge_from_list(["MODEL.FBNET.ARCH_DEF", "{" + stages + parts + "}"])
     model = build_detection_model(cfg)
     assert model.backbone.out_channels == 8 and model.roi_heads["box"].feature_extractor.out_channels == 16
+
+
+@pytest.mark.parametrize(
+    ("arch", "blocks", "channels", "rpn_head"),
+    [
+        ("default", 13, 96, "FBNet.rpn_head"),
+        ("xirb16d_dsmask", 13, 128, "FBNet.rpn_head"),
+        ("mobilenet_v2", 13, 96, "SingleConvRPNHead"),
+        ("cham_v1a", 20, 88, "FBNet.rpn_head"),
+        ("cham_v2", 20, 56, "FBNet.rpn_head"),
+    ],
+)
+def test_every_architecture(arch, blocks, channels, rpn_head):
+    cfg = defaults.clone()
+    cfg.merge_from_file(str(CONFIGS / "e2e_faster_rcnn_fbnet.yaml"))
+    cfg.merge_from_list(["MODEL.FBNET.ARCH", arch, "MODEL.RPN.RPN_HEAD", rpn_head])
+    torch.manual_seed(0)
+    model = build_detection_model(cfg).eval()
+    assert len(model.backbone.body.stages) == blocks
+    with torch.no_grad():
+        assert model.backbone(torch.zeros(1, 3, 64, 96))[0].shape == (1, channels, 4, 6)
+        model(torch.randn(1, 3, 64, 96))
+
+
+def test_what_an_architecture_lacks_is_said():
+    cfg = defaults.clone()
+    cfg.merge_from_file(str(CONFIGS / "e2e_faster_rcnn_fbnet.yaml"))
+    cfg.merge_from_list(["MODEL.FBNET.ARCH", "mobilenet_v2"])
+    with pytest.raises(ValueError, match="has no 'rpn'; .*RPN_HEAD"):
+        build_detection_model(cfg)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -66,6 +66,31 @@ def test_blocks_give_what_the_whole_gives(monkeypatch, block, low_quality):
     assert match.match_boxes(objects, boxes).tolist() == expected
 
 
+def test_low_quality_matches_by_themselves():
+    iou = torch.tensor([[0.2, 0.1, 0.0, 0.2], [0.1, 0.3, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    matches, nearest = torch.tensor([-1, -2, -1, -1]), torch.tensor([0, 1, 0, 0])
+    Matcher(0.7, 0.3, True).set_low_quality_matches_(matches, nearest, iou)
+    assert matches.tolist() == [0, 1, -1, 0]  # both boxes that overlap the first object most; none for the last
+
+
+@pytest.mark.parametrize("block", [60, 1 << 24])
+def test_a_fork_may_override_the_low_quality_step(monkeypatch, block):
+    class Strict(Matcher):
+        def set_low_quality_matches_(self, matches, all_matches, match_quality_matrix):
+            """Leaves boxes alone that overlap by less than 0.05."""
+            before = matches.clone()
+            super().set_low_quality_matches_(matches, all_matches, match_quality_matrix)
+            slight = match_quality_matrix.amax(dim=0) < 0.05
+            matches[slight] = before[slight]
+
+    monkeypatch.setattr(matcher_module, "MAX_BLOCK", block)
+    objects, boxes = random_boxes(12, 3), random_boxes(40, 4)
+    iou = box_iou(objects, boxes)
+    plain, strict = (kind(0.9, 0.1, True).match_boxes(objects, boxes) for kind in (Matcher, Strict))
+    slight = iou.amax(dim=0) < 0.05
+    assert (plain[slight] >= 0).any() and (strict[slight] == -1).all() and (strict[~slight] == plain[~slight]).all()
+
+
 @pytest.mark.parametrize("low_quality", [False, True])
 def test_without_objects_all_is_background(low_quality):
     match = Matcher(0.7, 0.3, low_quality)

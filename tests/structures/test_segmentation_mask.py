@@ -207,3 +207,18 @@ def test_errors():
         SegmentationMask([1.5], SIZE)
     with pytest.raises(NotImplementedError, match="got 5"):
         both()[0].transpose(5)
+
+
+@pytest.mark.parametrize("mode", ["poly", "mask"])
+def test_next(mode):
+    squares = [[[x, 2, x + 4, 2, x + 4, 6, x, 6]] for x in (1, 8, 15)]
+    masks = SegmentationMask(squares, (20, 10)).convert(mode)
+    expected = [m.get_mask_tensor() for m in masks]
+    assert len(expected) == 3 and not torch.equal(expected[0], expected[1])
+    for _ in range(2):  # iter() begins anew
+        assert all(torch.equal(masks.next().get_mask_tensor(), e) for e in expected)
+        with pytest.raises(StopIteration):
+            masks.next()
+        iter(masks)
+    assert torch.equal(next(masks).get_mask_tensor(), expected[0])
+    assert [len(list(masks)) for _ in masks] == [3, 3, 3]

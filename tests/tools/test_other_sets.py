@@ -67,7 +67,7 @@ def test_masks_cannot_be_trained_on_voc(tool, tmp_path, capsys):
     write_voc(tmp_path / "voc")
     words = defined(tmp_path, FACTORY="PascalVOCDataset", DATA_DIR=tmp_path / "voc", SPLIT="val")
     assert tool("train_net", *words, "MODEL.ROI_BOX_HEAD.NUM_CLASSES", 21) == 1
-    assert "other has no masks to train on, but MODEL.MASK_ON is True" in capsys.readouterr().err
+    assert "other has objects without masks, but MODEL.MASK_ON is True" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("mode", ["mask", "poly"])

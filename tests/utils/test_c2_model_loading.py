@@ -17,49 +17,9 @@ from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.utils.c2_model_loading import load_c2_format, load_resnet_c2_format, rename_blobs
 from maskrcnn_benchmark.utils.checkpoint import CheckpointError, DetectronCheckpointer
 from tests.helpers import SMALL
+from tests.utils.detectron_layout import blob_name, c4_blob_name, is_constant, retinanet_blob, write
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-BLOCKS = {2: 2, 3: 3, 4: 5, 5: 2}  # the last block of each stage of a ResNet-50
-# Our layer: Detectron's, as its code names them.
-HEADS = {
-    "rpn.head.conv": "conv_rpn_fpn2",
-    "rpn.head.cls_logits": "rpn_cls_logits_fpn2",
-    "rpn.head.bbox_pred": "rpn_bbox_pred_fpn2",
-    "roi_heads.box.feature_extractor.fc6": "fc6",
-    "roi_heads.box.feature_extractor.fc7": "fc7",
-    "roi_heads.box.predictor.cls_score": "cls_score",
-    "roi_heads.box.predictor.bbox_pred": "bbox_pred",
-    "roi_heads.mask.predictor.conv5_mask": "conv5_mask",
-    "roi_heads.mask.predictor.mask_fcn_logits": "mask_fcn_logits",
-    "backbone.body.stem.conv1": "conv1",
-}
-
-
-def blob_name(key: str, gn: bool) -> str:
-    """Detectron's name of one of our parameters, the other way round and by other means than the package does it."""
-    layer, parameter = key.rsplit(".", 1)
-    suffix = {"weight": "w", "bias": "b"}[parameter]
-    norm = ("_gn_" if gn else "_bn_") + {"weight": "s", "bias": "b"}[parameter]
-    words = layer.split(".")
-    if layer in HEADS:
-        return f"{HEADS[layer]}_{suffix}"
-    if layer == "backbone.body.stem.bn1":
-        return ("conv1" if gn else "res_conv1") + norm
-    if words[1] == "body":
-        block = f"res{int(words[2][-1]) + 1}_{words[3]}_branch"
-        if words[4] == "downsample":
-            return block + "1" + (norm if words[5] == "1" else "_w")
-        return block + "2" + "abc"[int(words[4][-1]) - 1] + (norm if words[4].startswith("bn") else "_w")
-    if words[1] == "fpn":
-        stage = int(words[2][-1]) + 1
-        name = f"fpn_{'inner_' if 'inner' in words[2] else ''}res{stage}_{BLOCKS[stage]}_sum"
-        name += "_lateral" if "inner" in words[2] and stage < 5 else ""
-        return name + (norm if words[3:] == ["1"] else f"_{suffix}")
-    if words[3] == "xconvs":
-        index, is_norm = divmod(int(words[4]), 3)
-        return f"head_conv{index + 1}" + (norm if is_norm else "_w")
-    fcn = words[3].replace("mask_fcn", "_[mask]_fcn")
-    return fcn + (norm if words[4:] == ["1"] else f"_{suffix}")
 
 
 def build(name: str, *options: object):
@@ -67,10 +27,6 @@ def build(name: str, *options: object):
     cfg.merge_from_file(str(CONFIGS / name))
     cfg.merge_from_list([*SMALL, *options])
     return cfg, build_detection_model(cfg)
-
-
-def is_constant(key: str) -> bool:
-    return key.endswith(("running_mean", "running_var")) or "cell_anchors" in key
 
 
 def random_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -82,15 +38,18 @@ def random_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return state
 
 
-def write(path: Path, blobs: dict, protocol: int = 2, bare: bool = False) -> str:
-    path.write_bytes(pickle.dumps(blobs if bare else {"blobs": blobs, "cfg": "MODEL: {}"}, protocol=protocol))
-    return str(path)
+def assert_loads(tmp_path: Path, cfg, model: torch.nn.Module, blobs: dict, expected: dict) -> None:
+    DetectronCheckpointer(cfg, model).load(write(tmp_path / "model_final.pkl", blobs))
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, expected[key]), key
 
 
 @pytest.mark.parametrize(
     ("name", "gn"),
     [
         ("e2e_mask_rcnn_R_50_FPN_1x.yaml", False),
+        ("e2e_keypoint_rcnn_R_50_FPN_1x.yaml", False),
+        ("rpn_R_50_FPN_1x.yaml", False),
         ("gn_baselines/e2e_mask_rcnn_R_50_FPN_1x_gn.yaml", True),
         ("gn_baselines/e2e_mask_rcnn_R_50_FPN_Xconv1fc_1x_gn.yaml", True),
     ],
@@ -103,9 +62,34 @@ def test_a_model_written_as_detectron_does_comes_back(tmp_path, name, gn):
     blobs |= {f"{blob}_momentum": np.ones_like(v) for blob, v in list(blobs.items())[::20]}
     blobs |= {"fc1000_w": np.ones((1000, 2048), np.float32), "fc1000_b": np.ones(1000, np.float32)}
     blobs["conv1_b"] = np.zeros(64, np.float32)
-    DetectronCheckpointer(cfg, model).load(write(tmp_path / "model_final.pkl", blobs))
-    for key, value in model.state_dict().items():
-        assert torch.equal(value, expected[key]), key
+    assert_loads(tmp_path, cfg, model, blobs, expected)
+
+
+@pytest.mark.parametrize(
+    "name", ["e2e_faster_rcnn_R_50_C4_1x.yaml", "e2e_mask_rcnn_R_50_C4_1x.yaml", "rpn_R_50_C4_1x.yaml"]
+)
+def test_a_c4_model_comes_back(tmp_path, name):
+    cfg, model = build(name)
+    expected = random_state(model)
+    shared = "roi_heads.mask.feature_extractor."  # the very module of the boxes, and once in the file
+    own = {key: value for key, value in expected.items() if not key.startswith(shared)}
+    blobs = {c4_blob_name(key): value.numpy() for key, value in own.items() if not is_constant(key)}
+    assert len(blobs) == sum(not is_constant(key) for key in own)
+    assert "conv_rpn_w" in blobs and ("res5_2_branch2c_bn_s" in blobs) == ("rcnn" in name)
+    expected |= {
+        k: own[k.replace(shared, "roi_heads.box.feature_extractor.")] for k in expected if k.startswith(shared)
+    }
+    assert_loads(tmp_path, cfg, model, blobs, expected)
+
+
+@pytest.mark.parametrize("name", ["retinanet_R-50-FPN_1x.yaml", "retinanet_R-50-FPN_P5_1x.yaml"])
+def test_a_retinanet_comes_back(tmp_path, name):
+    cfg, model = build(f"retinanet/{name}")
+    expected = random_state(model)
+    own = {key: value for key, value in expected.items() if not is_constant(key)}
+    blobs = dict(retinanet_blob(key, value) for key, value in own.items())
+    assert len(blobs) == len(own) and "retnet_bbox_conv_n3_fpn3_w" in blobs
+    assert_loads(tmp_path, cfg, model, blobs, expected)
 
 
 def test_deformable_layers_take_the_plain_convolutions(tmp_path):

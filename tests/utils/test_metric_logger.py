@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from maskrcnn_benchmark.utils.metric_logger import MetricLogger, MetricWriter, SmoothedValue
+from maskrcnn_benchmark.utils.metric_logger import MetricLogger, MetricWriter, SmoothedValue, read_metrics
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 12])
@@ -61,7 +61,7 @@ def test_series_by_name():
 def test_lines_of_json_are_appended(tmp_path):
     path = tmp_path / "metrics.jsonl"
     for iteration in (1, 2):
-        writer = MetricWriter(str(path))
+        writer = MetricWriter(str(path), start=iteration - 1)
         writer.write(iteration, {"loss": 0.5, "note": "x"})
         assert len(path.read_text().splitlines()) == iteration  # on the disk at once
         writer.close()
@@ -70,12 +70,38 @@ def test_lines_of_json_are_appended(tmp_path):
     ]
 
 
+def test_a_run_that_goes_on_leaves_no_line_twice(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"iteration": 1}\n{"iteration": 2}\n{"iteration": 3}\n{"itera')
+    writer = MetricWriter(str(path), start=2)
+    writer.write(3, {"loss": 1.0})
+    writer.close()
+    assert read_metrics(str(path)) == [{"iteration": 1}, {"iteration": 2}, {"iteration": 3, "loss": 1.0}]
+
+
+def test_a_full_disk_costs_lines_but_not_the_training(tmp_path, log):
+    writer = MetricWriter(str(tmp_path / "metrics.jsonl"))
+
+    class Full:
+        name = "metrics.jsonl"
+
+        def write(self, text: str) -> None:
+            raise OSError(28, "No space left on device")
+
+    writer._file.close()
+    writer._file = Full()
+    for i in range(3):
+        writer.write(i, {"loss": 1.0})
+    assert log.text.count("metrics.jsonl is not complete") == 1
+
+
 def test_tensorboard_gets_the_numbers(tmp_path, monkeypatch):
     scalars = []
 
     class Writer:
-        def __init__(self, folder: str):
+        def __init__(self, folder: str, purge_step: int):
             self.folder = folder
+            scalars.append(("from", purge_step))
 
         def add_scalar(self, name: str, value: float, step: int) -> None:
             scalars.append((self.folder, name, value, step))
@@ -89,10 +115,10 @@ def test_tensorboard_gets_the_numbers(tmp_path, monkeypatch):
     stand_in = types.ModuleType("torch.utils.tensorboard")
     stand_in.SummaryWriter = Writer
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", stand_in)
-    writer = MetricWriter(str(tmp_path / "m.jsonl"), str(tmp_path))
+    writer = MetricWriter(str(tmp_path / "m.jsonl"), str(tmp_path), start=2)
     writer.write(3, {"loss": 0.5, "note": "x"})
     writer.close()
-    assert scalars == [(str(tmp_path), "loss", 0.5, 3), "closed"]
+    assert scalars == [("from", 3), (str(tmp_path), "loss", 0.5, 3), "closed"]
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ImportError, match="pip install tensorboard"):
         MetricWriter(str(tmp_path / "m.jsonl"), str(tmp_path))

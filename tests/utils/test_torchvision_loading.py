@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from pathlib import Path
 
@@ -11,14 +12,21 @@ import torchvision
 from PIL import Image
 from torch import nn
 from torchvision.models.detection import fasterrcnn_resnet50_fpn, maskrcnn_resnet50_fpn
+from torchvision.models.detection.image_list import ImageList as TorchvisionImageList
 
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.data.transforms import build_transforms
+from maskrcnn_benchmark.modeling import box_coder, detections
 from maskrcnn_benchmark.modeling.detector import build_detection_model
+from maskrcnn_benchmark.modeling.roi_heads.mask_head import inference as mask_inference
+from maskrcnn_benchmark.modeling.rpn import inference as rpn_inference
+from maskrcnn_benchmark.structures import bounding_box, boxes
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.image_list import ImageList
 from maskrcnn_benchmark.utils import checkpoint as checkpoint_module
 from maskrcnn_benchmark.utils.checkpoint import CheckpointError, DetectronCheckpointer
 from maskrcnn_benchmark.utils.torchvision_loading import address, convert_torchvision
+from tests.utils.detectron_layout import blob_name, is_constant, write
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 COCO_IDS = [0] + [i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
@@ -50,6 +58,7 @@ def randomise(model: nn.Module) -> nn.Module:
 
 @cache
 def theirs(mask: bool) -> nn.Module:
+    torch.manual_seed(0)
     build = maskrcnn_resnet50_fpn if mask else fasterrcnn_resnet50_fpn
     return randomise(build(weights=None, weights_backbone=None))
 
@@ -102,6 +111,80 @@ def test_detectors_agree(tmp_path, log, mask, images):
         assert_close(head.predictor(head.feature_extractor(features, regions)), its_masks[:, COCO_IDS])
 
 
+@pytest.fixture
+def torchvisions_conventions(monkeypatch):
+    """Boxes without their last pixel, in suppression too."""
+    for module in (boxes, bounding_box, box_coder, mask_inference):
+        monkeypatch.setattr(module, "PIXEL", 0)
+
+    def nms(boxes, scores, groups, iou_threshold, max_output=-1):
+        keep = torchvision.ops.batched_nms(boxes, scores, groups, iou_threshold)
+        return keep if max_output < 0 else keep[:max_output]
+
+    for module in (rpn_inference, detections):
+        monkeypatch.setattr(module, "batched_nms", nms)
+
+
+def with_detections(reference: nn.Module, features: dict, images: TorchvisionImageList) -> nn.Module:
+    """Scores of many classes and offsets of some size for these features, and none for the ids that COCO does not use."""
+    reference = copy.deepcopy(reference)
+    reference.rpn.head.cls_logits.weight.data *= 10
+    proposals, _ = reference.rpn(images, features)
+    pooled = reference.roi_heads.box_roi_pool(features, proposals, images.image_sizes)
+    typical = reference.roi_heads.box_head(pooled).mean(dim=0)
+    predictor = reference.roi_heads.box_predictor
+    predictor.bbox_pred.weight.data *= 10
+    predictor.cls_score.weight.data *= 100
+    predictor.cls_score.bias.data = -predictor.cls_score.weight @ typical
+    predictor.cls_score.bias.data[[i for i in range(91) if i not in COCO_IDS]] = -1000
+    return reference
+
+
+def folded(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Batch norms as the scale and the offset that Detectron keeps of them."""
+    state = dict(state)
+    for name in [n.removesuffix("running_var") for n in state if n.endswith("running_var")]:
+        scale = state[f"{name}weight"] * state[f"{name}running_var"].rsqrt()
+        state[f"{name}bias"] = state[f"{name}bias"] - state[f"{name}running_mean"] * scale
+        state[f"{name}weight"] = scale
+    return state
+
+
+@pytest.mark.parametrize("layout", ["torchvision", "detectron"])
+@pytest.mark.parametrize("mask", [True, False], ids=["mask", "faster"])
+@torch.no_grad()
+def test_detections_agree(tmp_path, torchvisions_conventions, mask, layout):
+    size = (128, 192)  # whole cells on every level
+    pixels = torch.randint(0, 256, (*size, 3), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
+    images = TorchvisionImageList(theirs(mask).transform.normalize(pixels.permute(2, 0, 1) / 255)[None], [size])
+    features = theirs(mask).backbone(images.tensors)
+    reference = with_detections(theirs(mask), features, images)
+    proposals, _ = reference.rpn(images, features)
+    wanted = reference.roi_heads(features, proposals, [size])[0][0]
+
+    torch.save(reference.state_dict(), tmp_path / "tv.pth")
+    cfg = config("MODEL.MASK_ON", mask, *BGR255)
+    model = ours(cfg, tmp_path / "tv.pth")
+    if layout == "detectron":
+        state = {k: v.numpy() for k, v in folded(model.state_dict()).items() if not is_constant(k)}
+        model = ours(cfg, Path(write(tmp_path / "model.pkl", {blob_name(k, False): v for k, v in state.items()})))
+    anchors = reference.rpn.anchor_generator.cell_anchors  # centred on the corner of a cell, not on its centre
+    for own, its in zip(model.rpn.anchor_generator.cell_anchors, anchors, strict=True):
+        own.copy_(its)
+    found = model(ImageList(images_for(cfg, pixels), [size]))[0]
+    assert len(found) == len(wanted["scores"]) > 20 and len(wanted["labels"].unique()) > 5
+    # Rounding can make scores change places: each detection is compared with the nearest of its class.
+    labels = torch.tensor(COCO_IDS)[found.get_field("labels")]
+    distance = torch.cdist(found.bbox, wanted["boxes"]) + 1e6 * (labels[:, None] != wanted["labels"])
+    nearest = distance.argmin(dim=1)
+    assert len(nearest.unique()) == len(found)
+    assert torch.equal(labels, wanted["labels"][nearest])
+    assert_close(found.get_field("scores"), wanted["scores"][nearest])
+    assert_close(found.bbox, wanted["boxes"][nearest])
+    if mask:
+        assert_close(found.get_field("mask"), wanted["masks"][nearest])
+
+
 def initial_names(text: str) -> list[str]:
     for line in text.splitlines():
         if "keep their initial values: " in line:
@@ -113,10 +196,11 @@ def initial_names(text: str) -> list[str]:
 def images_for(cfg, pixels: torch.Tensor) -> torch.Tensor:
     """uint8 Tensor[H, W, 3] through the package's own transforms: Tensor[1, 3, H, W]."""
     cfg = cfg.clone()
-    cfg.merge_from_list(["INPUT.MIN_SIZE_TEST", 128, "INPUT.MAX_SIZE_TEST", 160])
-    target = BoxList(torch.zeros(0, 4), (160, 128))
+    height, width, _ = pixels.shape
+    cfg.merge_from_list(["INPUT.MIN_SIZE_TEST", height, "INPUT.MAX_SIZE_TEST", width])
+    target = BoxList(torch.zeros(0, 4), (width, height))
     image, _ = build_transforms(cfg, is_train=False)(Image.fromarray(pixels.numpy()), target)
-    assert image.shape == (3, 128, 160)
+    assert image.shape == (3, height, width)
     return image[None]
 
 

@@ -87,6 +87,8 @@ class COCODataset(Dataset):
         self.contiguous_category_id_to_json_id = {i: c for c, i in self.json_category_id_to_contiguous_id.items()}
         self._check_annotations()
         self.num_keypoints = self._count_keypoints()
+        objects = (a for a in self.coco.dataset.get("annotations", []) if not a.get("iscrowd", 0))
+        self.has_masks = all(a.get("segmentation") for a in objects)
         self.ids = sorted(self.coco.imgs)
         if remove_images_without_annotations:
             self.ids = [i for i in self.ids if has_valid_annotation(self._annotations(i))]
@@ -181,4 +183,4 @@ class COCODataset(Dataset):
 
     def get_img_info(self, index: int) -> dict:
         """The image's entry in the annotation file: "id", "file_name", "height", "width"."""
-        return self.coco.imgs[self.id_to_img_map[index]]
+        return self.coco.imgs[self.ids[index]]

@@ -12,9 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from maskrcnn_benchmark.layers._ops import ops
 from maskrcnn_benchmark.layers.dcn import deform_conv_op  # noqa: F401 (registers the operator)
+from maskrcnn_benchmark.layers.dcn.function import gradients, run_operator
 
 
 def deform_conv(
@@ -75,16 +78,36 @@ def modulated_deform_conv(
     return ops.deform_conv2d(input, offset, mask, weight, bias, stride, padding, dilation, groups, deformable_groups)
 
 
-class DeformConvFunction:
-    """Upstream's name for `deform_conv`."""
+class DeformConvFunction(Function):
+    """`deform_conv` for code that calls `DeformConvFunction.apply` or builds on it."""
 
-    apply = staticmethod(deform_conv)
+    @staticmethod
+    def forward(
+        ctx, input, offset, weight, stride=1, padding=0, dilation=1, groups=1, deformable_groups=1, im2col_step=64
+    ) -> Tensor:
+        settings = (stride, padding, dilation, groups, deformable_groups, im2col_step)
+        return run_operator(ctx, deform_conv, input, offset, weight, *settings)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        return gradients(ctx, grad_output)
 
 
-class ModulatedDeformConvFunction:
-    """Upstream's name for `modulated_deform_conv`."""
+class ModulatedDeformConvFunction(Function):
+    """`modulated_deform_conv` for code that calls `ModulatedDeformConvFunction.apply` or builds on it."""
 
-    apply = staticmethod(modulated_deform_conv)
+    @staticmethod
+    def forward(
+        ctx, input, offset, mask, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, deformable_groups=1
+    ) -> Tensor:
+        settings = (stride, padding, dilation, groups, deformable_groups)
+        return run_operator(ctx, modulated_deform_conv, input, offset, mask, weight, bias, *settings)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        return gradients(ctx, grad_output)
 
 
 def _pair(value: int | Sequence[int]) -> list[int]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from .._determinism import alert_not_deterministic
 from .._ops import ops, refuse_second_derivative
+from .function import gradients, run_operator
 
 _FORWARD = "maskrcnn_benchmark::deform_psroi_pooling"
 _BACKWARD = "maskrcnn_benchmark::deform_psroi_pooling_backward"
@@ -58,10 +61,21 @@ def deform_roi_pooling(
     return ops.deform_psroi_pooling(data, rois, offset, *settings)[0]
 
 
-class DeformRoIPoolingFunction:
-    """`deform_roi_pooling` as code that calls `DeformRoIPoolingFunction.apply` expects it."""
+class DeformRoIPoolingFunction(Function):
+    """`deform_roi_pooling` for code that calls `DeformRoIPoolingFunction.apply` or builds on it."""
 
-    apply = staticmethod(deform_roi_pooling)
+    @staticmethod
+    def forward(
+        ctx, data, rois, offset, spatial_scale, out_size, out_channels, no_trans, group_size=1, part_size=None,
+        sample_per_part=4, trans_std=0.0,
+    ) -> Tensor:  # fmt: skip
+        settings = (spatial_scale, out_size, out_channels, no_trans, group_size, part_size, sample_per_part, trans_std)
+        return run_operator(ctx, deform_roi_pooling, data, rois, offset, *settings)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        return gradients(ctx, grad_output)
 
 
 @torch.library.register_fake(_FORWARD)

@@ -47,7 +47,10 @@ def _norm_type(cfg, name: str) -> str | tuple[str, int]:
 
 def _stages_of(arch_def: dict[str, Any], part: str) -> Sequence[int]:
     if part not in arch_def:
-        raise ValueError(f"The FBNet architecture has no {part!r}; it has {', '.join(sorted(arch_def))}.")
+        raise ValueError(
+            f"The FBNet architecture has no {part!r}; it has {', '.join(sorted(arch_def))}. Take another head "
+            "(MODEL.RPN.RPN_HEAD, MODEL.ROI_MASK_HEAD.FEATURE_EXTRACTOR, ...) or another architecture (MODEL.FBNET.ARCH)."
+        )
     return arch_def[part]
 
 

@@ -1,9 +1,11 @@
 """The blocks that FBNets are made of (Wu et al. 2019, https://arxiv.org/abs/1812.03443)."""
 
+import math
 import re
 from collections import OrderedDict
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -12,11 +14,14 @@ from maskrcnn_benchmark.layers import FrozenBatchNorm2d
 NormType = str | tuple[str, int] | list | None
 
 
-def get_divisible_by(number: int, divisor: int, least: int | None = None) -> int:
-    """The nearest multiple of `divisor`, but not below `least` nor 10 % below the number itself."""
-    least = divisor if least is None else least
-    rounded = max(least, int(number + divisor / 2) // divisor * divisor)
-    return rounded if rounded >= 0.9 * number else rounded + divisor
+def get_divisible_by(number: int, divisor: int) -> int:
+    """The nearest multiple of `divisor`, halves upwards; what would be nearest to none becomes `divisor` squared.
+
+    The square is upstream's, on which the shapes of its checkpoints depend.
+    """
+    if divisor <= 0 or number % divisor == 0:
+        return int(number)
+    return (math.floor(number / divisor + 0.5) or divisor) * divisor
 
 
 def _norm(bn_type: NormType, channels: int) -> nn.Module:
@@ -105,6 +110,53 @@ class ChannelShuffle(nn.Module):
         return x.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
+class Shift(nn.Module):
+    """Moves each channel by a fixed step: a convolution per channel whose kernel holds a single 1 (Wu et al. 2018).
+
+    The channels are dealt out evenly, in order, to the places of the kernel in row-major order; those that are left over join
+    the ones at its centre, which stay where they are.
+    """
+
+    def __init__(self, C: int, kernel_size: int, stride: int, padding: int):
+        super().__init__()
+        if stride not in (1, 2):
+            raise ValueError(f"The stride of a shift is 1 or 2; got {stride}.")
+        self.C, self.kernel_size, self.stride, self.padding = C, kernel_size, stride, padding
+        places = kernel_size**2
+        counts = torch.full((places,), C // places)
+        counts[kernel_size // 2 * (kernel_size + 1)] += C % places
+        place = torch.repeat_interleave(torch.arange(places), counts)
+        kernel = F.one_hot(place, places).float().view(C, 1, kernel_size, kernel_size)
+        self.kernel = nn.Parameter(kernel, requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tensor[N, C, H, W] -> Tensor[N, C, H', W'], sizes as after a convolution."""
+        return F.conv2d(x, self.kernel, None, self.stride, self.padding, groups=self.C)
+
+
+class ShiftBlock5x5(nn.Sequential):
+    """1 x 1 convolution to `expansion` times the channels, shift by up to two pixels, 1 x 1 back; added to the input where the
+    shape stays."""
+
+    def __init__(self, C_in: int, C_out: int, expansion: float, stride: int):
+        # Upstream's widths, without the lower bound of get_divisible_by: the shapes of checkpoints depend on them.
+        middle = int(C_in * expansion / 8 + 0.5) * 8 or 64
+        super().__init__(
+            nn.Conv2d(C_in, middle, 1, bias=False),
+            nn.BatchNorm2d(middle),
+            nn.ReLU(inplace=True),
+            Shift(middle, 5, stride, 2),
+            nn.Conv2d(middle, C_out, 1, bias=False),
+            nn.BatchNorm2d(C_out),
+        )
+        self.output_depth = C_out
+        self.res_connect = stride == 1 and C_in == C_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        return y + x if self.res_connect else y
+
+
 class SEModule(nn.Module):
     """Squeeze and excitation (Hu et al. 2018)."""
 
@@ -126,9 +178,9 @@ class SEModule(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Enlarges maps by a factor."""
+    """Enlarges maps by a factor, or by one for the height and one for the width."""
 
-    def __init__(self, scale_factor: float, mode: str, align_corners: bool | None = None):
+    def __init__(self, scale_factor: float | tuple[float, float], mode: str, align_corners: bool | None = None):
         super().__init__()
         self.scale_factor, self.mode, self.align_corners = scale_factor, mode, align_corners
 
@@ -141,7 +193,7 @@ class IRFBlock(nn.Module):
 
     Args:
         expansion: the channels in between are this many times the input's.
-        stride: negative to enlarge by nearest neighbours instead.
+        stride: negative to enlarge by nearest neighbours instead; a tuple of two such for height and width.
         kernel: of the convolution per channel; 1 for none.
         width_divisor: the channels in between are a multiple of it.
         shuffle_type: "mid" to shuffle the channels of `pw_group` groups after the first convolution.
@@ -155,7 +207,7 @@ class IRFBlock(nn.Module):
         input_depth: int,
         output_depth: int,
         expansion: float,
-        stride: int,
+        stride: int | tuple[int, int],
         bn_type: NormType = "bn",
         kernel: int = 3,
         width_divisor: int = 1,
@@ -173,8 +225,11 @@ class IRFBlock(nn.Module):
         self.use_res_connect = stride == 1 and input_depth == output_depth
         middle = get_divisible_by(int(input_depth * expansion), width_divisor)
         self.pw = ConvBNRelu(input_depth, middle, 1, 1, 0, True, "relu", bn_type, group=pw_group)
-        self.upscale = Upsample(-stride, "nearest") if stride < 0 else None
-        stride = max(stride, 1)
+        self.upscale = None
+        if isinstance(stride, tuple):
+            self.upscale, stride = Upsample((-stride[0], -stride[1]), "nearest"), 1
+        elif stride < 0:
+            self.upscale, stride = Upsample(-stride, "nearest"), 1
 
         def per_channel(stride: int, skip_bn: bool, skip_relu: bool) -> ConvBNRelu:
             norm, relu = None if skip_bn else bn_type, None if skip_relu else "relu"
@@ -202,25 +257,30 @@ class IRFBlock(nn.Module):
         return self.se4(y + x if self.use_res_connect else y)
 
 
-_NAMED_BLOCK = re.compile(r"ir_k(?P<kernel>1|3|5|7|33)(_(?P<letter>[es])(?P<number>\d+))?(?P<se>_se)?")
+_NAMED_BLOCK = re.compile(
+    r"ir_k(?P<kernel>1|3|5|7|33)(?P<sep>_sep)?(_(?P<letter>[es])(?P<number>\d+))?(?P<se>_se)?",
+)
 
 
 def make_block(name: str, dim_in: int, dim_out: int, expansion: float, stride: int, **kwargs: Any) -> Any:
     """A block by name, with the attribute `output_depth`.
 
-    "skip"; "basic_block"; "shuffle"; or ir_kK, an IRFBlock with the kernel K (33: two of 3), then optionally _eE, an expansion
-    of its own, or _sG, channels shuffled in G groups (expansion 4 with 4 groups, 1 with 2), then optionally _se.
+    f"There is no FBNet block {name!r}; the names are skip, basic_block, shift_5x5, shuffle and "
+    "ir_kK[_sep][_eE|_sG][_se]."
     """
     if name == "skip":
         return Identity(dim_in, dim_out, stride)
     if name == "basic_block":
         return CascadeConv3x3(dim_in, dim_out, stride)
+    if name == "shift_5x5":
+        return ShiftBlock5x5(dim_in, dim_out, expansion, stride)
     if name == "shuffle":
         return IRFBlock(dim_in, dim_out, expansion, stride, shuffle_type="mid", pw_group=4, **kwargs)
     found = _NAMED_BLOCK.fullmatch(name)
     if found is None:
         raise ValueError(
-            f"There is no FBNet block {name!r}; the names are skip, basic_block, shuffle and ir_kK[_eE|_sG][_se]."
+            f"There is no FBNet block {name!r}; the names are skip, basic_block, shift_5x5, shuffle and "
+            "ir_kK[_sep][_eE|_sG][_se]."
         )
     number = int(found["number"] or 0)
     if found["letter"] == "e":
@@ -229,5 +289,6 @@ def make_block(name: str, dim_in: int, dim_out: int, expansion: float, stride: i
         expansion = 4 if number == 4 else 1
         kwargs.update(shuffle_type="mid", pw_group=number)
     kernel = 3 if found["kernel"] == "33" else int(found["kernel"])
-    kwargs.update(kernel=kernel, cdw=found["kernel"] == "33", se=bool(found["se"]))
+    twice = found["kernel"] == "33" or found["sep"] is not None
+    kwargs.update(kernel=kernel, cdw=twice, se=bool(found["se"]))
     return IRFBlock(dim_in, dim_out, expansion, stride, **kwargs)

@@ -14,6 +14,8 @@ from maskrcnn_benchmark.modeling.backbone.fbnet_blocks import (
     IRFBlock,
     NormType,
     SEModule,
+    Shift,
+    ShiftBlock5x5,
     Upsample,
     get_divisible_by,
     make_block,
@@ -27,6 +29,8 @@ __all__ = [
     "IRFBlock",
     "Identity",
     "SEModule",
+    "Shift",
+    "ShiftBlock5x5",
     "Upsample",
     "expand_stage_cfg",
     "expand_stages_cfg",
@@ -74,12 +78,12 @@ def get_num_stages(arch_def: dict[str, Any]) -> int:
 def get_blocks(
     arch_def: dict[str, Any], stage_indices: Sequence[int] | None = None, block_indices: Sequence[int] | None = None
 ) -> dict[str, Any]:
-    """The description with the blocks of the given stages, and of each the given ones, only."""
+    """The description with the blocks of the given stages, and of each the given ones, only; none given means all."""
     chosen = [
         block
         for block in arch_def["stages"]
-        if (stage_indices is None or block["stage_idx"] in stage_indices)
-        and (block_indices is None or block["block_idx"] in block_indices)
+        if (not stage_indices or block["stage_idx"] in stage_indices)
+        and (not block_indices or block["block_idx"] in block_indices)
     ]
     return {**arch_def, "stages": chosen}
 
@@ -113,10 +117,13 @@ class FBNetBuilder:
         return get_divisible_by(int(channels), self.width_divisor)
 
     def add_first(self, stage_info: Sequence[int], dim_in: int = 3, pad: bool = True) -> nn.Module:
-        """The stem, a 3 x 3 convolution: stage_info is [channels, stride]."""
-        channels, stride = stage_info
+        """The stem, a convolution: stage_info is [channels, stride] or [channels, stride, kernel], the kernel being 3."""
+        channels, stride, *rest = stage_info
+        kernel = rest[0] if rest else 3
         self.last_depth = self._width(channels * self.width_ratio)
-        return ConvBNRelu(dim_in, self.last_depth, 3, stride, int(pad), True, "relu", self.bn_type)
+        return ConvBNRelu(
+            dim_in, self.last_depth, kernel, stride, kernel // 2 if pad else 0, True, "relu", self.bn_type
+        )
 
     def add_blocks(self, blocks: Sequence[dict[str, Any]]) -> nn.Sequential:
         """Blocks as in `unify_arch_def`, by the names that state dicts have."""
@@ -146,10 +153,11 @@ class FBNetBuilder:
         return block
 
     def add_last(self, stage_info: Sequence[float]) -> nn.Module:
-        """A 1 x 1 convolution: stage_info is [channels, scale]. Nothing if either is 0; a negative scale keeps the depth."""
+        """A 1 x 1 convolution: stage_info is [channels, scale]. Nothing if either is 0; a negative scale is of the last depth."""
         channels, scale = stage_info
-        if scale == 0 or (scale > 0 and channels == 0):
+        channels = self.last_depth if scale < 0 else int(channels * max(self.width_ratio, 1.0))
+        depth = self._width(channels * abs(scale))
+        if depth == 0:
             return nn.Sequential()
-        depth = self.last_depth if scale < 0 else channels * scale * max(self.width_ratio, 1.0)
-        dim_in, self.last_depth = self.last_depth, self._width(depth)
-        return ConvBNRelu(dim_in, self.last_depth, 1, 1, 0, True, "relu", self.bn_type)
+        dim_in, self.last_depth = self.last_depth, depth
+        return ConvBNRelu(dim_in, depth, 1, 1, 0, True, "relu", self.bn_type)

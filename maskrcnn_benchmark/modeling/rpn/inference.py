@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers import batched_nms
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
+from maskrcnn_benchmark.modeling.detections import boxlists_by_image
 from maskrcnn_benchmark.modeling.rpn.utils import permute_and_flatten
-from maskrcnn_benchmark.modeling.utils import rank_in_group, split_by_image
+from maskrcnn_benchmark.modeling.utils import cat, is_overridden, rank_in_group, split_by_image
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import clip_boxes, xyxy_to_xywh
 from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
@@ -20,7 +21,8 @@ class RPNPostProcessor(nn.Module):
     and with several levels the best `fpn_post_nms_top_n` of all: of the batch in training if `fpn_post_nms_per_batch`, of
     each image otherwise.
 
-    Suppression runs once, over all images and levels, each pair of them a group of its own.
+    Suppression runs once, over all images and levels, each pair of them a group of its own; unless a subclass overrides
+    `forward_for_single_feature_map` or `select_over_all_levels`: then these two are called, the first for each level.
     """
 
     def __init__(
@@ -60,9 +62,52 @@ class RPNPostProcessor(nn.Module):
             Proposals of each image by descending score, with the field "objectness" in [0, 1].
         """
         sizes = [image[0].size for image in anchors]
+        if is_overridden(self, RPNPostProcessor, "forward_for_single_feature_map", "select_over_all_levels"):
+            proposals = find_on_each_level(self, anchors, objectness, box_regression)
+            if len(objectness) > 1:
+                proposals = self.select_over_all_levels(proposals)
+        else:
+            box, score, image = self._best_of_levels(anchors, objectness, box_regression)
+            if len(objectness) > 1:
+                keep = self._best_of_all(image, len(sizes))
+                box, score, image = box[keep], score[keep], image[keep]
+            proposals = boxlists_by_image(box, image, sizes, objectness=score)
+        if self.training and targets is not None:
+            proposals = self.add_gt_proposals(proposals, targets)
+        return proposals
+
+    def forward_for_single_feature_map(
+        self, anchors: list[BoxList], objectness: Tensor, box_regression: Tensor
+    ) -> list[BoxList]:
+        """The best boxes of one level after suppression.
+
+        Args:
+            anchors: of the level, for each image.
+            objectness: logits, Tensor[B, A, H, W].
+            box_regression: Tensor[B, A * 4, H, W].
+
+        Returns:
+            At most `post_nms_top_n` boxes of each image by descending score, with the field "objectness".
+        """
+        box, score, image = self._best_of_levels([[a] for a in anchors], [objectness], [box_regression])
+        return boxlists_by_image(box, image, [a.size for a in anchors], objectness=score)
+
+    def select_over_all_levels(self, boxlists: list[BoxList]) -> list[BoxList]:
+        """The best of each image's boxes of several levels (or of the batch's) by descending score."""
+        score = cat([b.get_field("objectness") for b in boxlists])
+        counts = torch.tensor([len(b) for b in boxlists])
+        image = torch.repeat_interleave(torch.arange(len(boxlists)), counts).to(score.device)
+        row = torch.cat([torch.arange(len(b), device=score.device) for b in boxlists])
+        order = score.argsort(descending=True, stable=True)
+        order = order[self._best_of_all(image[order], len(boxlists))]
+        rows = split_by_image(image[order], len(boxlists), row[order])
+        return [boxlist[of_image] for boxlist, (of_image,) in zip(boxlists, rows, strict=True)]
+
+    def _best_of_levels(self, anchors, objectness, box_regression) -> tuple[Tensor, Tensor, Tensor]:
+        """The best boxes of every level after suppression, by descending score: boxes Tensor[M, 4], scores, images."""
         num_images, num_levels = len(anchors), len(objectness)
         boxes, level_scores = self._candidates(anchors, objectness, box_regression)
-        width, height = boxes.new_tensor(sizes)[:, :, None].unbind(1)
+        width, height = boxes.new_tensor([image[0].size for image in anchors])[:, :, None].unbind(1)
         boxes = clip_boxes(boxes, width, height)
 
         counts = torch.tensor([s.shape[1] for s in level_scores])
@@ -73,18 +118,21 @@ class RPNPostProcessor(nn.Module):
         large_enough = (xyxy_to_xywh(boxes)[:, 2:] >= self.min_size).all(dim=1)
         # A box of the lowest score suppresses none of the others; it is left out below.
         scores = torch.where(large_enough, scores, -1.0)
+        if self.nms_thresh > 0:
+            # A single group can stop at its limit; several cannot share one.
+            limit = self.post_nms_top_n if num_images * num_levels == 1 else -1
+            keep = batched_nms(boxes, scores, groups, self.nms_thresh, max_output=limit)
+        else:
+            keep = scores.argsort(descending=True, stable=True)
+        keep = keep[scores[keep] >= 0]
+        keep = keep[rank_in_group(groups[keep], num_images * num_levels) < self.post_nms_top_n]
+        return boxes[keep], scores[keep], groups[keep] // num_levels
 
-        keep = self._select(boxes, scores, groups, num_images, num_levels)
-        proposals = []
-        for size, (box, score) in zip(
-            sizes, split_by_image(groups[keep] // num_levels, num_images, boxes[keep], scores[keep]), strict=True
-        ):
-            boxlist = BoxList(box, size)
-            boxlist.add_field("objectness", score)
-            proposals.append(boxlist)
-        if self.training and targets is not None:
-            proposals = self.add_gt_proposals(proposals, targets)
-        return proposals
+    def _best_of_all(self, image: Tensor, num_images: int) -> Tensor | slice:
+        """What stays of the boxes of all levels, given by descending score with their images int64 Tensor[M]."""
+        if self.training and self.fpn_post_nms_per_batch:
+            return slice(self.fpn_post_nms_top_n)
+        return (rank_in_group(image, num_images) < self.fpn_post_nms_top_n).nonzero().squeeze(1)
 
     def _candidates(self, anchors, objectness, box_regression) -> tuple[Tensor, list[Tensor]]:
         """The best boxes of each level: Tensor[B, sum K, 4] and, for each level, scores Tensor[B, K]."""
@@ -104,22 +152,6 @@ class RPNPostProcessor(nn.Module):
             scores.append(top.float().sigmoid())
         return torch.cat(boxes, dim=1), scores
 
-    def _select(self, boxes: Tensor, scores: Tensor, groups: Tensor, num_images: int, num_levels: int) -> Tensor:
-        """Indices of the proposals among Tensor[M, 4] boxes, by descending score."""
-        if self.nms_thresh > 0:
-            # A single group can stop at its limit; several cannot share one.
-            limit = self.post_nms_top_n if num_images * num_levels == 1 else -1
-            keep = batched_nms(boxes, scores, groups, self.nms_thresh, max_output=limit)
-        else:
-            keep = scores.argsort(descending=True, stable=True)
-        keep = keep[scores[keep] >= 0]
-        keep = keep[rank_in_group(groups[keep], num_images * num_levels) < self.post_nms_top_n]
-        if num_levels > 1:
-            if self.training and self.fpn_post_nms_per_batch:
-                return keep[: self.fpn_post_nms_top_n]
-            keep = keep[rank_in_group(groups[keep] // num_levels, num_images) < self.fpn_post_nms_top_n]
-        return keep
-
     def add_gt_proposals(self, proposals: list[BoxList], targets: list[BoxList]) -> list[BoxList]:
         """Append the objects to the proposals, with objectness 1."""
         joined = []
@@ -128,6 +160,15 @@ class RPNPostProcessor(nn.Module):
             objects.add_field("objectness", torch.ones(len(objects), device=proposal.bbox.device))
             joined.append(cat_boxlist([proposal, objects]))
         return joined
+
+
+def find_on_each_level(selector, anchors, scores, box_regression) -> list[BoxList]:
+    """What `selector.forward_for_single_feature_map` finds on each level, joined by image."""
+    levels = [
+        selector.forward_for_single_feature_map(list(of_level), score, deltas)
+        for of_level, score, deltas in zip(zip(*anchors, strict=True), scores, box_regression, strict=True)
+    ]
+    return [cat_boxlist(list(of_image)) for of_image in zip(*levels, strict=True)]
 
 
 def make_rpn_postprocessor(config, rpn_box_coder: BoxCoder, is_train: bool) -> RPNPostProcessor:

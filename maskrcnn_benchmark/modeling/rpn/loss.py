@@ -1,6 +1,6 @@
 """The RPN's training targets and losses (Faster R-CNN, section 3.1.2)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -9,38 +9,61 @@ from torch import Tensor
 from maskrcnn_benchmark.layers import smooth_l1_loss
 from maskrcnn_benchmark.modeling.balanced_positive_negative_sampler import BalancedPositiveNegativeSampler
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
-from maskrcnn_benchmark.modeling.matcher import Matcher
+from maskrcnn_benchmark.modeling.matcher import Matcher, matched_targets
 from maskrcnn_benchmark.modeling.rpn.utils import concat_box_prediction_layers
-from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
 
 
-def generate_rpn_labels(matched_idxs: Tensor) -> Tensor:
-    """1 where an anchor stands for an object, 0 otherwise: int64 Tensor[A] -> float32 Tensor[A]."""
-    return (matched_idxs >= 0).to(torch.float32)
+def generate_rpn_labels(matched_targets: BoxList) -> Tensor:
+    """1 where an anchor stands for an object, 0 otherwise: the field "matched_idxs" int64 Tensor[A] -> float32 Tensor[A]."""
+    return (matched_targets.get_field("matched_idxs") >= 0).to(torch.float32)
 
 
 class RPNLossComputation:
-    """Samples anchors and compares the predictions at them with the objects."""
+    """Samples anchors and compares the predictions at them with the objects.
+
+    Subclasses may set `copied_fields`, those of the objects that labels are made from, and `discard_cases`, which anchors are
+    not sampled: "not_visibility" (they leave the image), "between_thresholds" (of the matcher).
+    """
+
+    copied_fields: Sequence[str] = ()
+    discard_cases: Sequence[str] = ("not_visibility", "between_thresholds")
 
     def __init__(
         self,
         proposal_matcher: Matcher,
         fg_bg_sampler: BalancedPositiveNegativeSampler,
         box_coder: BoxCoder,
-        generate_labels_func: Callable[[Tensor], Tensor] = generate_rpn_labels,
+        generate_labels_func: Callable[[BoxList], Tensor] = generate_rpn_labels,
     ):
         self.proposal_matcher = proposal_matcher
         self.fg_bg_sampler = fg_bg_sampler
         self.box_coder = box_coder
         self.generate_labels_func = generate_labels_func
 
-    def match(self, anchors: Tensor, visible: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
-        """Labels Tensor[A] (1 object, 0 background, -1 neither) and the object of each anchor, int64 Tensor[A]."""
-        matched = self.proposal_matcher.match_boxes(objects, anchors)
-        labels = self.generate_labels_func(matched)
-        ignored = ~visible | (matched == Matcher.BETWEEN_THRESHOLDS)
-        return labels.masked_fill(ignored, -1), matched
+    def match_targets_to_anchors(self, anchor: BoxList, target: BoxList, copied_fields: Sequence[str] = ()) -> BoxList:
+        """The object of each of an image's A anchors, with the named fields and "matched_idxs" (`matched_targets`)."""
+        matched = self.proposal_matcher.match_boxes(target.bbox, anchor.bbox)
+        return matched_targets(target, matched, anchor, copied_fields)
+
+    @torch.no_grad()
+    def prepare_targets(self, anchors: list[BoxList], targets: list[BoxList]) -> tuple[list[Tensor], list[Tensor]]:
+        """For the A anchors of each image: labels float32 Tensor[A] (0 is background, -1 not to be used) and offsets
+        Tensor[A, 4], meaningful where the label is positive."""
+        labels, offsets = [], []
+        for anchor, target in zip(anchors, targets, strict=True):
+            objects = self.match_targets_to_anchors(anchor, target, self.copied_fields)
+            matched = objects.get_field("matched_idxs")
+            label = self.generate_labels_func(objects).to(torch.float32)
+            label = label.masked_fill(matched == Matcher.BELOW_LOW_THRESHOLD, 0)
+            if "not_visibility" in self.discard_cases:
+                label = label.masked_fill(~anchor.get_field("visibility"), -1)
+            if "between_thresholds" in self.discard_cases:
+                label = label.masked_fill(matched == Matcher.BETWEEN_THRESHOLDS, -1)
+            labels.append(label)
+            offsets.append(self.box_coder.encode(objects.bbox, anchor.bbox))
+        return labels, offsets
 
     def __call__(
         self,
@@ -50,19 +73,16 @@ class RPNLossComputation:
         targets: list[BoxList],
     ) -> tuple[Tensor, Tensor]:
         """Losses of objectness and of box regression, each a scalar; all images weigh the same."""
-        drawn_index, drawn_valid, drawn_object, box_targets = [], [], [], []
-        offset = 0
-        for levels, target in zip(anchors, targets, strict=True):
-            boxes = cat([level.bbox for level in levels])
-            visible = cat([level.get_field("visibility") for level in levels])
-            labels, matched = self.match(boxes, visible, target.bbox)
-            drawn, is_valid = self.fg_bg_sampler.sample(labels)
-            drawn_index.append(drawn + offset)
-            drawn_valid.append(is_valid)
-            drawn_object.append(labels[drawn] >= 1)
-            box_targets.append(self._box_targets(boxes[drawn], matched[drawn], target.bbox))
-            offset += len(boxes)
-        index, valid, is_object = torch.cat(drawn_index), torch.cat(drawn_valid), torch.cat(drawn_object)
+        of_image = [cat_boxlist(levels) for levels in anchors]
+        labels, offsets = self.prepare_targets(of_image, targets)
+        drawn, is_valid, first = [], [], 0
+        for label in labels:
+            index, of_index = self.fg_bg_sampler.sample(label)
+            drawn.append(index + first)
+            is_valid.append(of_index)
+            first += len(label)
+        index, valid = torch.cat(drawn), torch.cat(is_valid)
+        is_object, box_targets = torch.cat(labels)[index] >= 1, torch.cat(offsets)[index]
 
         logits, deltas = concat_box_prediction_layers(objectness, box_regression)
         logits, deltas = logits[index, 0].float(), deltas[index].float()
@@ -72,14 +92,9 @@ class RPNLossComputation:
         objectness_loss = torch.where(valid, cross_entropy, 0).sum() / count
         used = (valid & is_object)[:, None]
         box_loss = smooth_l1_loss(
-            torch.where(used, deltas, 0), torch.where(used, torch.cat(box_targets), 0), beta=1.0 / 9, size_average=False
+            torch.where(used, deltas, 0), torch.where(used, box_targets, 0), beta=1.0 / 9, size_average=False
         )
         return objectness_loss, box_loss / count
-
-    def _box_targets(self, anchors: Tensor, matched: Tensor, objects: Tensor) -> Tensor:
-        if len(objects) == 0:
-            return torch.zeros_like(anchors)
-        return self.box_coder.encode(objects[matched.clamp(min=0)], anchors)
 
 
 def make_rpn_loss_evaluator(cfg, box_coder: BoxCoder) -> RPNLossComputation:

@@ -101,3 +101,51 @@ def test_all_classes_for_test_time_augmentation():
                     result.get_field("scores")[i * CLASSES + label], logits[row].softmax(0)[label]
                 )
             row += 1
+
+
+@pytest.mark.parametrize("agnostic", [False, True])
+@pytest.mark.parametrize("limit", [0, 7])
+def test_the_steps_give_what_forward_gives(limit, agnostic):
+    logits, regression, proposals = inputs()
+    settings = (0.05, 0.4, limit, CODER, agnostic)
+    unfiltered = PostProcessor(*settings, bbox_aug_enabled=True)((logits, regression), proposals)
+    selector = PostProcessor(*settings)
+    for boxlist, expected in zip(unfiltered, selector((logits, regression), proposals), strict=True):
+        found = selector.filter_results(boxlist, CLASSES)
+        assert found.size == expected.size and len(found) > 5
+        assert torch.equal(found.get_field("labels"), expected.get_field("labels"))
+        assert torch.equal(found.get_field("scores"), expected.get_field("scores"))
+        torch.testing.assert_close(found.bbox, expected.bbox)
+
+
+def test_the_boxes_of_all_classes_as_one_boxlist():
+    boxes, scores = torch.arange(24.0).reshape(2, 12), torch.arange(6.0).reshape(2, 3)
+    boxlist = PostProcessor().prepare_boxlist(boxes, scores, (30, 20))
+    assert boxlist.size == (30, 20) and boxlist.mode == "xyxy"
+    assert boxlist.bbox.tolist() == torch.arange(24.0).reshape(6, 4).tolist()
+    assert boxlist.get_field("scores").tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_detector_calls_what_a_fork_overrides():
+    class Filter(PostProcessor):
+        def filter_results(self, boxlist, num_classes):
+            assert len(boxlist) % num_classes == 0 and boxlist.bbox.max() <= 139
+            found = super().filter_results(boxlist, num_classes)
+            return found[found.get_field("labels") == 3]
+
+    class Boxes(PostProcessor):
+        def prepare_boxlist(self, boxes, scores, image_shape):
+            return super().prepare_boxlist(boxes, scores.flip(0), image_shape)
+
+    logits, regression, proposals = inputs()
+    plain = PostProcessor(0.05, 0.5, 0, CODER)((logits, regression), proposals)
+    filtered = Filter(0.05, 0.5, 0, CODER)((logits, regression), proposals)
+    for found, expected in zip(filtered, plain, strict=True):
+        expected = expected[expected.get_field("labels") == 3]
+        assert len(expected) and torch.equal(found.get_field("scores"), expected.get_field("scores"))
+        torch.testing.assert_close(found.bbox, expected.bbox)
+    flipped = torch.cat((logits[:60].flip(0), logits[60:].flip(0)))
+    expected = PostProcessor(0.05, 0.5, 0, CODER)((flipped, regression), proposals)
+    for found, other in zip(Boxes(0.05, 0.5, 0, CODER)((logits, regression), proposals), expected, strict=True):
+        assert torch.equal(found.get_field("labels"), other.get_field("labels"))
+        torch.testing.assert_close(found.bbox, other.bbox)

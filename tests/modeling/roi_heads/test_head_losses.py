@@ -20,6 +20,7 @@ from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 SIZE = (100, 80)
 CLASSES = 4
 CODER = BoxCoder((10.0, 10.0, 5.0, 5.0))
+MATCHER = Matcher(0.5, 0.4)
 OBJECTS = [[10.0, 10, 40, 50], [50, 20, 90, 60], [5, 60, 30, 75]]
 LABELS = [2, 1, 3]
 
@@ -49,7 +50,7 @@ def proposals(count: int = 40, seed: int = 0) -> BoxList:
 
 def evaluator(agnostic: bool = False, batch: int = 1_000_000, fraction: float = 1.0) -> FastRCNNLossComputation:
     sampler = BalancedPositiveNegativeSampler(batch, fraction)
-    return FastRCNNLossComputation(Matcher(0.5, 0.4), sampler, CODER, agnostic)
+    return FastRCNNLossComputation(MATCHER, sampler, CODER, agnostic)
 
 
 def naive_iou(a: list[float], b: list[float]) -> float:
@@ -103,7 +104,7 @@ def test_box_losses(objects, agnostic):
             column = 4 if agnostic else 4 * label
             for offset in (deltas[k, column : column + 4] - aims[k]).tolist():
                 box += 0.5 * offset * offset if abs(offset) < 1 else abs(offset) - 0.5
-    losses = loss(logits, deltas, drawn)
+    losses = loss([logits], [deltas])
     assert [v.item() for v in losses] == pytest.approx([classification / count, box / count], rel=1e-4)
     sum(losses).backward()
     assert logits.grad.any() and deltas.grad.any() == any(objects)
@@ -118,9 +119,9 @@ def test_share_of_positives():
 
 def test_without_proposals():
     loss = evaluator()
-    drawn = loss.subsample([proposals(0)], [target(2)])
+    loss.subsample([proposals(0)], [target(2)])
     logits, deltas = torch.zeros(0, CLASSES, requires_grad=True), torch.zeros(0, 16, requires_grad=True)
-    losses = loss(logits, deltas, drawn)
+    losses = loss([logits], [deltas])
     assert [v.item() for v in losses] == [0, 0]
     sum(losses).backward()
     assert logits.grad is not None and deltas.grad is not None
@@ -145,7 +146,7 @@ def test_mask_loss():
             for p, m in zip(logits[k, label].sigmoid().flatten().tolist(), aim.flatten().tolist(), strict=True):
                 total -= math.log(p if m else 1 - p)
             k += 1
-    loss = MaskRCNNLossComputation(14)(positive, logits, truth)
+    loss = MaskRCNNLossComputation(MATCHER, 14)(positive, logits, truth)
     assert loss.item() == pytest.approx(total / (count * 14 * 14), rel=1e-4)
     loss.backward()
     labels = torch.cat([p.get_field("labels") for p in positive])
@@ -158,7 +159,7 @@ def test_mask_loss_without_positives():
     drawn = evaluator().subsample([proposals()], [target(0)])
     positive, _ = keep_only_positive_boxes(drawn)
     logits = torch.zeros(0, CLASSES, 14, 14, requires_grad=True)
-    loss = MaskRCNNLossComputation(14)(positive, logits, [target(0)])
+    loss = MaskRCNNLossComputation(MATCHER, 14)(positive, logits, [target(0)])
     assert loss.item() == 0
     loss.backward()
     assert logits.grad is not None

@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.modeling.balanced_positive_negative_sampler import BalancedPositiveNegativeSampler
 from maskrcnn_benchmark.modeling.detector import build_detection_model
+from maskrcnn_benchmark.modeling.matcher import Matcher
 from maskrcnn_benchmark.modeling.roi_heads.keypoint_head import inference
 from maskrcnn_benchmark.modeling.roi_heads.keypoint_head.inference import (
     Keypointer,
@@ -27,6 +29,7 @@ from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint import PersonKeypoints, make_keypoints
 
 CONFIGS = Path(__file__).parents[3] / "configs"
+MATCHER, SAMPLER = Matcher(0.5, 0.5), BalancedPositiveNegativeSampler(1000, 1.0)
 
 
 def regions(n: int, seed: int = 0) -> torch.Tensor:
@@ -132,8 +135,8 @@ def test_proposals_of_people_without_visible_keypoints_are_not_used():
     assert has_visible_keypoint(three_people()).tolist() == [True, False, False]
     given = [proposals([1, 1, 0, 1, 1], [0, 1, 0, 2, 0]), proposals([0, 0], [0, 0])]
     empty = BoxList(torch.zeros(0, 4), (128, 96))
-    chosen, kept = KeypointRCNNLossComputation(56).subsample(given, [three_people(), empty])
-    assert [k.tolist() for k in kept] == [[True, False, False, False, True], [False, False]]
+    chosen = KeypointRCNNLossComputation(MATCHER, SAMPLER, 56).subsample(given, [three_people(), empty])
+    assert [c.get_field("rows").tolist() for c in chosen] == [[0, 4], []]
     assert [len(c) for c in chosen] == [2, 0]
     assert torch.equal(chosen[0].bbox, given[0].bbox[[0, 4]])
     expected = three_people().get_field("keypoints").keypoints[[0, 0]]
@@ -141,11 +144,11 @@ def test_proposals_of_people_without_visible_keypoints_are_not_used():
 
 
 def test_loss():
-    evaluator = KeypointRCNNLossComputation(8)
+    evaluator = KeypointRCNNLossComputation(MATCHER, SAMPLER, 8)
     objects = [three_people(), target(BOXES[1:2], [person(*BOXES[1], seed=1)])]
     given = [proposals([1, 1], [0, 0]), proposals([1], [1])]
     given[1].add_field("matched_idxs", torch.tensor([0]))
-    chosen, _ = evaluator.subsample(given, objects)
+    chosen = evaluator.subsample(given, objects)
     logits = torch.randn(3, 17, 8, 8, generator=torch.Generator().manual_seed(0), requires_grad=True)
     total, count = 0.0, 0
     keypoints = torch.cat([c.get_field("keypoints").keypoints for c in chosen])
@@ -163,7 +166,7 @@ def test_loss():
 
 
 def test_loss_without_valid_keypoints():
-    evaluator = KeypointRCNNLossComputation(8)
+    evaluator = KeypointRCNNLossComputation(MATCHER, SAMPLER, 8)
     logits = torch.randn(1, 17, 8, 8, requires_grad=True)
     far = BoxList([[100.0, 70, 120, 90]], (128, 96))
     far.add_field("keypoints", three_people().get_field("keypoints")[[0]])

@@ -20,6 +20,7 @@ from maskrcnn_benchmark.modeling.rpn.retinanet.inference import RetinaNetPostPro
 from maskrcnn_benchmark.modeling.rpn.retinanet.loss import RetinaNetLossComputation, generate_retinanet_labels
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import box_iou, clip_boxes
+from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
 from maskrcnn_benchmark.structures.image_list import to_image_list
 
 CODER = BoxCoder((10.0, 10.0, 5.0, 5.0))
@@ -109,7 +110,7 @@ def test_predictions_that_are_not_used_do_not_matter():
     """Offsets count at anchors with an object alone; between the thresholds the classes do not count either."""
     anchors, logits, deltas = predictions(1)
     objects = [target(*OBJECTS[0])]
-    labels, _ = evaluator().prepare_targets(anchors, objects)
+    (labels,), _ = evaluator().prepare_targets([cat_boxlist(anchors[0])], objects)
     assert {0, 1, 2, 3} <= set(labels.tolist()) and (labels == -1).any()
     cls_loss, box_loss = evaluator()(anchors, logits, deltas, objects)
     changed_logits = [x.detach().clone() for x in logits]

@@ -12,9 +12,10 @@ from maskrcnn_benchmark.modeling.balanced_positive_negative_sampler import Balan
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.matcher import Matcher
 from maskrcnn_benchmark.modeling.rpn.anchor_generator import AnchorGenerator
-from maskrcnn_benchmark.modeling.rpn.loss import RPNLossComputation
+from maskrcnn_benchmark.modeling.rpn.loss import RPNLossComputation, generate_rpn_labels
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import box_iou
+from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
 from maskrcnn_benchmark.structures.image_list import to_image_list
 
 SIZE = (96, 64)
@@ -103,3 +104,44 @@ def test_a_prediction_that_is_not_finite_at_an_unused_anchor_does_no_harm():
     assert torch.isfinite(torch.stack(losses)).all()
     sum(losses).backward()
     assert torch.isfinite(logits[0].grad[1]).all() and torch.isfinite(deltas[0].grad[1]).all()
+
+
+@pytest.mark.parametrize("objects", [OBJECTS[0], []])
+def test_targets_of_the_anchors(objects):
+    anchors, _, _, (truth,) = inputs([objects])
+    anchor, loss = cat_boxlist(anchors[0]), evaluator()
+    truth.add_field("labels", torch.arange(1, len(objects) + 1))
+    expected = Matcher(0.5, 0.3, True)(box_iou(truth.bbox, anchor.bbox))
+    matched = loss.match_targets_to_anchors(anchor, truth, ["labels"])
+    assert torch.equal(matched.get_field("matched_idxs"), expected) and matched.has_field("labels")
+    assert loss.match_targets_to_anchors(anchor, truth).fields() == ["matched_idxs"]
+    assert torch.equal(generate_rpn_labels(matched), (expected >= 0).float())
+    (labels,), (offsets,) = loss.prepare_targets([anchor], [truth])
+    assert labels.dtype == torch.float32 and offsets.shape == anchor.bbox.shape
+    for k, (m, (x1, y1, x2, y2)) in enumerate(zip(expected.tolist(), anchor.bbox.tolist(), strict=True)):
+        inside = x1 >= 0 and y1 >= 0 and x2 < SIZE[0] and y2 < SIZE[1]
+        assert labels[k] == (-1 if m == -2 or not inside else 1 if m >= 0 else 0)
+        if m >= 0:
+            torch.testing.assert_close(offsets[k], CODER.encode(truth.bbox[m], anchor.bbox[k]))
+    assert (labels == 1).any() == bool(objects)
+
+
+def test_a_fork_may_override_the_steps():
+    """Without its last object, and with anchors that leave the image."""
+
+    class Fork(RPNLossComputation):
+        discard_cases = ("between_thresholds",)
+
+        def match_targets_to_anchors(self, anchor, target, copied_fields=()):
+            return super().match_targets_to_anchors(anchor, target[[0, 1]], copied_fields)
+
+    anchors, logits, deltas, targets = inputs(OBJECTS[:1])
+    for boxlist in anchors[0]:
+        boxlist.add_field("visibility", torch.zeros(len(boxlist), dtype=torch.bool))
+    sampler = BalancedPositiveNegativeSampler(1_000_000, 0.5)
+    fork = Fork(Matcher(0.5, 0.3, True), sampler, CODER, generate_rpn_labels)(anchors, logits, deltas, targets)
+    for boxlist in anchors[0]:
+        boxlist.add_field("visibility", torch.ones(len(boxlist), dtype=torch.bool))
+    expected = evaluator()(anchors, logits, deltas, [targets[0][[0, 1]]])
+    torch.testing.assert_close(torch.stack(fork), torch.stack(expected))
+    assert expected[1] > 0

@@ -33,7 +33,7 @@ class ROIBoxHead(nn.Module):
         class_logits, box_regression = self.predictor(x)
         if not self.training:
             return x, self.post_processor((class_logits, box_regression), proposals), {}
-        loss_classifier, loss_box_reg = self.loss_evaluator(class_logits, box_regression, proposals)
+        loss_classifier, loss_box_reg = self.loss_evaluator([class_logits], [box_regression])
         return x, proposals, {"loss_classifier": loss_classifier, "loss_box_reg": loss_box_reg}
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.detections import select_detections
-from maskrcnn_benchmark.modeling.utils import cat
+from maskrcnn_benchmark.modeling.utils import cat, is_overridden
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import clip_boxes
 
@@ -24,6 +24,9 @@ class PostProcessor(nn.Module):
         box_coder: the coder of the offsets.
         cls_agnostic_bbox_reg: whether all classes share one box.
         bbox_aug_enabled: return the boxes of every class unfiltered, for test-time augmentation to merge.
+
+    All images go through one selection, unless a subclass overrides `prepare_boxlist` or `filter_results`: then these two are
+    called for each image, with the boxes of all classes.
     """
 
     def __init__(
@@ -58,32 +61,55 @@ class PostProcessor(nn.Module):
         deltas = box_regression.float().unflatten(1, (-1, 4))
         if self.cls_agnostic_bbox_reg:
             deltas = deltas[:, -1:].expand(-1, num_classes, -1)
+        if self.bbox_aug_enabled:
+            return self._all_classes(scores, deltas, boxes)
+        if is_overridden(self, PostProcessor, "prepare_boxlist", "filter_results"):
+            return [self.filter_results(b, num_classes) for b in self._all_classes(scores, deltas, boxes)]
+
         proposals = cat([b.bbox for b in boxes])
         counts = torch.tensor([len(b) for b in boxes])
         image_of_row = torch.repeat_interleave(torch.arange(len(boxes)), counts).to(proposals.device)
         sizes = [b.size for b in boxes]
-        if self.bbox_aug_enabled:
-            return self._all_classes(scores, deltas, boxes)
-
         # Only pairs above the threshold are decoded: a few hundred of 80,000.
-        row, label = (scores[:, 1:] > self.score_thresh).nonzero(as_tuple=True)
-        label = label + 1
-        image, score = image_of_row[row], scores[row, label]
+        row, label, score = self._candidates(scores)
+        image = image_of_row[row]
         box = self.box_coder.decode(deltas[row, label], proposals[row])
         width, height = box.new_tensor(sizes).unbind(1)
         box = clip_boxes(box, width[image], height[image])
         return select_detections(box, score, label, image, sizes, self.nms, self.detections_per_img)
+
+    def _candidates(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Tensor[K, C] -> proposal, class (from 1) and score of what is above the threshold, each Tensor[M]."""
+        row, label = (scores[:, 1:] > self.score_thresh).nonzero(as_tuple=True)
+        return row, label + 1, scores[row, label + 1]
 
     def _all_classes(self, scores: Tensor, deltas: Tensor, boxes: list[BoxList]) -> list[BoxList]:
         """The boxes of all classes, proposal after proposal, with the field "scores"; nothing is left out."""
         results = []
         counts = [len(b) for b in boxes]
         for boxlist, score, delta in zip(boxes, scores.split(counts), deltas.split(counts), strict=True):
-            decoded = self.box_coder.decode(delta.flatten(1), boxlist.bbox).reshape(-1, 4)
-            result = BoxList(clip_boxes(decoded, *boxlist.size), boxlist.size)
-            result.add_field("scores", score.reshape(-1))
-            results.append(result)
+            decoded = self.box_coder.decode(delta.flatten(1), boxlist.bbox)
+            results.append(self.prepare_boxlist(decoded, score, boxlist.size).clip_to_image(remove_empty=False))
         return results
+
+    def prepare_boxlist(self, boxes: Tensor, scores: Tensor, image_shape: tuple[float, float]) -> BoxList:
+        """The boxes of all classes of R proposals as one BoxList, proposal after proposal, with the field "scores".
+
+        Args:
+            boxes: Tensor[R, 4 * C] xyxy, pixels.
+            scores: Tensor[R, C].
+            image_shape: (width, height) in pixels.
+        """
+        boxlist = BoxList(boxes.reshape(-1, 4), image_shape)
+        boxlist.add_field("scores", scores.reshape(-1))
+        return boxlist
+
+    def filter_results(self, boxlist: BoxList, num_classes: int) -> BoxList:
+        """The detections of an image among the boxes of all classes, as `prepare_boxlist` orders them: what `forward` does."""
+        boxes = boxlist.bbox.reshape(-1, num_classes, 4)
+        row, label, score = self._candidates(boxlist.get_field("scores").reshape(-1, num_classes))
+        image, limit = torch.zeros_like(label), self.detections_per_img
+        return select_detections(boxes[row, label], score, label, image, [boxlist.size], self.nms, limit)[0]
 
 
 def make_roi_box_post_processor(cfg) -> PostProcessor:

@@ -10,13 +10,16 @@ from torch import Tensor
 from maskrcnn_benchmark.layers import smooth_l1_loss
 from maskrcnn_benchmark.modeling.balanced_positive_negative_sampler import BalancedPositiveNegativeSampler
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
-from maskrcnn_benchmark.modeling.matcher import Matcher
+from maskrcnn_benchmark.modeling.matcher import Matcher, matched_targets
 from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 
 class FastRCNNLossComputation:
-    """Draws proposals for training and compares the predictions for them with the objects."""
+    """Draws proposals for training and compares the predictions for them with the objects.
+
+    The losses are of the proposals that `subsample` returned last.
+    """
 
     def __init__(
         self,
@@ -29,52 +32,71 @@ class FastRCNNLossComputation:
         self.fg_bg_sampler = fg_bg_sampler
         self.box_coder = box_coder
         self.cls_agnostic_bbox_reg = cls_agnostic_bbox_reg
+        self._proposals: list[BoxList] = []
+
+    def match_targets_to_proposals(self, proposal: BoxList, target: BoxList) -> BoxList:
+        """The object of each of an image's R proposals, with "labels" and "matched_idxs" (`matched_targets`)."""
+        matched = self.proposal_matcher.match_boxes(target.bbox, proposal.bbox)
+        return matched_targets(target, matched, proposal, ["labels"])
+
+    def prepare_targets(self, proposals: list[BoxList], targets: list[BoxList]) -> tuple[list[Tensor], list[Tensor]]:
+        """For the R proposals of each image: labels int64 Tensor[R] (0 is background, -1 not to be drawn) and offsets
+        Tensor[R, 4], meaningful where the label is positive.
+
+        The proposals get the field "matched_idxs" (`Matcher`), int64: the object in the image's target.
+        """
+        labels, offsets = [], []
+        for proposal, target in zip(proposals, targets, strict=True):
+            objects = self.match_targets_to_proposals(proposal, target)
+            matched = objects.get_field("matched_idxs")
+            label = objects.get_field("labels").to(torch.int64)
+            label = label.masked_fill(matched == Matcher.BELOW_LOW_THRESHOLD, 0)
+            labels.append(label.masked_fill(matched == Matcher.BETWEEN_THRESHOLDS, -1))
+            offsets.append(self.box_coder.encode(objects.bbox, proposal.bbox))
+            proposal.add_field("matched_idxs", matched)
+        return labels, offsets
 
     @torch.no_grad()
     def subsample(self, proposals: list[BoxList], targets: list[BoxList]) -> list[BoxList]:
         """Match proposals to objects, once for all heads, and draw the ones to train on.
 
         Returns:
-            The drawn proposals of each image, positives first, with the fields
-            "labels" (int64, 0 is background), "matched_idxs" (int64, the object in the image's target, meaningful where
-            the label is positive) and "regression_targets" (Tensor[., 4]).
+            The drawn proposals of each image, positives first, with the fields "labels" and "regression_targets" of
+            `prepare_targets`, and "matched_idxs", which the other heads read.
         """
-        return [self._subsample_image(p, t) for p, t in zip(proposals, targets, strict=True)]
+        # A match of an earlier stage is none of these objects.
+        given = [p.copy_with_fields([f for f in p.fields() if f != "matched_idxs"]) for p in proposals]
+        self._proposals = []
+        for proposal, label, offset in zip(given, *self.prepare_targets(given, targets), strict=True):
+            index, valid = self.fg_bg_sampler.sample(label)
+            proposal.add_field("labels", label)
+            proposal.add_field("regression_targets", offset)
+            self._proposals.append(proposal[index[valid]])
+        return self._proposals
 
-    def _subsample_image(self, proposal: BoxList, target: BoxList) -> BoxList:
-        matched = self.proposal_matcher.match_boxes(target.bbox, proposal.bbox)
-        matched_object = matched.clamp(min=0)
-        labels = torch.zeros_like(matched)
-        if len(target):
-            labels = torch.where(matched >= 0, target.get_field("labels").to(torch.int64)[matched_object], 0)
-            labels = labels.masked_fill(matched == Matcher.BETWEEN_THRESHOLDS, -1)
-        index, valid = self.fg_bg_sampler.sample(labels)
-        index = index[valid]
-        drawn = proposal[index]
-        drawn.add_field("labels", labels[index])
-        drawn.add_field("matched_idxs", matched_object[index])
-        objects = target.bbox[matched_object[index]] if len(target) else drawn.bbox
-        drawn.add_field("regression_targets", self.box_coder.encode(objects, drawn.bbox))
-        return drawn
-
-    def __call__(self, class_logits: Tensor, box_regression: Tensor, proposals: list[BoxList]) -> tuple[Tensor, Tensor]:
+    def __call__(self, class_logits: list[Tensor], box_regression: list[Tensor]) -> tuple[Tensor, Tensor]:
         """
         Args:
-            class_logits: Tensor[K, C].
-            box_regression: Tensor[K, 4 * C], or [K, 8] if class-agnostic.
-            proposals: what `subsample` returned.
+            class_logits: of the proposals that `subsample` drew last, Tensor[K, C] in any number of parts.
+            box_regression: Tensor[K, 4 * C], or [K, 8] if class-agnostic, likewise.
 
         Returns:
             Losses of classification and box regression, both means over the K proposals.
         """
-        if len(class_logits) == 0:
-            return class_logits.sum() * 0.0, box_regression.sum() * 0.0
-        labels = cat([p.get_field("labels") for p in proposals])
-        targets = cat([p.get_field("regression_targets") for p in proposals])
-        classification_loss = F.cross_entropy(class_logits.float(), labels)
+        logits, deltas = cat(class_logits), cat(box_regression)
+        if sum(map(len, self._proposals)) != len(logits):
+            raise ValueError(
+                f"Predictions for {len(logits)} proposals, but `subsample` drew {sum(map(len, self._proposals))}: it must be "
+                "called before them, on the same images."
+            )
+        if len(logits) == 0:
+            return logits.sum() * 0.0, deltas.sum() * 0.0
+        labels = cat([p.get_field("labels") for p in self._proposals])
+        targets = cat([p.get_field("regression_targets") for p in self._proposals])
+        classification_loss = F.cross_entropy(logits.float(), labels)
 
         column = (labels > 0).long() if self.cls_agnostic_bbox_reg else labels
-        deltas = box_regression.float().unflatten(1, (-1, 4))
+        deltas = deltas.float().unflatten(1, (-1, 4))
         deltas = deltas.take_along_dim(column[:, None, None], dim=1).squeeze(1)
         positive = (labels > 0)[:, None]
         box_loss = smooth_l1_loss(

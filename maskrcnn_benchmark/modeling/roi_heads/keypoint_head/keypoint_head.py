@@ -36,12 +36,12 @@ class ROIKeypointHead(nn.Module):
             The keypoint features; in training the given proposals, otherwise the detections with "keypoints"; the losses by
             name.
         """
-        boxes, kept = proposals, list[Tensor]()
+        boxes = proposals
         if self.training:
             assert targets is not None  # GeneralizedRCNN sees to it
-            boxes, kept = self.loss_evaluator.subsample(proposals, targets)
+            boxes = self.loss_evaluator.subsample(proposals, targets)
         if isinstance(features, Tensor):
-            x = features[torch.cat(kept)]
+            x = features[torch.cat([b.get_field("rows") for b in boxes])]
         else:
             x = self.feature_extractor(features, boxes)
         logits = self.predictor(x)

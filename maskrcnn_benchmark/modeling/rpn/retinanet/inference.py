@@ -11,16 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
-from maskrcnn_benchmark.modeling.detections import select_detections
+from maskrcnn_benchmark.modeling.detections import boxlists_by_image, select_detections
+from maskrcnn_benchmark.modeling.rpn.inference import find_on_each_level
 from maskrcnn_benchmark.modeling.rpn.utils import flatten_levels
-from maskrcnn_benchmark.modeling.utils import rank_in_group
+from maskrcnn_benchmark.modeling.utils import cat, is_overridden, rank_in_group
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import clip_boxes, xyxy_to_xywh
+from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
 
 
 class RetinaNetPostProcessor(nn.Module):
     """Scores above a threshold, the best of them on each level, class-wise suppression over all levels, and the best
-    detections of each image. Images, levels and classes are handled together, as groups.
+    detections of each image. Images, levels and classes are handled together, as groups; unless a subclass overrides
+    `forward_for_single_feature_map` or `select_over_all_levels`: then these two are called, the first for each level.
 
     Args:
         pre_nms_thresh: a candidate's score is above this.
@@ -70,15 +73,59 @@ class RetinaNetPostProcessor(nn.Module):
         Returns:
             Detections of each image by descending score, with the fields "scores" and "labels" (int64, from 1).
         """
+        if is_overridden(self, RetinaNetPostProcessor, "forward_for_single_feature_map", "select_over_all_levels"):
+            return self.select_over_all_levels(find_on_each_level(self, anchors, box_cls, box_regression))
+        box, score, label, image = self._find(anchors, box_cls, box_regression)
+        sizes = [levels[0].size for levels in anchors]
+        return select_detections(box, score, label, image, sizes, self.nms_thresh, self.fpn_post_nms_top_n)
+
+    def forward_for_single_feature_map(
+        self, anchors: list[BoxList], box_cls: Tensor, box_regression: Tensor
+    ) -> list[BoxList]:
+        """The candidates of one level, before suppression.
+
+        Args:
+            anchors: of the level, for each image.
+            box_cls: logits, Tensor[B, A * C, H, W].
+            box_regression: Tensor[B, A * 4, H, W].
+
+        Returns:
+            At most `pre_nms_top_n` boxes of each image by descending score, with the fields "scores" and "labels".
+        """
+        box, score, label, image = self._find([[a] for a in anchors], [box_cls], [box_regression])
+        return boxlists_by_image(box, image, [a.size for a in anchors], scores=score, labels=label)
+
+    def select_over_all_levels(self, boxlists: list[BoxList]) -> list[BoxList]:
+        """Class-wise suppression of each image's candidates of all levels, and the best of what is left."""
+        counts = torch.tensor([len(b) for b in boxlists])
+        box, score, label = (
+            cat(of_image)
+            for of_image in zip(
+                *((b.bbox, b.get_field("scores"), b.get_field("labels")) for b in boxlists), strict=True
+            )
+        )
+        image = torch.repeat_interleave(torch.arange(len(boxlists)), counts).to(box.device)
+        sizes = [b.size for b in boxlists]
+        return select_detections(box, score, label, image, sizes, self.nms_thresh, self.fpn_post_nms_top_n)
+
+    def add_gt_proposals(self, proposals: list[BoxList], targets: list[BoxList]) -> list[BoxList]:
+        """Append the objects to the detections, with the score 1. RetinaNet itself has no use for it."""
+        joined = []
+        for proposal, target in zip(proposals, targets, strict=True):
+            objects = target.copy_with_fields(["labels"])
+            objects.add_field("scores", torch.ones(len(objects), device=proposal.bbox.device))
+            joined.append(cat_boxlist([proposal, objects]))
+        return joined
+
+    def _find(self, anchors, box_cls, box_regression) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Boxes Tensor[M, 4], scores, labels (from 1) and images of the candidates of all levels, best first."""
         logits, deltas = flatten_levels(box_cls, box_regression)
         image, row, label, score = self._candidates(logits, [len(level) for level in anchors[0]])
         box = self.box_coder.decode(deltas[image, row].float(), _pick_anchors(anchors, image, row))
-        sizes = [levels[0].size for levels in anchors]
-        width, height = box.new_tensor(sizes).unbind(1)
+        width, height = box.new_tensor([levels[0].size for levels in anchors]).unbind(1)
         box = clip_boxes(box, width[image], height[image])
         large = (xyxy_to_xywh(box)[:, 2:] >= self.min_size).all(dim=1).nonzero().squeeze(1)
-        box, image, label, score = box[large], image[large], label[large], score[large]
-        return select_detections(box, score, label, image, sizes, self.nms_thresh, self.fpn_post_nms_top_n)
+        return box[large], score[large], label[large], image[large]
 
     def _candidates(self, logits: Tensor, level_sizes: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Tensor[B, T, C] -> image, anchor, label (from 1) and score, each Tensor[M], best first."""

@@ -8,9 +8,11 @@ from torch import Tensor
 from maskrcnn_benchmark.layers import SigmoidFocalLoss, smooth_l1_loss
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.matcher import Matcher
+from maskrcnn_benchmark.modeling.rpn.loss import RPNLossComputation
 from maskrcnn_benchmark.modeling.rpn.utils import concat_box_prediction_layers
 from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
 
 
 def generate_retinanet_labels(matched_targets: BoxList) -> Tensor:
@@ -18,8 +20,10 @@ def generate_retinanet_labels(matched_targets: BoxList) -> Tensor:
     return matched_targets.get_field("labels")
 
 
-class RetinaNetLossComputation:
+class RetinaNetLossComputation(RPNLossComputation):
     """Compares the predictions at all anchors with the objects.
+
+    The labels of `prepare_targets` are the objects' classes from 1; anchors that leave the image are used too.
 
     Args:
         proposal_matcher: gives an anchor its object.
@@ -29,6 +33,9 @@ class RetinaNetLossComputation:
         bbox_reg_beta: where the box loss turns from quadratic to linear.
         regress_norm: the box loss is divided by this.
     """
+
+    copied_fields = ("labels",)
+    discard_cases = ("between_thresholds",)
 
     def __init__(
         self,
@@ -45,24 +52,6 @@ class RetinaNetLossComputation:
         self.box_cls_loss_func = sigmoid_focal_loss
         self.bbox_reg_beta = bbox_reg_beta
         self.regress_norm = regress_norm
-
-    @torch.no_grad()
-    def prepare_targets(self, anchors: list[list[BoxList]], targets: list[BoxList]) -> tuple[Tensor, Tensor]:
-        """For the T anchors of each of B images in turn: classes int64 Tensor[B * T] (0 is background, -1 neither) and
-        offsets Tensor[B * T, 4], meaningful where the class is positive."""
-        labels, offsets = [], []
-        for levels, target in zip(anchors, targets, strict=True):
-            boxes = cat([level.bbox for level in levels])
-            if len(target) == 0:
-                labels.append(torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device))
-                offsets.append(torch.zeros_like(boxes))
-                continue
-            matched = self.proposal_matcher.match_boxes(target.bbox, boxes)
-            objects = target.copy_with_fields(["labels"])[matched.clamp(min=0)]
-            label = torch.where(matched >= 0, self.generate_labels_func(objects).to(torch.int64), 0)
-            labels.append(label.masked_fill(matched == Matcher.BETWEEN_THRESHOLDS, -1))
-            offsets.append(self.box_coder.encode(objects.bbox, boxes))
-        return cat(labels), cat(offsets)
 
     def __call__(
         self,
@@ -82,7 +71,7 @@ class RetinaNetLossComputation:
             Losses of classification and box regression, each a scalar.
         """
         logits, deltas = concat_box_prediction_layers(box_cls, box_regression)
-        labels, offsets = self.prepare_targets(anchors, targets)
+        labels, offsets = map(cat, self.prepare_targets([cat_boxlist(levels) for levels in anchors], targets))
         positive = labels > 0
         count = positive.sum()
         used = positive[:, None]
@@ -94,7 +83,7 @@ class RetinaNetLossComputation:
             size_average=False,
         )
         # Each image adds one to the number of objects' anchors: the paper's norm, safe where there are none.
-        cls_loss = self.box_cls_loss_func(logits, labels) / (count + len(targets))
+        cls_loss = self.box_cls_loss_func(logits, labels.to(torch.int64)) / (count + len(targets))
         return cls_loss, box_loss / (count * self.regress_norm).clamp(min=1)
 
 

@@ -1,0 +1,78 @@
+"""Tests during training: the best model is kept, and training that brings nothing more ends."""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from maskrcnn_benchmark.config import ConfigError
+from maskrcnn_benchmark.utils import comm
+
+
+def scalar_metrics(names: Sequence[str], results: Sequence[Any] | None) -> dict[str, float]:
+    """What evaluations returned, flat: "NAME/bbox/AP". Fractions of one; what could not be measured is left out.
+
+    Args:
+        names: of the data sets.
+        results: what `data.datasets.evaluation.evaluate` returned for each.
+    """
+    metrics: dict[str, float] = {}
+    for name, result in zip(names, results or (), strict=False):
+        result = result[0] if isinstance(result, tuple) else result
+        by_task = {"bbox": {"AP50": result["map"]}} if isinstance(result, dict) and "map" in result else {}
+        for task, values in getattr(result, "results", by_task).items():
+            metrics |= {
+                f"{name}/{task}/{metric}": float(v) for metric, v in values.items() if v >= 0
+            }  # not NaN, not -1
+    return metrics
+
+
+class PeriodicTest:
+    """Tests every so often.
+
+    Args:
+        evaluate: returns on the main process one result for each data set of DATASETS.TEST; called by all processes.
+        checkpointer: writes model_best.pth.
+        arguments: of the training; "best" in it is kept up to date: the metric, its value, its iteration, and the tests since.
+        note: called with the iteration and the metrics, on all processes.
+    """
+
+    def __init__(
+        self,
+        cfg,
+        evaluate: Callable[[], Any],
+        checkpointer: Any,
+        arguments: dict[str, Any],
+        note: Callable[[int, dict[str, float]], None],
+    ):
+        self.names, self.wanted = tuple(cfg.DATASETS.TEST), cfg.TEST.BEST_METRIC
+        self.patience = cfg.SOLVER.EARLY_STOP
+        self.evaluate, self.checkpointer, self.arguments, self.note = evaluate, checkpointer, arguments, note
+        self.logger = logging.getLogger("maskrcnn_benchmark.trainer")
+
+    def run(self, iteration: int) -> bool:
+        """Test now. Returns whether training should end."""
+        metrics = comm.broadcast_object(scalar_metrics(self.names, self.evaluate()))
+        self.note(iteration, metrics)
+        metric = self._chosen(metrics)
+        if metric is None:
+            return False
+        value, best = metrics[metric], self.arguments.get("best")
+        if best is None or best["metric"] != metric or value > best["value"]:
+            self.arguments["best"] = {"metric": metric, "value": value, "iteration": iteration, "tests_since": 0}
+            self.logger.info("%s is %.4f, the best so far", metric, value)
+            self.checkpointer.save("model_best", tag=False, **self.arguments)
+            return False
+        best["tests_since"] += 1
+        self.logger.info(
+            "%s is %.4f; the best was %.4f after iteration %d", metric, value, best["value"], best["iteration"]
+        )
+        return 0 < self.patience <= best["tests_since"]
+
+    def _chosen(self, metrics: dict[str, float]) -> str | None:
+        found = [name for name in metrics if f"/{name}".endswith(f"/{self.wanted}")] if self.wanted else list(metrics)
+        if metrics and not found:
+            raise ConfigError(
+                f"TEST.BEST_METRIC {self.wanted!r} is none of the metrics measured: {', '.join(metrics)}."
+            )
+        return found[0] if found and math.isfinite(metrics[found[0]]) else None

@@ -1,0 +1,97 @@
+"""What can go wrong in a training step, and how all processes learn of it together."""
+
+import signal
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maskrcnn_benchmark.utils import comm
+
+# Where torch's fused optimizer steps look for a flag that tells them to leave everything as it is; a loss scaler uses it too.
+FOUND_INF = "found_inf"
+
+
+class NonFiniteLossError(FloatingPointError):
+    """A loss that is infinite or not a number; the message names the losses and the images, of all processes."""
+
+
+class TrainingInterrupted(SystemExit):
+    """A signal ended the training; a checkpoint was saved. The exit status is 128 and the signal's number."""
+
+    def __init__(self, signal_number: int, iteration: int):
+        super().__init__(128 + signal_number)
+        self.message = (
+            f"Stopped by {signal.Signals(signal_number).name} after iteration {iteration}; a checkpoint was saved, and the "
+            "same command goes on from there."
+        )
+
+
+class StepWatch:
+    """Watches for losses that are not finite and for signals that ask to stop, without waiting for the device.
+
+    All processes agree on both through one small reduction on the device. After a bad loss the optimizer changes nothing
+    (FOUND_INF); the host learns of it one iteration later, when the answer has long arrived.
+
+    SIGUSR1 is what batch systems send before they take a node away.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+    def __init__(self, optimizer: torch.optim.Optimizer):
+        self.optimizer = optimizer
+        self.received: int | None = None
+        self._handlers: dict[int, Any] = {}
+        self._last: tuple[int, dict[str, Tensor], Sequence, Tensor] | None = None
+
+    def __enter__(self) -> "StepWatch":
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {s: signal.signal(s, self._receive) for s in self.SIGNALS}
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: Any) -> None:
+        if self.received is not None and number == signal.SIGINT:  # Ctrl-C for the second time: at once
+            raise KeyboardInterrupt
+        self.received = number
+
+    def watch(self, iteration: int, values: dict[str, Tensor], image_ids: Sequence) -> None:
+        """Note what a step computed, scalars by name; to be called by all processes before the optimizer's step.
+
+        The step counts as bad if the last of the values is not finite.
+        """
+        total = list(values.values())[-1].detach()
+        bad = (~torch.isfinite(total)).float()
+        flags = comm.all_reduce_max(torch.stack((bad, torch.full_like(bad, float(self.received or 0)))))
+        setattr(self.optimizer, FOUND_INF, flags[0])
+        self._last = iteration, {name: value.detach() for name, value in values.items()}, image_ids, flags
+
+    def leave_to_scaler(self) -> None:
+        """Let the optimizer's flag be set by a loss scaler: an overflow in float16 is its business."""
+        delattr(self.optimizer, FOUND_INF)
+
+    def check(self) -> int:
+        """The signal to stop for, as of the last step watched; 0 for none.
+
+        Raises NonFiniteLossError on all processes if that step was bad on any.
+        """
+        if self._last is None:
+            return 0
+        iteration, named, image_ids, flags = self._last
+        bad, stop = flags.tolist()
+        if not bad:
+            return int(stop)
+        values = {name: value.item() for name, value in named.items() if not torch.isfinite(value)}
+        if len(values) > 1:
+            values.pop(list(named)[-1], None)
+        reports = comm.all_gather((comm.get_rank(), values, list(image_ids)))
+        details = "; ".join(f"rank {rank}: {values}, images {ids}" for rank, values, ids in reports if values)
+        raise NonFiniteLossError(
+            f"The loss of iteration {iteration} is not finite ({details}). Lower SOLVER.BASE_LR or lengthen "
+            "SOLVER.WARMUP_ITERS, and look at the annotations of these images."
+        )

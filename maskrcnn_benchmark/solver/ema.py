@@ -1,0 +1,23 @@
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+
+def make_ema(cfg, model: nn.Module, state_dict: dict[str, Tensor] | None = None) -> AveragedModel | None:
+    """The model with the exponential moving average of its weights, by SOLVER.EMA; None without.
+
+    Its `module` is the averaged model; `update_parameters(model)` after each step. Buffers are the trained model's.
+
+    Args:
+        state_dict: of the averaged model, to go on from; otherwise the average starts at the model.
+    """
+    decay = cfg.SOLVER.EMA
+    if not 0 <= decay < 1:
+        raise ValueError(f"SOLVER.EMA must be at least 0 and less than 1; got {decay}.")
+    if decay == 0:
+        return None
+    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    ema.n_averaged.fill_(1)  # its first update is an average, too
+    ema.requires_grad_(False)
+    if state_dict is not None:
+        ema.module.load_state_dict(state_dict)
+    return ema.eval()
