@@ -9,7 +9,7 @@
 # BUILD_OPTIONS         more options for `docker build` or `buildah bud`, split at spaces: what this machine's network needs and
 #                       the image must not hold, as -v CERTIFICATES:CERTIFICATES:ro -v /etc/pip.conf:/etc/pip.conf:ro (buildah)
 #                       or --build-arg HTTPS_PROXY=... (either)
-# STORAGE_DRIVER        of buildah, by default overlay; vfs works everywhere and takes several times the 30 GB
+# STORAGE_DRIVER        of buildah, by default overlay; vfs works everywhere and takes several times the 8 GB
 # KEEP                  1: leave the images, for a faster second time
 set -euo pipefail
 
@@ -64,7 +64,7 @@ run() { # image, command: as the image's user, with .ci and .docker/reader to re
             # This isolation has no networks of its own. buildah passes the image's entrypoint over.
             unshare --net -- bash -euc 'ip link set lo up; exec "$@"' - \
                 "${buildah[@]}" run --isolation chroot \
-                -v "$PWD/.ci:/check/.ci:ro" -v "$folder/reader:/check/reader:ro" "$container" -- /usr/bin/tini -- "$@" || status=$?
+                -v "$PWD/.ci:/check/.ci:ro" -v "$folder/reader:/check/reader:ro" "$container" -- /usr/bin/tini -s -- "$@" || status=$?
             "${buildah[@]}" rm "$container" >/dev/null
             return "$status"
             ;;
