@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -223,6 +224,12 @@ class SeededBatches(Sampler[list[tuple[int, int]]]):
         return len(self.batch_sampler)
 
 
+def _leave_signals_to_the_main_process(worker: int) -> None:
+    """A terminal and torchrun signal whole groups of processes; the main one stops in its own time, and its loader with it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def make_data_sampler(dataset: Any, shuffle: bool, distributed: bool, seed: int = 0) -> Sampler:
     replicas = {} if distributed else {"num_replicas": 1, "rank": 0}
     return samplers.DistributedSampler(dataset, shuffle=shuffle, seed=seed, **replicas)
@@ -306,6 +313,7 @@ def make_data_loader(
                 batch_sampler=SeededBatches(batches, max(cfg.SEED, 0)) if is_train else batches,
                 num_workers=cfg.DATALOADER.NUM_WORKERS,
                 collate_fn=collator,
+                worker_init_fn=_leave_signals_to_the_main_process,
                 pin_memory=cfg.MODEL.DEVICE.startswith("cuda") and torch.cuda.is_available(),
             )
         )

@@ -110,8 +110,9 @@ def build_model(device: torch.device) -> nn.Module:
     seed_everything(cfg.SEED)
     model = build_detection_model(cfg).to(device)
     if cfg.MODEL.COMPILE:
-        # What has the same shape of computation for every image; names of parameters stay as they are.
-        model.backbone.compile(dynamic=True)
+        # What computes alike for every image; names of parameters stay as they are.
+        backbone: Any = model.backbone
+        backbone.compile(dynamic=True)
     return model
 
 

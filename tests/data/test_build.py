@@ -1,7 +1,9 @@
 """Data loaders: what an iteration yields depends on the seed and the iteration, not on the workers."""
 
 import logging
+import os
 import random
+import signal
 
 import numpy as np
 import pytest
@@ -230,3 +232,13 @@ def test_sets_of_different_categories_cannot_be_joined(config, tmp_path):
     write_annotations(tmp_path, "other", content)
     with pytest.raises(ConfigError, match=r"set and other cannot .* \(red, blue; green, blue\)"):
         make_data_loader(config(DATASETS__TRAIN='("set", "other")', **keys))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_processes_that_load_leave_signals_to_the_main_one(config, number):
+    loader = make_data_loader(config(DATALOADER__NUM_WORKERS=2, SOLVER__MAX_ITER=8))
+    batches = iter(loader)
+    next(batches)
+    for worker in batches._workers:
+        os.kill(worker.pid, number)
+    assert len(list(batches)) == 7 and all(worker.exitcode in (None, 0) for worker in batches._workers)
