@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -225,8 +226,12 @@ class SeededBatches(Sampler[list[tuple[int, int]]]):
 
 
 def _leave_signals_to_the_main_process(worker: int) -> None:
-    """A terminal and torchrun signal whole groups of processes; the main one stops in its own time, and its loader with it."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    """A terminal and torchrun signal whole groups of processes; the main one stops in its own time, and its loader with it.
+
+    SIGTERM must still reach this process by itself: that is how the main one ends it.
+    """
+    os.setpgid(0, 0)
+    for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
 
 
