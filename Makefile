@@ -1,8 +1,9 @@
 # make demo   train, evaluate and draw on the generated Relations scenes (CPU, minutes)
 # make test   the test suite
-# make check  lint, format and types
+# make check  lint, format and types, shell scripts and Dockerfiles too
 # make cuda   compile the CUDA operators and the Triton kernels, no GPU needed
 # make wheel  one wheel, tested on two versions of Python and the oldest and newest torch
+# make docker  the container images, built and tried: wants a docker daemon, or buildah and root; see .ci/test_docker.sh
 # make test-gpu   on a machine with a GPU: the operators' tests, compute-sanitizer and the timings
 #
 # All of them first make the environment in .venv and build the native operators, and reuse both afterwards.
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 DEMO := runs/demo
 SCENES := datasets/relations
 
-.PHONY: demo test check cuda wheel test-gpu clean
+.PHONY: demo test check cuda wheel docker test-gpu clean
 .DELETE_ON_ERROR:
 
 INSTALLED := $(VENV)/.installed
@@ -27,7 +28,7 @@ $(INSTALLED):
 	touch $@
 
 $(BUILT): $(INSTALLED) pyproject.toml $(SOURCES)
-	$(BIN)/pip install --quiet --no-build-isolation -e ".[dev]"
+	$(BIN)/pip install --quiet --no-build-isolation -e ".[dev,docker]"
 	touch $@
 
 $(SCENES)/relations.json: | $(BUILT)
@@ -52,6 +53,8 @@ check: $(BUILT)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/shellcheck .ci/*.sh .ci/run docker/slurm/train.sbatch
+	$(BIN)/hadolint docker/Dockerfile docker/docker-jupyter/Dockerfile
 
 cuda: $(BUILT)
 	PYTHON=$(BIN)/python .ci/compile_cuda.sh
@@ -60,8 +63,11 @@ cuda: $(BUILT)
 wheel: $(BUILT)
 	PYTHON=$(BIN)/python .ci/test_wheel.sh
 
+docker: $(BUILT)
+	PYTHON=$(BIN)/python .ci/test_docker.sh
+
 test-gpu: $(BUILT)
 	PYTHON=$(BIN)/python .ci/test_gpu.sh
 
 clean:
-	rm -rf build runs/demo $(SCENES) .cuda .wheel maskrcnn_benchmark/_C*.so maskrcnn_benchmark.egg-info $(BUILT)
+	rm -rf build runs/demo $(SCENES) .cuda .wheel .docker maskrcnn_benchmark/_C*.so maskrcnn_benchmark.egg-info $(BUILT)

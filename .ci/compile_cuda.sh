@@ -40,19 +40,6 @@ export CUDA_HOME=$folder/home FORCE_CUDA=1 TORCH_CUDA_ARCH_LIST="${TORCH_CUDA_AR
 "$python" setup.py --quiet build_ext --build-temp "$folder/temp" --build-lib "$folder/lib"
 library=$(find "$folder/lib" -name '_C*.so')
 
-# The library lists its machine code as NAME.sm_90.cubin and its PTX as NAME.sm_90.ptx.
-listing=$("$folder/reader/nvidia/cu13/bin/cuobjdump" --list-elf --list-ptx "$library")
-expect() {
-    if ! grep -q "$1" <<<"$listing"; then
-        printf 'compile_cuda.sh: %s has no %s, only:\n%s\n' "$library" "$1" "$listing" >&2
-        exit 1
-    fi
-}
-for architecture in ${TORCH_CUDA_ARCH_LIST//;/ }; do
-    number=${architecture%+PTX}
-    expect "sm_${number/./}.cubin"
-    if [ "$architecture" != "$number" ]; then expect "sm_${number/./}.ptx"; fi
-done
-
+.ci/check_architectures.sh "$folder/reader/nvidia/cu13/bin/cuobjdump" "$library" "$TORCH_CUDA_ARCH_LIST"
 "$python" .ci/check_cuda_library.py "$library"
 echo "compile_cuda.sh: $library holds code for $TORCH_CUDA_ARCH_LIST (CUDA $version) and works on the CPU."

@@ -8,6 +8,8 @@ _C = CN()
 
 _C.MODEL = CN()
 _C.MODEL.CLS_AGNOSTIC_BBOX_REG = False
+# Compile body and pyramid with torch.compile, for all image sizes at once: slower to start, faster from then on.
+_C.MODEL.COMPILE = False
 _C.MODEL.DEVICE = "cuda"
 _C.MODEL.KEYPOINT_ON = False
 _C.MODEL.MASK_ON = False
@@ -275,6 +277,8 @@ _C.TEST.BBOX_AUG.MASKS = "identity"
 # Metric that chooses model_best.pth among the tests during training, like "bbox/AP" or "coco_2017_val/segm/APs"; empty: the
 # first one of the first data set.
 _C.TEST.BEST_METRIC = ""
+# "pycocotools", or "faster-coco-eval" (the package of that name): the same numbers in a fraction of the time.
+_C.TEST.COCO_EVALUATOR = "pycocotools"
 _C.TEST.DETECTIONS_PER_IMG = 100
 _C.TEST.EXPECTED_RESULTS = []
 _C.TEST.EXPECTED_RESULTS_SIGMA_TOL = 4

@@ -2,6 +2,8 @@
 
 import contextlib
 import ctypes
+import os
+import signal
 
 import cv2
 import torch
@@ -20,6 +22,7 @@ def start_worker(worker_id: int) -> None:
     A worker takes and frees tens of megabytes an image. Given back to the system and taken anew, every page of them costs a
     fault, which together is more than the arithmetic on the pixels.
     """
+    _leave_signals_to_the_main_process()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     with contextlib.suppress(AttributeError):  # other libraries than glibc have no mallopt
@@ -28,3 +31,13 @@ def start_worker(worker_id: int) -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
     with contextlib.suppress(AttributeError):
         Image.core.set_blocks_max(PILLOW_BLOCKS)
+
+
+def _leave_signals_to_the_main_process() -> None:
+    """A terminal and torchrun signal whole groups of processes; the main one stops in its own time, and its loader with it.
+
+    SIGTERM must still reach this process by itself: that is how the main one ends it.
+    """
+    os.setpgid(0, 0)
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -109,10 +109,13 @@ def inference(
     expected_results: Sequence = (),
     expected_results_sigma_tol: float = 4,
     output_folder: str | None = None,
+    show: Callable[[Any, list[BoxList]], None] | None = None,
+    coco_evaluator: str = "pycocotools",
 ) -> Any:
     """Detect on a data set and evaluate.
 
-    With `output_folder`, predictions.pth and what the evaluation writes go there.
+    With `output_folder`, predictions.pth and what the evaluation writes go there. `show` is called on the main process with
+    the data set and the predictions of its images.
 
     Returns:
         What the data set's evaluation returns, on the main process; None on the others.
@@ -139,6 +142,9 @@ def inference(
     if output_folder:
         os.makedirs(output_folder, exist_ok=True)
         write_atomically(os.path.join(output_folder, "predictions.pth"), lambda f: torch.save(gathered, f))
+    if show is not None:
+        show(dataset, gathered)
+    options = {"evaluator": coco_evaluator} if getattr(dataset, "evaluator", "") == "coco" else {}
     return evaluate(
         dataset=dataset,
         predictions=gathered,
@@ -147,4 +153,5 @@ def inference(
         iou_types=tuple(iou_types),
         expected_results=expected_results,
         expected_results_sigma_tol=expected_results_sigma_tol,
+        **options,
     )

@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from maskrcnn_benchmark.config import ConfigError
 from maskrcnn_benchmark.utils import comm
 
@@ -31,19 +33,20 @@ class PeriodicTest:
     """Tests every so often.
 
     Args:
-        evaluate: returns on the main process one result for each data set of DATASETS.TEST; called by all processes.
+        evaluate: returns on the main process one result for each data set of DATASETS.TEST; called by all processes, with a
+            dict that it may fill with pictures of detections, RGB by name.
         checkpointer: writes model_best.pth.
         arguments: of the training; "best" in it is kept up to date: the metric, its value, its iteration, and the tests since.
-        note: called with the iteration and the metrics, on all processes.
+        note: called with the iteration, the metrics and the pictures, on all processes.
     """
 
     def __init__(
         self,
         cfg,
-        evaluate: Callable[[], Any],
+        evaluate: Callable[[dict[str, np.ndarray]], Any],
         checkpointer: Any,
         arguments: dict[str, Any],
-        note: Callable[[int, dict[str, float]], None],
+        note: Callable[[int, dict[str, float], dict[str, np.ndarray]], None],
     ):
         self.names, self.wanted = tuple(cfg.DATASETS.TEST), cfg.TEST.BEST_METRIC
         self.patience = cfg.SOLVER.EARLY_STOP
@@ -52,8 +55,9 @@ class PeriodicTest:
 
     def run(self, iteration: int) -> bool:
         """Test now. Returns whether training should end."""
-        metrics = comm.broadcast_object(scalar_metrics(self.names, self.evaluate()))
-        self.note(iteration, metrics)
+        pictures: dict[str, np.ndarray] = {}
+        metrics = comm.broadcast_object(scalar_metrics(self.names, self.evaluate(pictures)))
+        self.note(iteration, metrics, pictures)
         metric = self._chosen(metrics)
         if metric is None:
             return False

@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -23,7 +24,7 @@ class Progress:
         self.logger = logging.getLogger("maskrcnn_benchmark.trainer")
         self.seconds = SmoothedValue()
         self.since_report = MetricLogger()
-        self.images, self.began = 0, time.perf_counter()
+        self.images, self.began, self.last_line = 0, time.perf_counter(), ""
         self.writer: MetricWriter | None = None
         self.bar: tqdm | None = None
         if comm.is_main_process():
@@ -61,16 +62,23 @@ class Progress:
         if self.writer is not None:
             values = {**losses, **extra, "lr": lr, "time": seconds, "data": waited, "images_s": images_s}
             self.writer.write(iteration, {**values, "memory_mb": memory})
+        self.last_line = (
+            "  ".join(f"{name} {value:.4f}" for name, value in losses.items()) + f"  memory {memory:.0f} MB"
+        )
         parts = [f"iter {iteration}/{self.max_iter}", f"eta {get_time_str(eta)}"]
         parts += [f"{name} {value:.4f}" for name, value in losses.items()]
         parts += [f"lr {lr:.6f}", f"time {seconds:.3f} s", f"data {waited:.3f} s", f"{images_s:.1f} images/s"]
         parts += [f"memory {memory:.0f} MB", *(f"{name} {value:g}" for name, value in extra.items())]
         self.logger.info("  ".join(parts))
 
-    def note(self, iteration: int, metrics: dict[str, float]) -> None:
-        """Results of a test."""
-        if self.writer is not None and metrics:
+    def note(self, iteration: int, metrics: dict[str, float], pictures: dict[str, np.ndarray]) -> None:
+        """Results of a test, and RGB pictures of its detections by name."""
+        if self.writer is None:
+            return
+        if metrics:
             self.writer.write(iteration, {f"test/{name}": value for name, value in metrics.items()})
+        for name, picture in pictures.items():
+            self.writer.picture(iteration, f"detections/{name}", picture)
 
     def summary(self, arguments: dict[str, Any]) -> None:
         """What the training came to."""

@@ -9,6 +9,7 @@ from argparse import REMAINDER, ArgumentParser, Namespace
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from torch import nn
@@ -17,15 +18,16 @@ from maskrcnn_benchmark.config import ConfigError, cfg
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.engine.bbox_aug import make_box_augmentation
 from maskrcnn_benchmark.engine.inference import inference
+from maskrcnn_benchmark.engine.pictures import draw_predictions
 from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, TrainingInterrupted
 from maskrcnn_benchmark.engine.trainer import autocast, do_train
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_ema, make_lr_scheduler, make_optimizer, scale_to_batch
 from maskrcnn_benchmark.utils import comm
 from maskrcnn_benchmark.utils.checkpoint import Checkpointer, CheckpointError, DetectronCheckpointer
-from maskrcnn_benchmark.utils.collect_env import collect_env_info
 from maskrcnn_benchmark.utils.logger import setup_logger
 from maskrcnn_benchmark.utils.miscellaneous import mkdir, save_config, save_labels
+from maskrcnn_benchmark.utils.run_record import record_run
 from maskrcnn_benchmark.utils.seed import draw_seed, seed_everything
 
 CONFIG_NAME = "config.yml"  # in OUTPUT_DIR: the whole configuration of the training
@@ -86,7 +88,6 @@ def set_up(args: Namespace) -> torch.device:
     scale_to_batch(cfg, comm.get_world_size())
     cfg.freeze()
     logger.info("Processes: %d, device %s, seed %d", comm.get_world_size(), device, cfg.SEED)
-    logger.debug("Environment:\n%s", collect_env_info())
     logger.debug("Configuration:\n%s", cfg)
     return device
 
@@ -107,7 +108,12 @@ def _seed_of_last_run(output_dir: str) -> int | None:
 def build_model(device: torch.device) -> nn.Module:
     """The configured model; its initial weights depend on SEED alone."""
     seed_everything(cfg.SEED)
-    return build_detection_model(cfg).to(device)
+    model = build_detection_model(cfg).to(device)
+    if cfg.MODEL.COMPILE:
+        # What computes alike for every image; names of parameters stay as they are.
+        backbone: Any = model.backbone
+        backbone.compile(dynamic=True)
+    return model
 
 
 def distribute(model: nn.Module, device: torch.device) -> nn.Module:
@@ -127,6 +133,8 @@ def train(device: torch.device) -> nn.Module:
     """
     if cfg.OUTPUT_DIR:
         save_config(cfg, os.path.join(cfg.OUTPUT_DIR, CONFIG_NAME))
+        if comm.is_main_process():
+            record_run(cfg.OUTPUT_DIR)
     model = build_model(device)
     optimizer = make_optimizer(cfg, model)
     scheduler = make_lr_scheduler(cfg, optimizer)
@@ -163,7 +171,7 @@ def train(device: torch.device) -> nn.Module:
         cfg.SOLVER.CHECKPOINT_PERIOD,
         cfg.SOLVER.TEST_PERIOD,
         arguments,
-        evaluate=lambda: test(tested, device),
+        evaluate=lambda pictures: test(tested, device, pictures if cfg.TENSORBOARD else None),
         ema=ema,
     )
     return tested
@@ -179,11 +187,17 @@ def _check_same_start(iteration: int) -> None:
         )
 
 
-def test(model: nn.Module, device: torch.device) -> list:
+def test(model: nn.Module, device: torch.device, pictures: dict[str, np.ndarray] | None = None) -> list:
     """Evaluate on every data set of DATASETS.TEST; results go to OUTPUT_DIR/inference/NAME.
 
-    All processes test the main one's model, which is the one that checkpoints hold.
+    All processes test the main one's model, which is the one that checkpoints hold. `pictures` is filled with drawings of some
+    detections.
     """
+
+    def show(dataset: Any, predictions: list) -> None:
+        assert pictures is not None
+        pictures.update(draw_predictions(dataset, predictions))
+
     comm.broadcast_tensors(model.buffers())
     switches = {"bbox": True, "segm": cfg.MODEL.MASK_ON, "keypoints": cfg.MODEL.KEYPOINT_ON}
     iou_types = tuple(task for task, is_on in switches.items() if is_on)
@@ -204,6 +218,8 @@ def test(model: nn.Module, device: torch.device) -> list:
                 expected_results=cfg.TEST.EXPECTED_RESULTS,
                 expected_results_sigma_tol=cfg.TEST.EXPECTED_RESULTS_SIGMA_TOL,
                 output_folder=folder,
+                show=None if pictures is None else show,
+                coco_evaluator=cfg.TEST.COCO_EVALUATOR,
             )
         results.append(result)
         comm.synchronize()

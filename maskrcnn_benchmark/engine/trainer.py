@@ -188,7 +188,7 @@ def do_train(
     checkpoint_period: int,
     test_period: int,
     arguments: dict[str, Any],
-    evaluate: Callable[[], Any] | None = None,
+    evaluate: Callable[[dict], Any] | None = None,
     ema: AveragedModel | None = None,
 ) -> None:
     """Train from arguments["iteration"] to SOLVER.MAX_ITER.

@@ -7,10 +7,18 @@ def cat(tensors: list[Tensor] | tuple[Tensor, ...], dim: int = 0) -> Tensor:
     return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim)
 
 
+def group_sizes(groups: Tensor, num_groups: int) -> Tensor:
+    """How many entries each group has: int64 Tensor[N] in [0, num_groups) -> int64 Tensor[num_groups], on the device."""
+    # bincount would make the host wait for the largest entry.
+    return torch.zeros(num_groups, dtype=torch.int64, device=groups.device).index_add_(
+        0, groups, torch.ones_like(groups)
+    )
+
+
 def rank_in_group(groups: Tensor, num_groups: int) -> Tensor:
     """How many earlier entries belong to the same group: int64 Tensor[N] in [0, num_groups) -> int64 Tensor[N]."""
     order = torch.argsort(groups, stable=True)
-    sizes = torch.bincount(groups, minlength=num_groups)
+    sizes = group_sizes(groups, num_groups)
     starts = sizes.cumsum(0) - sizes
     ranks = torch.empty_like(groups)
     ranks[order] = torch.arange(len(groups), device=groups.device) - starts[groups[order]]
@@ -20,7 +28,7 @@ def rank_in_group(groups: Tensor, num_groups: int) -> Tensor:
 def split_by_image(image: Tensor, num_images: int, *fields: Tensor) -> list[tuple[Tensor, ...]]:
     """Group the rows of `fields` by int64 Tensor[M] image, keeping their order within each image."""
     order = torch.argsort(image, stable=True)
-    counts = torch.bincount(image, minlength=num_images).tolist()
+    counts = group_sizes(image, num_images).tolist()
     return list(zip(*(field[order].split(counts) for field in fields), strict=True))
 
 

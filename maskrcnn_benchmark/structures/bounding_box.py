@@ -122,6 +122,8 @@ class BoxList:
         return result
 
     def __getitem__(self, item: Any) -> "BoxList":
+        if isinstance(item, Tensor) and item.dtype == torch.bool:
+            item = item.nonzero().squeeze(1)  # once, not for each field: the host waits for a device to count
         bbox = self.bbox[item]
         result = self._like(bbox[None] if bbox.ndim == 1 else bbox)
         for name, data in self.extra_fields.items():

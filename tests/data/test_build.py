@@ -1,7 +1,9 @@
 """Data loaders: what an iteration yields depends on the seed and the iteration, not on the workers."""
 
 import logging
+import os
 import random
+import signal
 
 import numpy as np
 import pytest
@@ -248,3 +250,14 @@ def test_workers_make_as_many_batches_ahead_as_asked(tmp_path, factor):
         make_data_loader(config)
     config.merge_from_list(["DATALOADER.PREFETCH_FACTOR", 2, "DATALOADER.NUM_WORKERS", 0])
     assert make_data_loader(config).prefetch_factor is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
+def test_processes_that_load_leave_signals_to_the_main_one(config, number):
+    loader = make_data_loader(config(DATALOADER__NUM_WORKERS=1, SOLVER__MAX_ITER=8))
+    batches = iter(loader)
+    next(batches)
+    (worker,) = batches._workers
+    assert os.getpgid(worker.pid) != os.getpgid(0)  # what is sent to the main one's group does not reach it
+    os.kill(worker.pid, number)
+    assert len(list(batches)) == 7

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import sys
 
 import numpy as np
 import pycocotools.mask as mask_utils
@@ -131,6 +132,28 @@ def test_metrics_are_those_of_pycocotools(dataset, tmp_path):
     written = json.loads((tmp_path / "metrics.json").read_text())
     assert written == {**measured.results, "per_class": measured.per_class}
     assert f"{100 * measured.results['segm']['AP75']:.2f}" in str(measured)
+
+
+def test_the_fast_evaluator_gives_the_same_numbers(dataset):
+    pytest.importorskip("faster_coco_eval")
+    predictions, _ = some_detections(dataset)
+    for given in (predictions, [p[:0] for p in predictions]):
+        fast, slow = (
+            coco_evaluation(dataset, given, False, None, ["bbox", "segm"], evaluator=name)[0]
+            for name in ("faster-coco-eval", "pycocotools")
+        )
+        for task, metrics in slow.results.items():
+            assert fast.results[task] == pytest.approx(metrics, abs=1e-12)
+            assert fast.per_class[task] == pytest.approx(slow.per_class[task], abs=1e-12)
+
+
+def test_an_unknown_or_missing_evaluator_is_named(dataset, monkeypatch):
+    predictions, _ = some_detections(dataset)
+    with pytest.raises(ValueError, match="COCO_EVALUATOR must be one of pycocotools, faster-coco-eval; got 'fast'"):
+        coco_evaluation(dataset, predictions, False, None, ["bbox"], evaluator="fast")
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    with pytest.raises(ImportError, match="pip install faster-coco-eval"):
+        coco_evaluation(dataset, predictions, False, None, ["bbox"], evaluator="faster-coco-eval")
 
 
 def test_written_results_load_with_pycocotools(dataset, tmp_path):

@@ -75,7 +75,7 @@ def test_the_model_and_the_data_must_agree(tmp_path):
     def load(**keys):
         config = cfg.clone()
         config.merge_from_file(str(CONFIG))
-        config.merge_from_list(options(tmp_path, **{**NUMBERS, **keys}))
+        config.merge_from_list(options(tmp_path, **{**NUMBERS, "MODEL__MASK_ON": False, **keys}))
         return make_data_loader(config)
 
     _, targets, _ = next(iter(load(train="people", test="people")))
@@ -147,6 +147,11 @@ def test_metrics_are_those_of_pycocotools(tmp_path):
     assert results.per_class["keypoints"]["person"] == pytest.approx(expected[0], abs=1e-9)
     assert json.loads((out / "metrics.json").read_text())["keypoints"]["AP"] == measured["AP"]
     assert len(json.loads((out / "keypoints.json").read_text())) == len(entries)
+    pytest.importorskip("faster_coco_eval")
+    fast, _ = evaluate(
+        dataset, predictions, None, box_only=False, iou_types=("keypoints",), evaluator="faster-coco-eval"
+    )
+    assert fast.results["keypoints"] == pytest.approx(measured, abs=1e-12)
 
 
 def test_detections_in_a_scaled_image_count_in_the_original(tmp_path):
@@ -191,8 +196,11 @@ def test_objects_with_keypoints_of_another_kind(tmp_path):
         target = dataset[i][1]
         target.add_field("scores", torch.ones(len(target)))
         predictions.append(target)
-    results, _ = evaluate(dataset, predictions, None, box_only=False, iou_types=("keypoints",))
-    assert results.results["keypoints"]["AP"] == pytest.approx(1)
+    for evaluator in ("pycocotools", "faster-coco-eval"):
+        if evaluator != "pycocotools":
+            pytest.importorskip("faster_coco_eval")
+        results, _ = evaluate(dataset, predictions, None, box_only=False, iou_types=("keypoints",), evaluator=evaluator)
+        assert results.results["keypoints"]["AP"] == pytest.approx(1)
 
 
 def test_no_predictions(tmp_path):

@@ -80,7 +80,7 @@ def test_checkpoints_and_tests_at_their_periods(tmp_path):
     run = Run(tmp_path, 6)
     tested = []
 
-    def evaluate() -> None:
+    def evaluate(pictures: dict) -> None:
         run.model.eval()
         tested.append(run.scheduler.last_epoch)
 

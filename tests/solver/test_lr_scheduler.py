@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from maskrcnn_benchmark.config import cfg
-from maskrcnn_benchmark.solver import WarmupMultiStepLR, make_lr_scheduler, make_optimizer
+from maskrcnn_benchmark.solver import WarmupCosineLR, WarmupMultiStepLR, make_lr_scheduler, make_optimizer
 
 
 def rates(scheduler: WarmupMultiStepLR, iterations: int) -> list[list[float]]:
@@ -53,3 +53,16 @@ def test_bad_schedules_are_named():
         WarmupMultiStepLR(optimizer(1.0), (3, 2))
     with pytest.raises(ValueError, match="'constant' or 'linear'; got 'cosine'"):
         WarmupMultiStepLR(optimizer(1.0), (), warmup_method="cosine")
+
+
+def test_half_a_cosine_after_the_warm_up():
+    """Against torch's own, which has no warm-up."""
+    ours, theirs = (torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.2) for _ in range(2))
+    schedule = WarmupCosineLR(ours, 50, warmup_factor=0.1, warmup_iters=10)
+    reference = torch.optim.lr_scheduler.CosineAnnealingLR(theirs, 50)
+    for iteration in range(50):
+        warmth = 1.0 if iteration >= 10 else 0.1 + 0.9 * iteration / 10
+        assert ours.param_groups[0]["lr"] == pytest.approx(warmth * theirs.param_groups[0]["lr"], rel=1e-9)
+        for step in (ours, theirs, schedule, reference):
+            step.step()
+    assert ours.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)

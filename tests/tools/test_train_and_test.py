@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -75,6 +76,30 @@ def test_a_run_leaves_what_the_readme_names(tool, tmp_path, capfd):
     weights = str(out / "model_final.pth")
     assert tool("test_net", "--config-file", str(CONFIG), "--ckpt", weights, *options(tmp_path)) == 0
     assert json.loads((out / "inference" / "set" / "metrics.json").read_text()) == metrics
+
+
+def test_a_run_is_recorded(tool, tmp_path, capfd):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    write_coco(tmp_path)
+    assert train(tool, tmp_path, TENSORBOARD=True, SOLVER__TEST_PERIOD=2, SOLVER__EMA=0.5) == 0
+    out = tmp_path / "run"
+    record = (out / "environment.txt").read_text()
+    assert "started: " in record and f"\ncommand: {sys.orig_argv[0]}" in record and "PyTorch version" in record
+    assert re.search(r"code: ([0-9a-f]{40} |the package is not in)", record)
+    events = EventAccumulator(str(out))
+    events.Reload()
+    assert events.Tags()["images"] == [f"detections/{i}.jpg" for i in range(4)]
+    assert [e.step for e in events.Scalars("test/set/bbox/AP")] == [2]
+    assert {"loss_mask", "lr", "memory_mb", "images_s", "test/set/segm/AP50"} <= set(events.Tags()["scalars"])
+    saved = torch.load(out / "model_best.pth", weights_only=True)
+    assert saved["iteration"] == 2 and saved["best"]["metric"] == "set/bbox/AP" and "ema" in saved
+    assert "in model_best.pth" in capfd.readouterr().out
+    # The averaged weights are what was tested, and what is tested by name.
+    metrics = (out / "inference" / "set" / "metrics.json").read_text()
+    assert tool("test_net", "--config-file", str(CONFIG), *options(tmp_path)) == 0
+    assert "averaged weights are used" in capfd.readouterr().out
+    assert (out / "inference" / "set" / "metrics.json").read_text() == metrics
 
 
 def test_a_run_without_a_folder_writes_nothing(tool, tmp_path, monkeypatch, capfd):

@@ -124,8 +124,9 @@ class RPNPostProcessor(nn.Module):
             keep = batched_nms(boxes, scores, groups, self.nms_thresh, max_output=limit)
         else:
             keep = scores.argsort(descending=True, stable=True)
-        keep = keep[scores[keep] >= 0]
-        keep = keep[rank_in_group(groups[keep], num_images * num_levels) < self.post_nms_top_n]
+        # Boxes that are too small come last, so they change no other's rank.
+        rank = rank_in_group(groups[keep], num_images * num_levels)
+        keep = keep[(scores[keep] >= 0) & (rank < self.post_nms_top_n)]
         return boxes[keep], scores[keep], groups[keep] // num_levels
 
     def _best_of_all(self, image: Tensor, num_images: int) -> Tensor | slice:

@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ class COCOResults:
             self.results[task] = dict.fromkeys(_metrics_of(task), -1.0)
         self.per_class: dict[str, dict[str, float]] = {}
 
-    def update(self, coco_eval: COCOeval | None) -> None:
+    def update(self, coco_eval: Any) -> None:
         if coco_eval is None:
             return
         task = coco_eval.params.iouType
@@ -76,8 +76,11 @@ def do_coco_evaluation(
     iou_types: Sequence[str],
     expected_results: Sequence = (),
     expected_results_sigma_tol: float = 4,
+    evaluator: str = "pycocotools",
 ) -> tuple[COCOResults, dict[str, list]]:
     """Evaluate detections, or with `box_only` proposals.
+
+    `evaluator` is TEST.COCO_EVALUATOR.
 
     Writes to `output_folder`: the detections as COCO results (bbox.json, segm.json, keypoints.json) and the metrics
     (metrics.json). A data set without annotations gives the former only.
@@ -105,7 +108,7 @@ def do_coco_evaluation(
         logger.info("The data set has no annotations: detections are written, nothing is measured.")
         return results, coco_results
     for task, entries in coco_results.items():
-        coco_eval = evaluate_predictions_on_coco(dataset.coco, entries, None, task, image_ids=dataset.ids)
+        coco_eval = evaluate_predictions_on_coco(dataset.coco, entries, None, task, dataset.ids, evaluator)
         results.update(coco_eval)
         results.per_class[task] = per_class_ap(coco_eval, dataset)
     return _finish(results, coco_results, output_folder, expected_results, expected_results_sigma_tol)
@@ -169,28 +172,60 @@ def _complete_keypoints(annotations: list[dict]) -> int:
     return numbers // 3
 
 
+def _fast_api() -> tuple[Any, Any]:
+    try:
+        import faster_coco_eval
+    except ImportError:
+        raise ImportError(
+            "TEST.COCO_EVALUATOR is 'faster-coco-eval', but the package is missing: pip install faster-coco-eval."
+        ) from None
+    return faster_coco_eval.COCO, faster_coco_eval.COCOeval_faster
+
+
+# What computes the metrics: by name, how its classes COCO and COCOeval are found. They give the same numbers.
+COCO_EVALUATORS: dict[str, Callable[[], tuple[Any, Any]]] = {
+    "pycocotools": lambda: (COCO, COCOeval),
+    "faster-coco-eval": _fast_api,
+}
+
+
 def evaluate_predictions_on_coco(
     coco_gt: COCO,
     coco_results: list[dict],
     json_result_file: str | None,
     iou_type: str = "bbox",
     image_ids: Sequence[int] | None = None,
-) -> COCOeval:
-    """Run COCOeval on results in COCO's format, for all images or the named ones."""
+    evaluator: str = "pycocotools",
+) -> Any:
+    """Run COCOeval on results in COCO's format, for all images or the named ones.
+
+    Args:
+        evaluator: a key of COCO_EVALUATORS.
+
+    Returns:
+        The COCOeval, with "stats" and "eval".
+    """
+    if evaluator not in COCO_EVALUATORS:
+        raise ValueError(f"TEST.COCO_EVALUATOR must be one of {', '.join(COCO_EVALUATORS)}; got {evaluator!r}.")
     if json_result_file:
         write_json(json_result_file, coco_results)
+    coco_class, eval_class = COCO_EVALUATORS[evaluator]()
     with contextlib.redirect_stdout(io.StringIO()):
+        coco_gt.dataset.setdefault("info", {})  # loadRes copies it
+        count = _complete_keypoints(coco_gt.dataset["annotations"]) if iou_type == "keypoints" else 0
+        if not isinstance(coco_gt, coco_class):
+            known, coco_gt = coco_gt, coco_class()
+            coco_gt.dataset = {**known.dataset, "annotations": [dict(a) for a in known.dataset["annotations"]]}
+            coco_gt.createIndex()
         if coco_results:
-            coco_gt.dataset.setdefault("info", {})  # loadRes copies it
             coco_dt = coco_gt.loadRes([dict(entry) for entry in coco_results])
         else:
-            coco_dt = COCO()
+            coco_dt = coco_class()
             coco_dt.dataset = {"images": [], "annotations": [], "categories": []}
             coco_dt.createIndex()
-        coco_eval = COCOeval(coco_gt, coco_dt, iou_type)
+        coco_eval = eval_class(coco_gt, coco_dt, iou_type)
         if iou_type == "keypoints":
-            count = _complete_keypoints(coco_gt.dataset["annotations"])
-            sigmas = coco_eval.params.kpt_oks_sigmas
+            sigmas = np.asarray(coco_eval.params.kpt_oks_sigmas)
             if count != len(sigmas):  # COCO measured how exactly people mark a person's keypoints only
                 coco_eval.params.kpt_oks_sigmas = np.full(count, sigmas.mean())
         if image_ids is not None:
@@ -201,7 +236,7 @@ def evaluate_predictions_on_coco(
     return coco_eval
 
 
-def per_class_ap(coco_eval: COCOeval, dataset: Any) -> dict[str, float]:
+def per_class_ap(coco_eval: Any, dataset: Any) -> dict[str, float]:
     """AP of each category over all IoU thresholds; -1 for one without objects."""
     precision = coco_eval.eval["precision"]  # IoU thresholds x recalls x categories x areas x detections
     values = {}

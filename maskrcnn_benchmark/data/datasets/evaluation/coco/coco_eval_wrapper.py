@@ -38,6 +38,7 @@ def do_coco_evaluation(
     iou_types: Sequence[str],
     expected_results: Sequence = (),
     expected_results_sigma_tol: float = 4,
+    evaluator: str = "pycocotools",
 ) -> tuple[COCOResults, dict[str, list]]:
     """As coco_eval.do_coco_evaluation, for any AbstractDataset. Image ids are positions, category ids labels."""
     converted = _AsCOCO(dataset)
@@ -47,5 +48,12 @@ def do_coco_evaluation(
             f"{type(dataset).__name__} has no masks to evaluate masks against: set MODEL.MASK_ON to False or evaluate boxes."
         )
     return coco_eval.do_coco_evaluation(
-        converted, predictions, box_only, output_folder, iou_types, expected_results, expected_results_sigma_tol
+        converted,
+        predictions,
+        box_only,
+        output_folder,
+        iou_types,
+        expected_results,
+        expected_results_sigma_tol,
+        evaluator,
     )

@@ -15,6 +15,7 @@ def coco_evaluation(
     iou_types: Sequence[str],
     expected_results: Sequence = (),
     expected_results_sigma_tol: float = 4,
+    evaluator: str = "pycocotools",
 ) -> tuple[COCOResults, dict[str, list]]:
     """COCO's metrics, for a data set in COCO format or an AbstractDataset; see `do_coco_evaluation`."""
     if isinstance(dataset, AbstractDataset):
@@ -27,5 +28,12 @@ def coco_evaluation(
             f"{type(dataset).__name__}."
         )
     return evaluation(
-        dataset, predictions, box_only, output_folder, iou_types, expected_results, expected_results_sigma_tol
+        dataset,
+        predictions,
+        box_only,
+        output_folder,
+        iou_types,
+        expected_results,
+        expected_results_sigma_tol,
+        evaluator,
     )

@@ -1,0 +1,111 @@
+"""How often the host must wait for the device in a training step, counted where there is none, and measured where there is.
+
+What must wait: the number of boxes that suppression leaves, and of those that a mask or a selection keeps. Losses, sampling,
+targets, poolers, the optimizer's step and the watch over it must not.
+"""
+
+from __future__ import annotations
+
+import traceback
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.engine.step_watch import StepWatch
+from maskrcnn_benchmark.engine.trainer import Step
+from maskrcnn_benchmark.modeling.detector import build_detection_model
+from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.image_list import to_image_list
+from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
+from tests.helpers import SMALL
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+# Operators whose result has a size that depends on values, or that read a value.
+WAITING = {
+    "nonzero",
+    "_local_scalar_dense",
+    "masked_select",
+    "_unique2",
+    "unique_dim",
+    "bincount",
+    "equal",
+    "batched_nms",
+}
+INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
+
+
+class Waits(TorchDispatchMode):
+    """Counts the operators for which a GPU would make the host wait, by the line of the package that calls them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: Counter = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func._schema.name.split("::")[1]
+        by_mask = name in INDEXING and any(i is not None and i.dtype == torch.bool for i in args[1])
+        if name in WAITING or by_mask:
+            frames = [f for f in traceback.extract_stack() if "maskrcnn_benchmark/" in f.filename]
+            self.places[(name, *(f"{Path(f.filename).name}:{f.name}" for f in frames[:-3:-1]))] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def make_step(name: str, device: str) -> tuple[Step, StepWatch, tuple]:
+    """A training step of two images with three objects each."""
+    cfg = defaults.clone()
+    cfg.merge_from_file(str(CONFIGS / name))
+    cfg.merge_from_list([*SMALL, "MODEL.DEVICE", device, "SEED", 1])
+    torch.manual_seed(0)
+    model = build_detection_model(cfg).to(device).train()
+    optimizer = make_optimizer(cfg, model)
+    target = BoxList([[10.0, 12, 70, 60], [30, 30, 100, 120], [5, 5, 20, 30]], (256, 192))
+    target.add_field("labels", torch.tensor([5, 6, 7]))
+    outlines = [[[x1, y1, x2, y1, x2, y2]] for x1, y1, x2, y2 in target.bbox.tolist()]
+    target.add_field("masks", SegmentationMask(outlines, (256, 192)))
+    images = to_image_list(list(torch.randn(2, 3, 192, 256)), 32).to(device)
+    watch = StepWatch(optimizer)
+    step = Step(cfg, model, optimizer, make_lr_scheduler(cfg, optimizer), torch.device(device), watch)
+    return step, watch, (images, [target.to(device), target.to(device)])
+
+
+# Per step of two images. Faster R-CNN: suppression, what of it stays, its sizes by image, what each image draws.
+ALLOWED = {
+    "e2e_faster_rcnn_R_50_FPN_1x.yaml": 5,
+    "e2e_mask_rcnn_R_50_FPN_1x.yaml": 7,
+    "retinanet/retinanet_R-50-FPN_1x.yaml": 0,
+}
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_a_step_waits_for_sizes_alone(name):
+    step, watch, batch = make_step(name, "cpu")
+    step(1, [batch], [1, 2])
+    watch._last = None  # the verdict of the step before, which arrived long ago
+    with Waits() as waits:
+        step(2, [batch], [1, 2])
+    assert sum(waits.places.values()) <= ALLOWED[name], waits.places
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", ALLOWED)
+def test_the_same_on_a_gpu(name):
+    step, watch, batch = make_step(name, "cuda")
+    for iteration in (1, 2):
+        step(iteration, [batch], [1, 2])
+    torch.cuda.synchronize()
+    watch._last = None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            step(3, [batch], [1, 2])
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    waits = [str(w.message) for w in caught if "synchronizing" in str(w.message)]
+    assert len(waits) <= ALLOWED[name], waits
