@@ -25,6 +25,17 @@ def rank_in_group(groups: Tensor, num_groups: int) -> Tensor:
     return ranks
 
 
+def rows_where(masks: list[Tensor]) -> list[Tensor]:
+    """The positions of the true entries of several bool Tensor[N], in order: int64 Tensor[K] for each.
+
+    The host waits for the device once, for all of them.
+    """
+    if not masks:
+        return []
+    counts = torch.stack([mask.sum() for mask in masks]).tolist()
+    return [m.byte().argsort(descending=True, stable=True)[:n] for m, n in zip(masks, counts, strict=True)]
+
+
 def split_by_image(image: Tensor, num_images: int, *fields: Tensor) -> list[tuple[Tensor, ...]]:
     """Group the rows of `fields` by int64 Tensor[M] image, keeping their order within each image."""
     order = torch.argsort(image, stable=True)

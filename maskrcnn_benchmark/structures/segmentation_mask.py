@@ -122,8 +122,9 @@ class PolygonList:
 
     def crop_and_resize(self, boxes: Tensor, index: Tensor, resolution: int) -> Tensor:
         masks = np.zeros((len(boxes), resolution, resolution), np.uint8)
-        for slot, box, i in zip(masks, boxes.tolist(), index.tolist(), strict=True):
-            slot[:] = self.polygons[i].crop_and_resize(box, resolution)
+        rows = torch.cat((boxes.double(), index[:, None].double()), dim=1).tolist()  # the host waits once
+        for slot, (*box, i) in zip(masks, rows, strict=True):
+            slot[:] = self.polygons[int(i)].crop_and_resize(box, resolution)
         return torch.from_numpy(masks)
 
     def to(self, *args: Any, **kwargs: Any) -> "PolygonList":

@@ -11,7 +11,7 @@ from maskrcnn_benchmark.layers import smooth_l1_loss
 from maskrcnn_benchmark.modeling.balanced_positive_negative_sampler import BalancedPositiveNegativeSampler
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.matcher import Matcher, matched_targets
-from maskrcnn_benchmark.modeling.utils import cat
+from maskrcnn_benchmark.modeling.utils import cat, rows_where
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 
@@ -66,12 +66,13 @@ class FastRCNNLossComputation:
         """
         # A match of an earlier stage is none of these objects.
         given = [p.copy_with_fields([f for f in p.fields() if f != "matched_idxs"]) for p in proposals]
-        self._proposals = []
-        for proposal, label, offset in zip(given, *self.prepare_targets(given, targets), strict=True):
-            index, valid = self.fg_bg_sampler.sample(label)
+        labels, offsets = self.prepare_targets(given, targets)
+        for proposal, label, offset in zip(given, labels, offsets, strict=True):
             proposal.add_field("labels", label)
             proposal.add_field("regression_targets", offset)
-            self._proposals.append(proposal[index[valid]])
+        drawn = [self.fg_bg_sampler.sample(label) for label in labels]
+        rows = rows_where([valid for _, valid in drawn])
+        self._proposals = [p[index[row]] for p, (index, _), row in zip(given, drawn, rows, strict=True)]
         return self._proposals
 
     def __call__(self, class_logits: list[Tensor], box_regression: list[Tensor]) -> tuple[Tensor, Tensor]:

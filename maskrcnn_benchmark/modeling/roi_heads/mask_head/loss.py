@@ -26,7 +26,7 @@ def project_masks_on_boxes(
 def _cut_masks(masks: SegmentationMask, proposals: BoxList, index: Tensor, size: int) -> Tensor:
     # Polygons are filled on the host, bitmaps cut where they are.
     boxes = proposals.convert("xyxy").bbox
-    return masks.crop_and_resize(boxes, index, size).to(boxes.device, torch.float32)
+    return masks.crop_and_resize(boxes, index, size).to(boxes.device, torch.float32, non_blocking=True)
 
 
 class MaskRCNNLossComputation:

@@ -7,13 +7,14 @@ from maskrcnn_benchmark.modeling.roi_heads.mask_head.inference import make_roi_m
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.loss import make_roi_mask_loss_evaluator
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.roi_mask_feature_extractors import make_roi_mask_feature_extractor
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.roi_mask_predictors import make_roi_mask_predictor
+from maskrcnn_benchmark.modeling.utils import rows_where
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 
 def keep_only_positive_boxes(boxes: list[BoxList]) -> tuple[list[BoxList], list[Tensor]]:
     """The proposals of each image that stand for an object, and which these are: bool Tensor[R]."""
     positive = [b.get_field("labels") > 0 for b in boxes]
-    return [b[p] for b, p in zip(boxes, positive, strict=True)], positive
+    return [b[rows] for b, rows in zip(boxes, rows_where(positive), strict=True)], positive
 
 
 class ROIMaskHead(nn.Module):
