@@ -24,7 +24,7 @@ run() { # log, command ...
     if [ -n "$has_gpu" ]; then "$@" 2>&1 | tee "$results/$log"; fi
 }
 
-run tests.txt "$python" -m pytest -q tests/layers tests/analysis
+run tests.txt "$python" -m pytest -q tests/layers tests/analysis tests/engine/test_synchronisation.py
 # Without PyTorch's caching allocator an access beyond a tensor is one beyond an allocation. Tests of compilation and of the
 # build start other compilers and are left out.
 export PYTORCH_NO_CUDA_MEMORY_CACHING=1
@@ -36,6 +36,8 @@ unset PYTORCH_NO_CUDA_MEMORY_CACHING
 for dtype in float32 bfloat16; do
     run "ops_$dtype.txt" "$python" benchmarks/bench_ops.py --device cuda --dtype "$dtype"
     run "model_$dtype.txt" "$python" benchmarks/bench_model.py --device cuda --dtype "$dtype"
+    run "model_batch_$dtype.txt" "$python" benchmarks/bench_model.py --device cuda --dtype "$dtype" --batch 8
+    run "model_compiled_$dtype.txt" "$python" benchmarks/bench_model.py --device cuda --dtype "$dtype" --batch 8 --compile
     for what in maps model scaling; do
         run "non_local_${what}_$dtype.txt" "$python" benchmarks/bench_non_local.py "$what" --device cuda --dtype "$dtype" \
             --plot "$results/non_local_$dtype.png"

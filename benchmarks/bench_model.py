@@ -1,11 +1,11 @@
-"""Whole detectors against torchvision's: inference and a training step on one 800 x 1120 image, in turn, in one process.
+"""Whole detectors against torchvision's: inference and a training step on 800 x 1120 images, in turn, in one process.
 
 torchvision's fasterrcnn_resnet50_fpn and maskrcnn_resnet50_fpn get FrozenBatchNorm2d and fixed stem and res2, as this
 package's R-50-FPN models have; both detectors keep 1000 proposals in testing and train on 512. Weights are random, from
 one seed, with class scores spread out so that testing keeps its 100 detections; their masks are pasted into the image by
 both. Times are seconds, medians over --repeat turns; ratio is torchvision / this package, the median over the turns.
 
-    python benchmarks/bench_model.py [--device cuda] [--dtype bfloat16] [--models faster mask] [--repeat 7]
+    python benchmarks/bench_model.py [--device cuda] [--dtype bfloat16] [--batch 8] [--compile] [--models faster mask]
 """
 
 import argparse
@@ -44,13 +44,17 @@ def sample(device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
     return image.to(device), boxes.to(device), labels.to(device), polygons
 
 
-def ours(config_file: str, device: torch.device) -> tuple[nn.Module, Callable[[], object], Callable[[], object]]:
+def ours(
+    config_file: str, device: torch.device, batch: int, compiled: bool
+) -> tuple[nn.Module, Callable[[], object], Callable[[], object]]:
     config = cfg.clone()
     config.merge_from_file(config_file)
     model = build_detection_model(config).to(device)
+    if compiled:
+        model.backbone.compile(dynamic=True)  # as MODEL.COMPILE does
     image, boxes, labels, polygons = sample(device)
     mean = torch.tensor(config.INPUT.PIXEL_MEAN, device=device)[:, None, None]
-    pixels = (image[[2, 1, 0]] * 255 - mean)[None]
+    pixels = (image[[2, 1, 0]] * 255 - mean).expand(batch, -1, -1, -1).contiguous()
     target = BoxList(boxes, (WIDTH, HEIGHT))
     target.add_field("labels", labels)
     target.add_field("masks", SegmentationMask(polygons, (WIDTH, HEIGHT)))
@@ -61,10 +65,10 @@ def ours(config_file: str, device: torch.device) -> tuple[nn.Module, Callable[[]
         return masker([d.get_field("mask") for d in detections], detections) if config.MODEL.MASK_ON else detections
 
     spread_scores(model, model.roi_heads.box.predictor.cls_score, detect)
-    return model, detect, lambda: model(pixels, [target])
+    return model, detect, lambda: model(pixels, [target] * batch)
 
 
-def theirs(kind: str, device: torch.device) -> tuple[nn.Module, Callable[[], object], Callable[[], object]]:
+def theirs(kind: str, device: torch.device, batch: int) -> tuple[nn.Module, Callable[[], object], Callable[[], object]]:
     build = fasterrcnn_resnet50_fpn if kind == "faster" else maskrcnn_resnet50_fpn
     model = build(
         weights=None, weights_backbone=None, num_classes=81, min_size=HEIGHT, max_size=1333, trainable_backbone_layers=5
@@ -77,7 +81,7 @@ def theirs(kind: str, device: torch.device) -> tuple[nn.Module, Callable[[], obj
     masks = SegmentationMask(polygons, (WIDTH, HEIGHT)).get_mask_tensor().to(device)
     target = {"boxes": boxes, "labels": labels, "masks": masks}
     spread_scores(model, model.roi_heads.box_predictor.cls_score, lambda: model([image]))
-    return model, lambda: model([image]), lambda: model([image], [target])
+    return model, lambda: model([image] * batch), lambda: model([image] * batch, [target] * batch)
 
 
 def spread_scores(model: nn.Module, predictor: nn.Linear, detect: Callable[[], object]) -> None:
@@ -134,18 +138,21 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
     parser.add_argument("--models", nargs="+", default=["faster", "mask"], choices=("faster", "mask"))
     parser.add_argument("--repeat", type=int, default=7)
+    parser.add_argument("--batch", type=int, default=1, help="images at a time (default 1)")
+    parser.add_argument("--compile", action="store_true", help="with this package's body and pyramid compiled")
     args = parser.parse_args()
     device = torch.device(args.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     warnings.filterwarnings("ignore", "Changing trainable_backbone_layers")  # they are fixed below
     print(
-        f"torch {torch.__version__}, torchvision {torchvision.__version__}, {platform.machine()}, {name}, {args.dtype}"
+        f"torch {torch.__version__}, torchvision {torchvision.__version__}, {platform.machine()}, {name}, {args.dtype}, "
+        f"batch {args.batch}{', compiled' * args.compile}"
     )
     print(f"{'model':8} {'what':10} {'torchvision':>12} {'this package':>13} {'ratio':>6}")
     for kind in args.models:
         torch.manual_seed(0)
         config_file = os.path.join(CONFIGS, f"e2e_{kind}_rcnn_R_50_FPN_1x.yaml")
-        sides = [theirs(kind, device), ours(config_file, device)]
+        sides = [theirs(kind, device, args.batch), ours(config_file, device, args.batch, args.compile)]
         for what, make, index in (("inference", inference, 1), ("training", training, 2)):
             runs = [make(side[0], side[index]) for side in sides]
             times: list[list[float]] = [[], []]
