@@ -18,7 +18,6 @@ ITERATIONS, PERIOD = 300, 10
 
 def resume(folder: Path, iterations: int = ITERATIONS, seed: int = 0, loader=Loader, **keys) -> None:
     """Go on from the last checkpoint, if there is one, to the end; in several processes each has data of its own."""
-    torch.set_num_threads(1)
     run = Run(folder, iterations, SOLVER__LOG_PERIOD=5, SOLVER__CHECKPOINTS_KEPT=3, **keys)
     arguments = {"iteration": 0, **run.checkpointer.load()}
     device = torch.device("cpu")
@@ -76,6 +75,7 @@ class Stuck(Loader):
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     what, folder = sys.argv[1], Path(sys.argv[2])
     if what == "killed":
         killed(folder)
