@@ -1,15 +1,95 @@
-"""Reproduce a table of "Efficient Coarse-to-Fine Non-Local Module for the Detection of Small Objects" (arXiv 1811.12152)."""
+"""Reproduce the tables of "Efficient Coarse-to-Fine Non-Local Module for the Detection of Small Objects" (arXiv 1811.12152).
+
+table1, table2 and all train and test each row by the paper's schedule, one run after the other; runs that are done are left
+out, runs that were begun go on. Each table is written to --out as Markdown, CSV and a plot.
+"""
 
 import argparse
 import os
+import shlex
+import sys
 from typing import Any
 
 import torch
 
-from maskrcnn_benchmark.analysis import sizes, table3
+from maskrcnn_benchmark.analysis import reproduction, sizes, table3, tables
 from maskrcnn_benchmark.engine.run import command_line
+from maskrcnn_benchmark.utils.miscellaneous import write_atomically
 
 CONFIGS = os.path.join(os.path.dirname(__file__), "..", "configs", "enl")
+
+
+def add_accuracy(commands: Any, name: str, included: tuple[str, ...], text: str) -> None:
+    parser = commands.add_parser(name, help=text, description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "--out", default="runs/reproduce", metavar="DIR", help="folder of runs and tables (default %(default)s)"
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="a run for each (default 0)")
+    parser.add_argument(
+        "--processes", type=int, default=max(torch.cuda.device_count(), 1), help="on this machine (default: one a GPU)"
+    )
+    parser.add_argument(
+        "--slurm", metavar="OPTIONS", help='submit each run as a job, with these options of sbatch: --slurm="--nodes=1"'
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print all commands and what is missing, and run nothing"
+    )
+    parser.add_argument(
+        "--scale",
+        nargs=4,
+        metavar=("TRAIN_IMAGES", "TRAIN_FILE", "VAL_IMAGES", "VAL_FILE"),
+        help="the whole pipeline on another set in COCO format, with small models",
+    )
+    parser.add_argument("--iterations", type=int, default=100, help="of each run with --scale (default 100)")
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="change configuration keys of every run")
+    parser.set_defaults(run=run_accuracy, tables=included)
+
+
+def run_accuracy(args: argparse.Namespace) -> int:
+    launch = reproduction.Launch(args.processes, None if args.slurm is None else shlex.split(args.slurm))
+    if args.scale:
+        data = reproduction.small_data(args.scale, args.iterations)
+        runs = reproduction.plan_small(args.tables, os.path.abspath(args.out), args.seeds, data, args.opts)
+    else:
+        runs = reproduction.plan(args.tables, os.path.abspath(args.out), args.seeds, args.opts)
+    found = reproduction.survey(runs, launch)
+    if args.dry_run:
+        for run in runs:
+            state = "# done: " if run.figures() is not None else ""
+            print(state + shlex.join(launch.command(run)))
+    for sentence in found.notes:
+        print(sentence)
+    for sentence in found.problems:
+        print(f"missing: {sentence}")
+    if args.dry_run:
+        return 0
+    if found.problems:
+        raise ValueError("Nothing was started: see what is missing above.")
+    status = reproduction.execute(runs, launch, lambda: write_tables(args, runs))
+    write_tables(args, runs)
+    for table in args.tables:
+        print(f"Table: {os.path.join(args.out, table)}.md, .csv, .png")
+    return status
+
+
+def write_tables(args: argparse.Namespace, runs: list) -> None:
+    """The tables as far as their runs are done."""
+    for table in args.tables:
+        results = reproduction.collect(table, runs)
+        about = "Percent on COCO val2017, beside the paper's figures and the difference to them."
+        if args.scale:
+            about = (
+                f"A trial of the pipeline: small models, {args.iterations} iterations, {args.scale[3]}. The paper's figures "
+                "beside them are of its models on COCO; the differences say nothing."
+            )
+        stem = os.path.join(args.out, table)
+        for suffix, text in (
+            (".md", tables.as_markdown(table, results, about)),
+            (".csv", tables.as_csv(table, results)),
+        ):
+            write_atomically(stem + suffix, lambda f, text=text: f.write(text.encode()))
+        tables.plot(table, results, stem + ".png")
 
 
 def add_table3(commands: Any) -> None:
@@ -21,22 +101,26 @@ def add_table3(commands: Any) -> None:
     parser.set_defaults(run=run_table3, out="runs/table3")
 
 
-def run_table3(args: argparse.Namespace) -> None:
+def run_table3(args: argparse.Namespace) -> int:
     images, described = sizes.chosen_sizes(args)
     device = torch.device(args.device)
     rows = table3.table3(CONFIGS, images, device)
     markdown = table3.as_markdown(rows, described, device)
     table3.write(args.out, markdown, table3.as_csv(rows))
     print(f"{markdown}\nWritten to {args.out}: table3.md, table3.csv")
+    return 0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(title="tables", required=True, metavar="TABLE")
+    add_accuracy(commands, "table1", ("table1",), "Faster R-CNN: box AP of nine models")
+    add_accuracy(commands, "table2", ("table2",), "Mask R-CNN: box and mask AP of six models")
     add_table3(commands)
+    add_accuracy(commands, "all", ("table1", "table2"), "Tables 1 and 2, 15 models (Table 3 trains nothing: table3)")
     args = parser.parse_args()
     with command_line():
-        args.run(args)
+        sys.exit(args.run(args))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,315 @@
+"""The runs behind Tables 1 and 2: which there are, what they lack, how far they are, and running them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+import yaml
+
+from maskrcnn_benchmark.analysis.shapes import build_without_data
+from maskrcnn_benchmark.analysis.tables import COLUMNS, TABLES, PaperRow, Result, read_figures
+from maskrcnn_benchmark.config import ConfigError
+from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.data.build import dataset_catalog
+from maskrcnn_benchmark.utils.checkpoint import LAST_CHECKPOINT
+from maskrcnn_benchmark.utils.metric_logger import read_metrics
+from maskrcnn_benchmark.utils.miscellaneous import write_atomically
+from maskrcnn_benchmark.utils.timer import get_time_str
+
+ROOT = Path(__file__).parents[2]  # of the checkout, where tools/ and configs/ are
+KEPT = 2  # numbered checkpoints of a run; with model_final.pth and one being written there are four
+STOPPED = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+# Bodies that a small machine can train, as different in size as the paper's.
+SMALL_BODIES: dict[str, dict[str, Any]] = {
+    "R-50": {"BACKBONE": {"CONV_BODY": "R-18-FPN"}},
+    "R-101": {"BACKBONE": {"CONV_BODY": "R-34-FPN"}},
+    "X-101": {
+        "BACKBONE": {"CONV_BODY": "R-50-FPN"},
+        "RESNETS": {
+            "TRANS_FUNC": "BottleneckWithBatchNorm",
+            "RES2_OUT_CHANNELS": 64,
+            "NUM_GROUPS": 8,
+            "WIDTH_PER_GROUP": 4,
+            "STRIDE_IN_1X1": False,
+        },
+    },
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A row of a table with one seed: its configuration, its folder, and options for the command line."""
+
+    table: str
+    row: PaperRow
+    seed: int
+    config: str
+    folder: str
+    options: tuple[str, ...] = ()
+
+    def cfg(self) -> Any:
+        cfg = defaults.clone()
+        cfg.merge_from_file(self.config)
+        cfg.merge_from_list(list(self.options))
+        return cfg
+
+    def figures(self) -> tuple[float, ...] | None:
+        return read_figures(self.folder, self.cfg().DATASETS.TEST[0], COLUMNS[self.table])
+
+    def is_begun(self) -> bool:
+        return os.path.isfile(os.path.join(self.folder, LAST_CHECKPOINT))
+
+    def arguments(self) -> list[str]:
+        """Of tools/train_net.py."""
+        return ["--config-file", self.config, "OUTPUT_DIR", self.folder, "SEED", str(self.seed), *self.options]
+
+
+@dataclass
+class Launch:
+    """How runs are started: processes on this machine, or a Slurm job each (`sbatch`, its options)."""
+
+    processes: int
+    sbatch: list[str] | None = None
+
+    def command(self, run: Run) -> list[str]:
+        if self.sbatch is not None:
+            return ["sbatch", *self.sbatch, "docker/slurm/train.sbatch", *run.arguments()]
+        if self.processes == 1:
+            return [sys.executable, "tools/train_net.py", *run.arguments()]
+        start = [sys.executable, "tools/launch.py", "--standalone", f"--nproc_per_node={self.processes}"]
+        return [*start, "tools/train_net.py", *run.arguments()]
+
+
+def plan(tables: Sequence[str], out: str, seeds: Sequence[int], options: Sequence[str] = ()) -> list[Run]:
+    """The paper's runs: every row, with every seed."""
+    common = ("SOLVER.CHECKPOINTS_KEPT", str(KEPT), *options)
+    return [
+        Run(table, row, seed, os.path.join("configs", "enl", row.config), _folder(out, table, row, seed), common)
+        for table in tables
+        for row in TABLES[table]
+        for seed in seeds
+    ]
+
+
+def _folder(out: str, table: str, row: PaperRow, seed: int) -> str:
+    return os.path.join(out, table, f"{Path(row.config).stem}_seed{seed}")
+
+
+@dataclass(frozen=True)
+class SmallData:
+    """A data set in COCO format to go through the whole pipeline with, and for how many iterations."""
+
+    train_images: str
+    train_annotations: str
+    val_images: str
+    val_annotations: str
+    iterations: int
+    num_classes: int
+
+
+def plan_small(
+    tables: Sequence[str], out: str, seeds: Sequence[int], data: SmallData, options: Sequence[str] = ()
+) -> list[Run]:
+    """The same rows with bodies and a schedule that a small machine can train: configurations are written to `out`."""
+    runs = []
+    for run in plan(tables, out, seeds, options):
+        path = os.path.join(out, "configs", Path(run.row.config).name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        content = yaml.safe_dump(_small(run, data, os.path.dirname(path)), sort_keys=False).encode()
+        write_atomically(path, partial(_write, content))
+        runs.append(Run(run.table, run.row, run.seed, path, run.folder, run.options))
+    return runs
+
+
+def _write(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)
+
+
+def _small(run: Run, data: SmallData, folder: str) -> dict[str, Any]:
+    paper = defaults.clone()
+    paper.merge_from_file(str(ROOT / "configs" / "enl" / run.row.config))
+    base = ROOT / "configs" / "demo" / "base_R_18_FPN.yaml"
+    model = {
+        "MASK_ON": paper.MODEL.MASK_ON,
+        "NON_LOCAL": yaml.safe_load(paper.MODEL.NON_LOCAL.dump()),
+        "ROI_BOX_HEAD": {"NUM_CLASSES": data.num_classes},
+        **SMALL_BODIES[run.row.backbone],
+    }
+    definitions = {
+        "reproduce_train": {"IMG_DIR": data.train_images, "ANN_FILE": data.train_annotations},
+        "reproduce_val": {"IMG_DIR": data.val_images, "ANN_FILE": data.val_annotations},
+    }
+    steps = [round(data.iterations * share) for share in (2 / 3, 8 / 9)]  # the paper's 240,000 and 320,000 of 360,000
+    return {
+        "_BASE_": os.path.relpath(base, folder),
+        "MODEL": model,
+        "DATASETS": {"DEFINITIONS": definitions, "TRAIN": ["reproduce_train"], "TEST": ["reproduce_val"]},
+        "SOLVER": {
+            "MAX_ITER": data.iterations,
+            "STEPS": steps,
+            "WARMUP_ITERS": min(50, data.iterations // 4),
+            "CHECKPOINT_PERIOD": max(data.iterations // 4, 1),
+        },
+    }
+
+
+@dataclass
+class Survey:
+    """What was found before anything starts.
+
+    Attributes:
+        problems: what must be put right first.
+        notes: what is good to know.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def survey(runs: Sequence[Run], launch: Launch) -> Survey:
+    """Check data, weights, disk and GPUs, and estimate the time."""
+    found = Survey()
+    left = [run for run in runs if run.figures() is None]
+    _check_data(left, found)
+    _check_weights(left, found)
+    _check_disk(left, found)
+    if launch.sbatch is None:
+        _check_devices(left, launch, found)
+    elif shutil.which("sbatch") is None:
+        found.problems.append("There is no sbatch here: submit from a machine of the cluster, or leave out --slurm.")
+    found.notes.append(_duration(runs, left))
+    return found
+
+
+def _check_data(runs: Sequence[Run], found: Survey) -> None:
+    missing = {}
+    for run in runs:
+        cfg = run.cfg()
+        catalog = dataset_catalog(cfg)
+        for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+            for path in catalog.get(name)["args"].values():
+                if isinstance(path, str) and not os.path.exists(path):
+                    missing[path] = name
+    for path, name in missing.items():
+        found.problems.append(f"{path} of {name} is missing; MRB_DATASETS says where data sets are.")
+
+
+def _check_weights(runs: Sequence[Run], found: Survey) -> None:
+    for weight in sorted({run.cfg().MODEL.WEIGHT for run in runs}):
+        if "://" in weight:
+            found.notes.append(f"The first run with {weight} downloads it, unless that was done before.")
+        elif weight and not os.path.isfile(weight):
+            found.problems.append(f"The weights {weight} are missing.")
+
+
+def _check_disk(runs: Sequence[Run], found: Survey) -> None:
+    needed = 0
+    for run in runs:
+        parameters = sum(p.numel() for p in build_without_data(run.cfg()).parameters())
+        needed += (KEPT + 2) * 8 * parameters  # weights and momentum
+    if not runs:
+        return
+    place = os.path.abspath(runs[0].folder)
+    while not os.path.isdir(place):
+        place = os.path.dirname(place)
+    free = shutil.disk_usage(place).free
+    sentence = f"Checkpoints need about {needed / 1e9:.1f} GB; {place} has {free / 1e9:.1f} GB free."
+    (found.problems if needed > free else found.notes).append(sentence)
+
+
+def _check_devices(runs: Sequence[Run], launch: Launch, found: Survey) -> None:
+    gpus = torch.cuda.device_count()
+    for device, batch in sorted({(run.cfg().MODEL.DEVICE, run.cfg().SOLVER.IMS_PER_BATCH) for run in runs}):
+        if device.startswith("cuda") and gpus < launch.processes:
+            found.problems.append(
+                f"{launch.processes} processes need as many GPUs, and torch finds {gpus} here (--processes; --slurm to submit)."
+            )
+        if batch % launch.processes:
+            found.problems.append(
+                f"{batch} images an iteration do not divide among {launch.processes} processes (--processes)."
+            )
+
+
+def _duration(runs: Sequence[Run], left: Sequence[Run]) -> str:
+    """What is left, by the images a second that runs of this plan had."""
+    speeds, images = {}, 0
+    for run in runs:
+        path = os.path.join(run.folder, "metrics.jsonl")
+        with contextlib.suppress(OSError):
+            measured = [line["images_s"] for line in read_metrics(path) if "images_s" in line]
+            if measured:
+                speeds[run] = sum(measured[-50:]) / len(measured[-50:])
+    for run in left:
+        solver = run.cfg().SOLVER
+        done = 0
+        with contextlib.suppress(OSError, IndexError):
+            done = read_metrics(os.path.join(run.folder, "metrics.jsonl"))[-1]["iteration"]
+        images += max(solver.MAX_ITER - done, 0) * solver.IMS_PER_BATCH
+    what = f"{len(left)} of {len(runs)} runs and {images:,} images are left to train on"
+    if not left:
+        return f"All {len(runs)} runs are done."
+    if not speeds:
+        return f"{what}; how long that takes is known once the first run has measured its images a second."
+    speed = sum(speeds.values()) / len(speeds)
+    return f"{what}: {get_time_str(images / speed)} at the {speed:.1f} images a second of the runs so far."
+
+
+def execute(runs: Sequence[Run], launch: Launch, after_each: Any) -> int:
+    """Train and test what is not done, one run after the other, or submit it. Returns the exit status."""
+    for number, run in enumerate(runs, start=1):
+        if run.figures() is not None:
+            print(f"[{number}/{len(runs)}] {run.folder} is done")
+            continue
+        command = launch.command(run)
+        print(
+            f"[{number}/{len(runs)}] {'going on' if run.is_begun() else 'starting'}: {shlex.join(command)}", flush=True
+        )
+        status = subprocess.call(command, cwd=ROOT)
+        if launch.sbatch is not None and status == 0:
+            continue
+        if status in STOPPED:
+            print("Stopped; the same command goes on from there.", file=sys.stderr)
+            return status
+        if status or run.figures() is None:
+            raise ChildProcessError(
+                f"{run.folder} ended with status {status}{'' if status else ' but without results'}; see {run.folder}/log.txt. "
+                "The same command goes on from its last checkpoint."
+            )
+        after_each()
+    return 0
+
+
+def collect(table: str, runs: Sequence[Run]) -> list[Result]:
+    """The rows of a table with the figures of the runs that are done."""
+    results = []
+    for row in TABLES[table]:
+        of_row = ((run.seed, run.figures()) for run in runs if run.table == table and run.row == row)
+        results.append(Result(row, {seed: figures for seed, figures in of_row if figures is not None}))
+    return results
+
+
+def small_data(paths: Sequence[str], iterations: int) -> SmallData:
+    """Of IMG_DIR ANN_FILE for training and for testing; classes are counted in the former's file."""
+    absolute = [os.path.abspath(path) for path in paths]
+    for path in absolute:
+        if not os.path.exists(path):
+            raise FileNotFoundError(f"There is no {path}.")
+    with open(absolute[1], encoding="utf-8") as f:
+        categories = json.load(f).get("categories", [])
+    if not categories:
+        raise ConfigError(f"{absolute[1]} has no categories; --scale wants images and annotations in COCO format.")
+    train_images, train_annotations, val_images, val_annotations = absolute
+    return SmallData(train_images, train_annotations, val_images, val_annotations, iterations, len(categories) + 1)
