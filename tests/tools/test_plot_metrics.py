@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import runpy
-import sys
 from pathlib import Path
 
 import cv2
@@ -24,26 +23,11 @@ def write_run(folder: Path, lines: int, cut: bool = False) -> Path:
     return folder
 
 
-@pytest.fixture
-def tool(monkeypatch, capsys):
-    def call(*words: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["plot_metrics", *map(str, words)])
-        code = 0
-        try:
-            runpy.run_path(str(TOOL), run_name="__main__")
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        printed = capsys.readouterr()
-        return code, printed.out + printed.err
-
-    return call
-
-
-def test_several_runs_in_one_picture(tool, tmp_path):
+def test_several_runs_in_one_picture(run_tool, tmp_path):
     pytest.importorskip("matplotlib")
     runs = [write_run(tmp_path / "a" / "run", 100), write_run(tmp_path / "b" / "run", 5, cut=True)]
     out = tmp_path / "made" / "curves.png"
-    assert tool(*runs, "--out", out) == (0, f"4 curves of 2 runs: {out}\n")
+    assert run_tool("plot_metrics", *runs, "--out", out) == (0, f"4 curves of 2 runs: {out}\n")
     picture = cv2.imread(str(out))
     assert picture.shape[1] > picture.shape[0] > 300 and picture.std() > 10
 
@@ -55,14 +39,14 @@ def test_series_are_chosen_by_name_or_pattern():
     assert plot["smooth"]([0.0, 1.0], 0.5) == pytest.approx([0, 2 / 3])
 
 
-def test_mistakes_get_a_sentence(tool, tmp_path):
+def test_mistakes_get_a_sentence(run_tool, tmp_path):
     pytest.importorskip("matplotlib")
     run = write_run(tmp_path / "a", 3)
-    assert tool(tmp_path / "b") == (
+    assert run_tool("plot_metrics", tmp_path / "b") == (
         1,
         f"error: There is no {tmp_path / 'b'}; a training writes it to its OUTPUT_DIR.\n",
     )
-    code, text = tool(run, "--metrics", "AP60", "--out", tmp_path / "x.png")
+    code, text = run_tool("plot_metrics", run, "--metrics", "AP60", "--out", tmp_path / "x.png")
     assert code == 1 and "No series is called AP60; there are loss, loss_mask, lr" in text
     (tmp_path / "a" / "metrics.jsonl").write_text("")
-    assert "holds no number yet" in tool(run)[1]
+    assert "holds no number yet" in run_tool("plot_metrics", run)[1]

@@ -5,31 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
 
 from maskrcnn_benchmark.analysis import reproduction, tables
 from tests.helpers import write_coco
-
-TOOL = Path(__file__).parents[2] / "tools" / "reproduce.py"
-
-
-@pytest.fixture
-def tool(monkeypatch, capfd):
-    def call(*words: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["reproduce", *map(str, words)])
-        code = 0
-        try:
-            runpy.run_path(str(TOOL), run_name="__main__")
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        printed = capfd.readouterr()
-        return code, printed.out + printed.err
-
-    return call
 
 
 def test_the_papers_rows():
@@ -48,23 +29,23 @@ def test_the_papers_rows():
     assert (best.backbone, best.model, best.figures[1]) == ("X-101", "+3ENL, TD", 26.29)
 
 
-def test_a_dry_run_prints_everything_and_starts_nothing(tool, tmp_path, monkeypatch):
+def test_a_dry_run_prints_everything_and_starts_nothing(run_tool, tmp_path, monkeypatch):
     monkeypatch.setenv("MRB_DATASETS", str(tmp_path / "nowhere"))
-    code, text = tool("all", "--dry-run", "--out", tmp_path / "out", "--seeds", 1, 2, "--processes", 4)
+    code, text = run_tool("reproduce", "all", "--dry-run", "--out", tmp_path / "out", "--seeds", 1, 2, "--processes", 4)
     assert code == 0 and text.count("tools/launch.py --standalone --nproc_per_node=4 tools/train_net.py") == 30
     assert "mask_rcnn_R_101_FPN_3enl_td_seed2 SEED 2" in text and "43,200,000 images are left" in text
     assert "instances_train2017.json of coco_2017_train is missing" in text
     assert "Checkpoints need about 61" in text
     assert not (tmp_path / "out").exists()
-    code, text = tool("table1", "--dry-run", "--out", tmp_path / "out", "--slurm=--nodes=2 --time=1-0")
+    code, text = run_tool("reproduce", "table1", "--dry-run", "--out", tmp_path / "out", "--slurm=--nodes=2 --time=1-0")
     assert text.count("sbatch --nodes=2 --time=1-0 docker/slurm/train.sbatch --config-file configs/enl/") == 9
 
 
-def test_nothing_starts_while_something_is_missing(tool, tmp_path, monkeypatch):
+def test_nothing_starts_while_something_is_missing(run_tool, tmp_path, monkeypatch):
     monkeypatch.setenv("MRB_DATASETS", str(tmp_path / "nowhere"))
-    code, text = tool("table1", "--out", tmp_path / "out")
+    code, text = run_tool("reproduce", "table1", "--out", tmp_path / "out")
     assert code == 1 and "error: Nothing was started: see what is missing above." in text
-    code, text = tool("table1", "--scale", tmp_path / "a", "b", "c", "d", "--out", tmp_path / "out")
+    code, text = run_tool("reproduce", "table1", "--scale", tmp_path / "a", "b", "c", "d", "--out", tmp_path / "out")
     assert code == 1 and f"error: There is no {tmp_path / 'a'}." in text
 
 
@@ -111,7 +92,7 @@ def test_a_run_that_is_stopped_or_fails_ends_the_plan(tmp_path, monkeypatch, cap
     assert len(started) == 1 and "is done" in printed.out and sentence in printed.out + printed.err
 
 
-def test_a_small_pipeline_to_its_tables(tool, tmp_path):
+def test_a_small_pipeline_to_its_tables(run_tool, tmp_path):
     """Two of the six rows from nothing; the others are there already."""
     pytest.importorskip("matplotlib")
     write_coco(tmp_path)
@@ -124,7 +105,7 @@ def test_a_small_pipeline_to_its_tables(tool, tmp_path):
     for run in planned:
         if run.row.model != "+3ENL, TD":
             finish(run, 0.25)
-    code, text = tool(*words, *small)
+    code, text = run_tool("reproduce", *words, *small)
     assert code == 0, text
     assert text.count("is done") == 4 and "[3/6] starting: " in text
     table = (out / "table2.md").read_text()
@@ -135,7 +116,7 @@ def test_a_small_pipeline_to_its_tables(tool, tmp_path):
         and len((out / "table2.csv").read_text().splitlines()) == 25
     )
     before = os.stat(trained / "model_final.pth").st_mtime_ns
-    code, text = tool(*words, *small)
+    code, text = run_tool("reproduce", *words, *small)
     assert code == 0 and text.count("is done") == 6 and "All 6 runs are done." in text
     assert os.stat(trained / "model_final.pth").st_mtime_ns == before
 
