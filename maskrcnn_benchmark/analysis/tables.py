@@ -145,6 +145,6 @@ def plot(table: str, results: Sequence[Result], path: str) -> None:
         axis.set_title(title.replace("bbox/", "box ").replace("segm/", "mask "), fontsize=10)
         axis.grid(axis="x", alpha=0.3)
     axes[0].invert_yaxis()
-    axes[-1].legend(fontsize=8, loc="lower right")
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=2)
     figure.savefig(path, dpi=110)
     plt.close(figure)
