@@ -146,11 +146,12 @@ def train(device: torch.device) -> nn.Module:
     _check_same_start(arguments["iteration"])
     ema = make_ema(cfg, model, arguments.pop("ema", None))
     tested = model if ema is None else ema.module
-    if arguments["iteration"] >= cfg.SOLVER.MAX_ITER or arguments.get("early_stopped"):
+    early_stopped = arguments.pop("early_stopped", False) and cfg.SOLVER.EARLY_STOP > 0
+    if arguments["iteration"] >= cfg.SOLVER.MAX_ITER or early_stopped:
         logging.getLogger("maskrcnn_benchmark").info(
             "Nothing to train: %d iterations are done%s.",
             arguments["iteration"],
-            ", and the last tests brought nothing better (SOLVER.EARLY_STOP)" if arguments.get("early_stopped") else "",
+            ", and the last tests brought nothing better (SOLVER.EARLY_STOP)" if early_stopped else "",
         )
         return tested
     data_loader: Any = make_data_loader(

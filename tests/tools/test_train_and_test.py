@@ -102,6 +102,18 @@ def test_a_run_is_recorded(tool, tmp_path, capfd):
     assert (out / "inference" / "set" / "metrics.json").read_text() == metrics
 
 
+def test_a_run_that_ended_early_goes_on_when_asked(tool, tmp_path, capfd):
+    write_coco(tmp_path)
+    assert train(tool, tmp_path, "--skip-test", SOLVER__MAX_ITER=2) == 0
+    final = tmp_path / "run" / "model_final.pth"
+    torch.save({**torch.load(final, weights_only=True), "early_stopped": True}, final)
+    assert train(tool, tmp_path, "--skip-test", SOLVER__MAX_ITER=3, SOLVER__EARLY_STOP=2) == 0
+    assert "the last tests brought nothing better (SOLVER.EARLY_STOP)" in capfd.readouterr().out
+    assert train(tool, tmp_path, "--skip-test", SOLVER__MAX_ITER=3) == 0
+    saved = torch.load(final, weights_only=True)
+    assert saved["iteration"] == 3 and not saved.get("early_stopped")
+
+
 def test_a_run_without_a_folder_writes_nothing(tool, tmp_path, monkeypatch, capfd):
     write_coco(tmp_path)
     (tmp_path / "here").mkdir()
