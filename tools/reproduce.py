@@ -1,5 +1,8 @@
 """Reproduce the tables of "Efficient Coarse-to-Fine Non-Local Module for the Detection of Small Objects" (arXiv 1811.12152).
 
+relations trains its models and their ablations on generated scenes in which the class or the existence of small objects depends
+on the rest of the image, and measures who finds them.
+
 table1, table2 and all train and test each row by the paper's schedule, one run after the other; runs that are done are left
 out, runs that were begun go on. Each table is written to --out as Markdown, CSV and a plot.
 """
@@ -7,14 +10,15 @@ out, runs that were begun go on. Each table is written to --out as Markdown, CSV
 import argparse
 import os
 import shlex
+import subprocess
 import sys
 from typing import Any
 
 import torch
 
-from maskrcnn_benchmark.analysis import reproduction, sizes, table3, tables
+from maskrcnn_benchmark.analysis import relations, relations_report, reproduction, sizes, table3, tables
 from maskrcnn_benchmark.engine.run import command_line
-from maskrcnn_benchmark.utils.miscellaneous import write_atomically
+from maskrcnn_benchmark.utils.miscellaneous import write_text
 
 CONFIGS = os.path.join(os.path.dirname(__file__), "..", "configs", "enl")
 
@@ -84,12 +88,53 @@ def write_tables(args: argparse.Namespace, runs: list) -> None:
                 "beside them are of its models on COCO; the differences say nothing."
             )
         stem = os.path.join(args.out, table)
-        for suffix, text in (
-            (".md", tables.as_markdown(table, results, about)),
-            (".csv", tables.as_csv(table, results)),
-        ):
-            write_atomically(stem + suffix, lambda f, text=text: f.write(text.encode()))
+        write_text(stem + ".md", tables.as_markdown(table, results, about))
+        write_text(stem + ".csv", tables.as_csv(table, results))
         tables.plot(table, results, stem + ".png")
+
+
+def add_relations(commands: Any) -> None:
+    text = "the paper's claim as a controlled experiment on generated scenes"
+    parser = commands.add_parser("relations", help=text, description=relations.__doc__)
+    parser.add_argument(
+        "--size", choices=list(relations.SIZES), default="small", help="small: CPU, R-18; full: GPU, R-50"
+    )
+    parser.add_argument("--out", default="runs/relations", metavar="DIR", help="default %(default)s")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="default 0 1 2")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time on this machine (default 1)")
+    parser.add_argument("--processes", type=int, default=max(torch.cuda.device_count(), 1), help="of each run")
+    parser.add_argument("--iterations", type=int, help="of each run (default: by --size)")
+    parser.add_argument("--dry-run", action="store_true", help="print all commands and run nothing")
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="change configuration keys of every run")
+    parser.set_defaults(run=run_relations)
+
+
+def run_relations(args: argparse.Namespace) -> int:
+    out = os.path.abspath(args.out)
+    size = relations.resized(relations.SIZES[args.size], args.iterations)
+    start, runs = relations.plan(args.size, size, out, args.seeds, args.opts)
+    launch = reproduction.Launch(args.processes, jobs=args.jobs)
+    data = [[sys.executable, "tools/make_relations.py", *words] for words in relations.data_commands(size, out)]
+    if args.dry_run:
+        for command in (*data, *map(launch.command, (*start, *runs))):
+            print(shlex.join(command))
+        return 0
+    for command in data:
+        status = subprocess.call(command, cwd=reproduction.ROOT)
+        if status:
+            return status
+    found = reproduction.survey([*start, *runs], launch)
+    print("\n".join(found.notes))
+    if found.problems:
+        raise ValueError("Nothing was started: " + " ".join(found.problems))
+
+    def report() -> None:
+        relations_report.write(out, relations.outcomes(runs, out), runs)
+
+    status = reproduction.execute(start, launch, lambda: None) or reproduction.execute(runs, launch, report)
+    report()
+    print(f"Results: {os.path.join(args.out, 'relations')}.md, .csv, .png, curves.png")
+    return status
 
 
 def add_table3(commands: Any) -> None:
@@ -117,6 +162,7 @@ def main() -> None:
     add_accuracy(commands, "table1", ("table1",), "Faster R-CNN: box AP of nine models")
     add_accuracy(commands, "table2", ("table2",), "Mask R-CNN: box and mask AP of six models")
     add_table3(commands)
+    add_relations(commands)
     add_accuracy(commands, "all", ("table1", "table2"), "Tables 1 and 2, 15 models (Table 3 trains nothing: table3)")
     args = parser.parse_args()
     with command_line():

@@ -10,11 +10,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 import yaml
@@ -26,7 +27,7 @@ from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.data.build import dataset_catalog
 from maskrcnn_benchmark.utils.checkpoint import LAST_CHECKPOINT
 from maskrcnn_benchmark.utils.metric_logger import read_metrics
-from maskrcnn_benchmark.utils.miscellaneous import write_atomically
+from maskrcnn_benchmark.utils.miscellaneous import write_text
 from maskrcnn_benchmark.utils.timer import get_time_str
 
 ROOT = Path(__file__).parents[2]  # of the checkout, where tools/ and configs/ are
@@ -67,7 +68,9 @@ class Run:
         return cfg
 
     def figures(self) -> tuple[float, ...] | None:
-        return read_figures(self.folder, self.cfg().DATASETS.TEST[0], COLUMNS[self.table])
+        """On the first data set; None until the run is tested on all of them."""
+        found = [read_figures(self.folder, test, COLUMNS[self.table]) for test in self.cfg().DATASETS.TEST]
+        return None if None in found else found[0]
 
     def is_begun(self) -> bool:
         return os.path.isfile(os.path.join(self.folder, LAST_CHECKPOINT))
@@ -79,10 +82,14 @@ class Run:
 
 @dataclass
 class Launch:
-    """How runs are started: processes on this machine, or a Slurm job each (`sbatch`, its options)."""
+    """How runs are started: processes on this machine, or a Slurm job each (`sbatch`, its options).
+
+    jobs: runs at the same time on this machine, which share its cores.
+    """
 
     processes: int
     sbatch: list[str] | None = None
+    jobs: int = 1
 
     def command(self, run: Run) -> list[str]:
         if self.sbatch is not None:
@@ -128,14 +135,9 @@ def plan_small(
     for run in plan(tables, out, seeds, options):
         path = os.path.join(out, "configs", Path(run.row.config).name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        content = yaml.safe_dump(_small(run, data, os.path.dirname(path)), sort_keys=False).encode()
-        write_atomically(path, partial(_write, content))
+        write_text(path, yaml.safe_dump(_small(run, data, os.path.dirname(path)), sort_keys=False))
         runs.append(Run(run.table, run.row, run.seed, path, run.folder, run.options))
     return runs
-
-
-def _write(content: bytes, file: IO[bytes]) -> None:
-    file.write(content)
 
 
 def _small(run: Run, data: SmallData, folder: str) -> dict[str, Any]:
@@ -208,10 +210,11 @@ def _check_data(runs: Sequence[Run], found: Survey) -> None:
 
 
 def _check_weights(runs: Sequence[Run], found: Survey) -> None:
+    made = {os.path.join(run.folder, "model_final.pth") for run in runs}
     for weight in sorted({run.cfg().MODEL.WEIGHT for run in runs}):
         if "://" in weight:
             found.notes.append(f"The first run with {weight} downloads it, unless that was done before.")
-        elif weight and not os.path.isfile(weight):
+        elif weight and not os.path.isfile(weight) and weight not in made:
             found.problems.append(f"The weights {weight} are missing.")
 
 
@@ -267,29 +270,56 @@ def _duration(runs: Sequence[Run], left: Sequence[Run]) -> str:
     return f"{what}: {get_time_str(images / speed)} at the {speed:.1f} images a second of the runs so far."
 
 
-def execute(runs: Sequence[Run], launch: Launch, after_each: Any) -> int:
-    """Train and test what is not done, one run after the other, or submit it. Returns the exit status."""
-    for number, run in enumerate(runs, start=1):
+def execute(runs: Sequence[Run], launch: Launch, after_each: Callable[[], Any]) -> int:
+    """Train and test what is not done, or submit it. Returns the exit status; what fails or is stopped lets no other begin."""
+    stop = threading.Event()
+    lock = threading.Lock()
+
+    def one(number: int, run: Run) -> int:
+        if stop.is_set():
+            return 0
+        place = f"[{number}/{len(runs)}]"
         if run.figures() is not None:
-            print(f"[{number}/{len(runs)}] {run.folder} is done")
-            continue
+            print(f"{place} {run.folder} is done")
+            return 0
         command = launch.command(run)
-        print(
-            f"[{number}/{len(runs)}] {'going on' if run.is_begun() else 'starting'}: {shlex.join(command)}", flush=True
-        )
-        status = subprocess.call(command, cwd=ROOT)
+        print(f"{place} {'going on' if run.is_begun() else 'starting'}: {shlex.join(command)}", flush=True)
+        status = _call(command, launch, run)
         if launch.sbatch is not None and status == 0:
-            continue
+            return 0
+        if status == 0 and run.figures() is not None:
+            with lock:
+                after_each()
+            return 0
+        stop.set()
         if status in STOPPED:
-            print("Stopped; the same command goes on from there.", file=sys.stderr)
             return status
-        if status or run.figures() is None:
-            raise ChildProcessError(
-                f"{run.folder} ended with status {status}{'' if status else ' but without results'}; see {run.folder}/log.txt. "
-                "The same command goes on from its last checkpoint."
-            )
-        after_each()
-    return 0
+        raise ChildProcessError(
+            f"{run.folder} ended with status {status}{'' if status else ' but without results'}; see {run.folder}/log.txt. "
+            "The same command goes on from its last checkpoint."
+        )
+
+    with ThreadPoolExecutor(launch.jobs) as pool:
+        try:
+            statuses = list(pool.map(one, range(1, len(runs) + 1), runs))
+        except BaseException:
+            stop.set()
+            raise
+    status = max(statuses, default=0)
+    if status:
+        print("Stopped; the same command goes on from there.", file=sys.stderr)
+    return status
+
+
+def _call(command: list[str], launch: Launch, run: Run) -> int:
+    """Several runs at once have an equal share of the cores each, and would write over one another on the terminal."""
+    if launch.jobs == 1:
+        return subprocess.call(command, cwd=ROOT)
+    threads = str(max((os.cpu_count() or 1) // (launch.jobs * launch.processes), 1))
+    os.makedirs(run.folder, exist_ok=True)
+    with open(os.path.join(run.folder, "output.txt"), "ab") as output:
+        environment = {**os.environ, "OMP_NUM_THREADS": threads}
+        return subprocess.call(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
 
 
 def collect(table: str, runs: Sequence[Run]) -> list[Result]:

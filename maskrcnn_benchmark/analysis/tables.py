@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 COLUMNS = {
+    "relations": ("bbox/AP", "bbox/APs"),
     "table1": ("bbox/AP", "bbox/APs", "bbox/APm", "bbox/APl"),
     "table2": ("bbox/AP", "bbox/APs", "segm/AP", "segm/APs"),
 }

@@ -25,8 +25,12 @@ def write_atomically(path: str, write: Callable[[IO[bytes]], Any]) -> None:
         raise
 
 
+def write_text(path: str, text: str) -> None:
+    write_atomically(path, lambda f: f.write(text.encode()))
+
+
 def write_json(path: str, content: Any) -> None:
-    write_atomically(path, lambda f: f.write(json.dumps(content).encode()))
+    write_text(path, json.dumps(content))
 
 
 def save_config(cfg, path: str) -> None:

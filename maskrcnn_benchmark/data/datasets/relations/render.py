@@ -151,6 +151,7 @@ def _annotate(kept: list[tuple[Thing, Sprite, np.ndarray]], image_id: int) -> li
                 "segmentation": segmentation,
                 "iscrowd": int(thing.crowd),
                 "role": _ROLES[thing.category],
+                "degraded": int(not thing.clear),
             }
         )
     return annotations
@@ -180,7 +181,8 @@ def generate_scene(spec: RelationsSpec, index: int, seed: int) -> tuple[np.ndarr
 
     (With the same releases of NumPy and OpenCV; between releases a grey level may differ by rounding.)
 
-    Returns the image, uint8[H, W, 3] BGR, and its annotations: COCO's keys and "role". The image id is index + 1.
+    Returns the image, uint8[H, W, 3] BGR, and its annotations: COCO's keys, "role" and, 1 for the degraded members of a
+    group, "degraded". The image id is index + 1.
     bbox is [x, y, width, height] in pixels, area in pixels; both are those of the stored segmentation.
     """
     if index < 0 or seed < 0:
