@@ -10,7 +10,7 @@ from maskrcnn_benchmark.data.datasets.relations import PRESETS, write_relations
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
-    path = write_relations(tmp_path_factory.mktemp("scenes"), {"val": 24}, PRESETS["medium"], progress=False)["val"]
+    path = write_relations(tmp_path_factory.mktemp("scenes"), {"val": 24}, PRESETS["small"], progress=False)["val"]
     return str(path), json.loads(path.read_text())
 
 

@@ -37,9 +37,16 @@ def test_a_dry_run_names_every_command(run_tool, tmp_path):
 @pytest.mark.slow
 def test_from_scenes_to_tables(run_tool, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
-    monkeypatch.setitem(relations.SIZES, "small", relations.Size("medium", 2, 2, 4, 4))
+    monkeypatch.setitem(relations.SIZES, "small", relations.Size("small", 2, 2, 4, 4))
     monkeypatch.setattr(relations, "MODELS", {m: relations.MODELS[m] for m in ("baseline", "+3ENL, TD")})
-    small = ("MODEL.RESNETS.BACKBONE_OUT_CHANNELS", 32, "SOLVER.IMS_PER_BATCH", 2, "MODEL.ROI_BOX_HEAD.MLP_HEAD_DIM", 32)
+    small = (
+        "MODEL.RESNETS.BACKBONE_OUT_CHANNELS",
+        32,
+        "SOLVER.IMS_PER_BATCH",
+        2,
+        "MODEL.ROI_BOX_HEAD.MLP_HEAD_DIM",
+        32,
+    )
     words = ("relations", "--out", tmp_path / "out", "--processes", 1, "--seeds", 0, 1, "--jobs", 2, *small)
     code, text = run_tool("reproduce", *words)
     assert code == 0, text

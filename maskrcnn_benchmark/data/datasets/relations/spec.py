@@ -13,7 +13,7 @@ that a detector that carries information across the image can be told from one t
     in the sky, not annotated. Code, number, size, colour and place of a single one are distributed as in a group; what
     differs is that a group has clear members and stands in an even line. **Without context** a degraded thing is an
     object with probability 1 - decoys, so the best accuracy of "object or clutter" is max(decoys, 1 - decoys): chance,
-    1/2, in the preset "full", 3/5 in "medium", 3/4 in "demo".
+    1/2, in the preset "full", 3/5 in "small", 3/4 in "demo".
 ``decided``
     ball and fruit are one glossy disc, gull and crow are one dark bird: their pixels, sizes, places and backgrounds are
     distributed identically. The class is given by which decider stands in the image: a goal makes a ball of every
@@ -141,17 +141,17 @@ PRESETS: dict[str, RelationsSpec] = {
         idle=0.3,
         herd=0.08,
     ),
-    "medium": RelationsSpec(
-        sides=(320, 384),
+    "small": RelationsSpec(
+        sides=(192, 224),
         multiple=32,
-        episodes=(1, 3),
+        episodes=(1, 2),
         decided=(1, 3),
-        group=(4, 7),
-        alone=(0, 3),
-        scale=0.6,
-        far=0.3,
-        min_side=10,
-        hardness=0.4,
+        group=(3, 6),
+        alone=(0, 2),
+        scale=0.9,
+        far=0.35,
+        min_side=9,
+        hardness=0.3,
         decoys=0.4,
         idle=0.3,
         herd=0.08,
