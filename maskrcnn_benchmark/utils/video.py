@@ -12,6 +12,8 @@ import numpy as np
 # Containers and their codecs that OpenCV's wheels can write.
 CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".webm": "VP80", ".mkv": "mp4v"}
 DEFAULT_FPS = 25.0
+# FFmpeg prints lines of its own about what it cannot read; OpenCV takes this when it first opens a video.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 class VideoError(OSError):
