@@ -46,10 +46,17 @@ def predictor_parser(description: str | None) -> ArgumentParser:
     return parser
 
 
+def model_files(args: Namespace) -> tuple[str, str]:
+    """Configuration and weights (perhaps empty) that a command line names, or the repository's model."""
+    if not args.config_file and not args.ckpt:
+        return shipped_model()
+    return args.config_file or _only_config(args.ckpt), args.ckpt
+
+
 def make_predictor(args: Namespace, **options: Any) -> Predictor:
     """A predictor of the configuration, weights and changes that a command line names, or of the repository's model."""
-    config, weights = (args.config_file, args.ckpt) if args.config_file or args.ckpt else shipped_model()
-    return Predictor(config or _only_config(weights), weights, opts=args.opts or (), **options)
+    config, weights = model_files(args)
+    return Predictor(config, weights, opts=args.opts or (), **options)
 
 
 def _only_config(weights: str) -> str:

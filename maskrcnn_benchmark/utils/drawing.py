@@ -12,7 +12,7 @@ from maskrcnn_benchmark.utils.palette import class_colour
 __all__ = ["class_colour", "draw_objects", "draw_weights", "side_by_side"]
 
 MIN_SIDE = 480  # smaller images are enlarged, or their labels would cover them
-MIN_LETTERS = 10  # pixels
+MIN_LETTERS = 11  # pixels
 CAPTIONS_SHARE = 0.1
 HEADER = 24  # pixels of a title's row
 
