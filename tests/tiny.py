@@ -17,7 +17,6 @@ NARROW = {
     "MODEL.RESNETS.BACKBONE_OUT_CHANNELS": 16,
     "MODEL.NON_LOCAL.TOP_DOWN.TYPE": "enl",
     "INPUT.MIN_SIZE_TEST": 64,
-    "TEST.DETECTIONS_PER_IMG": 10,
     "OUTPUT_DIR": "",
 }
 LABELS = {"COCODataset": {"1": "red", "2": "blue"}}

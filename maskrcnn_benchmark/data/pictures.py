@@ -1,10 +1,11 @@
 """Pictures as users have them, made one kind: PIL images in RGB."""
 
+import io
 import os
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
@@ -20,11 +21,22 @@ def read_upright(path: str | os.PathLike) -> Image.Image:
     path = os.fspath(path)
     if not os.path.exists(path):
         raise BrokenImageError(f"There is no image {path}.")
+    return _decode(path, path)
+
+
+def decode_upright(content: bytes, name: str) -> Image.Image:
+    """The same of a file's content, which messages call by `name`."""
+    return _decode(io.BytesIO(content), name)
+
+
+def _decode(source: Any, name: str) -> Image.Image:
     try:
-        with Image.open(path) as image:
+        with Image.open(source) as image:
             return ImageOps.exif_transpose(image).convert("RGB")
+    except UnidentifiedImageError:
+        raise BrokenImageError(f"The image {name} cannot be read: it is no picture, or of an unknown kind.") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BrokenImageError(f"The image {path} cannot be read: {error}") from None
+        raise BrokenImageError(f"The image {name} cannot be read: {error}") from None
 
 
 def to_picture(source: Any) -> Image.Image:

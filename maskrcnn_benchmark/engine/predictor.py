@@ -169,7 +169,7 @@ class Predictor:
         waiting.clear()
         pictures = [picture for _, picture in batch]
         for (source, picture), raw in zip(batch, self.detect(pictures), strict=True):
-            yield source, to_original_image(self.select(raw), *picture.size)
+            yield source, self.finish(raw, picture.size)
 
     def detect(self, pictures: Sequence[Image.Image]) -> list[BoxList]:
         """All that the model finds in RGB pictures, in pixels of the network's input, masks as Tensor[N, 1, M, M]."""
@@ -180,6 +180,10 @@ class Predictor:
                 tensors = [self.network_input(picture) for picture in pictures]
                 found = self.model(to_image_list(tensors, self.cfg.DATALOADER.SIZE_DIVISIBILITY).to(self.device))
         return [_with_scores(boxlist) for boxlist in found]
+
+    def finish(self, raw: BoxList, size: tuple[int, int]) -> BoxList:
+        """What `__call__` returns, of one picture's part of `detect`; `size` is the picture's (width, height)."""
+        return to_original_image(self.select(raw), *size)
 
     def network_input(self, picture: Any) -> Tensor:
         """A picture, resized and normalised: Tensor[3, H, W] on the CPU."""
