@@ -12,6 +12,8 @@ from maskrcnn_benchmark.data import datasets as D
 from maskrcnn_benchmark.data.build import dataset_catalog
 from maskrcnn_benchmark.data.datasets.coco_file import CocoFile
 
+logger = logging.getLogger(__name__)
+
 LABELS_FILE = "labels.json"  # beside the checkpoints of a training
 
 # The ids of COCO's 80 categories are those from 1 to 90 without these.
@@ -110,12 +112,11 @@ def find_categories(cfg, weights: str = "", given: Given | None = None) -> Categ
     if cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON:
         return Categories(["object"])
     written = _written_names(weights, count)
-    of_data = [Categories(COCO_CATEGORIES)] if written and tuple(written.names.values()) == COCO_NAMES else []
-    of_data = of_data or _of_data_sets(cfg, written, count)
-    if of_data:
-        return of_data[0]
-    if written:
-        return written
+    if written and tuple(written.names.values()) == COCO_NAMES:
+        return Categories(COCO_CATEGORIES)
+    found = _of_data_sets(cfg, written, count) or written
+    if found:
+        return found
     if count == len(COCO_NAMES):
         return Categories(COCO_CATEGORIES)
     if count == 1 and cfg.MODEL.KEYPOINT_ON:
@@ -138,30 +139,30 @@ def _written_names(weights: str, count: int) -> Categories | None:
     except (ValueError, AttributeError, TypeError):
         raise ConfigError(f'{path} is not a file of labels like {{"COCODataset": {{"1": "car"}}}}.') from None
     if len(categories) > count:
-        logging.getLogger(__name__).warning(
-            "%s names %d classes, the model has %d: it is left aside.", path, len(categories), count
-        )
+        logger.warning("%s names %d classes, the model has %d: it is left aside.", path, len(categories), count)
         return None
     return categories
 
 
-def _of_data_sets(cfg, written: Categories | None, count: int) -> list[Categories]:
-    """The categories of the configuration's data sets that can be read here and agree with the names known already."""
+def _of_data_sets(cfg, written: Categories | None, count: int) -> Categories | None:
+    """The categories of the first of the configuration's data sets that can be read here and has the names known already."""
     catalog = dataset_catalog(cfg)
-    found = []
     for name in (*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN):
-        entry = catalog.get(name)
-        ann_file = entry["args"].get("ann_file", "")
-        if entry["factory"] == "COCODataset":
-            if not os.path.isfile(ann_file):
-                continue
-            categories = Categories(CocoFile(ann_file, cfg.DATALOADER.ANNOTATION_CACHE).index.meta["categories"])
-        else:
-            classes: Any = getattr(D.DATASETS[entry["factory"]], "CLASSES", None) or ()
-            categories = Categories(list(classes[1:]))
-        if written is not None and categories.names != written.names:
+        try:
+            categories = _of_data_set(catalog.get(name), cfg.DATALOADER.ANNOTATION_CACHE)
+        except (ConfigError, OSError, ValueError) as error:  # a detector needs no data set
+            logger.warning("The classes are not those of %s: %s", name, error)
             continue
-        if 0 < len(categories) <= count:
-            found.append(categories)
-            break
-    return found
+        if categories is None or len(categories) > count or written and categories.names != written.names:
+            continue
+        return categories
+    return None
+
+
+def _of_data_set(entry: dict, cache: str) -> Categories | None:
+    """The categories that an entry of the catalog has, None where they cannot be known here."""
+    if entry["factory"] == "COCODataset":
+        ann_file = entry["args"]["ann_file"]
+        return Categories(CocoFile(ann_file, cache).index.meta["categories"]) if os.path.isfile(ann_file) else None
+    classes: Any = getattr(D.DATASETS[entry["factory"]], "CLASSES", None)
+    return Categories(list(classes[1:])) if classes else None

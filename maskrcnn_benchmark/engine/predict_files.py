@@ -100,9 +100,9 @@ class Results:
         write_json(os.path.join(self.folder, "images.json"), content)
 
     def id_of(self, path: str) -> Any:
-        """The image id of a file. Raises BrokenImageError for one that the annotation file does not name."""
+        """The image id of a file, None to number it. Raises BrokenImageError for one that the annotation file does not name."""
         if self.ids is None:
-            return len(self.images) + 1
+            return None
         parts = Path(path).parts
         for start in range(len(parts)):  # names in annotation files may hold folders
             name = "/".join(parts[start:])
@@ -141,7 +141,7 @@ def predict_pictures(predictor: Predictor, paths: Sequence[str], results: Result
     def readable() -> Iterator[Any]:
         for path in paths:
             try:
-                image_id, picture = results.id_of(path) if results.ids is not None else None, read_upright(path)
+                image_id, picture = results.id_of(path), read_upright(path)
             except BrokenImageError as error:
                 failures.append(str(error))
                 bar.update()

@@ -80,5 +80,13 @@ def test_without_files(configured, options, names):
     assert found == names if names else len(found) == 20 and found[0] == "aeroplane" and found[-1] == "tvmonitor"
 
 
+def test_a_data_set_that_cannot_be_read_does_not_keep_from_detecting(configured, tmp_path, log):
+    cfg = configured("DATASETS.TEST", ("elsewhere", "set"))
+    assert find_categories(cfg).names == {1: "red", 2: "blue"}
+    (tmp_path / "set.json").write_text("{")
+    assert find_categories(cfg).names == {1: "class 1", 2: "class 2"}
+    assert "not those of elsewhere: There is no data set 'elsewhere'" in log.text and "not those of set: " in log.text
+
+
 def test_labels_beyond_the_names_have_a_number():
     assert Categories(["red"]).name(2) == "class 2" and Categories(["red"]).id(2) == 2

@@ -84,6 +84,23 @@ def test_ids_of_an_annotation_file(predict, tmp_path):
     assert [i["id"] for i in images["images"]] == [10, 11] and {p["image_id"] for p in predictions} == {10, 11}
 
 
+def test_what_was_found_before_an_interruption_is_kept(predict, tmp_path, monkeypatch):
+    write_coco(tmp_path, images=3)
+    draw = Predictor.draw
+
+    def interrupted(self, image, found):
+        if len(list((tmp_path / "out").glob("*.jpg"))) == 1:
+            raise KeyboardInterrupt
+        return draw(self, image, found)
+
+    monkeypatch.setattr(Predictor, "draw", interrupted)
+    code, printed = predict("--input", tmp_path / "set")
+    assert code == 130 and printed.splitlines()[-1] == "Interrupted."
+    images, predictions = written(tmp_path)
+    assert [i["id"] for i in images["images"]] == [1, 2] and len(predictions) == 6
+    assert not list((tmp_path / "out").glob("*.partial"))
+
+
 def test_the_first_frames_of_a_stream(predict, tmp_path):
     with mjpeg_server([np.full((48, 64, 3), i, np.uint8) for i in range(200)]) as address:
         code, printed = predict("--input", address, "--frames", 5)

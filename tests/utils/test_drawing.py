@@ -1,3 +1,7 @@
+import json
+import os
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -122,3 +126,26 @@ def test_masks_of_another_size_and_empty_ones():
     small[10:20, 30:40] = True
     drawn = draw_objects(image, np.zeros((2, 4)), [1, 2], ["", ""], [small, empty])
     assert drawn[150, 350].any() and not drawn[150, 250].any() and not drawn[250, 350].any()
+
+
+@pytest.mark.skipif(not os.environ.get("MRB_TEST_COCO"), reason="MRB_TEST_COCO names no folder of COCO images")
+def test_captions_of_real_scenes_leave_small_objects_to_be_seen():
+    """Of all small objects (below 32 x 32 pixels) less than a twentieth is hidden, yet most objects have their caption."""
+    content = json.loads(Path(os.environ["MRB_TEST_COCO"], "annotations", "instances_val2017.json").read_text())
+    boxes: dict[int, list] = {}
+    for ann in content["annotations"]:
+        boxes.setdefault(ann["image_id"], []).append(ann["bbox"])
+    hidden, wanted, drawn = [], 0, 0
+    for image in content["images"]:
+        corners = np.array(boxes.get(image["id"], [])).reshape(-1, 4)
+        small = corners[:, 2:].prod(axis=1) < 32**2
+        corners[:, 2:] += corners[:, :2] - 1
+        canvas = np.zeros((image["height"], image["width"], 3), np.uint8)
+        draw_captions(canvas, corners, ["thing 0.98"] * len(corners), [(0, 0, 255)] * len(corners))
+        ground = canvas.any(axis=2)
+        for x1, y1, x2, y2 in corners[small].round().astype(int):
+            hidden.append(ground[y1 : y2 + 1, x1 : x2 + 1].mean())
+        wanted += len(corners)
+        drawn += cv2.connectedComponents(ground.astype(np.uint8))[0] - 1
+    assert len(hidden) > 50 and np.mean(hidden) < 0.05
+    assert drawn > 0.3 * wanted  # those that touch count once
