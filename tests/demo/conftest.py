@@ -1,3 +1,4 @@
+import logging
 import runpy
 import signal
 import sys
@@ -41,5 +42,7 @@ def run_demo(demo_folder, monkeypatch, capfd) -> Callable[..., tuple[int, str]]:
 
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
+    # Tools that ran before in this process log to outputs that are closed by now.
+    monkeypatch.setattr(logging.getLogger("maskrcnn_benchmark"), "handlers", [])
     yield call
     signal.signal(signal.SIGTERM, handler)
