@@ -64,8 +64,11 @@ def has_display() -> bool:
     return True
 
 
-def show(frame: np.ndarray) -> bool:
-    """Whether to go on."""
+def show(frame: np.ndarray, first: bool) -> bool:
+    """Whether to go on. The first frame says how large the window is."""
+    if first:
+        scale = max(1, round(720 / frame.shape[0]))
+        cv2.resizeWindow(WINDOW, scale * frame.shape[1], scale * frame.shape[0])
     cv2.imshow(WINDOW, frame)
     key = cv2.waitKey(1) & 0xFF
     return key not in (27, ord("q")) and cv2.getWindowProperty(WINDOW, cv2.WND_PROP_VISIBLE) >= 1
@@ -82,7 +85,7 @@ def watch(demo: COCODemo, video: Video, out: str, window: bool, limit: int | Non
             put_text(drawn, f"{rate.tick():.1f} frames/s", 0, 0, (255, 255, 255), max(12, drawn.shape[0] // 40))
             if recording is not None:
                 recording.write(drawn)
-            if window and not show(drawn):
+            if window and not show(drawn, first=count == 1):
                 break
     except KeyboardInterrupt:
         pass  # the ordinary end of a camera's pictures
@@ -108,6 +111,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--show-mask-heatmaps", action="store_true", help="show the values of the best masks instead")
     parser.add_argument("--masks-per-dim", type=int, default=2, help="of these, how many along each side (2)")
     parser.add_argument("--out", default="", metavar="FILE", help="also write a video; without a display webcam.mp4")
+    parser.add_argument("--no-window", action="store_true", help="write a video only, as without a display")
     parser.add_argument("--frames", type=int, metavar="N", help="end after so many frames")
     return parser.parse_args()
 
@@ -131,7 +135,7 @@ def main() -> None:
                 min_image_size=args.min_image_size,
                 weight_loading=weights,
             )
-            window = has_display()
+            window = not args.no_window and has_display()
             watch(demo, video, args.out or ("" if window else "webcam.mp4"), window, args.frames)
         if window:
             cv2.destroyAllWindows()

@@ -99,9 +99,9 @@ def number_of_classes(cfg) -> int:
 def find_categories(cfg, weights: str = "", given: Given | None = None) -> Categories:
     """The classes of a model.
 
-    The first of these counts: `given`; the labels beside the weights (NAME.labels.json, or labels.json in their folder, as a
-    training leaves it); the data sets of the configuration, the tested ones first; COCO's 80 for a model of as many. Ids
-    are those of the data set whose names agree.
+    The first of these counts: `given`; the labels beside the weights (NAME.labels.json, or labels.json in their folder: what a
+    training leaves there, or the categories of a COCO file, which hold ids too); the data sets of the configuration, the
+    tested ones first; COCO's 80 for a model of as many. Ids are those of the data set whose names agree.
     """
     count = number_of_classes(cfg)
     if given is not None:
@@ -114,6 +114,8 @@ def find_categories(cfg, weights: str = "", given: Given | None = None) -> Categ
     written = _written_names(weights, count)
     if written and tuple(written.names.values()) == COCO_NAMES:
         return Categories(COCO_CATEGORIES)
+    if written and written.ids != {label: label for label in written.names}:
+        return written
     found = _of_data_sets(cfg, written, count) or written
     if found:
         return found

@@ -49,6 +49,12 @@ def test_labels_beside_the_weights_come_first(configured, tmp_path):
     assert categories.names == {1: "red", 2: "blue"} and categories.ids == {1: 3, 2: 7}  # the set of these names
 
 
+def test_labels_with_ids_beside_the_weights(configured, tmp_path):
+    (tmp_path / "labels.json").write_text(json.dumps([{"id": 40, "name": "blue"}, {"id": 4, "name": "red"}]))
+    categories = find_categories(configured(), str(tmp_path / "model.pth"))
+    assert categories.names == {1: "red", 2: "blue"} and categories.ids == {1: 4, 2: 40}
+
+
 def test_labels_of_another_model_are_left_aside(configured, tmp_path, log):
     (tmp_path / "labels.json").write_text(json.dumps({"COCODataset": {str(i): f"c{i}" for i in range(1, 9)}}))
     assert find_categories(configured(), str(tmp_path / "model.pth")).names == {1: "red", 2: "blue"}
