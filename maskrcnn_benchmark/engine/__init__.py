@@ -1,0 +1,3 @@
+from maskrcnn_benchmark.engine.predictor import Predictor
+
+__all__ = ["Predictor"]

@@ -127,7 +127,7 @@ class BoxList:
         bbox = self.bbox[item]
         result = self._like(bbox[None] if bbox.ndim == 1 else bbox)
         for name, data in self.extra_fields.items():
-            result.add_field(name, data[item])
+            result.add_field(name, _of_list(data, item) if isinstance(data, list) else data[item])
         return result
 
     def __len__(self) -> int:
@@ -156,3 +156,9 @@ class BoxList:
     def __repr__(self) -> str:
         width, height = self.size
         return f"BoxList(num_boxes={len(self)}, image_width={width}, image_height={height}, mode={self.mode})"
+
+
+def _of_list(data: list, item: Any) -> list:
+    """What indexing a tensor by `item` would take, of a list (masks as run-length encodings, for one)."""
+    rows = torch.arange(len(data))[item.cpu() if isinstance(item, Tensor) else item]
+    return [data[row] for row in rows.reshape(-1).tolist()]

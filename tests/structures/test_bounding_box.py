@@ -179,3 +179,23 @@ def test_errors():
         BoxList([], SIZE).convert("cxcywh")
     with pytest.raises(NotImplementedError, match="got 2"):
         BoxList([], SIZE).transpose(2)
+
+
+@pytest.mark.parametrize(
+    ("item", "rows"),
+    [
+        (torch.tensor([True, False, True]), [0, 2]),
+        (torch.tensor([False] * 3), []),
+        (torch.tensor([2]), [2]),
+        (torch.tensor([], dtype=torch.int64), []),
+        ([1, 0], [1, 0]),
+        (slice(1, None), [1, 2]),
+        (1, [1]),
+    ],
+)
+def test_indexing_a_field_that_is_a_list(item, rows):
+    boxlist = BoxList(torch.arange(12.0).reshape(3, 4), (20, 20))
+    boxlist.add_field("rle", [{"counts": str(i)} for i in range(3)])
+    taken = boxlist[item]
+    assert taken.get_field("rle") == [{"counts": str(i)} for i in rows]
+    assert (taken.bbox[:, 0] / 4).tolist() == rows

@@ -1,0 +1,170 @@
+"""What a model's classes are called, and their ids in the data set."""
+
+import difflib
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from maskrcnn_benchmark.config.node import ConfigError
+from maskrcnn_benchmark.data import datasets as D
+from maskrcnn_benchmark.data.build import dataset_catalog
+from maskrcnn_benchmark.data.datasets.coco_file import CocoFile
+
+logger = logging.getLogger(__name__)
+
+LABELS_FILE = "labels.json"  # beside the checkpoints of a training
+
+# The ids of COCO's 80 categories are those from 1 to 90 without these.
+_COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+COCO_NAMES = (
+    *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light"),
+    *("fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant"),
+    *("bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard"),
+    *("sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket", "bottle"),
+    *("wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich", "orange", "broccoli"),
+    *("carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch", "potted plant", "bed", "dining table", "toilet"),
+    *("tv", "laptop", "mouse", "remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink"),
+    *("refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush"),
+)
+_COCO_IDS = [i for i in range(1, 91) if i not in _COCO_GAPS]
+COCO_CATEGORIES = [{"id": i, "name": name} for i, name in zip(_COCO_IDS, COCO_NAMES, strict=True)]
+
+Given = Sequence[str] | Sequence[dict] | Mapping[int, str]
+
+
+class Categories:
+    """The classes of a model: labels from 1, each with a name and the id that the data set gives it.
+
+    Args:
+        given: names in the order of the labels; or a mapping of labels to names; or the "categories" of a COCO file (dicts
+            with "id" and "name"), labelled in the order of their ids.
+    """
+
+    def __init__(self, given: Given):
+        if isinstance(given, Mapping):
+            self.names = {int(label): str(name) for label, name in given.items()}
+            self.ids = {label: label for label in self.names}
+        elif all(isinstance(entry, dict) and {"id", "name"} <= set(entry) for entry in given):
+            entries = sorted(given, key=lambda entry: entry["id"])  # type: ignore[index,arg-type,return-value]
+            self.names = {label: str(entry["name"]) for label, entry in enumerate(entries, start=1)}  # type: ignore[index]
+            self.ids = {label: entry["id"] for label, entry in enumerate(entries, start=1)}  # type: ignore[index]
+        elif all(isinstance(name, str) for name in given) and not isinstance(given, str):
+            self.names = {label: str(name) for label, name in enumerate(given, start=1)}
+            self.ids = {label: label for label in self.names}
+        else:
+            raise ConfigError(
+                "Class names are a list of names, a mapping of labels (from 1) to names, or the categories of a COCO file; got "
+                f"{given!r}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, label: int) -> str:
+        return self.names.get(label, f"class {label}")
+
+    def id(self, label: int) -> int:
+        return self.ids.get(label, label)
+
+    def labels(self, classes: Iterable[str | int]) -> list[int]:
+        """The labels of classes given by name or by id. Raises ConfigError with the nearest name for an unknown one."""
+        by_name = {name: label for label, name in self.names.items()}
+        by_id = {category: label for label, category in self.ids.items()}
+        found = []
+        for wanted in [classes] if isinstance(classes, (str, int)) else classes:
+            is_id = isinstance(wanted, int) or (wanted not in by_name and wanted.isdecimal())
+            label = by_id.get(int(wanted)) if is_id else by_name.get(str(wanted))
+            if label is None:
+                close = difflib.get_close_matches(str(wanted), list(by_name), n=1)
+                hint = f" Did you mean {close[0]!r}?" if close else ""
+                known = ", ".join(f"{self.names[k]} ({self.ids[k]})" for k in self.names)
+                raise ConfigError(f"The model knows no class {wanted!r}.{hint} Its classes and their ids: {known}.")
+            found.append(label)
+        return found
+
+    def as_coco(self) -> list[dict]:
+        """The "categories" of a COCO file."""
+        return [{"id": self.ids[label], "name": name} for label, name in self.names.items()]
+
+
+def number_of_classes(cfg) -> int:
+    """Classes that a model tells apart, without the background."""
+    if cfg.MODEL.RETINANET_ON:
+        return cfg.MODEL.RETINANET.NUM_CLASSES - 1
+    return 1 if cfg.MODEL.RPN_ONLY else cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES - 1
+
+
+def find_categories(cfg, weights: str = "", given: Given | None = None) -> Categories:
+    """The classes of a model.
+
+    The first of these counts: `given`; the labels beside the weights (NAME.labels.json, or labels.json in their folder: what a
+    training leaves there, or the categories of a COCO file, which hold ids too); the data sets of the configuration, the
+    tested ones first; COCO's 80 for a model of as many. Ids are those of the data set whose names agree.
+    """
+    count = number_of_classes(cfg)
+    if given is not None:
+        categories = Categories(given)
+        if len(categories) != count:
+            raise ConfigError(f"{len(categories)} class names were given, but the model tells {count} classes apart.")
+        return categories
+    if cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON:
+        return Categories(["object"])
+    written = _written_names(weights, count)
+    if written and tuple(written.names.values()) == COCO_NAMES:
+        return Categories(COCO_CATEGORIES)
+    if written and written.ids != {label: label for label in written.names}:
+        return written
+    found = _of_data_sets(cfg, written, count) or written
+    if found:
+        return found
+    if count == len(COCO_NAMES):
+        return Categories(COCO_CATEGORIES)
+    if count == 1 and cfg.MODEL.KEYPOINT_ON:
+        return Categories(["person"])
+    return Categories([f"class {label}" for label in range(1, count + 1)])
+
+
+def _written_names(weights: str, count: int) -> Categories | None:
+    """What a file of labels beside the weights says, if it is of this model."""
+    beside = (f"{os.path.splitext(weights)[0]}.labels.json", os.path.join(os.path.dirname(weights), LABELS_FILE))
+    path = next((p for p in beside if weights and os.path.isfile(p)), None)
+    if path is None:
+        return None
+    try:
+        with open(path, encoding="utf-8") as f:
+            content = json.load(f)
+        # A training writes the names under the class of its data set.
+        inner = next(iter(content.values())) if isinstance(content, dict) and content else content
+        categories = Categories(inner if isinstance(inner, dict) else content)
+    except (ValueError, AttributeError, TypeError):
+        raise ConfigError(f'{path} is not a file of labels like {{"COCODataset": {{"1": "car"}}}}.') from None
+    if len(categories) > count:
+        logger.warning("%s names %d classes, the model has %d: it is left aside.", path, len(categories), count)
+        return None
+    return categories
+
+
+def _of_data_sets(cfg, written: Categories | None, count: int) -> Categories | None:
+    """The categories of the first of the configuration's data sets that can be read here and has the names known already."""
+    catalog = dataset_catalog(cfg)
+    for name in (*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN):
+        try:
+            categories = _of_data_set(catalog.get(name), cfg.DATALOADER.ANNOTATION_CACHE)
+        except (ConfigError, OSError, ValueError) as error:  # a detector needs no data set
+            logger.warning("The classes are not those of %s: %s", name, error)
+            continue
+        if categories is None or len(categories) > count or written and categories.names != written.names:
+            continue
+        return categories
+    return None
+
+
+def _of_data_set(entry: dict, cache: str) -> Categories | None:
+    """The categories that an entry of the catalog has, None where they cannot be known here."""
+    if entry["factory"] == "COCODataset":
+        ann_file = entry["args"]["ann_file"]
+        return Categories(CocoFile(ann_file, cache).index.meta["categories"]) if os.path.isfile(ann_file) else None
+    classes: Any = getattr(D.DATASETS[entry["factory"]], "CLASSES", None)
+    return Categories(list(classes[1:])) if classes else None

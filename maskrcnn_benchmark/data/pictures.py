@@ -1,0 +1,78 @@
+"""Pictures as users have them, made one kind: PIL images in RGB."""
+
+import io
+import os
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from maskrcnn_benchmark.data.datasets.images import BrokenImageError
+
+KINDS = (
+    "a path, a PIL image, a uint8 array [H, W, 3] in OpenCV's order BGR, or a tensor [3, H, W] in RGB (uint8, or floating "
+    "point from 0 to 1)"
+)
+
+
+def read_upright(path: str | os.PathLike) -> Image.Image:
+    """The image of a file as it is meant to be seen: RGB, turned as its EXIF entry says. Raises BrokenImageError."""
+    path = os.fspath(path)
+    if not os.path.exists(path):
+        raise BrokenImageError(f"There is no image {path}.")
+    return _decode(path, path)
+
+
+def decode_upright(content: bytes, name: str) -> Image.Image:
+    """The same of a file's content, which messages call by `name`."""
+    return _decode(io.BytesIO(content), name)
+
+
+def _decode(source: Any, name: str) -> Image.Image:
+    try:
+        with Image.open(source) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except UnidentifiedImageError:
+        raise BrokenImageError(f"The image {name} cannot be read: it is no picture, or of an unknown kind.") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BrokenImageError(f"The image {name} cannot be read: {error}") from None
+
+
+def to_picture(source: Any) -> Image.Image:
+    """One picture of any kind in `KINDS`. Raises BrokenImageError for a file, ValueError or TypeError for the others."""
+    if isinstance(source, (str, os.PathLike)):
+        return read_upright(source)
+    if isinstance(source, Image.Image):
+        return source.convert("RGB")
+    if isinstance(source, np.ndarray):
+        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or 0 in source.shape:
+            raise ValueError(
+                f"An array must be uint8 [H, W, 3] in the order BGR, as OpenCV reads it; got {source.dtype} {list(source.shape)}."
+            )
+        return Image.fromarray(np.ascontiguousarray(source[:, :, ::-1]))
+    if isinstance(source, Tensor):
+        return _from_tensor(source)
+    raise TypeError(f"A picture is {KINDS}; got a {type(source).__name__}.")
+
+
+def _from_tensor(tensor: Tensor) -> Image.Image:
+    pixels = tensor.detach().cpu()
+    if pixels.ndim != 3 or pixels.shape[0] != 3 or 0 in pixels.shape:
+        raise ValueError(f"A tensor must be [3, H, W] in the order RGB; got the shape {list(pixels.shape)}.")
+    if pixels.is_floating_point():
+        low, high = pixels.min().item(), pixels.max().item()
+        if not (low >= 0 and high <= 1):
+            raise ValueError(
+                f"A floating-point tensor must hold values from 0 to 1; got {low:g} to {high:g}. Give the image before it is "
+                "normalised, or uint8 values from 0 to 255."
+            )
+        pixels = (pixels * 255).round()
+    return Image.fromarray(np.ascontiguousarray(pixels.byte().permute(1, 2, 0).numpy()))
+
+
+def to_bgr(picture: Any) -> np.ndarray:
+    """One picture of any kind as a uint8 array [H, W, 3], BGR, as OpenCV and drawing take it."""
+    if isinstance(picture, np.ndarray):
+        return picture
+    return np.ascontiguousarray(np.asarray(to_picture(picture))[:, :, ::-1])

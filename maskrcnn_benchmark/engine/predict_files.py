@@ -1,0 +1,201 @@
+"""Detection in files: pictures and videos go in; pictures, videos and COCO results come out."""
+
+import glob
+import json
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from maskrcnn_benchmark.data.datasets.images import BrokenImageError
+from maskrcnn_benchmark.data.pictures import read_upright
+from maskrcnn_benchmark.engine.predictor import Predictor
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.utils.miscellaneous import write_json
+from maskrcnn_benchmark.utils.video import Video, VideoError, VideoWriter, is_video
+
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+# A video that ends before this share of the frames that its header promises is taken for a broken one.
+COMPLETE = 0.95
+
+
+def find_inputs(words: Iterable[str]) -> list[str]:
+    """Files and addresses of what is named: files, folders with all below them, patterns, addresses of streams.
+
+    Raises FileNotFoundError for a name that stands for nothing.
+    """
+    found: list[str] = []
+    for word in words:
+        if "://" in word or os.path.isfile(word):
+            found.append(word)
+            continue
+        if os.path.isdir(word):
+            below = sorted(str(path) for path in Path(word).rglob("*") if path.is_file())
+            below = [path for path in below if is_video(path) or path.lower().endswith(PICTURE_ENDINGS)]
+            if not below:
+                raise FileNotFoundError(f"There is no picture and no video in the folder {word}.")
+        else:
+            below = sorted(path for path in glob.glob(word, recursive=True) if os.path.isfile(path))
+            if not below:
+                raise FileNotFoundError(f"There is no file, folder or pattern {word} to predict on.{_hint(word)}")
+        found += below
+    return list(dict.fromkeys(found))
+
+
+def _hint(word: str) -> str:
+    is_key = word.replace(".", "").replace("_", "").isupper() and "." in word
+    return " Put KEY VALUE behind another option, such as --out FOLDER." if is_key else ""
+
+
+class JsonList:
+    """A JSON file of a list that is written entry by entry; it has its name once it is complete."""
+
+    def __init__(self, path: str):
+        self.path, self._partial = path, f"{path}.partial"
+        self._file, self._count = open(self._partial, "w", encoding="utf-8"), 0
+
+    def extend(self, entries: Iterable[dict]) -> None:
+        for entry in entries:
+            self._file.write(("[\n" if self._count == 0 else ",\n") + json.dumps(entry))
+            self._count += 1
+
+    def close(self) -> None:
+        self._file.write("\n]\n" if self._count else "[]\n")
+        self._file.close()
+        os.replace(self._partial, self.path)
+
+
+class Results:
+    """The folder that results go to.
+
+    predictions.json is a list of COCO results; images.json names their images (a video's by "frame" too) and categories as a
+    COCO annotation file does. Drawn pictures and videos have their input's name.
+
+    Args:
+        ids: image id of each file name, from an annotation file; without, images are numbered from 1.
+        draw: whether pictures and videos are written.
+    """
+
+    def __init__(self, folder: str, predictor: Predictor, ids: dict[str, Any] | None = None, draw: bool = True):
+        os.makedirs(folder, exist_ok=True)
+        self.folder, self.predictor, self.ids, self.draw = folder, predictor, ids, draw
+        self.images: list[dict] = []
+        self.detections = 0
+        self._names: set[str] = set()
+        self._json = JsonList(os.path.join(folder, "predictions.json"))
+
+    def __enter__(self) -> "Results":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """What was found counts, also after an interruption."""
+        self._json.close()
+        content = {"images": self.images, "annotations": [], "categories": self.predictor.categories.as_coco()}
+        write_json(os.path.join(self.folder, "images.json"), content)
+
+    def id_of(self, path: str) -> Any:
+        """The image id of a file, None to number it. Raises BrokenImageError for one that the annotation file does not name."""
+        if self.ids is None:
+            return None
+        parts = Path(path).parts
+        for start in range(len(parts)):  # names in annotation files may hold folders
+            name = "/".join(parts[start:])
+            if name in self.ids:
+                return self.ids[name]
+        raise BrokenImageError(f"The annotation file names no image {os.path.basename(path)}.")
+
+    def add(self, file_name: str, found: BoxList, image_id: Any = None, **more: Any) -> None:
+        image_id = len(self.images) + 1 if image_id is None else image_id
+        width, height = (int(side) for side in found.size)
+        self.images.append({"id": image_id, "file_name": file_name, "width": width, "height": height, **more})
+        self._json.extend(self.predictor.coco(found, image_id))
+        self.detections += len(found)
+
+    def path_for(self, source: str, ending: str) -> str:
+        """Where the drawing of an input goes; inputs of one name in different folders get different ones."""
+        stem = "stream" if "://" in source else Path(source).stem
+        name, number = f"{stem}{ending}", 2
+        while name in self._names:
+            name, number = f"{stem}_{number}{ending}", number + 1
+        self._names.add(name)
+        return os.path.join(self.folder, name)
+
+    def write_picture(self, source: str, picture: Any, found: BoxList) -> None:
+        ending = Path(source).suffix.lower()
+        path = self.path_for(source, ending if ending in (".jpg", ".jpeg", ".png") else ".png")
+        if not cv2.imwrite(path, self.predictor.draw(picture, found)):
+            raise OSError(f"Cannot write {path}.")
+
+
+def predict_pictures(predictor: Predictor, paths: Sequence[str], results: Results, bar: tqdm) -> list[str]:
+    """Predict on picture files; returns what was wrong with those that could not be read."""
+    failures: list[str] = []
+    waiting: deque[tuple[str, Any]] = deque()
+
+    def readable() -> Iterator[Any]:
+        for path in paths:
+            try:
+                image_id, picture = results.id_of(path), read_upright(path)
+            except BrokenImageError as error:
+                failures.append(str(error))
+                bar.update()
+                continue
+            waiting.append((path, image_id))
+            yield picture
+
+    for picture, found in predictor.stream(readable()):
+        path, image_id = waiting.popleft()
+        results.add(path, found, image_id)
+        if results.draw:
+            results.write_picture(path, picture, found)
+        bar.update()
+    return failures
+
+
+def predict_video(predictor: Predictor, source: str, results: Results, limit: int | None = None) -> list[str]:
+    """Predict on the frames of a video or stream, the first `limit` ones; returns what was wrong with it."""
+    count = 0
+    writer: VideoWriter | None = None
+    try:
+        with Video(source) as video:
+            frames: Iterator[np.ndarray] = islice(video, limit)
+            total = min(video.frames or limit or 0, limit or video.frames) or None
+            name = os.path.basename(source) or source
+            with tqdm(total=total, desc=name, unit="frame", leave=False, disable=None) as bar:
+                for frame, found in predictor.stream(frames):
+                    results.add(source, found, frame=count)
+                    if results.draw:
+                        writer = writer or VideoWriter(results.path_for(source, ".mp4"), video.fps)
+                        writer.write(predictor.draw(frame, found))
+                    count += 1
+                    bar.update()
+            if limit is None and count < COMPLETE * video.frames - 1:
+                return [f"The video {source} ends after {count} of {video.frames} frames."]
+    except VideoError as error:
+        return [str(error)]
+    finally:
+        if writer is not None:
+            writer.close()
+    return []
+
+
+def predict_files(
+    predictor: Predictor, inputs: Sequence[str], results: Results, frames: int | None = None
+) -> list[str]:
+    """Predict on all inputs in their order; returns a sentence for each that could not be read."""
+    failures: list[str] = []
+    with tqdm(total=len(inputs), desc="predicting", unit="file", disable=None) as bar:
+        for video, group in groupby(inputs, key=is_video):
+            if not video:
+                failures += predict_pictures(predictor, list(group), results, bar)
+                continue
+            for source in group:
+                failures += predict_video(predictor, source, results, frames)
+                bar.update()
+    return failures

@@ -1,0 +1,268 @@
+"""Detection in pictures and videos of one's own."""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pycocotools.mask as mask_utils
+import torch
+from PIL import Image
+from torch import Tensor
+
+from maskrcnn_benchmark.config import ConfigError
+from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.data.categories import Given, find_categories
+from maskrcnn_benchmark.data.pictures import to_bgr, to_picture
+from maskrcnn_benchmark.data.transforms import build_transforms
+from maskrcnn_benchmark.engine.bbox_aug import make_box_augmentation
+from maskrcnn_benchmark.engine.inference import to_original_image
+from maskrcnn_benchmark.engine.trainer import autocast
+from maskrcnn_benchmark.modeling.detector import build_detection_model
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.image_list import to_image_list
+from maskrcnn_benchmark.structures.keypoint import PersonKeypoints
+from maskrcnn_benchmark.utils.checkpoint import CheckpointError, DetectronCheckpointer
+from maskrcnn_benchmark.utils.drawing import draw_objects
+from maskrcnn_benchmark.utils.model_serialization import match_names
+from maskrcnn_benchmark.utils.video import Video, is_video
+
+KEYPOINT_THRESHOLD = 2.0  # the least logit of a keypoint that is drawn
+# A checkpoint may lack these: they are counters, or computed from the configuration.
+COMPUTED = ("num_batches_tracked", "cell_anchors")
+
+logger = logging.getLogger(__name__)
+
+
+class _WholeCheckpointer(DetectronCheckpointer):
+    """Refuses weights that leave a part of the model untrained: what it detected would be noise."""
+
+    def _load_model(self, checkpoint: dict) -> None:
+        names = list(self.model.state_dict())
+        found = match_names(names, [name.removeprefix("module.") for name in checkpoint["model"]])
+        missing = [n for n in names if n not in found and not any(word in n for word in COMPUTED)]
+        if missing and found and not self.cfg.MODEL.WEIGHT_ALLOW_MISMATCH:
+            raise CheckpointError(
+                f"The weights lack {len(missing)} of the model's {len(names)} tensors, {missing[0]} for one: they are of another "
+                "model, or of a backbone only. Name those of the trained detector, with the configuration of its training."
+            )
+        super()._load_model(checkpoint)
+
+
+class Predictor:
+    """A trained detector that takes pictures as they come.
+
+        predictor = Predictor("configs/enl/faster_rcnn_R_50_FPN_3enl_td.yaml", "runs/3enl/model_final.pth")
+        detections = predictor("street.jpg")            # BoxList: bbox, "scores", "labels", perhaps "rle", "keypoints"
+        predictor.coco(detections)                      # dictionaries for JSON
+        cv2.imwrite("drawn.png", predictor.draw("street.jpg", detections))
+        for frame, detections in predictor.video("traffic.mp4"): ...
+
+    Args:
+        cfg: a configuration, or the path of its file; it is not changed, nor is the global one.
+        weights: a file, a URL or a catalog name as in MODEL.WEIGHT. Default: the last checkpoint in OUTPUT_DIR, or
+            MODEL.WEIGHT. Half-precision weights become float32.
+        threshold: the least score of a detection.
+        classes: only these are detected: names, or ids of the data set (those in `coco`).
+        top_k: at most so many in a picture, the best.
+        device: default MODEL.DEVICE, or the CPU where there is no GPU.
+        batch_size: pictures of one size that go through the model together. Default: TEST.IMS_PER_BATCH on a GPU, else 1.
+            Pictures of different sizes never share a batch, so what is found does not depend on it.
+        labels: names of the classes, or the categories of a COCO file; see `data.categories.find_categories`.
+        opts: changes of the configuration, [key, value, key, value, ...].
+
+    Attributes: model, cfg, device, categories (names and ids of the labels), transforms (PIL image, None -> the network's
+    input).
+
+    Raises ConfigError, CheckpointError or OSError with a sentence.
+    """
+
+    def __init__(
+        self,
+        cfg: Any,
+        weights: str | os.PathLike = "",
+        *,
+        threshold: float = 0.5,
+        classes: Iterable[str | int] | None = None,
+        top_k: int | None = None,
+        device: str | torch.device | None = None,
+        batch_size: int | None = None,
+        labels: Given | None = None,
+        opts: Sequence[Any] = (),
+    ):
+        self.cfg = _configuration(cfg, opts)
+        self.device = _device(self.cfg.MODEL.DEVICE if device is None else str(device), insist=device is not None)
+        self.cfg.MODEL.DEVICE = str(self.device)
+        self.cfg.freeze()
+        if not 0 <= threshold <= 1:
+            raise ConfigError(f"The threshold is the least score of a detection, from 0 to 1; got {threshold}.")
+        if top_k is not None and top_k < 1 or batch_size is not None and batch_size < 1:
+            raise ConfigError(f"top_k and batch_size must be 1 or more; got {top_k} and {batch_size}.")
+        self.threshold, self.top_k = threshold, top_k
+        on_gpu = self.device.type != "cpu"
+        self.batch_size = batch_size or (self.cfg.TEST.IMS_PER_BATCH if on_gpu else 1)
+        self.model = build_detection_model(self.cfg).to(self.device).eval()
+        self.weights = self._load(os.fspath(weights))
+        self.categories = find_categories(self.cfg, self.weights, labels)
+        self.classes = None if classes is None else self.categories.labels(classes)
+        self.transforms = build_transforms(self.cfg, is_train=False)
+        self._augmentation = make_box_augmentation(self.cfg) if self.cfg.TEST.BBOX_AUG.ENABLED else None
+
+    def _load(self, weights: str) -> str:
+        """Load the weights; returns where they came from."""
+        checkpointer = _WholeCheckpointer(self.cfg, self.model, save_dir=self.cfg.OUTPUT_DIR)
+        latest = not weights and checkpointer.has_checkpoint()
+        source = checkpointer.get_checkpoint_file() if latest else weights or self.cfg.MODEL.WEIGHT
+        if not source:
+            raise ConfigError(
+                "There are no weights to predict with: name a file, set MODEL.WEIGHT, or set OUTPUT_DIR to the folder of a "
+                "training."
+            )
+        checkpointer.load(source, use_latest=latest, averaged=True)
+        return source
+
+    def __call__(self, images: Any) -> Any:
+        """Detections in the pixels of the pictures as they are.
+
+        Args:
+            images: a path, a uint8 array [H, W, 3] (BGR, as OpenCV reads it), a tensor [3, H, W] (RGB, uint8 or from 0 to
+                1) or a PIL image; a list or batch ([N, H, W, 3], [N, 3, H, W]) of these; an iterator of these; or a video's
+                path or a stream's address.
+
+        Returns:
+            A BoxList on the CPU, best first, with "scores" Tensor[N], "labels" Tensor[N] from 1, and what the model's heads
+            add: "rle" (COCO's run-length encoded masks), "keypoints". For a list a list of these; for an iterator or a video
+            an iterator.
+        """
+        if is_video(images):
+            return (found for _, found in self.video(images))
+        if isinstance(images, (np.ndarray, Tensor)) and images.ndim == 4:
+            images = list(images)
+        if isinstance(images, (list, tuple)):
+            return [found for _, found in self.stream(images)]
+        if isinstance(images, Iterator):
+            return (found for _, found in self.stream(images))
+        return next(self.stream([images]))[1]
+
+    def stream(self, images: Iterable[Any]) -> Iterator[tuple[Any, BoxList]]:
+        """(picture as it came, detections) one after another; never more than a batch of pictures is held."""
+        waiting: deque[tuple[Any, Image.Image]] = deque()
+        for source in images:
+            picture = to_picture(source)
+            if waiting and (waiting[0][1].size != picture.size or len(waiting) == self.batch_size):
+                yield from self._detect(waiting)
+            waiting.append((source, picture))
+            if len(waiting) == self.batch_size:
+                yield from self._detect(waiting)
+        if waiting:
+            yield from self._detect(waiting)
+
+    def video(self, source: str | os.PathLike | int) -> Iterator[tuple[np.ndarray, BoxList]]:
+        """(frame, detections) of a video file, a camera's number or a stream's address; frames are BGR."""
+        with Video(source) as video:
+            yield from self.stream(video)
+
+    def _detect(self, waiting: deque) -> Iterator[tuple[Any, BoxList]]:
+        batch = list(waiting)
+        waiting.clear()
+        pictures = [picture for _, picture in batch]
+        for (source, picture), raw in zip(batch, self.detect(pictures), strict=True):
+            yield source, self.finish(raw, picture.size)
+
+    def detect(self, pictures: Sequence[Image.Image]) -> list[BoxList]:
+        """All that the model finds in RGB pictures, in pixels of the network's input, masks as Tensor[N, 1, M, M]."""
+        with torch.inference_mode(), autocast(self.cfg, self.device):
+            if self._augmentation is not None:
+                found = self._augmentation.detect(self.model, pictures, self.device)
+            else:
+                tensors = [self.network_input(picture) for picture in pictures]
+                found = self.model(to_image_list(tensors, self.cfg.DATALOADER.SIZE_DIVISIBILITY).to(self.device))
+        return [_with_scores(boxlist) for boxlist in found]
+
+    def finish(self, raw: BoxList, size: tuple[int, int]) -> BoxList:
+        """What `__call__` returns, of one picture's part of `detect`; `size` is the picture's (width, height)."""
+        return to_original_image(self.select(raw), *size)
+
+    def network_input(self, picture: Any) -> Tensor:
+        """A picture, resized and normalised: Tensor[3, H, W] on the CPU."""
+        return self.transforms(to_picture(picture), None)[0]
+
+    def select(self, found: BoxList) -> BoxList:
+        """The detections of `classes` above `threshold`, best first, at most `top_k`."""
+        scores, labels = found.get_field("scores"), found.get_field("labels")
+        wanted = scores >= self.threshold
+        if self.classes is not None:
+            wanted &= torch.isin(labels, torch.tensor(self.classes, device=labels.device))
+        order = scores.argsort(descending=True, stable=True)
+        return found[order[wanted[order]][: self.top_k]]
+
+    def caption(self, label: int, score: float) -> str:
+        return f"{self.categories.name(label)} {score:.2f}"
+
+    def coco(self, detections: BoxList, image_id: Any = 0) -> list[dict]:
+        """The detections of a picture as COCO results, ready for JSON: "image_id", "category_id", "bbox" (x, y, width, height),
+        "score", and perhaps "segmentation" (compressed RLE) and "keypoints" (x, y, 1 of each in turn)."""
+        columns = {"bbox": detections.convert("xywh").bbox.tolist(), "score": detections.get_field("scores").tolist()}
+        if detections.has_field("rle"):
+            columns["segmentation"] = detections.get_field("rle")
+        if detections.has_field("keypoints"):
+            columns["keypoints"] = detections.get_field("keypoints").keypoints.flatten(1).tolist()
+        ids = [self.categories.id(label) for label in detections.get_field("labels").tolist()]
+        return [
+            {"image_id": image_id, "category_id": category, **{key: values[i] for key, values in columns.items()}}
+            for i, category in enumerate(ids)
+        ]
+
+    def draw(self, image: Any, detections: BoxList) -> np.ndarray:
+        """The picture with its detections: uint8 [H, W, 3], BGR; a small one is enlarged."""
+        labels, scores = (detections.get_field(name).tolist() for name in ("labels", "scores"))
+        captions = [self.caption(label, score) for label, score in zip(labels, scores, strict=True)]
+        masks = [mask_utils.decode(rle) for rle in detections.get_field("rle")] if detections.has_field("rle") else None
+        boxes = detections.convert("xyxy").bbox.numpy()
+        return draw_objects(to_bgr(image), boxes, labels, captions, masks, *visible_keypoints(detections))
+
+
+def visible_keypoints(detections: BoxList) -> tuple[np.ndarray | None, list[list[int]]]:
+    """Keypoints [N, K, 3] of which those that the model is sure of are visible, and the lines between them."""
+    if not detections.has_field("keypoints"):
+        return None, []
+    keypoints = detections.get_field("keypoints")
+    sure = keypoints.get_field("logits").cpu() > KEYPOINT_THRESHOLD
+    points = torch.cat((keypoints.keypoints[..., :2].cpu(), sure[..., None]), dim=2).numpy()
+    return points, PersonKeypoints.CONNECTIONS if isinstance(keypoints, PersonKeypoints) else []
+
+
+def _with_scores(found: BoxList) -> BoxList:
+    """A region proposal network's boxes are of one class."""
+    if not found.has_field("scores"):
+        found.add_field("scores", found.get_field("objectness"))
+        found.add_field("labels", torch.ones(len(found), dtype=torch.int64, device=found.bbox.device))
+    return found
+
+
+def _configuration(cfg: Any, opts: Sequence[Any]) -> Any:
+    if isinstance(cfg, (str, os.PathLike)):
+        path, cfg = os.fspath(cfg), defaults.clone()
+        cfg.defrost()
+        cfg.merge_from_file(path)
+    else:
+        cfg = cfg.clone()
+        cfg.defrost()
+    cfg.merge_from_list(list(opts))
+    cfg.MODEL.ROI_MASK_HEAD.POSTPROCESS_MASKS = False  # they are pasted into the picture as it is, after the selection
+    return cfg
+
+
+def _device(name: str, insist: bool) -> torch.device:
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        said = f"torch {torch.__version__} finds no GPU here"
+        if insist:
+            raise ConfigError(f"The device is {name!r}, but {said}; take 'cpu'.")
+        logger.info("%s: the CPU computes (MODEL.DEVICE is %s).", said, name)
+        return torch.device("cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"{name!r} is no device; there are 'cpu' and 'cuda', 'cuda:0' and so on.") from None

@@ -1,0 +1,156 @@
+"""tools/predict.py on pictures, folders, patterns, videos, a stream, and on what is none of these."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+
+from maskrcnn_benchmark.engine import Predictor, predictor_options
+from maskrcnn_benchmark.utils.video import Video, VideoWriter
+from tests.helpers import write_coco
+from tests.mjpeg import mjpeg_server
+from tests.tiny import write_model
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> list[str]:
+    return write_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def predict(run_tool, tiny, tmp_path):
+    def call(*words: object, model: tuple = ("--config-file", tiny[0], "--ckpt", tiny[1])) -> tuple[int, str]:
+        return run_tool("predict", *model, "--threshold", 0, "--top-k", 3, "--out", tmp_path / "out", *words)
+
+    return call
+
+
+def written(tmp_path) -> tuple[dict, list]:
+    return tuple(json.loads((tmp_path / "out" / f"{name}.json").read_text()) for name in ("images", "predictions"))  # type: ignore
+
+
+def write_video(path, frames: int = 4, fps: float = 5):
+    with VideoWriter(path, fps) as writer:
+        for i in range(frames):
+            writer.write(np.full((48, 64, 3), 50 * i, np.uint8))
+    return path
+
+
+def test_a_folder_a_pattern_and_a_video(predict, tiny, tmp_path):
+    write_coco(tmp_path, images=3)
+    (tmp_path / "set" / "deep").mkdir()
+    cv2.imwrite(str(tmp_path / "set" / "deep" / "0.jpg"), np.zeros((50, 70, 3), np.uint8))
+    (tmp_path / "set" / "notes.txt").write_text("not a picture")
+    video = write_video(tmp_path / "clip.mp4")
+    code, printed = predict("--input", tmp_path / "set", str(tmp_path / "se?" / "1.jpg"), video)
+    assert code == 0 and "24 detections in 8 images" in printed, printed
+    images, predictions = written(tmp_path)
+    names = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert names == sorted(["0.jpg", "0_2.jpg", "1.jpg", "2.jpg", "clip.mp4", "images.json", "predictions.json"])
+    assert [i["id"] for i in images["images"]] == list(range(1, 9))
+    assert [i.get("frame") for i in images["images"]] == [None] * 4 + [0, 1, 2, 3]
+    of_second = [p for p in predictions if p["image_id"] == images["images"][1]["id"]]
+    predictor = Predictor(*tiny, threshold=0, top_k=3)
+    assert of_second == json.loads(json.dumps(predictor.coco(predictor(tmp_path / "set" / "1.jpg"), 2)))
+    with Video(tmp_path / "out" / "clip.mp4") as drawn:
+        assert drawn.fps == pytest.approx(5) and [f.shape for f in drawn] == [(480, 640, 3)] * 4
+    loaded = COCO(str(tmp_path / "out" / "images.json")).loadRes(str(tmp_path / "out" / "predictions.json"))
+    assert len(loaded.anns) == 24 and loaded.annToMask(loaded.anns[1]).shape == (64, 80)
+
+
+def test_it_goes_on_past_broken_files_and_says_so(predict, tmp_path):
+    write_coco(tmp_path, images=2)
+    (tmp_path / "set" / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "set" / "cut.mp4").write_bytes(b"no video" * 50)
+    (tmp_path / "set" / "a.png").write_bytes(cv2.imencode(".png", np.zeros((90, 90, 3), np.uint8))[1].tobytes()[:50])
+    code, printed = predict("--input", tmp_path / "set", "--no-drawing")
+    assert code == 1
+    lines = printed.splitlines()
+    assert "6 detections in 2 images" in lines[-5] and "3 of 5 inputs could not be used" in lines[-4]
+    assert "a.png cannot be read" in lines[-3] and "broken.jpg cannot be read" in lines[-2] and "cut.mp4" in lines[-1]
+    images, predictions = written(tmp_path)
+    assert [i["file_name"][-5:] for i in images["images"]] == ["0.jpg", "1.jpg"]
+    assert len(predictions) == 6 and len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_ids_of_an_annotation_file(predict, tmp_path):
+    write_coco(tmp_path, images=2)
+    cv2.imwrite(str(tmp_path / "set" / "new.jpg"), np.zeros((50, 70, 3), np.uint8))
+    code, printed = predict("--input", tmp_path / "set", "--ann-file", tmp_path / "set.json", "--no-drawing")
+    assert code == 1 and "names no image new.jpg" in printed
+    images, predictions = written(tmp_path)
+    assert [i["id"] for i in images["images"]] == [10, 11] and {p["image_id"] for p in predictions} == {10, 11}
+
+
+def test_what_was_found_before_an_interruption_is_kept(predict, tmp_path, monkeypatch):
+    write_coco(tmp_path, images=3)
+    draw = Predictor.draw
+
+    def interrupted(self, image, found):
+        if len(list((tmp_path / "out").glob("*.jpg"))) == 1:
+            raise KeyboardInterrupt
+        return draw(self, image, found)
+
+    monkeypatch.setattr(Predictor, "draw", interrupted)
+    code, printed = predict("--input", tmp_path / "set")
+    assert code == 130 and printed.splitlines()[-1] == "Interrupted."
+    images, predictions = written(tmp_path)
+    assert [i["id"] for i in images["images"]] == [1, 2] and len(predictions) == 6
+    assert not list((tmp_path / "out").glob("*.partial"))
+
+
+def test_the_first_frames_of_a_stream(predict, tmp_path):
+    with mjpeg_server([np.full((48, 64, 3), i, np.uint8) for i in range(200)]) as address:
+        code, printed = predict("--input", address, "--frames", 5)
+    assert code == 0 and "15 detections in 5 images" in printed, printed
+    with Video(tmp_path / "out" / "stream.mp4") as drawn:
+        assert len(list(drawn)) == 5
+
+
+def test_nothing_is_found(predict, tmp_path):
+    write_coco(tmp_path, images=1)
+    code, printed = predict("--input", tmp_path / "set", "--threshold", 1)
+    assert code == 0 and "0 detections in 1 images" in printed
+    assert written(tmp_path)[1] == [] and (tmp_path / "out" / "0.jpg").exists()
+
+
+def test_weights_alone_find_their_configuration(predict, tiny, tmp_path, monkeypatch):
+    write_coco(tmp_path, images=1)
+    code, printed = predict("--input", tmp_path / "set", model=("--ckpt", tiny[1]))
+    assert code == 0 and "3 detections" in printed
+    config, weights = write_model(tmp_path / "shipped", "relations_enl", half=True)
+    monkeypatch.setattr(predictor_options, "SHIPPED", tmp_path / "shipped" / "relations_enl")
+    code, printed = predict("--input", tmp_path / "set", model=())
+    assert code == 0 and "3 detections" in printed and weights in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--input", "no/such.jpg"), "There is no file, folder or pattern no/such.jpg to predict on."),
+        (("--input", "x.jpg", "MODEL.DEVICE", "cpu"), "no file, folder or pattern x.jpg"),
+        (("--input", "{set}/0.jpg", "MODEL.DEVICE", "cpu"), "MODEL.DEVICE to predict on. Put KEY VALUE behind another"),
+        (("--input", "{empty}"), "There is no picture and no video in the folder"),
+        (("--input", "{set}", "--classes", "rod"), "Did you mean 'red'?"),
+        (("--input", "{set}", "--ckpt", "no.pth"), "There is no checkpoint 'no.pth'"),
+        (("--input", "{set}", "--config-file", "no.yaml"), "no configuration file 'no.yaml'"),
+        (("--input", "{set}", "--ann-file", "no.json"), "There is no annotation file 'no.json'"),
+        (("--input", "{set}", "--out", "{set}/0.jpg"), "is a file; name a folder"),
+        (("--input", "{set}", "--frames", "0"), "--frames must be 1 or more; got 0"),
+        (("--input", "{set}", "--threshold", "7"), "from 0 to 1; got 7"),
+    ],
+)
+def test_said_in_a_sentence(predict, tmp_path, words, said):
+    write_coco(tmp_path, images=1)
+    (tmp_path / "empty").mkdir()
+    code, printed = predict(*(w.format(set=tmp_path / "set", empty=tmp_path / "empty") for w in words))
+    assert code == 1 and said in printed.splitlines()[-1] and "Traceback" not in printed
+
+
+def test_without_the_model_of_the_repository(predict, tmp_path, monkeypatch):
+    write_coco(tmp_path, images=1)
+    monkeypatch.setattr(predictor_options, "SHIPPED", tmp_path / "none")
+    code, printed = predict("--input", tmp_path / "set", model=())
+    assert code == 1 and "No model was named, and the one that comes with the repository" in printed.splitlines()[-1]
