@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+import torch
 
 from tests.helpers import write_annotations, write_coco
 
@@ -78,3 +79,20 @@ def test_drawing_without_results(tool, tmp_path, capfd):
     flags = {"ann_file": tmp_path / "set.json", "img_dir": tmp_path / "set", "results": tmp_path / "none"}
     assert tool("draw_detections", **flags, out=tmp_path / "pictures") == 1
     assert "test_net.py writes it" in capfd.readouterr().err
+
+
+def test_publish_model(run_tool, tmp_path):
+    weights = {"a.weight": torch.full((2, 2), 1.5), "a.num_batches_tracked": torch.tensor(3)}
+    torch.save({"model": weights, "optimizer": {"x": 1}, "iteration": 7}, tmp_path / "model_final.pth")
+    code, text = run_tool("publish_model", tmp_path / "model_final.pth", tmp_path / "small.pth")
+    assert code == 0 and "2 tensors" in text
+    content = torch.load(tmp_path / "small.pth", weights_only=True)
+    assert list(content) == ["model"] and content["model"]["a.weight"].dtype == torch.float16
+    assert content["model"]["a.num_batches_tracked"] == 3
+    torch.save({"model": weights, "ema": {"a.weight": torch.full((2, 2), 7e4)}}, tmp_path / "model_final.pth")
+    code, text = run_tool("publish_model", tmp_path / "model_final.pth", tmp_path / "other.pth")
+    assert code == 1 and "Not a number in half precision: a.weight" in text and not (tmp_path / "other.pth").exists()
+    code, text = run_tool("publish_model", tmp_path / "model_final.pth", tmp_path / "other.pth", "--full")
+    assert code == 0 and (torch.load(tmp_path / "other.pth", weights_only=True)["model"]["a.weight"] == 7e4).all()
+    code, text = run_tool("publish_model", tmp_path / "nothing.pth", tmp_path / "other.pth")
+    assert code == 1 and "There is no " in text

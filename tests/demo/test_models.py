@@ -1,0 +1,37 @@
+"""The model that comes with the project finds things in scenes that it was not trained on, and is as small as it should be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from maskrcnn_benchmark.analysis.outcome import FOUND, image_outcome
+from maskrcnn_benchmark.data.datasets.relations import PRESETS, RELATIONS_CATEGORIES, generate_scene
+from maskrcnn_benchmark.engine import Predictor
+
+MODELS = Path(__file__).parents[2] / "demo" / "models"
+
+
+def test_weights_are_small_and_of_half_precision():
+    path = MODELS / "relations_enl.pth"
+    assert path.stat().st_size < 5_000_000
+    weights = torch.load(path, weights_only=True)["model"]
+    assert {v.dtype for v in weights.values() if v.is_floating_point()} == {torch.float16}
+    assert "backbone.fpn.non_local_res3.theta.weight" in weights
+
+
+def test_it_detects_in_new_scenes():
+    predictor = Predictor(MODELS / "relations_enl.yaml", MODELS / "relations_enl.pth", threshold=0.5)
+    assert [predictor.categories.id(i + 1) for i in range(12)] == [c["id"] for c in RELATIONS_CATEGORIES]
+    found = total = extra = 0
+    for index in range(12):
+        scene, objects = generate_scene(PRESETS["demo"], index, seed=4242)
+        objects = [o for o in objects if o["role"] in ("alone", "repeated", "decider")]
+        ids = {c["id"] for c in RELATIONS_CATEGORIES if c["role"] in ("alone", "repeated", "decider")}
+        results = [r for r in predictor.coco(predictor(scene)) if r["category_id"] in ids]
+        outcome = image_outcome(objects, results)
+        found += outcome.of_object.count(FOUND)
+        total += sum(not o["iscrowd"] for o in objects)
+        extra += len(outcome.extra)
+    assert total > 30 and found > 0.7 * total and extra < 0.4 * total
