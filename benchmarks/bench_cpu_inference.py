@@ -1,7 +1,7 @@
 """Detection without a GPU: this package plain, folded, in bfloat16 and compiled, against torchvision plain and compiled.
 
 Faster or Mask R-CNN R-50-FPN as in bench_model.py: random weights, one 800 x 1120 image, 1000 proposals, class scores spread out
-so that 100 detections stay. All variants run in turn in one process; seconds are medians over --repeat turns, ratios torchvision's
+so that 100 detections stay. All run in turn, in one process; seconds are medians over --repeat turns, ratios torchvision's
 plain time over the variant's, the median of the turns' ratios. Differences are those of the 1000 proposals' class probabilities
 and boxes from this package's plain model, for the same proposals: which proposals are chosen is chance with random weights.
 

@@ -106,12 +106,13 @@ class AnchorGenerator(nn.Module):
         boxlist.add_field("visibility", visible)
 
     def forward(self, image_list: ImageList, feature_maps: Sequence[Tensor]) -> list[list[BoxList]]:
-        """For each image, for each map: its anchors as a BoxList. The images share the boxes themselves."""
+        """For each image, for each map: its anchors as a BoxList, in training with "visibility". The images share the boxes."""
         grids = self.grid_anchors([(m.shape[-2], m.shape[-1]) for m in feature_maps])
         anchors = []
-        for height, width in image_list.image_sizes:
-            in_image = [BoxList(grid, (int(width), int(height))) for grid in grids]
-            for boxlist in in_image:
+        for size in image_list.image_sizes:
+            height, width = (side if isinstance(side, torch.SymInt) else int(side) for side in size)
+            in_image = [BoxList(grid, (width, height)) for grid in grids]
+            for boxlist in in_image if self.training else ():
                 self.add_visibility_to(boxlist)
             anchors.append(in_image)
         return anchors
