@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from onnxscript import opset18 as op
+from onnxscript import opset18
 
 from maskrcnn_benchmark.structures.boxes import PIXEL
 
+op: Any = opset18  # its types stand for tensors that are not there yet
 _LOWEST = -3.0e38
 _MAX_INT = (1 << 63) - 1
 
@@ -98,7 +99,7 @@ def at_most(value: Any, limit: Any) -> Any:
     return op.LessOrEqual(value, min(limit, _MAX_INT) if isinstance(limit, int) else limit)
 
 
-TABLE = {
+TABLE: dict[Any, Any] = {
     operator.le: at_most,
     torch.ops.aten.sort.stable: stable_sort,
     torch.ops.maskrcnn_benchmark.batched_nms.default: batched_nms,

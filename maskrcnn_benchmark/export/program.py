@@ -29,6 +29,9 @@ class ExportableDetector(nn.Module):
         cfg: its configuration.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: nn.Module, cfg: Any):
         super().__init__()
         _check_exportable(cfg)
@@ -52,7 +55,8 @@ class ExportableDetector(nn.Module):
         pixels = image.permute(2, 0, 1).float()
         pixels = pixels[[2, 1, 0]] if self.to_bgr255 else pixels / 255
         pixels = (pixels - self.mean) / self.std
-        padded = F.pad(pixels[None], (0, -width % self.multiple, 0, -height % self.multiple))
+        right, below = (-(-side // self.multiple) * self.multiple - side for side in (width, height))
+        padded = F.pad(pixels[None], (0, right, 0, below))
         (found,) = self.detector(ImageList(padded, [(height, width)]))
         fields = {"boxes": found.bbox, **{name: found.get_field(name) for name in ("labels", "scores")}}
         if "masks" in self.names:

@@ -1,6 +1,7 @@
 """Anchors: boxes of fixed sizes and shapes at every position of every feature map."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -110,7 +111,9 @@ class AnchorGenerator(nn.Module):
         grids = self.grid_anchors([(m.shape[-2], m.shape[-1]) for m in feature_maps])
         anchors = []
         for size in image_list.image_sizes:
-            height, width = (side if isinstance(side, torch.SymInt) else int(side) for side in size)
+            # A symbolic size, of a program being exported, stays one.
+            sides: Any = tuple(side if isinstance(side, torch.SymInt) else int(side) for side in size)
+            height, width = sides
             in_image = [BoxList(grid, (width, height)) for grid in grids]
             for boxlist in in_image if self.training else ():
                 self.add_visibility_to(boxlist)
