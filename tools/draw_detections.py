@@ -5,12 +5,11 @@ import json
 import os
 
 import cv2
-import numpy as np
-import pycocotools.mask as mask_utils
 
 from maskrcnn_benchmark.data.datasets.coco import load_coco
+from maskrcnn_benchmark.data.drawing import draw_annotations
 from maskrcnn_benchmark.engine.run import command_line
-from maskrcnn_benchmark.utils.drawing import draw_objects, side_by_side
+from maskrcnn_benchmark.utils.drawing import make_sheet, side_by_side
 
 
 def load_results(folder: str, threshold: float) -> dict[int, list[dict]]:
@@ -30,37 +29,6 @@ def load_results(folder: str, threshold: float) -> dict[int, list[dict]]:
         if detection["score"] >= threshold:
             by_image.setdefault(detection["image_id"], []).append(detection)
     return by_image
-
-
-def draw(image: np.ndarray, objects: list[dict], coco) -> np.ndarray:
-    boxes = np.array([o["bbox"] for o in objects], np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2] - 1
-    masks = None
-    if objects and all("segmentation" in o for o in objects):
-        masks = [mask_utils.decode(_rle(o["segmentation"], *image.shape[:2])) for o in objects]
-    labels = [sorted(coco.cats).index(o["category_id"]) for o in objects]
-    captions = []
-    for o in objects:
-        name = coco.cats[o["category_id"]]["name"] + (" (crowd)" if o.get("iscrowd") else "")
-        captions.append(f"{name} {o['score']:.2f}" if "score" in o else name)
-    return draw_objects(image, boxes, labels, captions, masks)
-
-
-def _rle(segmentation, height: int, width: int) -> dict:
-    if isinstance(segmentation, list):
-        return mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
-    if isinstance(segmentation["counts"], list):
-        return mask_utils.frPyObjects(segmentation, height, width)
-    return segmentation
-
-
-def make_sheet(pictures: list[np.ndarray], columns: int, cell_width: int) -> np.ndarray:
-    """All pictures at one width, in rows."""
-    cells = [cv2.resize(p, (cell_width, p.shape[0] * cell_width // p.shape[1])) for p in pictures]
-    height = max(c.shape[0] for c in cells)
-    cells = [np.pad(c, ((0, height - c.shape[0]), (0, 0), (0, 0)), constant_values=255) for c in cells]
-    cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
-    return np.concatenate([np.concatenate(cells[i : i + columns], axis=1) for i in range(0, len(cells), columns)])
 
 
 def main() -> None:
@@ -85,7 +53,9 @@ def main() -> None:
             image = cv2.imread(os.path.join(args.img_dir, name))
             if image is None:
                 raise FileNotFoundError(f"The image {os.path.join(args.img_dir, name)} cannot be read.")
-            drawn = [draw(image, objects.get(image_id, []), coco) for objects in (coco.imgToAnns, results)]
+            drawn = [
+                draw_annotations(image, objects.get(image_id, []), coco.cats) for objects in (coco.imgToAnns, results)
+            ]
             pictures.append(side_by_side(drawn, ("annotated", f"detected (score >= {args.threshold:g})")))
             stem = os.path.splitext(os.path.basename(name))[0]
             cv2.imwrite(os.path.join(args.out, f"{stem}.png"), pictures[-1])

@@ -15,7 +15,7 @@ def main() -> None:
         model = run.build_model(device)
         checkpointer = DetectronCheckpointer(run.cfg, model, save_dir=run.cfg.OUTPUT_DIR)
         checkpointer.load(args.ckpt or run.cfg.MODEL.WEIGHT, use_latest=args.ckpt is None, averaged=True)
-        run.test(model, device)
+        run.test(run.optimize(model), device)
 
 
 if __name__ == "__main__":

@@ -283,6 +283,9 @@ _C.TEST.DETECTIONS_PER_IMG = 100
 _C.TEST.EXPECTED_RESULTS = []
 _C.TEST.EXPECTED_RESULTS_SIGMA_TOL = 4
 _C.TEST.IMS_PER_BATCH = 8
+# tools/test_net.py tests a copy of the model that only detects: batch norms folded into convolutions, weights in DTYPE, and with
+# MODEL.COMPILE compiled as a whole with its weights as constants (see modeling/optimize.py). For machines without a GPU.
+_C.TEST.OPTIMIZE = False
 
 _C.AMP_VERBOSE = False
 _C.DTYPE = "float32"

@@ -20,8 +20,9 @@ from maskrcnn_benchmark.engine.bbox_aug import make_box_augmentation
 from maskrcnn_benchmark.engine.inference import inference
 from maskrcnn_benchmark.engine.pictures import draw_predictions
 from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, TrainingInterrupted
-from maskrcnn_benchmark.engine.trainer import autocast, do_train
+from maskrcnn_benchmark.engine.trainer import autocast, do_train, dtype_of
 from maskrcnn_benchmark.modeling.detector import build_detection_model
+from maskrcnn_benchmark.modeling.optimize import optimize_for_inference
 from maskrcnn_benchmark.solver import make_ema, make_lr_scheduler, make_optimizer, scale_to_batch
 from maskrcnn_benchmark.utils import comm
 from maskrcnn_benchmark.utils.checkpoint import Checkpointer, CheckpointError, DetectronCheckpointer
@@ -114,6 +115,13 @@ def build_model(device: torch.device) -> nn.Module:
         backbone: Any = model.backbone
         backbone.compile(dynamic=True)
     return model
+
+
+def optimize(model: nn.Module) -> nn.Module:
+    """The model to test: with TEST.OPTIMIZE a copy that only detects, in DTYPE and, with MODEL.COMPILE, compiled."""
+    if not cfg.TEST.OPTIMIZE:
+        return model
+    return optimize_for_inference(model, dtype_of(cfg), cfg.MODEL.COMPILE)
 
 
 def distribute(model: nn.Module, device: torch.device) -> nn.Module:

@@ -6,7 +6,7 @@ the Detection of Small Objects" (BMVC 2019, arXiv 1811.12152), whose equations a
 Legend: B batch, C channels, D = C / reduction inner channels, N = H * W positions, K frequencies along an axis.
 """
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -46,6 +46,12 @@ def regrouped_dot_product(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
     theta, phi, values = (t.flatten(2) for t in (theta, phi, g))
     context = values @ phi.transpose(1, 2) / theta.shape[-1]  # B x D x D
     return (context @ theta).reshape(g.shape)
+
+
+def _without_autocast(x: Tensor) -> AbstractContextManager:
+    """Nothing where autocast is off, so that an exported program does not mention it, or unknown, as on the meta device."""
+    is_on = not x.is_meta and torch.is_autocast_enabled(x.device.type)
+    return torch.autocast(x.device.type, enabled=False) if is_on else nullcontext()
 
 
 class PairWeights(NamedTuple):
@@ -114,8 +120,8 @@ class NonLocal2d(nn.Module):
         if self.kind == "nl":
             attend = literal_embedded_gaussian if self.literal else embedded_gaussian
             return x + self.out(attend(theta, phi, g))
-        # Sums over all positions overflow float16 and round badly in bfloat16. The meta device has no autocast.
-        with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):
+        # Sums over all positions overflow float16 and round badly in bfloat16.
+        with _without_autocast(x):
             wide = torch.promote_types(g.dtype, torch.float32)
             theta, phi, g = theta.to(wide), phi.to(wide), g.to(wide)
             y = dot_product(theta, phi, g) if self.kind == "nl_dot" else regrouped_dot_product(theta, phi, g)

@@ -8,6 +8,8 @@ from maskrcnn_benchmark.layers import batched_nms
 from maskrcnn_benchmark.modeling.utils import rank_in_group, split_by_image
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
+MAX_LABELS = 1 << 32
+
 
 def select_detections(
     box: Tensor,
@@ -30,8 +32,7 @@ def select_detections(
         A BoxList an image by descending score, with the fields "scores" and "labels".
     """
     # Labels of one image never reach those of the next: a group is an image and a class.
-    stride = label.max() + 1 if len(label) else 1
-    keep = batched_nms(box, score, image * stride + label, iou_threshold)
+    keep = batched_nms(box, score, image * MAX_LABELS + label, iou_threshold)
     if per_image > 0:
         keep = keep[rank_in_group(image[keep], len(sizes)) < per_image]
     return boxlists_by_image(box[keep], image[keep], sizes, scores=score[keep], labels=label[keep])

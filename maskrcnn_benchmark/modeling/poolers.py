@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers import multiscale_roi_align
-from maskrcnn_benchmark.modeling.utils import cat
+from maskrcnn_benchmark.modeling.utils import cat, numbered
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import box_area
 
@@ -50,9 +50,8 @@ class Pooler(nn.Module):
     def convert_to_roi_format(self, boxes: list[BoxList]) -> Tensor:
         """Tensor[K, 5]: index of the image, x1, y1, x2, y2."""
         corners = cat([b.bbox for b in boxes])
-        counts = torch.tensor([len(b) for b in boxes])
-        image = torch.repeat_interleave(torch.arange(len(boxes)), counts).to(corners, non_blocking=True)
-        return torch.cat((image[:, None], corners), dim=1)
+        image = numbered([b.bbox.shape[0] for b in boxes], corners.device)
+        return torch.cat((image[:, None].to(corners.dtype), corners), dim=1)
 
     def forward(self, x: Sequence[Tensor], boxes: list[BoxList]) -> Tensor:
         """Tensor[B, C, H_l, W_l] for each level -> Tensor[K, C, *output_size], regions in the order of the boxes."""

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -15,13 +17,27 @@ def group_sizes(groups: Tensor, num_groups: int) -> Tensor:
     )
 
 
+def numbered(counts: Sequence[int], device: torch.device) -> Tensor:
+    """counts[0] zeros, counts[1] ones and so on: int64 Tensor[sum(counts)]; the host does not wait for the device."""
+    return torch.cat([torch.full((count,), i, device=device) for i, count in enumerate(counts)])
+
+
+def sizes_of_images(sizes: Sequence[tuple[float, float]], like: Tensor) -> Tensor:
+    """(width, height) of each image as Tensor[len(sizes), 2] of the kind of `like`, while a program is exported too."""
+    if any(isinstance(side, torch.SymInt) for size in sizes for side in size):
+        return torch.stack([torch.stack([like.new_full((), side) for side in size]) for size in sizes])
+    return like.new_tensor(sizes)
+
+
 def rank_in_group(groups: Tensor, num_groups: int) -> Tensor:
     """How many earlier entries belong to the same group: int64 Tensor[N] in [0, num_groups) -> int64 Tensor[N]."""
+    if num_groups == 1:
+        return torch.arange(groups.shape[0], device=groups.device)
     order = torch.argsort(groups, stable=True)
     sizes = group_sizes(groups, num_groups)
     starts = sizes.cumsum(0) - sizes
     ranks = torch.empty_like(groups)
-    ranks[order] = torch.arange(len(groups), device=groups.device) - starts[groups[order]]
+    ranks[order] = torch.arange(groups.shape[0], device=groups.device) - starts[groups[order]]
     return ranks
 
 
@@ -38,6 +54,8 @@ def rows_where(masks: list[Tensor]) -> list[Tensor]:
 
 def split_by_image(image: Tensor, num_images: int, *fields: Tensor) -> list[tuple[Tensor, ...]]:
     """Group the rows of `fields` by int64 Tensor[M] image, keeping their order within each image."""
+    if num_images == 1:
+        return [fields]
     order = torch.argsort(image, stable=True)
     counts = group_sizes(image, num_images).tolist()
     return list(zip(*(field[order].split(counts) for field in fields), strict=True))

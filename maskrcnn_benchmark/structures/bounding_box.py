@@ -28,10 +28,10 @@ class BoxList:
             bbox = torch.as_tensor(bbox, dtype=torch.float32)
         elif not bbox.is_floating_point():
             bbox = bbox.to(torch.float32)
-        if bbox.numel() == 0:
-            bbox = bbox.reshape(-1, 4)
         if bbox.ndim != 2 or bbox.size(-1) != 4:
-            raise ValueError(f"bbox must have the shape [N, 4]; got {list(bbox.shape)}.")
+            if bbox.numel():
+                raise ValueError(f"bbox must have the shape [N, 4]; got {list(bbox.shape)}.")
+            bbox = bbox.reshape(-1, 4)
         if mode not in ("xyxy", "xywh"):
             raise ValueError(f"mode must be 'xyxy' or 'xywh'; got {mode!r}.")
         self.bbox = bbox

@@ -182,6 +182,15 @@ def side_by_side(images: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndar
     return np.concatenate(panels, axis=1)
 
 
+def make_sheet(pictures: Sequence[np.ndarray], columns: int, cell_width: int) -> np.ndarray:
+    """All pictures at one width, in rows."""
+    cells = [cv2.resize(p, (cell_width, p.shape[0] * cell_width // p.shape[1])) for p in pictures]
+    height = max(c.shape[0] for c in cells)
+    cells = [np.pad(c, ((0, height - c.shape[0]), (0, 0), (0, 0)), constant_values=255) for c in cells]
+    cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
+    return np.concatenate([np.concatenate(cells[i : i + columns], axis=1) for i in range(0, len(cells), columns)])
+
+
 def draw_weights(image: np.ndarray, weights: np.ndarray, point: tuple[float, float], limit: float) -> np.ndarray:
     """A copy of the image, darkened, with a map of signed weights over it (red above zero, blue below) and a ring around a
     point.

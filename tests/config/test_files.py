@@ -52,6 +52,7 @@ NEW = (
     "TEST.BBOX_AUG.MASKS",
     "TEST.BEST_METRIC",
     "TEST.COCO_EVALUATOR",
+    "TEST.OPTIMIZE",
     "TIMEOUT",
 )
 

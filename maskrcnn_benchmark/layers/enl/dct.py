@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,11 +12,11 @@ from torch import Tensor
 
 def dct_basis(length: int, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """The `count` lowest frequencies of the orthonormal DCT-II as columns: Tensor[length, min(count, length)]."""
-    count = min(count, length)
+    kept: Any = torch.sym_min(count, length)
     position = torch.arange(length, dtype=torch.float64, device=device) + 0.5
-    frequency = torch.arange(count, dtype=torch.float64, device=device)
-    basis = torch.cos(math.pi / length * position[:, None] * frequency) * math.sqrt(2.0 / length)
-    basis[:, 0] = math.sqrt(1.0 / length)
+    frequency = torch.arange(kept, dtype=torch.float64, device=device)
+    basis = torch.cos(math.pi / length * position[:, None] * frequency) * (2.0 / length) ** 0.5
+    basis[:, 0] = (1.0 / length) ** 0.5
     return basis.to(dtype)
 
 

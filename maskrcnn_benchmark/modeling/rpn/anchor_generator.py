@@ -1,6 +1,7 @@
 """Anchors: boxes of fixed sizes and shapes at every position of every feature map."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -106,12 +107,15 @@ class AnchorGenerator(nn.Module):
         boxlist.add_field("visibility", visible)
 
     def forward(self, image_list: ImageList, feature_maps: Sequence[Tensor]) -> list[list[BoxList]]:
-        """For each image, for each map: its anchors as a BoxList. The images share the boxes themselves."""
+        """For each image, for each map: its anchors as a BoxList, in training with "visibility". The images share the boxes."""
         grids = self.grid_anchors([(m.shape[-2], m.shape[-1]) for m in feature_maps])
         anchors = []
-        for height, width in image_list.image_sizes:
-            in_image = [BoxList(grid, (int(width), int(height))) for grid in grids]
-            for boxlist in in_image:
+        for size in image_list.image_sizes:
+            # A symbolic size, of a program being exported, stays one.
+            sides: Any = tuple(side if isinstance(side, torch.SymInt) else int(side) for side in size)
+            height, width = sides
+            in_image = [BoxList(grid, (width, height)) for grid in grids]
+            for boxlist in in_image if self.training else ():
                 self.add_visibility_to(boxlist)
             anchors.append(in_image)
         return anchors

@@ -10,7 +10,14 @@ from maskrcnn_benchmark.layers import batched_nms
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.detections import boxlists_by_image
 from maskrcnn_benchmark.modeling.rpn.utils import permute_and_flatten
-from maskrcnn_benchmark.modeling.utils import cat, is_overridden, rank_in_group, split_by_image
+from maskrcnn_benchmark.modeling.utils import (
+    cat,
+    is_overridden,
+    numbered,
+    rank_in_group,
+    sizes_of_images,
+    split_by_image,
+)
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import clip_boxes, xyxy_to_xywh
 from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
@@ -95,8 +102,7 @@ class RPNPostProcessor(nn.Module):
     def select_over_all_levels(self, boxlists: list[BoxList]) -> list[BoxList]:
         """The best of each image's boxes of several levels (or of the batch's) by descending score."""
         score = cat([b.get_field("objectness") for b in boxlists])
-        counts = torch.tensor([len(b) for b in boxlists])
-        image = torch.repeat_interleave(torch.arange(len(boxlists)), counts).to(score.device)
+        image = numbered([len(b) for b in boxlists], score.device)
         row = torch.cat([torch.arange(len(b), device=score.device) for b in boxlists])
         order = score.argsort(descending=True, stable=True)
         order = order[self._best_of_all(image[order], len(boxlists))]
@@ -107,11 +113,10 @@ class RPNPostProcessor(nn.Module):
         """The best boxes of every level after suppression, by descending score: boxes Tensor[M, 4], scores, images."""
         num_images, num_levels = len(anchors), len(objectness)
         boxes, level_scores = self._candidates(anchors, objectness, box_regression)
-        width, height = boxes.new_tensor([image[0].size for image in anchors])[:, :, None].unbind(1)
+        width, height = sizes_of_images([image[0].size for image in anchors], boxes)[:, :, None].unbind(1)
         boxes = clip_boxes(boxes, width, height)
 
-        counts = torch.tensor([s.shape[1] for s in level_scores])
-        levels = torch.repeat_interleave(torch.arange(num_levels), counts).to(boxes.device)
+        levels = numbered([s.shape[1] for s in level_scores], boxes.device)
         image = torch.arange(num_images, device=boxes.device)[:, None]
         groups = (image * num_levels + levels).flatten()
         boxes, scores = boxes.flatten(0, 1), torch.cat(level_scores, dim=1).flatten()
@@ -142,7 +147,7 @@ class RPNPostProcessor(nn.Module):
             n, a, h, w = logits.shape
             logits = permute_and_flatten(logits, n, a, 1, h, w).squeeze(2)
             deltas = permute_and_flatten(deltas, n, a, 4, h, w)
-            top, index = logits.topk(min(self.pre_nms_top_n, logits.shape[1]), dim=1)
+            top, index = logits.topk(torch.sym_min(self.pre_nms_top_n, logits.shape[1]), dim=1)
             deltas = deltas.gather(1, index[:, :, None].expand(-1, -1, 4))
             level_anchors = [image[level].bbox for image in anchors]
             if all(a is level_anchors[0] for a in level_anchors):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.detections import select_detections
-from maskrcnn_benchmark.modeling.utils import cat, is_overridden
+from maskrcnn_benchmark.modeling.utils import cat, is_overridden, numbered, sizes_of_images
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import clip_boxes
 
@@ -67,14 +67,13 @@ class PostProcessor(nn.Module):
             return [self.filter_results(b, num_classes) for b in self._all_classes(scores, deltas, boxes)]
 
         proposals = cat([b.bbox for b in boxes])
-        counts = torch.tensor([len(b) for b in boxes])
-        image_of_row = torch.repeat_interleave(torch.arange(len(boxes)), counts).to(proposals.device)
+        image_of_row = numbered([b.bbox.shape[0] for b in boxes], proposals.device)
         sizes = [b.size for b in boxes]
         # Only pairs above the threshold are decoded: a few hundred of 80,000.
         row, label, score = self._candidates(scores)
         image = image_of_row[row]
         box = self.box_coder.decode(deltas[row, label], proposals[row])
-        width, height = box.new_tensor(sizes).unbind(1)
+        width, height = sizes_of_images(sizes, box).unbind(1)
         box = clip_boxes(box, width[image], height[image])
         return select_detections(box, score, label, image, sizes, self.nms, self.detections_per_img)
 

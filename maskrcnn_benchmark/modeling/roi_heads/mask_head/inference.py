@@ -37,8 +37,9 @@ class MaskPostProcessor(nn.Module):
 
 def _masks_of_classes(x: Tensor, boxes: list[BoxList]) -> list[Tensor]:
     labels = cat([b.get_field("labels") for b in boxes])
-    masks = x.float().take_along_dim(labels[:, None, None, None], dim=1).sigmoid()
-    return list(masks.split([len(b) for b in boxes]))
+    index = labels[:, None, None, None].expand(-1, -1, *x.shape[2:])
+    masks = x.float().gather(1, index).sigmoid()
+    return [masks] if len(boxes) == 1 else list(masks.split([len(b) for b in boxes]))
 
 
 def _with_masks(boxes: list[BoxList], by_image: list[Tensor]) -> list[BoxList]:

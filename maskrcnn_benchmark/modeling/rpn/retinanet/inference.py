@@ -14,7 +14,7 @@ from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.detections import boxlists_by_image, select_detections
 from maskrcnn_benchmark.modeling.rpn.inference import find_on_each_level
 from maskrcnn_benchmark.modeling.rpn.utils import flatten_levels
-from maskrcnn_benchmark.modeling.utils import cat, is_overridden, rank_in_group
+from maskrcnn_benchmark.modeling.utils import cat, is_overridden, numbered, rank_in_group, sizes_of_images
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import clip_boxes, xyxy_to_xywh
 from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
@@ -97,14 +97,13 @@ class RetinaNetPostProcessor(nn.Module):
 
     def select_over_all_levels(self, boxlists: list[BoxList]) -> list[BoxList]:
         """Class-wise suppression of each image's candidates of all levels, and the best of what is left."""
-        counts = torch.tensor([len(b) for b in boxlists])
         box, score, label = (
             cat(of_image)
             for of_image in zip(
                 *((b.bbox, b.get_field("scores"), b.get_field("labels")) for b in boxlists), strict=True
             )
         )
-        image = torch.repeat_interleave(torch.arange(len(boxlists)), counts).to(box.device)
+        image = numbered([len(b) for b in boxlists], box.device)
         sizes = [b.size for b in boxlists]
         return select_detections(box, score, label, image, sizes, self.nms_thresh, self.fpn_post_nms_top_n)
 
@@ -120,9 +119,9 @@ class RetinaNetPostProcessor(nn.Module):
     def _find(self, anchors, box_cls, box_regression) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Boxes Tensor[M, 4], scores, labels (from 1) and images of the candidates of all levels, best first."""
         logits, deltas = flatten_levels(box_cls, box_regression)
-        image, row, label, score = self._candidates(logits, [len(level) for level in anchors[0]])
+        image, row, label, score = self._candidates(logits, [level.bbox.shape[0] for level in anchors[0]])
         box = self.box_coder.decode(deltas[image, row].float(), _pick_anchors(anchors, image, row))
-        width, height = box.new_tensor([levels[0].size for levels in anchors]).unbind(1)
+        width, height = sizes_of_images([levels[0].size for levels in anchors], box).unbind(1)
         box = clip_boxes(box, width[image], height[image])
         large = (xyxy_to_xywh(box)[:, 2:] >= self.min_size).all(dim=1).nonzero().squeeze(1)
         return box[large], score[large], label[large], image[large]
@@ -133,8 +132,7 @@ class RetinaNetPostProcessor(nn.Module):
         image, row, column = (logits > threshold).nonzero(as_tuple=True)
         score, order = logits[image, row, column].float().sigmoid().sort(descending=True, stable=True)
         image, row, column = image[order], row[order], column[order]
-        ends = torch.tensor(level_sizes).cumsum(0).to(row.device)
-        level = torch.bucketize(row, ends, right=True)
+        level = numbered(level_sizes, row.device)[row]
         rank = rank_in_group(image * len(level_sizes) + level, len(logits) * len(level_sizes))
         best = (rank < self.pre_nms_top_n).nonzero().squeeze(1)
         return image[best], row[best], column[best] + 1, score[best]

@@ -1,0 +1,33 @@
+"""Pictures of annotations in COCO format."""
+
+from typing import Any
+
+import numpy as np
+import pycocotools.mask as mask_utils
+
+from maskrcnn_benchmark.utils.drawing import draw_objects
+
+
+def draw_annotations(image: np.ndarray, objects: list[dict], categories: dict[Any, dict]) -> np.ndarray:
+    """`draw_objects` of COCO's annotations or detections ("score"): image uint8 [H, W, 3], BGR; categories by id."""
+    boxes = np.array([o["bbox"] for o in objects], np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2] - 1
+    masks = None
+    if objects and all("segmentation" in o for o in objects):
+        masks = [mask_utils.decode(to_rle(o["segmentation"], *image.shape[:2])) for o in objects]
+    order = sorted(categories)
+    labels = [order.index(o["category_id"]) for o in objects]
+    captions = []
+    for o in objects:
+        name = categories[o["category_id"]]["name"] + (" (crowd)" if o.get("iscrowd") else "")
+        captions.append(f"{name} {o['score']:.2f}" if "score" in o else name)
+    return draw_objects(image, boxes, labels, captions, masks)
+
+
+def to_rle(segmentation: Any, height: int, width: int) -> dict:
+    """COCO's polygons, or run lengths as a list or compressed, as compressed run lengths."""
+    if isinstance(segmentation, list):
+        return mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
+    if isinstance(segmentation["counts"], list):
+        return mask_utils.frPyObjects(segmentation, height, width)
+    return segmentation

@@ -1,0 +1,205 @@
+"""Exported detectors find what the plain ones find, in images of several sizes and where there is nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.export import ExportableDetector, export_program, write
+from maskrcnn_benchmark.layers import batched_nms, multiscale_roi_align
+from maskrcnn_benchmark.modeling.detector import build_detection_model
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+TINY = (
+    *("MODEL.RESNETS.RES2_OUT_CHANNELS", 64, "MODEL.RESNETS.BACKBONE_OUT_CHANNELS", 32, "SEED", 0),
+    *("MODEL.RPN.PRE_NMS_TOP_N_TEST", 100, "MODEL.RPN.FPN_POST_NMS_TOP_N_TEST", 40),
+)
+DEMO = "demo/relations_R_18_FPN_enl.yaml"
+RETINANET = (
+    *("MODEL.BACKBONE.CONV_BODY", "R-18-FPN-RETINANET", "MODEL.RETINANET_ON", True, "MODEL.MASK_ON", False),
+    *(
+        "MODEL.RETINANET.NUM_CLASSES",
+        4,
+        "MODEL.RETINANET.NUM_CONVS",
+        1,
+        "MODEL.RETINANET.PRIOR_PROB",
+        0.2,
+        "MODEL.NON_LOCAL.TOP_DOWN.STAGES",
+        ("res5", "res4"),
+    ),
+)
+MODELS = {
+    "mask-enl": (),
+    "faster-nl": ("MODEL.MASK_ON", False, "MODEL.NON_LOCAL.TOP_DOWN.TYPE", "nl"),
+    "retinanet": RETINANET,
+}
+
+
+def make(kind: str) -> tuple[nn.Module, object]:
+    """A small model of random weights whose scores are spread out, so that several classes are found."""
+    config = cfg.clone()
+    config.merge_from_file(str(CONFIGS / DEMO))
+    config.merge_from_list([*TINY, *MODELS[kind]])
+    torch.manual_seed(0)
+    model = build_detection_model(config)
+    with torch.no_grad():
+        for norm in model.modules():  # statistics that keep maps in range
+            if isinstance(norm, nn.BatchNorm2d):
+                norm.momentum = 1.0
+        model.backbone.train()(torch.randn(2, 3, 256, 320) * 60)
+        if model.roi_heads is not None:
+            model.roi_heads.box.predictor.cls_score.weight.mul_(60)
+            model.roi_heads.box.predictor.bbox_pred.weight.mul_(30)
+            model.rpn.head.cls_logits.weight.mul_(20)
+        else:
+            model.rpn.head.cls_logits.weight.mul_(8)
+    return model.eval(), config
+
+
+def images() -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    sizes = ((270, 330), (200, 224), (301, 161))
+    return [torch.randint(0, 256, (*size, 3), generator=generator, dtype=torch.uint8) for size in sizes]
+
+
+def assert_same(ours: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> None:
+    assert len(ours) == len(theirs)
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.shape == b.shape and a.dtype == b.dtype
+        torch.testing.assert_close(b, a, rtol=1e-3, atol=1e-3)
+
+
+@pytest.fixture(params=list(MODELS), scope="module")
+def exported(request):
+    model, config = make(request.param)
+    return ExportableDetector(model, config), export_program(model, config)
+
+
+@pytest.mark.slow
+def test_the_program_is_the_model(exported):
+    detector, program = exported
+    run = program.module()
+    with torch.no_grad():
+        for image in images():
+            expected = detector(image)
+            assert len(expected[0]) > 3 and len(expected[1].unique()) > 1
+            assert_same(expected, run(image))
+
+
+@pytest.mark.slow
+def test_onnx_is_the_model(exported, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    detector, program = exported
+    write(program, "onnx", str(tmp_path / "model.onnx"), detector.names, {"min_size": "256"})
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    assert session.get_modelmeta().custom_metadata_map["min_size"] == "256"
+    assert [output.name for output in session.get_outputs()] == list(detector.names)
+    for image in images():
+        with torch.no_grad():
+            expected = detector(image)
+        found = session.run(None, {"image": image.numpy()})
+        assert_same(expected, tuple(torch.from_numpy(array) for array in found))
+
+
+class _Nms(nn.Module):
+    def forward(self, boxes, scores, groups):
+        return batched_nms(boxes, scores, groups, 0.5)
+
+
+class _Pool(nn.Module):
+    def __init__(self, sampling_ratio: int):
+        super().__init__()
+        self.sampling_ratio = sampling_ratio
+
+    def forward(self, fine, coarse, rois, levels):
+        return multiscale_roi_align([fine, coarse], rois, levels, [0.25, 0.125], (3, 5), self.sampling_ratio)
+
+
+def onnx_session(module: nn.Module, example: tuple, dynamic: tuple, path: Path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    names = [f"in{i}" for i in range(len(example))]
+    program = torch.export.export(module, example, dynamic_shapes=dynamic)
+    from maskrcnn_benchmark.export.onnx_operators import TABLE
+
+    converted = torch.onnx.export(
+        program, dynamo=True, opset_version=18, input_names=names, custom_translation_table=TABLE, verbose=False
+    )
+    converted.save(str(path))
+    session = onnxruntime.InferenceSession(str(path))
+    return lambda *inputs: session.run(None, dict(zip(names, (x.numpy() for x in inputs), strict=True)))
+
+
+def test_suppression_in_onnx_counts_pixels_inclusively(tmp_path):
+    """Boxes of whole pixels, where overlaps fall right on the threshold, equal scores, gaps among the groups, and no box."""
+    rows = torch.export.Dim("rows", min=0, max=10000)
+    generator = torch.Generator().manual_seed(0)
+
+    def boxes(count: int) -> tuple[Tensor, Tensor, Tensor]:
+        corner = torch.randint(0, 12, (count, 2), generator=generator).float()
+        extent = torch.randint(0, 12, (count, 2), generator=generator).float()
+        scores = torch.randint(0, 20, (count,), generator=generator) / 20
+        return torch.cat((corner, corner + extent), 1), scores, torch.randint(0, 4, (count,), generator=generator) * 3
+
+    run = onnx_session(_Nms(), boxes(7), ({0: rows}, {0: rows}, {0: rows}), tmp_path / "nms.onnx")
+    for count in (300, 64, 1, 0):
+        inputs = boxes(count)
+        (kept,) = run(*inputs)
+        assert kept.tolist() == batched_nms(*inputs, 0.5).tolist()
+    assert len(batched_nms(*boxes(300), 0.5)) < 250
+
+
+@pytest.mark.parametrize("sampling_ratio", [0, 2])
+def test_pooling_in_onnx_is_the_unaligned_one(sampling_ratio, tmp_path):
+    rows = torch.export.Dim("rows", min=0, max=10000)
+    generator = torch.Generator().manual_seed(0)
+    maps = [torch.randn(1, 4, side, side + 3, generator=generator) for side in (32, 16)]
+
+    def regions(count: int) -> tuple[Tensor, Tensor]:
+        corner = torch.rand(count, 2, generator=generator) * 130 - 10  # some reach outside the map
+        extent = torch.rand(count, 2, generator=generator) ** 3 * 100  # some are below one pixel of the map
+        rois = torch.cat((torch.zeros(count, 1), corner, corner + extent), 1)
+        return rois, torch.randint(0, 2, (count,), generator=generator)
+
+    module = _Pool(sampling_ratio)
+    run = onnx_session(module, (*maps, *regions(5)), ({}, {}, {0: rows}, {0: rows}), tmp_path / "pool.onnx")
+    for count in (50, 1, 0):
+        inputs = (*maps, *regions(count))
+        torch.testing.assert_close(torch.from_numpy(run(*inputs)[0]), module(*inputs), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_program_and_a_compiled_library_on_the_disk(tmp_path):
+    """The two files of torch's own, for a model that finds nothing too."""
+    model, config = make("mask-enl")
+    model.roi_heads.box.post_processor.score_thresh = 0.9
+    detector, program = ExportableDetector(model, config), export_program(model, config)
+    write(program, "torch", str(tmp_path / "m.program.pt2"), detector.names, {"min_size": "256"})
+    write(program, "aoti", str(tmp_path / "m.package.pt2"), detector.names)
+    notes = {"min_size": ""}
+    runs = (
+        torch.export.load(str(tmp_path / "m.program.pt2"), extra_files=notes).module(),
+        torch._inductor.aoti_load_package(str(tmp_path / "m.package.pt2")),
+    )
+    assert notes == {"min_size": "256"}
+    black = torch.zeros(260, 300, 3, dtype=torch.uint8)
+    with torch.no_grad():
+        detector.detector.roi_heads.box.predictor.cls_score.bias[0] = 0  # as it was
+        for image in (*images(), black):
+            expected = detector(image)
+            for run in runs:
+                assert_same(expected, tuple(run(image)))
+
+
+def test_what_has_no_exported_form():
+    model, config = nn.Linear(1, 1), cfg.clone()
+    config.MODEL.KEYPOINT_ON = True
+    with pytest.raises(ValueError, match="Models with MODEL.KEYPOINT_ON cannot be exported"):
+        ExportableDetector(model, config)
+    with pytest.raises(ValueError, match="exported as onnx, torch, aoti; got 'caffe'"):
+        write(None, "caffe", "x", ())  # type: ignore[arg-type]

@@ -1,0 +1,155 @@
+"""optimize_for_inference: folded, narrowed and compiled detectors against the plain ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.layers import FrozenBatchNorm2d
+from maskrcnn_benchmark.modeling.detector import build_detection_model
+from maskrcnn_benchmark.modeling.optimize import fold_norms, optimize_for_inference
+from maskrcnn_benchmark.structures.boxes import box_iou
+from tests.helpers import SMALL
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+FEW = (
+    "MODEL.RPN.PRE_NMS_TOP_N_TEST",
+    100,
+    "MODEL.RPN.FPN_POST_NMS_TOP_N_TEST",
+    30,
+    "MODEL.ROI_HEADS.SCORE_THRESH",
+    0.0,
+)
+
+
+def make(name: str, *keys: object) -> nn.Module:
+    """A model whose norms do something: statistics and factors are random."""
+    config = cfg.clone()
+    config.merge_from_file(str(CONFIGS / name))
+    config.merge_from_list(list(keys))
+    torch.manual_seed(0)
+    model = build_detection_model(config).eval()
+    for norm in model.modules():
+        if isinstance(norm, (nn.BatchNorm2d, FrozenBatchNorm2d)):
+            for tensor, low in (
+                (norm.weight, 0.8),
+                (norm.bias, -0.1),
+                (norm.running_mean, -0.1),
+                (norm.running_var, 0.8),
+            ):
+                tensor.data.uniform_(low, low + 0.4 if low > 0 else -low)
+    return model
+
+
+def image(height: int, width: int) -> torch.Tensor:
+    return torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(height)) * 40
+
+
+@torch.inference_mode()
+def assert_same_detections(model: nn.Module, other: nn.Module, x: torch.Tensor, atol: float = 1e-5) -> None:
+    (ours,), (theirs,) = model(x), other(x)
+    assert len(ours) == len(theirs) > 0
+    torch.testing.assert_close(theirs.bbox, ours.bbox, rtol=1e-4, atol=1e-2)
+    assert theirs.fields() == ours.fields()
+    for field in ours.fields():
+        torch.testing.assert_close(theirs.get_field(field), ours.get_field(field), rtol=1e-4, atol=atol)
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "norms"),
+    [
+        ("e2e_mask_rcnn_R_50_FPN_1x.yaml", [*SMALL, *FEW], 53),  # 1 + 3 * 16 + 4 shortcuts
+        ("demo/relations_R_18_FPN_enl.yaml", ["MODEL.ROI_HEADS.SCORE_THRESH", 0.0], 20),
+        ("e2e_faster_rcnn_fbnet.yaml", ["MODEL.ROI_HEADS.SCORE_THRESH", 0.0], None),
+    ],
+)
+def test_folding_changes_nothing(name, keys, norms):
+    model = make(name, *keys)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    fast = optimize_for_inference(model)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())  # the model stays as it is
+    left = [m for m in fast.modules() if isinstance(m, (nn.BatchNorm2d, FrozenBatchNorm2d))]
+    assert not left
+    if norms is not None:
+        assert sum(isinstance(m, nn.Identity) for m in fast.modules()) == norms
+    x = image(128, 160)
+    with torch.inference_mode():
+        for ours, theirs in zip(model.backbone(x), fast.backbone(x), strict=True):
+            assert (ours - theirs).abs().max() <= 1e-4 * ours.abs().max()
+    if norms is not None:  # an FBNet of random weights scores boxes alike to the last digits
+        assert_same_detections(model, fast, x)
+
+
+def test_norms_that_do_not_follow_a_convolution_stay():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1, self.bn2 = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4), nn.Sequential(Block())).eval()
+    assert fold_norms(model) == 0
+    unsupported = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, track_running_stats=False)).eval()
+    assert fold_norms(unsupported) == 0 and isinstance(unsupported[1], nn.BatchNorm2d)
+
+
+def test_bfloat16_finds_the_same_objects():
+    """Weights and maps have 8 bits: maps to 5 %, boxes of the same proposals to an IoU of 0.9, scores to 0.05."""
+    model = make("demo/relations_R_18_FPN_enl.yaml", "MODEL.ROI_HEADS.SCORE_THRESH", 0.0)
+    with torch.no_grad():  # norms that keep maps in range, as trained ones do
+        for norm in model.modules():
+            if isinstance(norm, nn.BatchNorm2d):
+                norm.momentum = 1.0
+        model.backbone.train()(image(192, 160))
+        model.eval()
+    fast = optimize_for_inference(model, torch.bfloat16)
+    x = image(128, 160)
+    with torch.inference_mode():
+        for ours, theirs in zip(model.backbone(x), fast.backbone(x), strict=True):
+            assert theirs.dtype == torch.bfloat16
+            assert (ours - theirs).norm() <= 0.05 * ours.norm()
+        # The same proposals for both: random weights score all alike, so which ones are chosen is chance.
+        maps = model.backbone(x)
+        images = torch.nn.Module()
+        images.image_sizes = [(128, 160)]
+        proposals, _ = model.rpn(images, maps)
+        ours, theirs = (
+            m.roi_heads.box.predictor(m.roi_heads.box.feature_extractor([v.to(t) for v in maps], proposals))
+            for m, t in ((model, torch.float32), (fast, torch.bfloat16))
+        )
+        difference = ours[0].softmax(1) - theirs[0].float().softmax(1)
+        assert difference.abs().max() <= 0.05
+        coder = model.roi_heads.box.post_processor.box_coder
+        boxes = [coder.decode(deltas.float(), proposals[0].bbox).reshape(-1, 4) for deltas in (ours[1], theirs[1])]
+        assert box_iou(*boxes).diagonal().min() > 0.9
+        (found,) = fast(x)
+    assert len(found) > 0 and found.bbox.dtype == found.get_field("scores").dtype == torch.float32
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_one_compilation_for_several_sizes(dtype):
+    keys = [*SMALL, *FEW, "MODEL.BACKBONE.CONV_BODY", "R-50-FPN"]
+    model = make("e2e_mask_rcnn_R_50_FPN_1x.yaml", *keys)
+    torch._dynamo.reset()
+    fast = optimize_for_inference(model, dtype, compile=True)
+    plain = optimize_for_inference(model, dtype)
+    torch._dynamo.utils.counters.clear()
+    for size in ((128, 160), (160, 192), (101, 133)):
+        x = image(*size)
+        if dtype == torch.float32:
+            assert_same_detections(plain, fast, x, atol=1e-3)
+            continue
+        with torch.inference_mode():
+            for ours, theirs in zip(plain.backbone(x), fast.backbone(x), strict=True):
+                assert (ours - theirs).float().norm() <= 0.05 * ours.float().norm()
+            assert len(fast(x)[0]) > 0
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+
+
+def test_a_dtype_that_is_no_floating_point():
+    with pytest.raises(ValueError, match="floating-point type such as torch.bfloat16; got torch.int8"):
+        optimize_for_inference(nn.Linear(1, 1), torch.int8)

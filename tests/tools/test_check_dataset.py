@@ -1,0 +1,34 @@
+"""tools/check_dataset.py: its exit status, its report and its sheet."""
+
+import json
+
+import cv2
+
+from tests.helpers import write_annotations, write_coco
+
+
+def test_a_sound_set_and_a_broken_one(run_tool, tmp_path):
+    content = write_coco(tmp_path)
+    words = ("--ann-file", tmp_path / "set.json", "--img-dir", tmp_path / "set")
+    code, printed = run_tool("check_dataset", *words, "--sheet", tmp_path / "s.jpg", "--json", tmp_path / "r.json")
+    assert code == 0 and "Fine." in printed and "PROBLEM" not in printed
+    assert cv2.imread(str(tmp_path / "s.jpg")) is not None
+    (tmp_path / "set" / "1.jpg").unlink()
+    content["annotations"][0]["category_id"] = 5
+    write_annotations(tmp_path, "set", content)
+    code, printed = run_tool("check_dataset", *words, "--json", tmp_path / "r.json")
+    assert code == 1 and "PROBLEM: 1 image files that do not exist (1.jpg)" in printed
+    (report,) = json.loads((tmp_path / "r.json").read_text())
+    assert {f["kind"] for f in report["findings"] if f["is_problem"]} == {"missing_file", "category_unknown"}
+
+
+def test_the_sets_of_a_configuration(run_tool, tmp_path):
+    write_coco(tmp_path)
+    config = tmp_path / "my.yaml"
+    config.write_text(
+        f"DATASETS: {{TRAIN: \"('mine',)\", DEFINITIONS: {{mine: {{IMG_DIR: {tmp_path}/set, ANN_FILE: {tmp_path}/set.json}}}}}}"
+    )
+    code, printed = run_tool("check_dataset", "--config-file", config)
+    assert code == 0 and printed.startswith("mine\n")
+    code, printed = run_tool("check_dataset", "--ann-file", tmp_path / "set.json")
+    assert code == 1 and "Give --ann-file and --img-dir, or --config-file." in printed

@@ -1,0 +1,58 @@
+"""Export a trained detector to ONNX, to a torch.export program, or to a library compiled ahead of time.
+
+The file takes one image, uint8 [H, W, 3] in RGB, of any size from a few strides to 4096 pixels, and returns boxes (xyxy, pixels,
+both corners inside), labels (from 1), scores and, of a model with masks, masks [N, 1, M, M], each over its box. Suppression is
+inside. Scale images first as INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST say; both, and the names of the classes where OUTPUT_DIR has
+them, are noted in the file.
+
+    python tools/export_model.py --config-file configs/demo/relations_R_18_FPN_enl.yaml --out demo.onnx OUTPUT_DIR runs/demo
+"""
+
+import argparse
+import json
+import os
+
+import torch
+
+from maskrcnn_benchmark.engine import run
+from maskrcnn_benchmark.export import FORMATS, ExportableDetector, export_program, write
+from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
+
+
+def notes(cfg) -> dict[str, str]:
+    """What a user of the file wants to know."""
+    found = {"min_size": str(cfg.INPUT.MIN_SIZE_TEST), "max_size": str(cfg.INPUT.MAX_SIZE_TEST)}
+    path = os.path.join(cfg.OUTPUT_DIR, "labels.json")
+    if os.path.isfile(path):
+        with open(path, encoding="utf-8") as f:
+            found["labels"] = json.dumps(json.load(f))
+    return found
+
+
+def main() -> None:
+    parser = run.argument_parser(__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    ends = ", ".join(f"{end} for {name}" for name, (end, _) in FORMATS.items())
+    parser.add_argument("--out", required=True, metavar="FILE", help=f"file to write; its end says the format: {ends}")
+    parser.add_argument(
+        "--ckpt", metavar="FILE", help="weights (default: the last checkpoint in OUTPUT_DIR, or MODEL.WEIGHT)"
+    )
+    args = parser.parse_args()
+    with run.command_line():
+        chosen = [name for name, (end, _) in FORMATS.items() if args.out.endswith(end)]
+        if not chosen:
+            raise ValueError(
+                f"--out must end in one of {', '.join(end for end, _ in FORMATS.values())}; got {args.out}."
+            )
+        device = run.set_up(args)
+        model = run.build_model(device)
+        checkpointer = DetectronCheckpointer(run.cfg, model, save_dir=run.cfg.OUTPUT_DIR)
+        checkpointer.load(args.ckpt or run.cfg.MODEL.WEIGHT, use_latest=args.ckpt is None, averaged=True)
+        names = ExportableDetector(model, run.cfg).names
+        with torch.no_grad():
+            write(export_program(model, run.cfg), chosen[0], args.out, names, notes(run.cfg))
+        print(f"Wrote {args.out}: image -> {', '.join(names)}")
+
+
+if __name__ == "__main__":
+    main()
