@@ -36,8 +36,8 @@ BASELINE, PRETRAINING = "baseline", "pretraining"
 class Size:
     """How large the experiment is.
 
-    pretraining: iterations of the model that all others start from, on scenes without context; 0 where the configuration
-    names weights. train, val: images, val for each of CONTEXTS.
+    pretraining: iterations of the model that all others start from, on scenes where deciders are drawn at random: it knows
+    every thing, and no relation. 0 where the configuration names weights. train, val: images, val for each of CONTEXTS.
     """
 
     preset: str
@@ -59,7 +59,7 @@ def data_commands(size: Size, out: str) -> list[list[str]]:
     """Arguments of tools/make_relations.py. The three test sets are the same scenes; they differ in the deciders alone."""
     wanted = [(context, size.train if context == "true" else 0, size.val, 0) for context in CONTEXTS]
     if size.pretraining:
-        wanted.append(("removed", size.train, size.val, 1))
+        wanted.append(("shuffled", size.train, size.val, 1))
     commands = []
     for context, train, val, seed in wanted:
         name = PRETRAINING if seed else context
