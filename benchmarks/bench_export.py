@@ -1,8 +1,8 @@
 """Latency of exported detectors against the plain model, on the CPU, and how far their detections are from its.
 
 The model that comes with the project (demo/models), or with --config-file and --ckpt another one, on generated scenes scaled to
-its test size. All run in turn, in one process; milliseconds are medians over --repeat turns, ratios plain over exported, the median
-of the turns' ratios.
+its test size. All run in turn, in one process; milliseconds are medians over --repeat turns, ratios plain over exported, the
+median of the turns' ratios.
 
     python benchmarks/bench_export.py [--repeat 15] [--markdown FILE]
 """

@@ -193,6 +193,17 @@ def test_half_precision_weights_become_float32(tiny, tmp_path):
         torch.testing.assert_close(half.model.state_dict()[name], value, rtol=1e-3, atol=1e-6)
 
 
+def test_optimised_for_detection(tiny, tmp_path):
+    picture = tmp_path / "picture.png"
+    cv2.imwrite(str(picture), np.random.default_rng(0).integers(0, 256, (70, 90, 3), np.uint8))
+    plain, fast = (Predictor(*tiny, threshold=0.0, opts=["TEST.OPTIMIZE", use]) for use in (False, True))
+    assert any(isinstance(m, torch.nn.BatchNorm2d) for m in plain.model.modules())
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in fast.model.modules())
+    first, second = plain(str(picture)), fast(str(picture))
+    assert len(first) == len(second) > 0
+    torch.testing.assert_close(first.get_field("scores"), second.get_field("scores"), rtol=1e-3, atol=1e-4)
+
+
 def test_weights_of_a_training_folder(tiny, tmp_path):
     (tmp_path / "model_final.pth").write_bytes(Path(tiny[1]).read_bytes())
     (tmp_path / "last_checkpoint").write_text("model_final.pth")
