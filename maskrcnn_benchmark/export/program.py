@@ -55,7 +55,8 @@ class ExportableDetector(nn.Module):
         pixels = image.permute(2, 0, 1).float()
         pixels = pixels[[2, 1, 0]] if self.to_bgr255 else pixels / 255
         pixels = (pixels - self.mean) / self.std
-        right, below = (-(-side // self.multiple) * self.multiple - side for side in (width, height))
+        # Of positive numbers alone: ONNX divides towards zero.
+        right, below = ((side + self.multiple - 1) // self.multiple * self.multiple - side for side in (width, height))
         padded = F.pad(pixels[None], (0, right, 0, below))
         (found,) = self.detector(ImageList(padded, [(height, width)]))
         fields = {"boxes": found.bbox, **{name: found.get_field(name) for name in ("labels", "scores")}}

@@ -40,4 +40,4 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: fl
 
 @torch.library.register_fake("maskrcnn_benchmark::batched_nms")
 def _batched_nms_fake(boxes, scores, groups, iou_threshold, max_output):
-    return boxes.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.int64)
+    return boxes.new_empty(torch.library.get_ctx().new_dynamic_size(max=2**31 - 1), dtype=torch.int64)

@@ -22,6 +22,13 @@ def numbered(counts: Sequence[int], device: torch.device) -> Tensor:
     return torch.cat([torch.full((count,), i, device=device) for i, count in enumerate(counts)])
 
 
+def at_most(rows: Tensor, limit: int) -> Tensor:
+    """The same Tensor[M, ...], of which a program being exported now knows that M is not above the limit."""
+    if isinstance(rows.shape[0], torch.SymInt):
+        torch._check(rows.shape[0] <= limit)
+    return rows
+
+
 def sizes_of_images(sizes: Sequence[tuple[float, float]], like: Tensor) -> Tensor:
     """(width, height) of each image as Tensor[len(sizes), 2] of the kind of `like`, while a program is exported too."""
     if any(isinstance(side, torch.SymInt) for size in sizes for side in size):

@@ -11,6 +11,7 @@ from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.detections import boxlists_by_image
 from maskrcnn_benchmark.modeling.rpn.utils import permute_and_flatten
 from maskrcnn_benchmark.modeling.utils import (
+    at_most,
     cat,
     is_overridden,
     numbered,
@@ -131,14 +132,17 @@ class RPNPostProcessor(nn.Module):
             keep = scores.argsort(descending=True, stable=True)
         # Boxes that are too small come last, so they change no other's rank.
         rank = rank_in_group(groups[keep], num_images * num_levels)
-        keep = keep[(scores[keep] >= 0) & (rank < self.post_nms_top_n)]
+        keep = at_most(
+            keep[(scores[keep] >= 0) & (rank < self.post_nms_top_n)], num_images * num_levels * self.post_nms_top_n
+        )
         return boxes[keep], scores[keep], groups[keep] // num_levels
 
     def _best_of_all(self, image: Tensor, num_images: int) -> Tensor | slice:
         """What stays of the boxes of all levels, given by descending score with their images int64 Tensor[M]."""
         if self.training and self.fpn_post_nms_per_batch:
             return slice(self.fpn_post_nms_top_n)
-        return (rank_in_group(image, num_images) < self.fpn_post_nms_top_n).nonzero().squeeze(1)
+        stays = rank_in_group(image, num_images) < self.fpn_post_nms_top_n
+        return at_most(stays.nonzero().squeeze(1), num_images * self.fpn_post_nms_top_n)
 
     def _candidates(self, anchors, objectness, box_regression) -> tuple[Tensor, list[Tensor]]:
         """The best boxes of each level: Tensor[B, sum K, 4] and, for each level, scores Tensor[B, K]."""
