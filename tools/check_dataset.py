@@ -57,6 +57,7 @@ def main() -> None:
             reports.append(check(content, img_dir, name, not args.skip_images))
             print(reports[-1].as_text())
             if args.sheet and number == 0:
+                os.makedirs(os.path.dirname(os.path.abspath(args.sheet)), exist_ok=True)
                 sheet = contact_sheet(content, img_dir)
                 if sheet is None or not cv2.imwrite(args.sheet, sheet):
                     raise OSError(

@@ -231,6 +231,8 @@ _C.DATALOADER.ANNOTATION_CACHE = "~/.cache/maskrcnn_benchmark"
 _C.SOLVER = CN()
 _C.SOLVER.BASE_LR = 0.001
 _C.SOLVER.BIAS_LR_FACTOR = 2.0
+# Of ENL and NL modules, which are new where everything else was trained before: their rate is BASE_LR times this.
+_C.SOLVER.NON_LOCAL_LR_FACTOR = 1.0
 _C.SOLVER.CHECKPOINT_PERIOD = 2500
 _C.SOLVER.GAMMA = 0.1
 _C.SOLVER.IMS_PER_BATCH = 16

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.layers import NonLocal2d
 from maskrcnn_benchmark.solver import make_optimizer
 
 
@@ -38,6 +39,24 @@ def test_biases_have_a_rate_and_a_decay_of_their_own(config, model):
 def test_a_model_without_biases(config):
     optimizer = make_optimizer(config, nn.Conv2d(1, 1, 1, bias=False))
     assert [len(g["params"]) for g in optimizer.param_groups] == [1]
+
+
+def test_non_local_modules_have_a_rate_of_their_own(config):
+    model = nn.Sequential(NonLocal2d(4), nn.Conv2d(4, 4, 1))
+    assert len(make_optimizer(config, model).param_groups) == 2
+    config.SOLVER.NON_LOCAL_LR_FACTOR = 5.0
+    named = {id(p): n for n, p in model.named_parameters()}
+    groups = [
+        (round(g["lr"], 6), g["weight_decay"], {named[id(p)] for p in g["params"]})
+        for g in make_optimizer(config, model).param_groups
+    ]
+    ours = {n for n in named.values() if n.startswith("0.")}
+    assert groups == [
+        (0.1, 0.01, {"1.weight"}),
+        (0.2, 0.003, {"1.bias"}),
+        (0.5, 0.01, {n for n in ours if "bias" not in n}),
+        (1.0, 0.003, {n for n in ours if "bias" in n}),
+    ]
 
 
 def test_momentum_is_there_from_the_start(config, model):
