@@ -6,17 +6,28 @@ inside. Scale images first as INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST say; both, a
 them, are noted in the file.
 
     python tools/export_model.py --config-file configs/demo/relations_R_18_FPN_enl.yaml --out demo.onnx OUTPUT_DIR runs/demo
+    python tools/export_model.py --config-file FILE --ckpt WEIGHTS --out small.onnx --int8 photos/
 """
 
 import argparse
 import json
+import math
 import os
+from collections.abc import Iterator
 
+import numpy as np
 import torch
+from torch import Tensor
+from tqdm import tqdm
 
+from maskrcnn_benchmark.data.pictures import read_upright
+from maskrcnn_benchmark.data.transforms import Resize
 from maskrcnn_benchmark.engine import run
-from maskrcnn_benchmark.export import FORMATS, ExportableDetector, export_program, write
+from maskrcnn_benchmark.engine.predict_files import PICTURE_ENDINGS, find_inputs
+from maskrcnn_benchmark.export import FORMATS, ExportableDetector, export_program, quantize_onnx, write
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
+
+CALIBRATION_IMAGES = 64
 
 
 def notes(cfg) -> dict[str, str]:
@@ -29,6 +40,21 @@ def notes(cfg) -> dict[str, str]:
     return found
 
 
+def calibration_pictures(names: list[str]) -> list[str]:
+    """Of files, folders and patterns at most CALIBRATION_IMAGES pictures, evenly."""
+    paths = [path for path in find_inputs(names) if path.lower().endswith(PICTURE_ENDINGS)]
+    if not paths:
+        raise FileNotFoundError(f"--int8 needs pictures; there are none in {' '.join(names)}.")
+    return paths[:: math.ceil(len(paths) / CALIBRATION_IMAGES)]
+
+
+def network_inputs(paths: list[str]) -> Iterator[Tensor]:
+    """The pictures scaled as in a test: uint8 Tensor[H, W, 3], RGB."""
+    resize = Resize(run.cfg.INPUT.MIN_SIZE_TEST, run.cfg.INPUT.MAX_SIZE_TEST)
+    for path in tqdm(paths, desc="Ranges of maps", unit="image"):
+        yield torch.from_numpy(np.array(resize(read_upright(path))[0]))
+
+
 def main() -> None:
     parser = run.argument_parser(__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -37,6 +63,12 @@ def main() -> None:
     parser.add_argument(
         "--ckpt", metavar="FILE", help="weights (default: the last checkpoint in OUTPUT_DIR, or MODEL.WEIGHT)"
     )
+    parser.add_argument(
+        "--int8",
+        nargs="+",
+        metavar="NAME",
+        help="8-bit convolutions, for .onnx: pictures, folders or patterns to find the ranges of the maps from",
+    )
     args = parser.parse_args()
     with run.command_line():
         chosen = [name for name, (end, _) in FORMATS.items() if args.out.endswith(end)]
@@ -44,13 +76,18 @@ def main() -> None:
             raise ValueError(
                 f"--out must end in one of {', '.join(end for end, _ in FORMATS.values())}; got {args.out}."
             )
+        if args.int8 and chosen != ["onnx"]:
+            raise ValueError(f"--int8 is for files that end in .onnx; got {args.out}.")
         device = run.set_up(args)
+        pictures = calibration_pictures(args.int8) if args.int8 else []
         model = run.build_model(device)
         checkpointer = DetectronCheckpointer(run.cfg, model, save_dir=run.cfg.OUTPUT_DIR)
         checkpointer.load(args.ckpt or run.cfg.MODEL.WEIGHT, use_latest=args.ckpt is None, averaged=True)
         names = ExportableDetector(model, run.cfg).names
         with torch.no_grad():
             write(export_program(model, run.cfg), chosen[0], args.out, names, notes(run.cfg))
+        if pictures:
+            quantize_onnx(args.out, network_inputs(pictures))
         print(f"Wrote {args.out}: image -> {', '.join(names)}")
 
 

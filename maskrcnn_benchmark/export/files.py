@@ -1,11 +1,15 @@
 """Exported detectors on the disk: ONNX, a torch.export program, or a library compiled ahead of time."""
 
 import os
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.export import ExportedProgram
+
+from maskrcnn_benchmark.utils.miscellaneous import write_atomically
 
 
 def _write_onnx(program: ExportedProgram, path: str, names: tuple[str, ...], notes: Mapping[str, str]) -> None:
@@ -35,7 +39,9 @@ def _write_program(program: ExportedProgram, path: str, names: tuple[str, ...], 
 
 
 def _write_package(program: ExportedProgram, path: str, names: tuple[str, ...], notes: Mapping[str, str]) -> None:
-    options = {"aot_inductor.metadata": dict(notes)}
+    # Layouts that inductor chooses make a convolution of a number of regions known at run time read and write in two of them:
+    # wrong masks (torch 2.14). Those of ExportableDetector stay.
+    options = {"aot_inductor.metadata": dict(notes), "layout_optimization": False}
     torch._inductor.aoti_compile_and_package(program, package_path=path, inductor_configs=options)
 
 
@@ -65,3 +71,38 @@ def write(
     folder = os.path.dirname(os.path.abspath(path))
     os.makedirs(folder, exist_ok=True)
     FORMATS[format][1](program, path, names, notes or {})
+
+
+def quantize_onnx(path: str, images: Iterable[Tensor]) -> None:
+    """Give an ONNX detector convolutions and fully connected layers of 8 bits (onnxruntime's static quantization).
+
+    Weights become int8, with a scale for each output channel, and maps uint8, between the extremes seen on `images`. Everything
+    else stays as it is. Faster where the processor multiplies such numbers (VNNI, AMX), and the file is a quarter of its size.
+
+    Args:
+        path: from `write`; replaced.
+        images: what the file takes, as many and as varied as it takes to see the extremes: 20 to 100.
+    """
+    try:
+        import onnx
+        from onnxruntime.quantization import CalibrationDataReader, quantize_static
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+    except ImportError as error:
+        raise ImportError(f"8-bit ONNX needs onnx and onnxruntime ({error}): pip install onnx onnxruntime.") from None
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.images = iter(images)
+
+        def get_next(self) -> dict | None:
+            image = next(self.images, None)
+            return None if image is None else {"image": image.numpy()}
+
+    with tempfile.TemporaryDirectory() as folder:
+        simplified, quantized = (os.path.join(folder, name) for name in ("simplified.onnx", "quantized.onnx"))
+        quant_pre_process(path, simplified, skip_symbolic_shape=True)
+        quantize_static(simplified, quantized, Reader(), op_types_to_quantize=["Conv", "Gemm"], per_channel=True)
+        model, notes = onnx.load(quantized), onnx.load(path, load_external_data=False).metadata_props
+    known = {entry.key for entry in model.metadata_props}
+    model.metadata_props.extend(entry for entry in notes if entry.key not in known)
+    write_atomically(path, lambda file: file.write(model.SerializeToString()))

@@ -40,6 +40,10 @@ class ExportableDetector(nn.Module):
         for module in detector.modules():
             if isinstance(module, NonLocal2d) and module.kind == "enl":
                 module.literal = True  # equation 9 in operators that every runtime has, still linear in the positions
+        if detector.roi_heads is not None:
+            # How many regions there are is found at run time, and inductor then takes every convolution's result for
+            # contiguous, which it is of contiguous weights (see files._write_package).
+            detector.roi_heads.to(memory_format=torch.contiguous_format)
         self.detector = detector
         self.names = ("boxes", "labels", "scores", *(("masks",) if cfg.MODEL.MASK_ON else ()))
         self.multiple = max(cfg.DATALOADER.SIZE_DIVISIBILITY, 1)

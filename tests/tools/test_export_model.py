@@ -1,0 +1,75 @@
+"""tools/export_model.py on the model that comes with the project."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from maskrcnn_benchmark.data.datasets.relations import PRESETS, generate_scene
+
+MODELS = Path(__file__).parents[2] / "demo" / "models"
+
+
+@pytest.fixture
+def export(run_tool, tmp_path):
+    def call(*words: object) -> tuple[int, str]:
+        model = ("--config-file", MODELS / "relations_enl.yaml", "--ckpt", MODELS / "relations_enl.pth")
+        return run_tool("export_model", *model, *words, "OUTPUT_DIR", tmp_path / "run")
+
+    return call
+
+
+@pytest.fixture
+def pictures(tmp_path) -> list[np.ndarray]:
+    """Scenes of the test size in the folder photos, and in memory in RGB."""
+    scenes = [cv2.resize(generate_scene(PRESETS["demo"], i, seed=7)[0], (320, 256)) for i in range(12)]
+    (tmp_path / "photos").mkdir()
+    for i, scene in enumerate(scenes):
+        cv2.imwrite(str(tmp_path / "photos" / f"{i}.png"), scene)
+    return [np.ascontiguousarray(scene[:, :, ::-1]) for scene in scenes]
+
+
+def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """IoU of xyxy boxes: [N, M]."""
+    shared = np.minimum(a[:, None, 2:], b[:, 2:]) - np.maximum(a[:, None, :2], b[:, :2])
+    shared = shared.clip(0).prod(-1)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (a, b)]
+    return shared / (areas[0][:, None] + areas[1] - shared)
+
+
+@pytest.mark.slow
+def test_eight_bits_find_the_same_objects(export, pictures, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    sessions = []
+    for name, options in (("plain.onnx", ()), ("narrow.onnx", ("--int8", tmp_path / "photos"))):
+        code, printed = export("--out", tmp_path / name, *options)
+        assert code == 0 and "image -> boxes, labels, scores, masks" in printed, printed
+        sessions.append(onnxruntime.InferenceSession(str(tmp_path / name)))
+    plain, narrow = ((tmp_path / name).stat().st_size for name in ("plain.onnx", "narrow.onnx"))
+    assert narrow < 0.4 * plain
+    notes = [session.get_modelmeta().custom_metadata_map for session in sessions]
+    assert notes[0]["min_size"] == notes[1]["min_size"]
+    missing = count = 0
+    for picture in pictures:
+        (boxes, labels, scores, _), (b, named, s, _) = (session.run(None, {"image": picture}) for session in sessions)
+        sure = scores > 0.7
+        found = (
+            (overlaps(boxes[sure], b) > 0.8)
+            & (np.abs(scores[sure][:, None] - s) < 0.2)
+            & (labels[sure][:, None] == named)
+        )
+        missing, count = missing + int((~found.any(1)).sum()), count + int(sure.sum())
+    assert count > 20 and missing <= 0.05 * count
+
+
+def test_what_cannot_be_exported(export, tmp_path):
+    for words, sentence in (
+        (("--out", "model.caffe"), "--out must end in one of .onnx, .program.pt2, .package.pt2; got model.caffe"),
+        (("--out", "m.package.pt2", "--int8", tmp_path), "--int8 is for files that end in .onnx; got m.package.pt2"),
+        (("--out", "m.onnx", "--int8", tmp_path / "none"), "There is no file, folder or pattern"),
+    ):
+        code, printed = export(*words)
+        assert code == 1 and sentence in printed
+        assert not list(tmp_path.glob("m*"))
