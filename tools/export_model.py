@@ -40,11 +40,11 @@ def notes(cfg) -> dict[str, str]:
     return found
 
 
-def calibration_pictures(names: list[str]) -> list[str]:
-    """Of files, folders and patterns at most CALIBRATION_IMAGES pictures, evenly."""
-    paths = [path for path in find_inputs(names) if path.lower().endswith(PICTURE_ENDINGS)]
+def calibration_pictures(name: str) -> list[str]:
+    """Of a folder or pattern at most CALIBRATION_IMAGES pictures, evenly."""
+    paths = [path for path in find_inputs([name]) if path.lower().endswith(PICTURE_ENDINGS)]
     if not paths:
-        raise FileNotFoundError(f"--int8 needs pictures; there are none in {' '.join(names)}.")
+        raise FileNotFoundError(f"--int8 needs pictures; there are none in {name}.")
     return paths[:: math.ceil(len(paths) / CALIBRATION_IMAGES)]
 
 
@@ -65,9 +65,8 @@ def main() -> None:
     )
     parser.add_argument(
         "--int8",
-        nargs="+",
-        metavar="NAME",
-        help="8-bit convolutions, for .onnx: pictures, folders or patterns to find the ranges of the maps from",
+        metavar="FOLDER",
+        help="8-bit convolutions, for .onnx: a folder or pattern of pictures to find the ranges of the maps from",
     )
     args = parser.parse_args()
     with run.command_line():
