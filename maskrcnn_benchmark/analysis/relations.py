@@ -47,7 +47,7 @@ class Size:
     val: int
 
 
-SIZES = {"small": Size("small", 1000, 700, 4000, 300), "full": Size("full", 12000, 0, 12000, 1000)}
+SIZES = {"small": Size("small", 800, 700, 4000, 300), "full": Size("full", 12000, 0, 12000, 1000)}
 
 
 def stem(model: str) -> str:
