@@ -1,4 +1,8 @@
 import logging
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -9,3 +13,20 @@ def log(caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("maskrcnn_benchmark"), "propagate", True)
     caplog.set_level(logging.DEBUG, logger="maskrcnn_benchmark")
     return caplog
+
+
+@pytest.fixture
+def run_program(monkeypatch, capfd) -> Callable[..., tuple[int, str]]:
+    """Run a Python program in this process: its path and its arguments -> its exit status and what it printed."""
+
+    def call(path: Path, *words: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", [path.stem, *map(str, words)])
+        code = 0
+        try:
+            runpy.run_path(str(path), run_name="__main__")
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        printed = capfd.readouterr()
+        return code, printed.out + printed.err
+
+    return call
