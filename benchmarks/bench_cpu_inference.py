@@ -22,6 +22,7 @@ import torch
 import torchvision
 from bench_model import CONFIGS, inference, ours, sample, theirs
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from maskrcnn_benchmark.modeling.optimize import optimize_for_inference
 from maskrcnn_benchmark.structures.image_list import to_image_list
@@ -94,7 +95,7 @@ def main() -> None:
     times: dict[str, list[float]] = {name: [] for name in runs}
     first = {}
     with torch.inference_mode():
-        for turn in range(-2, args.repeat):  # two to compile and warm up
+        for turn in tqdm(range(-2, args.repeat), desc="turns, two of them to compile"):
             for name, run in runs.items():
                 begin = time.perf_counter()
                 run()

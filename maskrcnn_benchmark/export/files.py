@@ -1,5 +1,6 @@
 """Exported detectors on the disk: ONNX, a torch.export program, or a library compiled ahead of time."""
 
+import io
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -21,8 +22,12 @@ def _write_onnx(program: ExportedProgram, path: str, names: tuple[str, ...], not
         raise ImportError(
             f"Writing ONNX needs the packages onnx and onnxscript ({error}): pip install onnx onnxscript."
         ) from None
+    # The conversion leaves marks on the program (with torch 2.14 it compiles no more), so a copy is converted.
+    stored = io.BytesIO()
+    torch.export.save(program, stored)
+    stored.seek(0)
     converted: Any = torch.onnx.export(
-        program,
+        torch.export.load(stored),
         dynamo=True,
         opset_version=18,
         input_names=["image"],
@@ -53,6 +58,7 @@ FORMATS: dict[str, tuple[str, Callable[[ExportedProgram, str, tuple[str, ...], M
 }
 
 
+@torch.no_grad()
 def write(
     program: ExportedProgram, format: str, path: str, names: tuple[str, ...], notes: Mapping[str, str] | None = None
 ) -> None:
@@ -77,7 +83,8 @@ def quantize_onnx(path: str, images: Iterable[Tensor]) -> None:
     """Give an ONNX detector convolutions and fully connected layers of 8 bits (onnxruntime's static quantization).
 
     Weights become int8, with a scale for each output channel, and maps uint8, between the extremes seen on `images`. Everything
-    else stays as it is. Faster where the processor multiplies such numbers (VNNI, AMX), and the file is a quarter of its size.
+    else stays as it is. The file is a quarter of its size; whether it is faster depends on the processor (see
+    benchmarks/results/export.md).
 
     Args:
         path: from `write`; replaced.

@@ -179,10 +179,12 @@ def test_pooling_in_onnx_is_the_unaligned_one(sampling_ratio, tmp_path):
 
 @pytest.mark.slow
 def test_a_program_and_a_compiled_library_on_the_disk(tmp_path):
-    """The two files of torch's own, for a model that finds nothing too."""
+    """The two files of torch's own, for a model that finds nothing too, and after the program was written as ONNX."""
+    pytest.importorskip("onnxscript")
     model, config = make("mask-enl")
     model.roi_heads.box.post_processor.score_thresh = 0.9
     detector, program = ExportableDetector(model, config), export_program(model, config)
+    write(program, "onnx", str(tmp_path / "m.onnx"), detector.names)
     write(program, "torch", str(tmp_path / "m.program.pt2"), detector.names, {"min_size": "256"})
     write(program, "aoti", str(tmp_path / "m.package.pt2"), detector.names)
     notes = {"min_size": ""}
