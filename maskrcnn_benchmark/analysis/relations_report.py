@@ -51,6 +51,11 @@ def as_markdown(outcomes: Sequence[Outcome]) -> str:
     parts = [
         f"Percent, mean ± standard deviation over {seeds} seeds, scenes with true context:",
         _table(["model", *SHOWN], [[m, *(_value(true[c], m) for c in SHOWN)] for m in true[SHOWN[0]].mean]),
+        "Pair accuracy of each run: a relation is learned or not, which a mean hides.",
+        _table(
+            ["model", *(f"run {number + 1}" for number in range(seeds))],
+            [[m, *(f"{v:.1f}" for v in of_model)] for m, of_model in values(outcomes, "pair accuracy").items()],
+        ),
         *(_differences(true, other) for other in (BASELINE, RIVAL) if other in true[SHOWN[0]].mean),
         "What a difference had to be to count here: half of its 95 % interval, and the true difference that this experiment "
         "finds with probability 0.8:",
