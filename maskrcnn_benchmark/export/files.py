@@ -58,7 +58,6 @@ FORMATS: dict[str, tuple[str, Callable[[ExportedProgram, str, tuple[str, ...], M
 }
 
 
-@torch.no_grad()
 def write(
     program: ExportedProgram, format: str, path: str, names: tuple[str, ...], notes: Mapping[str, str] | None = None
 ) -> None:
