@@ -15,9 +15,9 @@ def make_optimizer(cfg, model: nn.Module) -> torch.optim.SGD:
     # A factor of 1 leaves two groups, as in the checkpoints of maskrcnn-benchmark.
     apart = [m for m in model.modules() if isinstance(m, NonLocal2d)] if solver.NON_LOCAL_LR_FACTOR != 1.0 else []
     non_local = {id(p) for m in apart for p in m.parameters()}
-    members: dict[tuple[bool, bool], list[nn.Parameter]] = defaultdict(list)
+    members: dict[tuple[bool, bool], list[tuple[str, nn.Parameter]]] = defaultdict(list)
     for name, p in trainable:
-        members[id(p) in non_local, "bias" in name].append(p)
+        members[id(p) in non_local, "bias" in name].append((name, p))  # names: how upstream's momentum is placed
     groups = [
         {
             "params": members[new, bias],
