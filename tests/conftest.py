@@ -1,10 +1,13 @@
+import copy
 import logging
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from maskrcnn_benchmark.config import cfg
 
 
 @pytest.fixture
@@ -16,8 +19,12 @@ def log(caplog, monkeypatch):
 
 
 @pytest.fixture
-def run_program(monkeypatch, capfd) -> Callable[..., tuple[int, str]]:
-    """Run a Python program in this process: its path and its arguments -> its exit status and what it printed."""
+def run_program(monkeypatch, capfd) -> Iterator[Callable[..., tuple[int, str]]]:
+    """Run a Python program in this process: its path and its arguments -> its exit status and what it printed.
+
+    The global configuration, which programs change, is afterwards what it was.
+    """
+    before = copy.deepcopy(cfg)
 
     def call(path: Path, *words: object) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", [path.stem, *map(str, words)])
@@ -29,4 +36,7 @@ def run_program(monkeypatch, capfd) -> Callable[..., tuple[int, str]]:
         printed = capfd.readouterr()
         return code, printed.out + printed.err
 
-    return call
+    yield call
+    cfg.defrost()
+    cfg.clear()
+    cfg.update(before)

@@ -101,6 +101,10 @@ def add_relations(commands: Any) -> None:
     )
     parser.add_argument("--out", default="runs/relations", metavar="DIR", help="default %(default)s")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="default 0 1 2")
+    models = list(relations.MODELS)
+    parser.add_argument(
+        "--models", nargs="+", default=models, choices=models, metavar="MODEL", help="default: all eight"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time on this machine (default 1)")
     parser.add_argument("--processes", type=int, default=max(torch.cuda.device_count(), 1), help="of each run")
     parser.add_argument("--iterations", type=int, help="of each run (default: by --size)")
@@ -112,7 +116,7 @@ def add_relations(commands: Any) -> None:
 def run_relations(args: argparse.Namespace) -> int:
     out = os.path.abspath(args.out)
     size = relations.resized(relations.SIZES[args.size], args.iterations)
-    start, runs = relations.plan(args.size, size, out, args.seeds, args.opts)
+    start, runs = relations.plan(args.size, size, out, args.seeds, args.opts, args.models)
     launch = reproduction.Launch(args.processes, jobs=args.jobs)
     data = [[sys.executable, "tools/make_relations.py", *words] for words in relations.data_commands(size, out)]
     if args.dry_run:

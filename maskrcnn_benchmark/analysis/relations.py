@@ -75,7 +75,12 @@ def annotation_file(out: str, name: str, split: str = "val") -> str:
 
 
 def plan(
-    name: str, size: Size, out: str, seeds: Sequence[int], options: Sequence[str] = ()
+    name: str,
+    size: Size,
+    out: str,
+    seeds: Sequence[int],
+    options: Sequence[str] = (),
+    models: Sequence[str] = tuple(MODELS),
 ) -> tuple[list[Run], list[Run]]:
     """The pretraining, if there is one, and a run for each model and seed; their configurations are written to `out`."""
     start: list[Run] = []
@@ -85,7 +90,8 @@ def plan(
     weight = {"WEIGHT": os.path.join(start[0].folder, "model_final.pth")} if start else {}
     runs = []
     for seed in seeds:  # outermost: an experiment that is cut short has whole seeds
-        for model, modules in MODELS.items():
+        for model in models:
+            modules = MODELS[model]
             content = {**weight, **({"NON_LOCAL": modules} if modules else {})}
             config = _write_config(out, f"{name}.yaml", stem(model), size.iterations, content, list(CONTEXTS))
             runs.append(_run(model, seed, config, os.path.join(out, f"{stem(model)}_seed{seed}"), options))

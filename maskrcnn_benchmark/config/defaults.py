@@ -46,7 +46,8 @@ _C.MODEL.FPN.USE_RELU = False
 
 # Non-local context modules (Levi and Ullman 2019). TYPE: "", "nl" (embedded Gaussian), "nl_dot", "enl". BOTTOM_UP acts
 # before the last residual block of each stage, TOP_DOWN before the upsampling of each level. POSITION: "dct" or "".
-# LITERAL: in the paper's order of operations, with its cost in memory; the values are the same.
+# INIT_STD: standard deviation of the first weights of theta, phi and g; OUT_INIT_STD: of the last layer's. LITERAL: in the
+# paper's order of operations, with its cost in memory; the values are the same.
 _C.MODEL.NON_LOCAL = CN()
 _C.MODEL.NON_LOCAL.BOTTOM_UP = CN()
 _C.MODEL.NON_LOCAL.BOTTOM_UP.TYPE = ""
@@ -58,6 +59,7 @@ _C.MODEL.NON_LOCAL.POSITION = "dct"
 _C.MODEL.NON_LOCAL.DCT_SIZE = 9
 _C.MODEL.NON_LOCAL.REDUCTION = 2
 _C.MODEL.NON_LOCAL.INIT_STD = 0.01
+_C.MODEL.NON_LOCAL.OUT_INIT_STD = 0.01
 _C.MODEL.NON_LOCAL.LITERAL = False
 
 _C.MODEL.GROUP_NORM = CN()

@@ -77,7 +77,8 @@ class NonLocal2d(nn.Module):
     the same values, for comparing costs. Otherwise "nl" is PyTorch's attention and "enl" one operator that keeps x alone.
 
     theta, phi, g and out are 1 x 1 convolutions with bias, C -> C / reduction and back; weights start as
-    N(0, init_std^2), biases as zero (supplement of the paper).
+    N(0, init_std^2), biases as zero (supplement of the paper). `out_init_std` is for out alone: with 0 the module
+    starts as the identity.
 
     Shape: Tensor[B, C, H, W] -> Tensor[B, C, H, W].
     """
@@ -90,6 +91,7 @@ class NonLocal2d(nn.Module):
         dct_size: int = 9,
         reduction: int = 2,
         init_std: float = 0.01,
+        out_init_std: float | None = None,
         literal: bool = False,
     ):
         super().__init__()
@@ -108,7 +110,8 @@ class NonLocal2d(nn.Module):
         self.g = nn.Conv2d(channels, inner, 1)
         self.out = nn.Conv2d(inner, channels, 1)
         for conv in (self.theta, self.phi, self.g, self.out):
-            nn.init.normal_(conv.weight, std=init_std)
+            own = init_std if conv is not self.out or out_init_std is None else out_init_std
+            nn.init.normal_(conv.weight, std=own)
             if conv.bias is not None:
                 nn.init.zeros_(conv.bias)
 

@@ -89,7 +89,12 @@ def test_initialisation():
         assert abs(conv.weight.mean().item()) < 5 * 0.01 / math.sqrt(n)
         assert abs(conv.weight.std().item() / 0.01 - 1) < 5 / math.sqrt(2 * n)
         assert not conv.bias.any()
-    assert abs(NonLocal2d(256, init_std=0.1).g.weight.std().item() / 0.1 - 1) < 5 / math.sqrt(2 * 32768)
+    for options, out_std in (({}, 0.1), ({"out_init_std": 0.001}, 0.001)):
+        module = NonLocal2d(256, init_std=0.1, **options)
+        assert abs(module.g.weight.std().item() / 0.1 - 1) < 5 / math.sqrt(2 * 32768)
+        assert abs(module.out.weight.std().item() / out_std - 1) < 5 / math.sqrt(2 * 32768)
+    x = torch.randn(1, 256, 3, 4)
+    assert torch.equal(NonLocal2d(256, init_std=0.1, out_init_std=0.0)(x), x)
 
 
 @pytest.mark.parametrize("type", ["nl", "nl_dot", "enl"])

@@ -147,6 +147,7 @@ def test_all_other_keys_stay_where_they_are(place):
 def test_settings_reach_the_modules():
     options = (f"{TOP_DOWN}.TYPE", "nl_dot", f"{TOP_DOWN}.STAGES", ("res4",), "MODEL.NON_LOCAL.POSITION", "")
     options += ("MODEL.NON_LOCAL.DCT_SIZE", 5, "MODEL.NON_LOCAL.REDUCTION", 4, "MODEL.NON_LOCAL.INIT_STD", 0.5)
+    options += ("MODEL.NON_LOCAL.OUT_INIT_STD", 0.0)
     pyramid = r18_backbone(*options).fpn
     modules = {name: m for name, m in pyramid.named_modules() if isinstance(m, NonLocal2d)}
     assert list(modules) == ["non_local_res4"]
@@ -154,6 +155,7 @@ def test_settings_reach_the_modules():
     assert (module.position, module.dct_size, module.theta.out_channels) == ("", 5, 8)
     assert "type='nl_dot'" in repr(module)
     assert 0.4 < module.theta.weight.std() < 0.6
+    assert not module.out.weight.any()
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,10 @@ def test_models_differ_in_their_modules_alone(tmp_path):
 def test_a_dry_run_names_every_command(run_tool, tmp_path):
     code, text = run_tool("reproduce", "relations", "--size", "full", "--dry-run", "--out", tmp_path, "--processes", 1)
     assert code == 0 and text.count("tools/make_relations.py") == 3 and text.count("tools/train_net.py") == 24
+    words = ("relations", "--models", "+3ENL, TD", "baseline", "--seeds", 0, 1, "--dry-run", "--out", tmp_path)
+    text = run_tool("reproduce", *words)[1]
+    assert text.count("/3enl_td.yaml") == 2 == text.count("/baseline.yaml")
+    assert text.count("tools/train_net.py") == 5  # and the pretraining
 
 
 @pytest.mark.slow

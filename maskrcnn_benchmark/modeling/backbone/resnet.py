@@ -238,6 +238,7 @@ def make_non_local(non_local, type: str, channels: int) -> NonLocal2d:
         dct_size=non_local.DCT_SIZE,
         reduction=non_local.REDUCTION,
         init_std=non_local.INIT_STD,
+        out_init_std=non_local.OUT_INIT_STD,
         literal=non_local.LITERAL,
     )
 
