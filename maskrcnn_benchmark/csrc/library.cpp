@@ -72,6 +72,14 @@ STABLE_TORCH_LIBRARY(maskrcnn_benchmark, m) {
       "Tensor phi_bias, Tensor g_weight, Tensor g_bias, Tensor out_weight, Tensor out_bias, Tensor gram, "
       "Tensor spectrum, int dct_size) -> "
       "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+
+  // A 3 x 3 convolution of stride 1 and padding 1 of x: [B, C, H, W] by Winograd's F(4 x 4, 3 x 3); weight: [36, C, O].
+  // Composed of the two operators below and matrix products in layers/winograd.py; CPU only.
+  m.def("winograd_conv2d(Tensor x, Tensor weight, Tensor? bias) -> Tensor");
+  // pixels: [N, H, W, C]; tiles: [36, T, C], of T of the N * ceil(H / 4) * ceil(W / 4) tiles from first_tile on.
+  m.def("winograd_inputs(Tensor pixels, int first_tile, Tensor(a!) tiles) -> ()");
+  // products: [36, T, O]; pixels: [N, H, W, O].
+  m.def("winograd_outputs(Tensor products, Tensor? bias, int first_tile, Tensor(a!) pixels) -> ()");
 }
 
 namespace {

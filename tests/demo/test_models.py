@@ -9,6 +9,7 @@ import torch
 from maskrcnn_benchmark.analysis.outcome import FOUND, image_outcome
 from maskrcnn_benchmark.data.datasets.relations import PRESETS, RELATIONS_CATEGORIES, generate_scene
 from maskrcnn_benchmark.engine import Predictor
+from maskrcnn_benchmark.layers.winograd import WinogradConv2d
 
 MODELS = Path(__file__).parents[2] / "demo" / "models"
 
@@ -35,3 +36,21 @@ def test_it_detects_in_new_scenes():
         total += sum(not o["iscrowd"] for o in objects)
         extra += len(outcome.extra)
     assert total > 30 and found > 0.7 * total and extra < 0.4 * total
+
+
+def test_optimised_it_finds_the_same():
+    """Folded norms and Winograd's convolutions: the same objects, scores to 1e-5 and boxes to 1e-3 pixels."""
+    files = (MODELS / "relations_enl.yaml", MODELS / "relations_enl.pth")
+    plain, fast = (
+        Predictor(*files, threshold=0.3, opts=["TEST.OPTIMIZE", use, "DTYPE", "float32"]) for use in (False, True)
+    )
+    total = 0
+    for index in range(6):
+        scene, _ = generate_scene(PRESETS["demo"], index, seed=77)
+        first, second = plain(scene), fast(scene)
+        torch.testing.assert_close(second.bbox, first.bbox, rtol=0, atol=1e-3)
+        torch.testing.assert_close(second.get_field("scores"), first.get_field("scores"), rtol=0, atol=1e-5)
+        assert torch.equal(second.get_field("labels"), first.get_field("labels"))
+        total += len(first)
+    assert total > 15
+    assert any(isinstance(m, WinogradConv2d) for m in fast.model.modules())

@@ -113,6 +113,7 @@ def test_every_instruction_set_agrees(capability: str, tmp_path: Path) -> None:
         import sys, torch
         from maskrcnn_benchmark.layers.nms import batched_nms
         from maskrcnn_benchmark.layers.roi_align import roi_align
+        from maskrcnn_benchmark.layers.winograd import WinogradConv2d
         generator = torch.Generator().manual_seed(0)
         corner = torch.rand(400, 2, generator=generator) * 50
         boxes = torch.cat([corner, corner + torch.rand(400, 2, generator=generator) * 20], 1)
@@ -121,16 +122,22 @@ def test_every_instruction_set_agrees(capability: str, tmp_path: Path) -> None:
         (pooled * pooled).sum().backward()
         groups = torch.arange(400) % 3
         kept = batched_nms(boxes, torch.rand(400, generator=generator), groups, 0.3)
-        torch.save((pooled.detach(), features.grad, kept), sys.argv[1])
+        convolution = WinogradConv2d(torch.nn.Conv2d(83, 35, 3, padding=1))
+        for values in convolution.parameters():
+            values.data.normal_(generator=generator)
+        torch.save((pooled.detach(), features.grad, kept, convolution(features.detach()).detach()), sys.argv[1])
     """
 
-    def run(environment: dict[str, str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def run(environment: dict[str, str]) -> tuple[torch.Tensor, ...]:
         path = tmp_path / "result.pt"
         subprocess.run([sys.executable, "-c", program, str(path)], check=True, env={**os.environ, **environment})
         return torch.load(path)
 
-    pooled, grad, kept = run({"ATEN_CPU_CAPABILITY": capability})
-    expected_pooled, expected_grad, expected_kept = run({})
+    pooled, grad, kept, convolved = run({"ATEN_CPU_CAPABILITY": capability})
+    expected_pooled, expected_grad, expected_kept, expected_convolved = run({})
     torch.testing.assert_close(pooled, expected_pooled)
     torch.testing.assert_close(grad, expected_grad, rtol=1e-4, atol=1e-5)
     assert kept.tolist() == expected_kept.tolist()
+    torch.testing.assert_close(
+        convolved, expected_convolved, rtol=1e-4, atol=1e-4 * float(expected_convolved.abs().max())
+    )

@@ -10,8 +10,9 @@ from torch import nn
 
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.layers import FrozenBatchNorm2d
+from maskrcnn_benchmark.modeling import optimize
 from maskrcnn_benchmark.modeling.detector import build_detection_model
-from maskrcnn_benchmark.modeling.optimize import fold_norms, optimize_for_inference
+from maskrcnn_benchmark.modeling.optimize import fold_norms, optimize_for_inference, use_winograd
 from maskrcnn_benchmark.structures.boxes import box_iou
 from tests.helpers import SMALL
 
@@ -67,7 +68,8 @@ def assert_same_detections(model: nn.Module, other: nn.Module, x: torch.Tensor, 
         ("e2e_faster_rcnn_fbnet.yaml", ["MODEL.ROI_HEADS.SCORE_THRESH", 0.0], None),
     ],
 )
-def test_folding_changes_nothing(name, keys, norms):
+def test_folding_changes_nothing(name, keys, norms, monkeypatch):
+    monkeypatch.setattr(optimize, "WINOGRAD_CHANNELS", 1_000_000)
     model = make(name, *keys)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     fast = optimize_for_inference(model)
@@ -127,6 +129,17 @@ def test_bfloat16_finds_the_same_objects():
         assert box_iou(*boxes).diagonal().min() > 0.9
         (found,) = fast(x)
     assert len(found) > 0 and found.bbox.dtype == found.get_field("scores").dtype == torch.float32
+
+
+def test_winograd_in_place_of_large_convolutions():
+    model = make("e2e_mask_rcnn_R_50_FPN_1x.yaml", *FEW, "MODEL.MASK_ON", True)
+    x = image(101, 133)
+    with torch.inference_mode():
+        expected = model.backbone(x)
+        # 3 x 3 of stride 1: 16 of the body, which has its strides in 1 x 1, 4 of the pyramid, the RPN's and 4 of the masks
+        assert use_winograd(model) == 25 and use_winograd(model) == 0
+        for ours, theirs in zip(expected, model.backbone(x), strict=True):
+            assert (ours - theirs).abs().max() <= 1e-4 * ours.abs().max()
 
 
 @pytest.mark.slow

@@ -16,8 +16,10 @@
 
 #if defined(__GNUC__)
 #define MRB_INLINE inline __attribute__((always_inline))
+#define MRB_INLINE_LAMBDA __attribute__((always_inline))  // between a lambda's parameters and its body
 #else
 #define MRB_INLINE inline
+#define MRB_INLINE_LAMBDA
 #endif
 
 namespace maskrcnn {
