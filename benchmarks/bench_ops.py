@@ -4,7 +4,7 @@ Both sides run in turn, --repeat times, on the same inputs; a line gives both me
 over the turns; above 1 this package is faster), and the floor: the time in which the device moves the bytes that must be read
 and written once, at the bandwidth that a copy reaches here. RoIAlign is torchvision's MultiScaleRoIAlign on contiguous maps and
 this package's single operator on channels_last ones, the format of each one's models; NMS is torchvision's on x2 + 1, y2 + 1,
-the same boxes by its convention.
+the same boxes by its convention; Winograd's 3 x 3 convolutions run against PyTorch's.
 
     python benchmarks/bench_ops.py [--device cuda] [--dtype bfloat16] [--only nms] [--repeat 9]
 """
@@ -31,6 +31,7 @@ from maskrcnn_benchmark.layers import (
     roi_pool,
 )
 from maskrcnn_benchmark.layers._ops import ops
+from maskrcnn_benchmark.layers.winograd import WinogradConv2d
 from maskrcnn_benchmark.modeling.poolers import LevelMapper
 
 HEIGHT, WIDTH, CHANNELS, STRIDES = 800, 1120, 256, (4, 8, 16, 32)
@@ -189,12 +190,24 @@ def deform_conv_cases(device: torch.device, dtype: torch.dtype) -> Iterator[Case
         )
 
 
+def winograd_cases(device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
+    if device.type != "cpu" or dtype not in (torch.float32, torch.float64):
+        return  # elsewhere 3 x 3 convolutions are PyTorch's
+    for batch, channels, height, width in ((1, 64, 200, 280), (1, 256, 200, 280), (1, 256, 50, 70), (100, 256, 14, 14)):
+        conv = torch.nn.Conv2d(channels, channels, 3, padding=1).to(dtype, memory_format=torch.channels_last)
+        x = torch.randn(batch, channels, height, width, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        least = (2 * x.numel() + conv.weight.numel()) * x.element_size()
+        ours, theirs = (no_grad(lambda x=x, f=f: f(x)) for f in (WinogradConv2d(conv), conv))
+        yield Case(f"convolution {batch} x {channels} x {height} x {width}", ours, theirs, least)
+
+
 FAMILIES = {
     "roi_align": roi_align_cases,
     "nms": nms_cases,
     "roi_pool": roi_pool_cases,
     "focal_loss": focal_loss_cases,
     "deform_conv": deform_conv_cases,
+    "winograd": winograd_cases,
 }
 
 
