@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from maskrcnn_benchmark.layers import GroupNorm
+from maskrcnn_benchmark.layers.group_norm import GroupNorm
 
 ConvBlock = Callable[..., nn.Module]
 

@@ -4,7 +4,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from maskrcnn_benchmark.layers import NonLocal2d
+from maskrcnn_benchmark.layers.non_local import NonLocal2d
 from maskrcnn_benchmark.solver.lr_scheduler import WarmupCosineLR, WarmupMultiStepLR
 
 

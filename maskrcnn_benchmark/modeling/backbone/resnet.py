@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from maskrcnn_benchmark.layers import NonLocal2d
+from maskrcnn_benchmark.layers.non_local import NonLocal2d
 from maskrcnn_benchmark.modeling.backbone.resnet_blocks import (
     _STEM_MODULES,
     _TRANSFORMATION_MODULES,

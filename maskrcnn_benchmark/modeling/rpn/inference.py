@@ -6,7 +6,6 @@ Legend: B images, L levels, K boxes kept of a level before suppression, M boxes 
 import torch
 from torch import Tensor, nn
 
-from maskrcnn_benchmark.layers import batched_nms
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.detections import boxlists_by_image
 from maskrcnn_benchmark.modeling.rpn.utils import permute_and_flatten
@@ -19,6 +18,7 @@ from maskrcnn_benchmark.modeling.utils import (
     sizes_of_images,
     split_by_image,
 )
+from maskrcnn_benchmark.ops.nms import batched_nms
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import clip_boxes, xyxy_to_xywh
 from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
