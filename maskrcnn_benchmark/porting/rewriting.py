@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 try:
     import libcst as cst
+    from libcst import matchers
     from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider, QualifiedNameProvider
 except ModuleNotFoundError as error:
     raise ImportError(
         'Porting a fork needs LibCST: pip install libcst (or install this package with the extra "port").'
     ) from error
 
-from .rules.names import Rule
+from .rules.names import Moved, Rule
 
 ASYNC = Rule("async=", "async is a keyword since Python 3.7; the argument is called non_blocking.")
 _ASYNC_ARGUMENT = re.compile(r"([(,]\s*)async(\s*=(?!=))")
@@ -79,7 +80,9 @@ class File:
         self.changes: list[Change] = []
         self.remarks: list[Remark] = []
         self.new_imports: dict[str, None] = {}
-        self.imported = _imported_modules(wrapper.module)
+        self.aliases = _imported_modules(wrapper.module)
+        self.memo: dict = {}  # of what rules work out once for a file
+        self._used, self._bound = _all_names(wrapper.module)
 
     def names(self, node: cst.CSTNode) -> set[str]:
         """Dotted names that `node` may stand for by the file's imports: np.float -> {"numpy.float"}."""
@@ -90,6 +93,17 @@ class File:
     def calls(self, node: cst.CSTNode, *names: str) -> bool:
         """Whether `node` is a call of one of these dotted names."""
         return isinstance(node, cst.Call) and not self.names(node.func).isdisjoint(names)
+
+    def uses(self, module: str) -> bool:
+        """Whether the file imports this module, or from it, anywhere."""
+        return any(name == module or name.startswith(f"{module}.") for name in self._used)
+
+    def is_unbound(self, node: cst.Name) -> bool:
+        """Whether this is a name by itself, not a part of another, that nothing in the file binds."""
+        parent = self.parent(node)
+        if isinstance(parent, cst.Attribute) and parent.attr is node:
+            return False
+        return not (isinstance(parent, cst.Arg) and parent.keyword is node) and node.value not in self._bound
 
     def line(self, node: cst.CSTNode) -> int:
         return self._positions[node].start.line
@@ -104,6 +118,20 @@ class File:
         """Have the file import these modules (commas between), each under its full name."""
         for module in filter(None, (m.strip() for m in modules.split(","))):
             self.new_imports[module] = None
+
+    def module_name(self, module: str) -> str:
+        """What the file calls a module; it is imported if the file does not."""
+        if module in self.aliases:
+            return self.aliases[module]
+        self.need_import(module)
+        return module
+
+    def spell(self, target: Moved) -> str:
+        """An expression for what moved, its module imported."""
+        if target.expression:
+            self.need_import(target.module)
+            return target.expression
+        return ".".join(part for part in (target.module and self.module_name(target.module), target.name) if part)
 
     def changed(self, rule: Rule, original: cst.CSTNode, new: cst.CSTNode | str) -> None:
         after = new if isinstance(new, str) else self.code(new)
@@ -156,7 +184,7 @@ def rewrite(source: str, facts: Facts) -> Rewritten:
     file = File(facts, wrapper)
     module = wrapper.module.visit(_Transformer(file, ALL))
     assert isinstance(module, cst.Module)
-    module = _add_imports(module, [name for name in file.new_imports if name not in file.imported])
+    module = _add_imports(module, [name for name in file.new_imports if file.aliases.get(name) != name])
     changes = sorted([*early, *file.changes], key=lambda change: change.line)
     return Rewritten(module.code, changes, sorted(file.remarks, key=lambda remark: remark.line))
 
@@ -214,14 +242,35 @@ def _where(error: Exception) -> tuple[int, str]:
     return 1, "too deeply nested to be parsed"
 
 
-def _imported_modules(module: cst.Module) -> set[str]:
-    """Modules that the top level imports under their full names."""
-    found = set()
+def _imported_modules(module: cst.Module) -> dict[str, str]:
+    """Modules that the top level imports, with the name that each has there."""
+    found: dict[str, str] = {}
     for statement in module.body:
         for small in statement.body if isinstance(statement, cst.SimpleStatementLine) else ():
             if isinstance(small, cst.Import):
-                found |= {dotted(alias.name) for alias in small.names if alias.asname is None}
+                for alias in small.names:
+                    found.setdefault(dotted(alias.name), alias.evaluated_alias or dotted(alias.name))
     return found
+
+
+def _all_names(module: cst.Module) -> tuple[set[str], set[str]]:
+    """Dotted names that the file imports, and names that it binds, at whatever depth."""
+    used, bound = set(), set()
+    for node in matchers.findall(module, matchers.ImportAlias() | matchers.Param() | matchers.AssignTarget()):
+        if isinstance(node, cst.Param):
+            bound.add(node.name.value)
+        elif isinstance(node, cst.AssignTarget):
+            bound |= {name.value for name in matchers.findall(node, matchers.Name()) if isinstance(name, cst.Name)}
+        elif isinstance(node, cst.ImportAlias):
+            used.add(dotted(node.name))
+            bound.add(node.evaluated_alias or dotted(node.name).split(".")[0])
+    for node in matchers.findall(module, matchers.ImportFrom()):
+        if isinstance(node, cst.ImportFrom) and not node.relative and not isinstance(node.names, cst.ImportStar):
+            used |= {f"{dotted(node.module)}.{alias.evaluated_name}" for alias in node.names}
+    for node in matchers.findall(module, matchers.FunctionDef() | matchers.ClassDef()):
+        if isinstance(node, (cst.FunctionDef, cst.ClassDef)):
+            bound.add(node.name.value)
+    return used, bound
 
 
 def _add_imports(module: cst.Module, names: Sequence[str]) -> cst.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from . import imports
+from . import images, imports, python_calls, tensors, torch_calls
 
-ALL = [*imports.RULES]
+# Calls first: the name that they call may be in the table of moved names, too.
+ALL = [*torch_calls.RULES, *python_calls.RULES, *images.RULES, *tensors.RULES, *imports.RULES]

@@ -131,17 +131,21 @@ def attributes(file: File, original: cst.Attribute, updated: cst.Attribute) -> c
     """numpy.float and its kind, under whatever name numpy was imported."""
     for name in sorted(file.names(original)):
         target = moved_exactly(file, name)
+        front, _, _ = name.rpartition(".")
+        if target is None:
+            # A name of a module that moved as a whole may be dead there, too: the import already says where it is.
+            whole = moved(file, name)
+            target = moved_exactly(file, whole.code) if whole is not None else None
+            front = whole.module if whole is not None else ""
         if target is None:
             continue
         parent = file.parent(original)
         if isinstance(parent, cst.Attribute) and moved_exactly(file, f"{name}.{parent.attr.value}") is not None:
             return updated  # the longer name has a rule of its own
-        front, _, _ = name.rpartition(".")
         if target.module == front and target.name and "." not in target.name:
             new: cst.BaseExpression = updated.with_changes(attr=cst.Name(target.name))
         else:
-            file.need_import(target.module)
-            new = expression(target.code)
+            new = expression(file.spell(target))
         if new.deep_equals(updated):
             continue
         file.changed(target.rule, original, new)
