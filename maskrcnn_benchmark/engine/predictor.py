@@ -12,22 +12,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from maskrcnn_benchmark.config import ConfigError
-from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.checkpoint.checkpointer import DetectronCheckpointer
+from maskrcnn_benchmark.checkpoint.errors import CheckpointError
+from maskrcnn_benchmark.checkpoint.matching import match_names
+from maskrcnn_benchmark.config.node import ConfigError
+from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.config.whole import cfg as defaults
 from maskrcnn_benchmark.data.categories import Given, find_categories
 from maskrcnn_benchmark.data.pictures import to_bgr, to_picture
 from maskrcnn_benchmark.data.transforms import build_transforms
-from maskrcnn_benchmark.engine.bbox_aug import make_box_augmentation
-from maskrcnn_benchmark.engine.inference import to_original_image
-from maskrcnn_benchmark.engine.trainer import autocast, dtype_of
+from maskrcnn_benchmark.engine.results import to_original_image
+from maskrcnn_benchmark.engine.test_time_augmentation import make_box_augmentation
+from maskrcnn_benchmark.engine.precision import autocast, dtype_of
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.modeling.optimize import optimize_for_inference
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import to_image_list
 from maskrcnn_benchmark.structures.keypoint import PersonKeypoints
-from maskrcnn_benchmark.utils.checkpoint import CheckpointError, DetectronCheckpointer
 from maskrcnn_benchmark.utils.drawing import draw_objects
-from maskrcnn_benchmark.utils.model_serialization import match_names
 from maskrcnn_benchmark.utils.video import Video, is_video
 
 KEYPOINT_THRESHOLD = 2.0  # the least logit of a keypoint that is drawn
@@ -44,7 +46,7 @@ class _WholeCheckpointer(DetectronCheckpointer):
         names = list(self.model.state_dict())
         found = match_names(names, [name.removeprefix("module.") for name in checkpoint["model"]])
         missing = [n for n in names if n not in found and not any(word in n for word in COMPUTED)]
-        if missing and found and not self.cfg.MODEL.WEIGHT_ALLOW_MISMATCH:
+        if missing and found and not options(self.cfg).MODEL.WEIGHT_ALLOW_MISMATCH:
             raise CheckpointError(
                 f"The weights lack {len(missing)} of the model's {len(names)} tensors, {missing[0]} for one: they are of another "
                 "model, or of a backbone only. Name those of the trained detector, with the configuration of its training."
@@ -75,8 +77,8 @@ class Predictor:
         opts: changes of the configuration, [key, value, key, value, ...]; without a GPU
             ["TEST.OPTIMIZE", True, "DTYPE", "bfloat16", "MODEL.COMPILE", True] is several times as fast, once compiled.
 
-    Attributes: model, cfg, device, categories (names and ids of the labels), transforms (PIL image, None -> the network's
-    input).
+    Attributes: model, cfg, device, categories (names and ids of the labels), transforms (PIL image, BoxList -> the
+    network's input, BoxList).
 
     Raises ConfigError, CheckpointError or OSError with a sentence.
     """
@@ -107,8 +109,9 @@ class Predictor:
         self.batch_size = batch_size or (self.cfg.TEST.IMS_PER_BATCH if on_gpu else 1)
         self.model = build_detection_model(self.cfg).to(self.device).eval()
         self.weights = self._load(os.fspath(weights))
-        if self.cfg.TEST.OPTIMIZE:
-            self.model = optimize_for_inference(self.model, dtype_of(self.cfg), self.cfg.MODEL.COMPILE)
+        own = options(self.cfg)
+        if own.TEST.OPTIMIZE:
+            self.model = optimize_for_inference(self.model, dtype_of(self.cfg), own.MODEL.COMPILE)
         self.categories = find_categories(self.cfg, self.weights, labels)
         self.classes = None if classes is None else self.categories.labels(classes)
         self.transforms = build_transforms(self.cfg, is_train=False)
@@ -191,7 +194,8 @@ class Predictor:
 
     def network_input(self, picture: Any) -> Tensor:
         """A picture, resized and normalised: Tensor[3, H, W] on the CPU."""
-        return self.transforms(to_picture(picture), None)[0]
+        image = to_picture(picture)
+        return self.transforms(image, BoxList(torch.zeros(0, 4), image.size))[0]
 
     def select(self, found: BoxList) -> BoxList:
         """The detections of `classes` above `threshold`, best first, at most `top_k`."""

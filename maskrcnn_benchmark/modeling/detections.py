@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from maskrcnn_benchmark.layers import batched_nms
-from maskrcnn_benchmark.modeling.utils import rank_in_group, split_by_image
+from maskrcnn_benchmark.modeling.batching import rank_in_group, split_by_image
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 MAX_LABELS = 1 << 32

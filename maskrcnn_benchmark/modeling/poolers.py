@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers import multiscale_roi_align
-from maskrcnn_benchmark.modeling.utils import cat, numbered
+from maskrcnn_benchmark.modeling.batching import numbered
+from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import box_area
 

@@ -6,10 +6,8 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from maskrcnn_benchmark.data.datasets.facts import BACKGROUND
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-
-BACKGROUND = "__background__"
-
 
 class AbstractDataset(Dataset):
     """Base of data sets that name their classes. A subclass sets CLASSES, calls `initMaps()` and defines

@@ -3,14 +3,22 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers import DFConv2d, FrozenBatchNorm2d, conv_norm
-from maskrcnn_benchmark.modeling.make_layers import group_norm, group_norm_options
+from maskrcnn_benchmark.modeling.blocks import group_norm, group_norm_options
 from maskrcnn_benchmark.utils.registry import Registry
+
+class StageSpec(NamedTuple):
+    """index: 1 for res2; block_count: its residual blocks; return_features: whether its output leaves the body."""
+
+    index: int
+    block_count: int
+    return_features: bool
+
 
 NO_DCN: Mapping[str, Any] = MappingProxyType({})
 
@@ -217,6 +225,7 @@ def make_stage(
     dcn_config: Mapping[str, Any] = NO_DCN,
 ) -> nn.Sequential:
     """Residual blocks one after another; the first of them has the stride."""
+    deformable = {"dcn_config": dcn_config} if dcn_config else {}  # blocks of forks before 2019-06 know no such argument
     blocks = []
     for i in range(block_count):
         blocks.append(
@@ -228,7 +237,23 @@ def make_stage(
                 stride_in_1x1,
                 stride=stride if i == 0 else 1,
                 dilation=dilation,
-                dcn_config=dcn_config,
+                **deformable,
             )
         )
     return nn.Sequential(*blocks)
+
+
+def configured_block(cfg) -> Callable[..., nn.Module]:
+    """The residual block that MODEL.RESNETS names, with the group normalisation of the configuration."""
+    resnets, body = cfg.MODEL.RESNETS, cfg.MODEL.BACKBONE.CONV_BODY
+    block = _TRANSFORMATION_MODULES[resnets.TRANS_FUNC]
+    if not isinstance(block, type):  # a function that makes one, of someone's own
+        return block
+    if body.startswith(("R-18", "R-34")) != issubclass(block, BasicBlock):
+        raise ValueError(
+            f"MODEL.BACKBONE.CONV_BODY {body} does not go with MODEL.RESNETS.TRANS_FUNC {resnets.TRANS_FUNC}: ResNet-18 and "
+            "-34 are made of BasicBlockWith... (and RES2_OUT_CHANNELS 64), the deeper ones of BottleneckWith..."
+        )
+    if issubclass(block, (BottleneckWithGN, BasicBlockWithGN)):
+        return partial(block, norm_func=partial(group_norm, **group_norm_options(cfg)))
+    return block

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.detections import select_detections
-from maskrcnn_benchmark.modeling.utils import cat, is_overridden, numbered, sizes_of_images
+from maskrcnn_benchmark.modeling.batching import is_overridden, numbered, sizes_of_images
+from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import clip_boxes
 

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.modeling import registry
-from maskrcnn_benchmark.modeling.backbone.resnet import make_res5_head
-from maskrcnn_benchmark.modeling.make_layers import group_norm_options, make_conv3x3, make_fc
+from maskrcnn_benchmark.modeling.backbone.resnet_head import make_res5_head
+from maskrcnn_benchmark.modeling.blocks import group_norm_options, make_conv3x3, make_fc
 from maskrcnn_benchmark.modeling.poolers import make_pooler
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 

@@ -7,7 +7,7 @@ from maskrcnn_benchmark.modeling.roi_heads.mask_head.inference import make_roi_m
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.loss import make_roi_mask_loss_evaluator
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.roi_mask_feature_extractors import make_roi_mask_feature_extractor
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.roi_mask_predictors import make_roi_mask_predictor
-from maskrcnn_benchmark.modeling.utils import rows_where
+from maskrcnn_benchmark.modeling.batching import rows_where
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.detections import boxlists_by_image, select_detections
-from maskrcnn_benchmark.modeling.rpn.inference import find_on_each_level
-from maskrcnn_benchmark.modeling.rpn.utils import flatten_levels
-from maskrcnn_benchmark.modeling.utils import cat, is_overridden, numbered, rank_in_group, sizes_of_images
+from maskrcnn_benchmark.modeling.rpn.levels import find_on_each_level, flatten_levels
+from maskrcnn_benchmark.modeling.batching import is_overridden, numbered, rank_in_group, sizes_of_images
+from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import clip_boxes, xyxy_to_xywh
 from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
