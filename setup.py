@@ -66,7 +66,7 @@ def wants_cuda() -> bool:
 
 def write_source_hash() -> str:
     """Write the header with the sources' fingerprint, only if it changed, and return its folder."""
-    fingerprint = runpy.run_path(str(ROOT / "maskrcnn_benchmark/layers/_source_hash.py"))["source_hash"](ROOT / CSRC)
+    fingerprint = runpy.run_path(str(ROOT / "maskrcnn_benchmark/ops/source_hash.py"))["source_hash"](ROOT / CSRC)
     folder = ROOT / GENERATED
     folder.mkdir(parents=True, exist_ok=True)
     header, text = folder / "source_hash.h", f'#define MRB_SOURCE_HASH "{fingerprint}"\n'

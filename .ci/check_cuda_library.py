@@ -27,8 +27,8 @@ def main() -> None:
     library = load(sys.argv[1])
     assert library.WITH_CUDA == 1, "built without CUDA"
 
-    from maskrcnn_benchmark.layers.nms import nms
-    from maskrcnn_benchmark.layers.roi_align import roi_align
+    from maskrcnn_benchmark.ops.nms import nms
+    from maskrcnn_benchmark.ops.roi_align import roi_align
 
     for name in (
         "multiscale_roi_align",

@@ -24,13 +24,13 @@ run() { # log, command ...
     if [ -n "$has_gpu" ]; then "$@" 2>&1 | tee "$results/$log"; fi
 }
 
-run tests.txt "$python" -m pytest -q tests/layers tests/analysis tests/engine/test_synchronisation.py
+run tests.txt "$python" -m pytest -q tests/ops tests/layers tests/analysis tests/engine/test_synchronisation.py
 # Without PyTorch's caching allocator an access beyond a tensor is one beyond an allocation. Tests of compilation and of the
 # build start other compilers and are left out.
 export PYTORCH_NO_CUDA_MEMORY_CACHING=1
 for tool in memcheck racecheck; do
     run "$tool.txt" "$sanitizer" --tool "$tool" --error-exitcode 1 --target-processes all \
-        "$python" -m pytest -q tests/layers -k "cuda and not compile and not build"
+        "$python" -m pytest -q tests/ops tests/layers -k "cuda and not compile and not build"
 done
 unset PYTORCH_NO_CUDA_MEMORY_CACHING
 for dtype in float32 bfloat16; do

@@ -41,10 +41,11 @@ case $wheel in
 esac
 
 # Away from the sources, which would be imported instead of the wheel.
-mkdir -p "$folder/tests/tests/layers"
+mkdir -p "$folder/tests/tests/layers" "$folder/tests/tests/ops"
 cp tests/__init__.py tests/dense_non_local.py "$folder/tests/tests"
 cp tests/layers/test_*.py "$folder/tests/tests/layers"
-rm "$folder/tests/tests/layers/test_build.py" # about the source tree
+cp tests/ops/test_*.py "$folder/tests/tests/ops"
+rm "$folder/tests/tests/ops/test_build.py" "$folder/tests/tests/ops/test_copies.py" # about the source tree
 
 test_with() { # interpreter, requirement of torch
     local environment

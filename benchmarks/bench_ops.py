@@ -30,9 +30,9 @@ from maskrcnn_benchmark.layers import (
     nms,
     roi_pool,
 )
-from maskrcnn_benchmark.layers._ops import ops
-from maskrcnn_benchmark.layers.winograd import WinogradConv2d
 from maskrcnn_benchmark.modeling.poolers import LevelMapper
+from maskrcnn_benchmark.ops.library import ops
+from maskrcnn_benchmark.ops.winograd import WinogradConv2d
 
 HEIGHT, WIDTH, CHANNELS, STRIDES = 800, 1120, 256, (4, 8, 16, 32)
 

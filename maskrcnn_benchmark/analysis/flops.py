@@ -11,9 +11,9 @@ from typing import Any
 
 from torch.utils.flop_counter import register_flop_formula
 
-from maskrcnn_benchmark import layers  # noqa: F401 (defines the operators)
+from maskrcnn_benchmark import ops as operators  # noqa: F401 (defines them)
 from maskrcnn_benchmark.layers import enl
-from maskrcnn_benchmark.layers._ops import ops
+from maskrcnn_benchmark.ops.library import ops
 
 Shape = Any  # torch.Size, or None for an argument that is not given
 

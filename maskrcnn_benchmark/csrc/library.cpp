@@ -1,10 +1,13 @@
 // Every operator of the package, once. Kernels register themselves against these schemas in cpu/ and cuda/; fake
-// kernels, autograd and autocast do so in maskrcnn_benchmark/layers. This file is also the Python module `_C`, which
-// exists to be imported: loading it registers the operators.
+// kernels, autograd and autocast do so in maskrcnn_benchmark/ops. This file is also the Python module `_C`: loading it
+// registers the operators, and it has upstream's functions.
 
 #include <Python.h>
 
 #include <torch/csrc/stable/library.h>
+
+#include <cstring>
+#include <string>
 
 #include "source_hash.h"
 
@@ -21,7 +24,7 @@ STABLE_TORCH_LIBRARY(maskrcnn_benchmark, m) {
   m.def(
       "batched_nms(Tensor boxes, Tensor scores, Tensor? groups, float iou_threshold, int max_output) -> Tensor");
 
-  // Deformable convolution; composed of the two operators below and matrix products in layers/dcn/deform_conv_func.py.
+  // Deformable convolution; composed of the two operators below and matrix products in ops/deform_conv_op.py.
   // input: [N, C, H, W]; offset: [N, 2 * groups * kh * kw, OH, OW] (y, x of each kernel position); mask: half as many.
   m.def(
       "deform_conv2d(Tensor input, Tensor offset, Tensor? mask, Tensor weight, Tensor? bias, int[2] stride, "
@@ -74,7 +77,7 @@ STABLE_TORCH_LIBRARY(maskrcnn_benchmark, m) {
       "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
 
   // A 3 x 3 convolution of stride 1 and padding 1 of x: [B, C, H, W] by Winograd's F(4 x 4, 3 x 3); weight: [36, C, O].
-  // Composed of the two operators below and matrix products in layers/winograd.py; CPU only.
+  // Composed of the two operators below and matrix products in ops/winograd.py; CPU only.
   m.def("winograd_conv2d(Tensor x, Tensor weight, Tensor? bias) -> Tensor");
   // pixels: [N, H, W, C]; tiles: [36, T, C], of T of the N * ceil(H / 4) * ceil(W / 4) tiles from first_tile on.
   m.def("winograd_inputs(Tensor pixels, int first_tile, Tensor(a!) tiles) -> ()");
@@ -84,36 +87,44 @@ STABLE_TORCH_LIBRARY(maskrcnn_benchmark, m) {
 
 namespace {
 
-// Upstream's functions, `_C.roi_align_forward` and so on, for forks that call them: they are written in Python.
-PyObject* legacy_function(PyObject* /*module*/, PyObject* name) {
-  // The import machinery itself asks for names with two underscores, while the package is being imported.
-  const char* text = PyUnicode_AsUTF8AndSize(name, nullptr);
-  if (text == nullptr || text[0] == '_') {
-    if (text != nullptr) {
-      PyErr_Format(PyExc_AttributeError, "maskrcnn_benchmark._C has no attribute %R", name);
-    }
-    return nullptr;
-  }
-  PyObject* legacy = PyImport_ImportModule("maskrcnn_benchmark.layers.legacy");
+// Upstream's functions, `_C.roi_align_forward` and so on, for forks that call them: they are written in Python, in the
+// module ops.legacy of the package that `module` belongs to. That package may have another name than ours.
+PyObject* legacy_functions(const char* module_name) {
+  const char* dot = std::strrchr(module_name, '.');
+  const std::string package = dot == nullptr ? "maskrcnn_benchmark" : std::string(module_name, dot);
+  PyObject* legacy = PyImport_ImportModule((package + ".ops.legacy").c_str());
   if (legacy == nullptr) {
     return nullptr;
   }
   PyObject* functions = PyObject_GetAttrString(legacy, "FUNCTIONS");
   Py_DECREF(legacy);
-  if (functions == nullptr) {
+  return functions;
+}
+
+PyObject* find_function(PyObject* module, PyObject* name) {
+  const char* module_name = PyModule_GetName(module);
+  const char* text = PyUnicode_AsUTF8AndSize(name, nullptr);
+  if (module_name == nullptr || text == nullptr) {
     return nullptr;
   }
-  PyObject* function = PyDict_GetItemWithError(functions, name);  // borrowed
-  if (function != nullptr) {
-    Py_INCREF(function);
-  } else if (PyErr_Occurred() == nullptr) {
-    PyErr_Format(PyExc_AttributeError, "maskrcnn_benchmark._C has no attribute %R", name);
+  PyObject* function = nullptr;
+  // The import machinery itself asks for names with two underscores, while the package is being imported.
+  if (text[0] != '_') {
+    PyObject* functions = legacy_functions(module_name);
+    if (functions == nullptr) {
+      return nullptr;
+    }
+    function = PyDict_GetItemWithError(functions, name);  // borrowed
+    Py_XINCREF(function);
+    Py_DECREF(functions);
   }
-  Py_DECREF(functions);
+  if (function == nullptr && PyErr_Occurred() == nullptr) {
+    PyErr_Format(PyExc_AttributeError, "%s has no attribute %R", module_name, name);
+  }
   return function;
 }
 
-PyMethodDef methods[] = {{"__getattr__", legacy_function, METH_O, "Finds upstream's functions (PEP 562)."},
+PyMethodDef methods[] = {{"__getattr__", find_function, METH_O, "Finds upstream's functions (PEP 562)."},
                          {nullptr, nullptr, 0, nullptr}};
 
 PyModuleDef module_definition = {

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from maskrcnn_benchmark.layers import NonLocal2d
+from maskrcnn_benchmark.layers.non_local import NonLocal2d
 from maskrcnn_benchmark.modeling.optimize import fold_norms
 from maskrcnn_benchmark.structures.image_list import ImageList
 

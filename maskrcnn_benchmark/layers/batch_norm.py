@@ -1,51 +1,5 @@
-"""Batch normalisation with fixed statistics, and its fusion into the convolution before it."""
+"""Batch normalization with fixed statistics, under upstream's path."""
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from maskrcnn_benchmark.layers.frozen_batch_norm import FrozenBatchNorm2d
 
-
-class FrozenBatchNorm2d(nn.Module):
-    """Batch normalisation whose statistics and affine parameters are constants.
-
-    All four are buffers, and there is no epsilon: y = (x - running_mean) * weight / sqrt(running_var) + bias.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    running_mean: Tensor
-    running_var: Tensor
-
-    def __init__(self, n: int):
-        super().__init__()
-        self.register_buffer("weight", torch.ones(n))
-        self.register_buffer("bias", torch.zeros(n))
-        self.register_buffer("running_mean", torch.zeros(n))
-        self.register_buffer("running_var", torch.ones(n))
-
-    def affine(self) -> tuple[Tensor, Tensor]:
-        """(scale, shift), each Tensor[n], such that y = scale * x + shift."""
-        scale = self.weight * self.running_var.rsqrt()
-        return scale, self.bias - self.running_mean * scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        scale, shift = (v[:, None, None].to(x.dtype) for v in self.affine())
-        return x * scale + shift
-
-    def __repr__(self) -> str:
-        return f"FrozenBatchNorm2d({len(self.weight)})"
-
-
-def conv_norm(x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
-    """norm(conv(x)).
-
-    A frozen batch norm only scales and shifts, so it is applied to the weights, which are small, instead of to the map:
-    one pass over the map less, and one map less to keep for the backward pass.
-    """
-    if not isinstance(norm, FrozenBatchNorm2d) or not isinstance(conv, nn.Conv2d) or conv.padding_mode != "zeros":
-        return norm(conv(x))
-    scale, shift = norm.affine()
-    if conv.bias is not None:
-        shift = shift + conv.bias * scale
-    weight = conv.weight * scale[:, None, None, None]
-    return F.conv2d(x, weight, shift, conv.stride, conv.padding, conv.dilation, conv.groups)
+__all__ = ["FrozenBatchNorm2d"]

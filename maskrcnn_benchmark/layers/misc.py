@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
+from torch.autograd import Function
 from torch.nn import BatchNorm2d, Conv2d, ConvTranspose2d
 from torch.nn.functional import interpolate
 from torch.nn.modules.utils import _pair
 
 from maskrcnn_benchmark.layers.dcn.deform_conv_module import DeformConv, ModulatedDeformConv, split_offset_mask
 
-__all__ = ["BatchNorm2d", "Conv2d", "ConvTranspose2d", "DFConv2d", "interpolate"]
+__all__ = ["BatchNorm2d", "Conv2d", "ConvTranspose2d", "DFConv2d", "_NewEmptyTensorOp", "interpolate"]
+
+
+class _NewEmptyTensorOp(Function):
+    """`_NewEmptyTensorOp.apply(x, shape)`: an empty result of an empty x, through which the graph stays connected."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, new_shape: Sequence[int]) -> Tensor:
+        ctx.shape = x.shape
+        return x.new_empty(new_shape)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return grad.new_zeros(ctx.shape), None
 
 
 class DFConv2d(nn.Module):
@@ -35,6 +51,10 @@ class DFConv2d(nn.Module):
         kernel, spacing = _pair(kernel_size), _pair(dilation)
         padding = (spacing[0] * (kernel[0] - 1) // 2, spacing[1] * (kernel[1] - 1) // 2)
         self.with_modulated_dcn = with_modulated_dcn
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.padding = padding if isinstance(kernel_size, (tuple, list)) else padding[0]
+        self.dilation = dilation
         numbers = 3 if with_modulated_dcn else 2  # per sample: y, x and the mask
         self.offset = nn.Conv2d(
             in_channels, numbers * deformable_groups * kernel[0] * kernel[1], kernel, stride, padding, spacing

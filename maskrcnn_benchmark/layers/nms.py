@@ -1,43 +1,6 @@
-"""Non-maximum suppression of boxes with inclusive corners: a box from x1 to x2 covers x2 - x1 + 1 pixels."""
+"""Non-maximum suppression, under upstream's path."""
 
-from __future__ import annotations
+from maskrcnn_benchmark import _C
+from maskrcnn_benchmark.ops.nms import nms
 
-import torch
-from torch import Tensor
-
-from ._ops import ops
-
-
-def nms(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
-    """Indices of the boxes that no better box overlaps by more than `threshold`, best first.
-
-    Args:
-        boxes: Tensor[N, 4], xyxy, pixels.
-        scores: Tensor[N]. Of equal scores the one with the lower index counts as better.
-        threshold: a box is dropped if its IoU with a kept one is strictly greater.
-
-    Returns:
-        Tensor[M] int64, in descending order of score.
-    """
-    return ops.batched_nms(boxes.detach(), scores.detach(), None, threshold, -1)
-
-
-def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float, max_output: int = -1) -> Tensor:
-    """`nms` in which only boxes of the same group (class, image, level) compete, for all groups in one call.
-
-    Args:
-        boxes: Tensor[N, 4], xyxy, pixels.
-        scores: Tensor[N].
-        groups: Tensor[N] int64; any numbers.
-        iou_threshold: a box is dropped if its IoU with a kept one of its group is strictly greater.
-        max_output: return only this many, the best over all groups; negative: all.
-
-    Returns:
-        Tensor[M] int64, in descending order of score over all groups; ties: lower index first.
-    """
-    return ops.batched_nms(boxes.detach(), scores.detach(), groups, iou_threshold, max_output)
-
-
-@torch.library.register_fake("maskrcnn_benchmark::batched_nms")
-def _batched_nms_fake(boxes, scores, groups, iou_threshold, max_output):
-    return boxes.new_empty(torch.library.get_ctx().new_dynamic_size(max=2**31 - 1), dtype=torch.int64)
+__all__ = ["_C", "nms"]

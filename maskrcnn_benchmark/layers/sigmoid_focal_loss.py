@@ -1,37 +1,39 @@
-"""Sigmoid focal loss of one-stage detectors (RetinaNet, https://arxiv.org/abs/1708.02002, equation 5)."""
+"""Sigmoid focal loss, under upstream's path; the operator is `maskrcnn_benchmark.ops.sigmoid_focal_loss`."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
-from ._ops import ops, refuse_second_derivative
+from maskrcnn_benchmark import _C
+from maskrcnn_benchmark.ops.function import gradients, run_operator
+from maskrcnn_benchmark.ops.sigmoid_focal_loss import sigmoid_focal_loss
 
-_FORWARD = "maskrcnn_benchmark::sigmoid_focal_loss"
-_BACKWARD = "maskrcnn_benchmark::sigmoid_focal_loss_backward"
+__all__ = [
+    "SigmoidFocalLoss",
+    "_C",
+    "_SigmoidFocalLoss",
+    "sigmoid_focal_loss",
+    "sigmoid_focal_loss_cpu",
+    "sigmoid_focal_loss_cuda",
+]
 
-
-def sigmoid_focal_loss(logits: Tensor, targets: Tensor, gamma: float, alpha: float) -> Tensor:
-    """Focal loss of every logit, not reduced.
-
-    With p = sigmoid(logit) an element costs -alpha (1 - p)^gamma log(p) where its class is the row's target,
-    -(1 - alpha) p^gamma log(1 - p) where it is not, and nothing in an ignored row.
-
-    Args:
-        logits: Tensor[N, C]; column c holds class c + 1.
-        targets: Tensor[N] int32 or int64: the class 1 to C, 0 for background, negative to ignore the row.
-        gamma: how strongly well classified elements are discounted; not negative.
-        alpha: weight of the target class; the others weigh 1 - alpha.
-
-    Returns:
-        Tensor[N, C] in the dtype of the logits (float32 under autocast). Large logits neither overflow nor cancel.
-    """
-    return ops.sigmoid_focal_loss(logits, targets, gamma, alpha)
+# Upstream has a function for each device; here either serves both.
+sigmoid_focal_loss_cpu = sigmoid_focal_loss_cuda = sigmoid_focal_loss
 
 
-def sigmoid_focal_loss_cpu(logits: Tensor, targets: Tensor, gamma: float, alpha: float) -> Tensor:
-    """`sigmoid_focal_loss` under upstream's name; any device will do."""
-    return sigmoid_focal_loss(logits, targets, gamma, alpha)
+class _SigmoidFocalLoss(Function):
+    """`sigmoid_focal_loss` for code that calls `_SigmoidFocalLoss.apply` or builds on it."""
+
+    @staticmethod
+    def forward(ctx, logits, targets, gamma, alpha) -> Tensor:
+        return run_operator(ctx, sigmoid_focal_loss, logits, targets, gamma, alpha)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        return gradients(ctx, grad_output)
 
 
 class SigmoidFocalLoss(nn.Module):
@@ -47,29 +49,3 @@ class SigmoidFocalLoss(nn.Module):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(gamma={self.gamma}, alpha={self.alpha})"
-
-
-@torch.library.register_fake(_FORWARD)
-def _forward_fake(logits, targets, gamma, alpha):
-    return logits.new_empty(logits.shape)
-
-
-@torch.library.register_fake(_BACKWARD)
-def _backward_fake(grad, logits, targets, gamma, alpha):
-    return logits.new_empty(logits.shape)
-
-
-def _setup(ctx, inputs, output) -> None:
-    logits, targets, *ctx.settings = inputs
-    ctx.save_for_backward(logits, targets)
-
-
-def _differentiate(ctx, grad):
-    return ops.sigmoid_focal_loss_backward(grad, *ctx.saved_tensors, *ctx.settings), None, None, None
-
-
-torch.library.register_autograd(_FORWARD, _differentiate, setup_context=_setup)
-refuse_second_derivative(_BACKWARD)
-# A loss: autocast computes it in float32, as it does PyTorch's own.
-torch.library.register_autocast(_FORWARD, "cpu", torch.float32)
-torch.library.register_autocast(_FORWARD, "cuda", torch.float32)

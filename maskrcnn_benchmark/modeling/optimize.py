@@ -10,9 +10,9 @@ import torch
 import torch._inductor.config
 from torch import Tensor, nn
 
-from maskrcnn_benchmark.layers import FrozenBatchNorm2d
-from maskrcnn_benchmark.layers.winograd import WinogradConv2d
+from maskrcnn_benchmark.layers.frozen_batch_norm import FrozenBatchNorm2d
 from maskrcnn_benchmark.modeling.poolers import Pooler
+from maskrcnn_benchmark.ops.winograd import WinogradConv2d
 
 # Of 3 x 3 convolutions with 32 channels Winograd's filtering saves a fifth, and with 16 its transforms cost more than it saves.
 WINOGRAD_CHANNELS = 64

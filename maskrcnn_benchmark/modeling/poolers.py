@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from maskrcnn_benchmark.layers import multiscale_roi_align
+from maskrcnn_benchmark.ops.roi_align import multiscale_roi_align
 from maskrcnn_benchmark.modeling.batching import numbered
 from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList

@@ -12,7 +12,7 @@ import pycocotools.mask as mask_utils
 import torch
 from torch import Tensor
 
-from maskrcnn_benchmark.layers.roi_align import roi_align
+from maskrcnn_benchmark.ops.roi_align import roi_align
 from maskrcnn_benchmark.structures.bounding_box import FLIP_LEFT_RIGHT, FLIP_TOP_BOTTOM
 from maskrcnn_benchmark.structures.boxes import PIXEL
 

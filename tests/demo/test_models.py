@@ -9,7 +9,7 @@ import torch
 from maskrcnn_benchmark.analysis.outcome import FOUND, image_outcome
 from maskrcnn_benchmark.data.datasets.relations import PRESETS, RELATIONS_CATEGORIES, generate_scene
 from maskrcnn_benchmark.engine import Predictor
-from maskrcnn_benchmark.layers.winograd import WinogradConv2d
+from maskrcnn_benchmark.ops.winograd import WinogradConv2d
 
 MODELS = Path(__file__).parents[2] / "demo" / "models"
 

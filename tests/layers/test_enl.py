@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from maskrcnn_benchmark.layers import NonLocal2d
-from maskrcnn_benchmark.layers._ops import ops
 from maskrcnn_benchmark.layers.enl import Weights, cost, efficient_non_local, op, passes
+from maskrcnn_benchmark.ops.library import ops
 from tests.dense_non_local import dense_non_local, module_of
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]

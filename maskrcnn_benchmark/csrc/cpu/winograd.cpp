@@ -1,5 +1,5 @@
 // The two transforms of Winograd's minimal filtering F(4 x 4, 3 x 3) on the CPU; the products between them are matrix
-// products (layers/winograd.py). A pixel is C consecutive numbers, and all arithmetic runs along them.
+// products (ops/winograd.py). A pixel is C consecutive numbers, and all arithmetic runs along them.
 
 #include <algorithm>
 

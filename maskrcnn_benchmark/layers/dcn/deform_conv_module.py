@@ -42,6 +42,7 @@ class _DeformableLayer(nn.Module):
         self.dilation = _pair(dilation)
         self.groups = groups
         self.deformable_groups = deformable_groups
+        self.with_bias = bias
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *self.kernel_size))
         if bias:
             self.bias = nn.Parameter(torch.empty(out_channels))
@@ -108,7 +109,6 @@ class ModulatedDeformConv(_DeformableLayer):
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, deformable_groups, bias
         )
-        self.with_bias = bias
 
     def forward(self, input: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
         return modulated_deform_conv(

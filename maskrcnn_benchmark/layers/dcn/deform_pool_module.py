@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .deform_pool_func import deform_roi_pooling
+from maskrcnn_benchmark.layers.dcn.deform_pool_func import deform_roi_pooling
 
 
 class DeformRoIPooling(nn.Module):

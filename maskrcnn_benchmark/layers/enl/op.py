@@ -12,7 +12,8 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from .._ops import ops, refuse_second_derivative
+from maskrcnn_benchmark.ops.library import has_kernels, ops, refuse_second_derivative
+
 from . import passes
 from .algebra import Weights, contract_backward, literal_order, literal_order_backward
 from .cost import is_regrouped
@@ -137,7 +138,6 @@ def _without_autocast(kernel: Callable, choose_passes: Callable[[Tensor], Module
     return call
 
 
-@torch.library.register_fake(_FORWARD)
 def _forward_fake(x, *arguments):
     weights, dct_size = Weights(*arguments[:-1]), arguments[-1]
     z = torch.empty_like(x, memory_format=_format(x))
@@ -149,7 +149,6 @@ def _forward_fake(x, *arguments):
     return z, sums, sums.new_empty(batch, channels, frequencies)
 
 
-@torch.library.register_fake(_BACKWARD)
 def _backward_fake(grad, x, *arguments):
     grad_x = torch.empty_like(x, memory_format=_format(x))
     return grad_x, *(w.new_empty(w.shape) for w in arguments[:-3])
@@ -166,9 +165,12 @@ def _differentiate(ctx, grad, grad_gram, grad_spectrum):
     return *ops.efficient_non_local_backward(grad, *ctx.saved_tensors, ctx.dct_size), None
 
 
-torch.library.register_autograd(_FORWARD, _differentiate, setup_context=_setup)
-refuse_second_derivative(_BACKWARD)
 _library = torch.library.Library("maskrcnn_benchmark", "FRAGMENT")
-for _key, _choose in (("CPU", lambda x: passes), ("CUDA", _gpu_passes)):
-    _library.impl("efficient_non_local", _without_autocast(_forward, _choose), _key)
-    _library.impl("efficient_non_local_backward", _without_autocast(_backward, _choose), _key)
+if not has_kernels(_FORWARD):
+    torch.library.register_fake(_FORWARD, _forward_fake)
+    torch.library.register_fake(_BACKWARD, _backward_fake)
+    torch.library.register_autograd(_FORWARD, _differentiate, setup_context=_setup)
+    refuse_second_derivative(_BACKWARD)
+    for _key, _choose in (("CPU", lambda x: passes), ("CUDA", _gpu_passes)):
+        _library.impl("efficient_non_local", _without_autocast(_forward, _choose), _key)
+        _library.impl("efficient_non_local_backward", _without_autocast(_backward, _choose), _key)

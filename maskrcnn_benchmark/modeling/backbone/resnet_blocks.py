@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskrcnn_benchmark.layers import DFConv2d, FrozenBatchNorm2d, conv_norm
+from maskrcnn_benchmark.layers import DFConv2d, FrozenBatchNorm2d
+from maskrcnn_benchmark.layers.frozen_batch_norm import conv_norm
 from maskrcnn_benchmark.modeling.blocks import group_norm, group_norm_options
 from maskrcnn_benchmark.utils.registry import Registry
 

@@ -6,7 +6,7 @@ Legend: B images, L levels, K boxes kept of a level before suppression, M boxes 
 import torch
 from torch import Tensor, nn
 
-from maskrcnn_benchmark.layers import batched_nms
+from maskrcnn_benchmark.ops.nms import batched_nms
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.detections import boxlists_by_image
 from maskrcnn_benchmark.modeling.rpn.levels import find_on_each_level

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from maskrcnn_benchmark.layers._determinism import alert_not_deterministic
-from maskrcnn_benchmark.layers._ops import ops
+from .determinism import alert_not_deterministic
+from .library import ops
 
 _FORWARD = "maskrcnn_benchmark::deform_conv2d"
 _BACKWARD = "maskrcnn_benchmark::deform_conv2d_backward"

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from maskrcnn_benchmark.layers import winograd
-from maskrcnn_benchmark.layers._ops import ops
-from maskrcnn_benchmark.layers.winograd import WinogradConv2d
+from maskrcnn_benchmark.ops import winograd
+from maskrcnn_benchmark.ops.library import ops
+from maskrcnn_benchmark.ops.winograd import WinogradConv2d
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 7), (4, 4), (5, 8), (13, 18), (32, 31)])

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ._ops import ops
+from .library import ops
 
 # F(4, 3) with the points 0, 1, -1, 2, -2 and infinity: six values of a row and three of a kernel give four outputs. The
 # transforms of inputs and outputs are in csrc/cpu/winograd.cpp.

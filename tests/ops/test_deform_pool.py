@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from maskrcnn_benchmark.layers._ops import ops
-from maskrcnn_benchmark.layers.dcn.deform_pool_func import deform_roi_pooling
+from maskrcnn_benchmark.ops.deform_psroi import deform_roi_pooling
+from maskrcnn_benchmark.ops.library import ops
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
 on_devices = pytest.mark.parametrize("device", DEVICES)

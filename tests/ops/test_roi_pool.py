@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from maskrcnn_benchmark.layers._ops import ops
-from maskrcnn_benchmark.layers.roi_pool import ROIPool, roi_pool
+from maskrcnn_benchmark.layers.roi_pool import ROIPool
+from maskrcnn_benchmark.ops.library import ops
+from maskrcnn_benchmark.ops.roi_pool import roi_pool
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
 on_devices = pytest.mark.parametrize("device", DEVICES)

@@ -9,8 +9,9 @@ import torch
 import torchvision
 from torch import Tensor
 
-from maskrcnn_benchmark.layers._ops import ops
-from maskrcnn_benchmark.layers.roi_align import ROIAlign, multiscale_roi_align, roi_align
+from maskrcnn_benchmark.layers.roi_align import ROIAlign
+from maskrcnn_benchmark.ops.library import ops
+from maskrcnn_benchmark.ops.roi_align import multiscale_roi_align, roi_align
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
 on_devices = pytest.mark.parametrize("device", DEVICES)
@@ -321,9 +322,10 @@ def test_bad_arguments_are_named(change: dict, message: str) -> None:
 @on_devices
 def test_module(device: str) -> None:
     module = ROIAlign((7, 5), 0.25, 2)
-    assert repr(module) == "ROIAlign(output_size=(7, 5), spatial_scale=0.25, sampling_ratio=2, aligned=False)"
+    assert repr(module) == "ROIAlign(output_size=(7, 5), spatial_scale=0.25, sampling_ratio=2)"
     features, rois = random_pyramid(device=device)[0], random_rois(9, 2, 128, 96).to(device)
     for aligned in (False, True):
         module = ROIAlign((7, 5), 0.25, 2, aligned=aligned).to(device)
         expected = torchvision.ops.RoIAlign((7, 5), 0.25, 2, aligned=aligned)(features, rois)
         torch.testing.assert_close(module(features, rois), expected, rtol=1e-4, atol=1e-5)
+    assert repr(module).endswith("sampling_ratio=2, aligned=True)")

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from maskrcnn_benchmark.layers._ops import ops
-from maskrcnn_benchmark.layers.nms import batched_nms, nms
+from maskrcnn_benchmark.ops.library import ops
+from maskrcnn_benchmark.ops.nms import batched_nms, nms
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
 on_devices = pytest.mark.parametrize("device", DEVICES)

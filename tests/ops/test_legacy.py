@@ -4,14 +4,20 @@ import pytest
 import torch
 
 from maskrcnn_benchmark import _C
-from maskrcnn_benchmark.layers import deform_conv, deform_roi_pooling, modulated_deform_conv, roi_align, roi_pool
-from maskrcnn_benchmark.layers._ops import ops
-from maskrcnn_benchmark.layers._utils import _load_C_extensions
+from maskrcnn_benchmark.ops import legacy
+from maskrcnn_benchmark.ops.deform_conv import deform_conv, modulated_deform_conv
+from maskrcnn_benchmark.ops.deform_psroi import deform_roi_pooling
+from maskrcnn_benchmark.ops.library import ops
+from maskrcnn_benchmark.ops.nms import batched_nms
+from maskrcnn_benchmark.ops.nms import nms as nms_best_first
+from maskrcnn_benchmark.ops.roi_align import roi_align
+from maskrcnn_benchmark.ops.roi_pool import roi_pool
 
 NAMES = """
 nms roi_align_forward roi_align_backward roi_pool_forward roi_pool_backward sigmoid_focalloss_forward
 sigmoid_focalloss_backward deform_conv_forward deform_conv_backward_input deform_conv_backward_parameters
 modulated_deform_conv_forward modulated_deform_conv_backward deform_psroi_pooling_forward deform_psroi_pooling_backward
+ml_nms
 """.split()
 
 ROIS = torch.tensor([[0.0, 1, 2, 9, 11], [1, 0, 0, 14, 7]], dtype=torch.float64)
@@ -29,17 +35,36 @@ def gradients(function, *inputs: torch.Tensor):
     return output.detach(), grad, torch.autograd.grad(output, inputs, grad)
 
 
-def test_all_fourteen_are_there_and_nothing_else():
-    assert len(NAMES) == 14 and all(callable(getattr(_C, name)) for name in NAMES)
+def test_upstreams_fourteen_and_ml_nms_are_there_and_nothing_else():
+    assert all(callable(getattr(_C, name)) for name in NAMES)
+    assert sorted(legacy.FUNCTIONS) == sorted(NAMES)
     with pytest.raises(AttributeError, match="roi_crop"):
         _ = _C.roi_crop
     assert not hasattr(_C, "_anything")
-    assert _load_C_extensions() is _C
 
 
 def test_nms():
     boxes = torch.tensor([[0.0, 0, 9, 9], [1, 1, 10, 10], [20, 20, 29, 29]])
     assert _C.nms(boxes, torch.tensor([0.5, 0.9, 0.1]), 0.5).tolist() == [1, 2]
+    scores = torch.tensor([0.1, 0.5, 0.9])
+    assert nms_best_first(boxes, scores, 0.5).tolist() == [2, 1]
+    assert _C.nms(boxes, scores, 0.5).tolist() == [1, 2]  # ascending, as upstream's kernels return them
+    assert _C.nms(boxes[:0], scores[:0], 0.5).shape == (0,)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int32, torch.int64])
+def test_ml_nms_is_nms_label_by_label(dtype):
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(200, 2, generator=generator) * 30
+    boxes = torch.cat([corners, corners + 5 + torch.rand(200, 2, generator=generator) * 20], 1)
+    scores, labels = torch.rand(200, generator=generator), torch.randint(1, 5, (200,), generator=generator)
+    expected = []
+    for label in range(1, 5):
+        members = (labels == label).nonzero().squeeze(1)
+        expected += members[nms_best_first(boxes[members], scores[members], 0.4)].tolist()
+    assert _C.ml_nms(boxes, scores, labels.to(dtype), 0.4).tolist() == sorted(expected)
+    assert len(expected) < 200 and sorted(batched_nms(boxes, scores, labels, 0.4).tolist()) == sorted(expected)
+    assert _C.ml_nms(boxes[:0], scores[:0], labels[:0].to(dtype), 0.4).shape == (0,)
 
 
 def test_roi_align():

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import maskrcnn_benchmark
-from maskrcnn_benchmark.layers._source_hash import source_hash
+from maskrcnn_benchmark.ops.source_hash import source_hash
 
 PACKAGE = Path(maskrcnn_benchmark.__file__).parent
 COMMAND = "pip install --no-build-isolation -e ."
@@ -22,22 +22,22 @@ COMMAND = "pip install --no-build-isolation -e ."
 def package(tmp_path: Path) -> Path:
     """A copy of the package with no more than the operators."""
     copy = tmp_path / "maskrcnn_benchmark"
-    (copy / "layers").mkdir(parents=True)
-    for name in ("_ops.py", "_source_hash.py"):
-        shutil.copy(PACKAGE / "layers" / name, copy / "layers")
-    for folder in (copy, copy / "layers"):
-        (folder / "__init__.py").touch()
-    shutil.copytree(PACKAGE / "csrc", copy / "csrc")
-    for library in PACKAGE.glob("_C*.so"):
-        shutil.copy(library, copy)
+    copy_operators(copy)
     return copy
+
+
+def copy_operators(copy: Path) -> None:
+    for folder in ("csrc", "ops"):
+        shutil.copytree(PACKAGE / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in (PACKAGE / "__init__.py", PACKAGE / "_copies.py", *PACKAGE.glob("_C*.so")):
+        shutil.copy(file, copy)
 
 
 def import_ops(package: Path) -> subprocess.CompletedProcess[str]:
     # The finder of an editable install would offer the library of the original for the copy's.
     program = (
         "import sys; sys.meta_path[:] = [f for f in sys.meta_path if '__editable__' not in str(f)]; "
-        "from maskrcnn_benchmark.layers._ops import ops; ops.batched_nms; print('loaded')"
+        "from maskrcnn_benchmark.ops.library import ops; ops.batched_nms; print('loaded')"
     )
     return subprocess.run([sys.executable, "-c", program], cwd=package.parent, capture_output=True, text=True)
 
@@ -111,9 +111,9 @@ def test_every_instruction_set_agrees(capability: str, tmp_path: Path) -> None:
     """The processor of a test machine takes one of three code paths; the environment variable selects another."""
     program = """if True:
         import sys, torch
-        from maskrcnn_benchmark.layers.nms import batched_nms
-        from maskrcnn_benchmark.layers.roi_align import roi_align
-        from maskrcnn_benchmark.layers.winograd import WinogradConv2d
+        from maskrcnn_benchmark.ops.nms import batched_nms
+        from maskrcnn_benchmark.ops.roi_align import roi_align
+        from maskrcnn_benchmark.ops.winograd import WinogradConv2d
         generator = torch.Generator().manual_seed(0)
         corner = torch.rand(400, 2, generator=generator) * 50
         boxes = torch.cat([corner, corner + torch.rand(400, 2, generator=generator) * 20], 1)

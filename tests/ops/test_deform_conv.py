@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from maskrcnn_benchmark.layers import deform_conv, modulated_deform_conv
-from maskrcnn_benchmark.layers._determinism import alert_not_deterministic
-from maskrcnn_benchmark.layers._ops import ops
-from maskrcnn_benchmark.layers.dcn import deform_conv_op
+from maskrcnn_benchmark.ops import deform_conv_op
+from maskrcnn_benchmark.ops.deform_conv import deform_conv, modulated_deform_conv
+from maskrcnn_benchmark.ops.determinism import alert_not_deterministic
+from maskrcnn_benchmark.ops.library import ops
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
 on_devices = pytest.mark.parametrize("device", DEVICES)
