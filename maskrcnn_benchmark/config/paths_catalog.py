@@ -7,6 +7,7 @@ import os
 
 from maskrcnn_benchmark.config.node import ConfigError
 
+
 def _coco_sets() -> dict[str, dict]:
     sets = {}
 

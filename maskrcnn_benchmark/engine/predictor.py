@@ -21,9 +21,9 @@ from maskrcnn_benchmark.config.whole import cfg as defaults
 from maskrcnn_benchmark.data.categories import Given, find_categories
 from maskrcnn_benchmark.data.pictures import to_bgr, to_picture
 from maskrcnn_benchmark.data.transforms import build_transforms
+from maskrcnn_benchmark.engine.precision import autocast, dtype_of
 from maskrcnn_benchmark.engine.results import to_original_image
 from maskrcnn_benchmark.engine.test_time_augmentation import make_box_augmentation
-from maskrcnn_benchmark.engine.precision import autocast, dtype_of
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.modeling.optimize import optimize_for_inference
 from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -74,6 +74,7 @@ class Predictor:
         batch_size: pictures of one size that go through the model together. Default: TEST.IMS_PER_BATCH on a GPU, else 1.
             Pictures of different sizes never share a batch, so what is found does not depend on it.
         labels: names of the classes, or the categories of a COCO file; see `data.categories.find_categories`.
+        require_weights: whether to refuse to predict without any; otherwise the model keeps its initial weights.
         opts: changes of the configuration, [key, value, key, value, ...]; without a GPU
             ["TEST.OPTIMIZE", True, "DTYPE", "bfloat16", "MODEL.COMPILE", True] is several times as fast, once compiled.
 
@@ -94,6 +95,7 @@ class Predictor:
         device: str | torch.device | None = None,
         batch_size: int | None = None,
         labels: Given | None = None,
+        require_weights: bool = True,
         opts: Sequence[Any] = (),
     ):
         self.cfg = _configuration(cfg, opts)
@@ -108,7 +110,7 @@ class Predictor:
         on_gpu = self.device.type != "cpu"
         self.batch_size = batch_size or (self.cfg.TEST.IMS_PER_BATCH if on_gpu else 1)
         self.model = build_detection_model(self.cfg).to(self.device).eval()
-        self.weights = self._load(os.fspath(weights))
+        self.weights = self._load(os.fspath(weights), require_weights)
         own = options(self.cfg)
         if own.TEST.OPTIMIZE:
             self.model = optimize_for_inference(self.model, dtype_of(self.cfg), own.MODEL.COMPILE)
@@ -117,11 +119,14 @@ class Predictor:
         self.transforms = build_transforms(self.cfg, is_train=False)
         self._augmentation = make_box_augmentation(self.cfg) if self.cfg.TEST.BBOX_AUG.ENABLED else None
 
-    def _load(self, weights: str) -> str:
+    def _load(self, weights: str, required: bool) -> str:
         """Load the weights; returns where they came from."""
         checkpointer = _WholeCheckpointer(self.cfg, self.model, save_dir=self.cfg.OUTPUT_DIR)
         latest = not weights and checkpointer.has_checkpoint()
         source = checkpointer.get_checkpoint_file() if latest else weights or self.cfg.MODEL.WEIGHT
+        if not source and not required:
+            logger.warning("There are no weights: what this model detects is noise.")
+            return ""
         if not source:
             raise ConfigError(
                 "There are no weights to predict with: name a file, set MODEL.WEIGHT, or set OUTPUT_DIR to the folder of a "
@@ -180,12 +185,16 @@ class Predictor:
 
     def detect(self, pictures: Sequence[Image.Image]) -> list[BoxList]:
         """All that the model finds in RGB pictures, in pixels of the network's input, masks as Tensor[N, 1, M, M]."""
+        if self._augmentation is None:
+            return self.detect_inputs([self.network_input(picture) for picture in pictures])
         with torch.inference_mode(), autocast(self.cfg, self.device):
-            if self._augmentation is not None:
-                found = self._augmentation.detect(self.model, pictures, self.device)
-            else:
-                tensors = [self.network_input(picture) for picture in pictures]
-                found = self.model(to_image_list(tensors, self.cfg.DATALOADER.SIZE_DIVISIBILITY).to(self.device))
+            found = self._augmentation.detect(self.model, pictures, self.device)
+        return [_with_scores(boxlist) for boxlist in found]
+
+    def detect_inputs(self, inputs: Sequence[Tensor]) -> list[BoxList]:
+        """The same of what `network_input` made of the pictures, each Tensor[3, H, W]."""
+        with torch.inference_mode(), autocast(self.cfg, self.device):
+            found = self.model(to_image_list(list(inputs), self.cfg.DATALOADER.SIZE_DIVISIBILITY).to(self.device))
         return [_with_scores(boxlist) for boxlist in found]
 
     def finish(self, raw: BoxList, size: tuple[int, int]) -> BoxList:

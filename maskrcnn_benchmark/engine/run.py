@@ -15,7 +15,6 @@ import yaml
 from torch import nn
 
 import maskrcnn_benchmark.utils.env  # noqa: F401  # first: a fork's own environment
-from maskrcnn_benchmark.checkpoint import forks as checkpointers
 from maskrcnn_benchmark.checkpoint.checkpointer import Checkpointer
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.config.node import ConfigError

@@ -143,7 +143,7 @@ def _heads(model: nn.Module) -> nn.ModuleDict:
 
 
 def _features(model: nn.Module, seen: ImageList) -> Features:
-    return model.backbone(seen.tensors.contiguous(memory_format=torch.channels_last))  # type: ignore[operator]
+    return model.backbone(seen.tensors.contiguous(memory_format=getattr(model, "layout", torch.contiguous_format)))  # type: ignore[operator]
 
 
 def _check(model: nn.Module) -> None:

@@ -23,9 +23,7 @@ def make_optimizer(cfg, model: nn.Module) -> torch.optim.SGD:
     groups = [
         {
             "params": members[new, bias],
-            "lr": solver.BASE_LR
-            * (non_local_factor if new else 1.0)
-            * (solver.BIAS_LR_FACTOR if bias else 1.0),
+            "lr": solver.BASE_LR * (non_local_factor if new else 1.0) * (solver.BIAS_LR_FACTOR if bias else 1.0),
             "weight_decay": solver.WEIGHT_DECAY_BIAS if bias else solver.WEIGHT_DECAY,
         }
         for new, bias in sorted(members)  # the rate of the first group is the one that is logged

@@ -37,9 +37,7 @@ def _rename_weights_for_resnet(
     return detectron.rename_blobs(weights)
 
 
-def _rename_conv_weights_for_deformable_conv_layers(
-    state_dict: Mapping[str, Tensor], cfg
-) -> OrderedDict[str, Tensor]:
+def _rename_conv_weights_for_deformable_conv_layers(state_dict: Mapping[str, Tensor], cfg) -> OrderedDict[str, Tensor]:
     """The 3 x 3 convolutions of deformable stages where a DFConv2d has its own."""
     return detectron.rename_deformable(OrderedDict(state_dict), cfg.MODEL.RESNETS.STAGE_WITH_DCN)
 

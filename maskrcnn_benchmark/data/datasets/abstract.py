@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 from maskrcnn_benchmark.data.datasets.facts import BACKGROUND
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
+
 class AbstractDataset(Dataset):
     """Base of data sets that name their classes. A subclass sets CLASSES, calls `initMaps()` and defines
 

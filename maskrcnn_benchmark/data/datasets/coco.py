@@ -20,7 +20,6 @@ from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint import make_keypoints
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 
-
 min_keypoints_per_image = MIN_KEYPOINTS_PER_IMAGE
 
 

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling.blocks import ConvBlock
 
 
+@any_layout
 class FPN(nn.Module):
     """Joins the stages of a body, coarse to fine, into maps of equal depth.
 
@@ -68,6 +70,7 @@ class FPN(nn.Module):
         return tuple(results)
 
 
+@any_layout
 class LastLevelMaxPool(nn.Module):
     """One more level by taking every second pixel of the coarsest."""
 
@@ -75,6 +78,7 @@ class LastLevelMaxPool(nn.Module):
         return [F.max_pool2d(x, kernel_size=1, stride=2)]
 
 
+@any_layout
 class LastLevelP6P7(nn.Module):
     """RetinaNet's two further levels, from the body's last map or, where the channels agree, from the pyramid's."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling.backbone.resnet_blocks import (
     _STEM_MODULES,
     _TRANSFORMATION_MODULES,
@@ -23,9 +24,9 @@ from maskrcnn_benchmark.modeling.backbone.resnet_blocks import (
     BottleneckWithBatchNorm,
     BottleneckWithFixedBatchNorm,
     BottleneckWithGN,
+    StageSpec,
     StemWithBatchNorm,
     StemWithFixedBatchNorm,
-    StageSpec,
     StemWithGN,
     configured_block,
     make_stage,
@@ -35,6 +36,7 @@ from maskrcnn_benchmark.modeling.non_local import make_non_local
 from maskrcnn_benchmark.utils.registry import Registry
 
 __all__ = [
+    "_TRANSFORMATION_MODULES",
     "BaseStem",
     "BasicBlock",
     "BasicBlockWithBatchNorm",
@@ -104,6 +106,7 @@ def _make_stage(
     )
 
 
+@any_layout
 class ResNet(nn.Module):
     """The body of a detector: Tensor[B, 3, H, W] -> a list of maps, one for each returned stage, finest first.
 

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers import DFConv2d, FrozenBatchNorm2d
 from maskrcnn_benchmark.layers.frozen_batch_norm import conv_norm
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling.blocks import group_norm, group_norm_options
 from maskrcnn_benchmark.utils.registry import Registry
+
 
 class StageSpec(NamedTuple):
     """index: 1 for res2; block_count: its residual blocks; return_features: whether its output leaves the body."""
@@ -31,6 +33,7 @@ def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1, dil
     return conv
 
 
+@any_layout
 class BaseStem(nn.Module):
     """7 x 7 convolution and pooling: Tensor[B, 3, H, W] -> Tensor[B, STEM_OUT_CHANNELS, H / 4, W / 4]."""
 
@@ -44,21 +47,25 @@ class BaseStem(nn.Module):
         return F.max_pool2d(F.relu_(conv_norm(x, self.conv1, self.bn1)), kernel_size=3, stride=2, padding=1)
 
 
+@any_layout
 class StemWithFixedBatchNorm(BaseStem):
     def __init__(self, cfg):
         super().__init__(cfg, norm_func=FrozenBatchNorm2d)
 
 
+@any_layout
 class StemWithBatchNorm(BaseStem):
     def __init__(self, cfg):
         super().__init__(cfg, norm_func=nn.BatchNorm2d)
 
 
+@any_layout
 class StemWithGN(BaseStem):
     def __init__(self, cfg):
         super().__init__(cfg, norm_func=partial(group_norm, **group_norm_options(cfg)))
 
 
+@any_layout
 class _ResidualBlock(nn.Module):
     """relu(shortcut(x) + residual(x)); the shortcut is a 1 x 1 convolution where the shape changes."""
 
@@ -77,6 +84,7 @@ class _ResidualBlock(nn.Module):
         return F.relu_(self.residual(x).add_(shortcut))
 
 
+@any_layout
 class Bottleneck(_ResidualBlock):
     """1 x 1, 3 x 3, 1 x 1 convolutions with fewer channels in the middle; `stride_in_1x1` as in the MSRA models.
 
@@ -126,6 +134,7 @@ class Bottleneck(_ResidualBlock):
         return conv_norm(x, self.conv3, self.bn3)
 
 
+@any_layout
 class BasicBlock(_ResidualBlock):
     """Two 3 x 3 convolutions, the block of ResNet-18 and -34. Takes Bottleneck's arguments."""
 
@@ -189,7 +198,7 @@ def _with_norm(block: Any, norm: Callable[[int], nn.Module], name: str) -> type:
             dcn_config,
         )
 
-    return type(name, (block,), {"__init__": __init__, "__module__": __name__, "__doc__": block.__doc__})
+    return any_layout(type(name, (block,), {"__init__": __init__, "__module__": __name__, "__doc__": block.__doc__}))
 
 
 BottleneckWithFixedBatchNorm = _with_norm(Bottleneck, FrozenBatchNorm2d, "BottleneckWithFixedBatchNorm")
@@ -226,7 +235,9 @@ def make_stage(
     dcn_config: Mapping[str, Any] = NO_DCN,
 ) -> nn.Sequential:
     """Residual blocks one after another; the first of them has the stride."""
-    deformable = {"dcn_config": dcn_config} if dcn_config else {}  # blocks of forks before 2019-06 know no such argument
+    deformable = (
+        {"dcn_config": dcn_config} if dcn_config else {}
+    )  # blocks of forks before 2019-06 know no such argument
     blocks = []
     for i in range(block_count):
         blocks.append(

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling.backbone.resnet_blocks import (
     _TRANSFORMATION_MODULES,
     NO_DCN,
@@ -14,6 +15,7 @@ from maskrcnn_benchmark.modeling.backbone.resnet_blocks import (
 )
 
 
+@any_layout
 class ResNetHead(nn.Module):
     """Stages of a ResNet on pooled regions: Tensor[K, C, H, W] -> Tensor[K, out_channels, H', W'].
 

@@ -6,11 +6,7 @@ Legend: B images, L levels, K boxes kept of a level before suppression, M boxes 
 import torch
 from torch import Tensor, nn
 
-from maskrcnn_benchmark.ops.nms import batched_nms
-from maskrcnn_benchmark.modeling.box_coder import BoxCoder
-from maskrcnn_benchmark.modeling.detections import boxlists_by_image
-from maskrcnn_benchmark.modeling.rpn.levels import find_on_each_level
-from maskrcnn_benchmark.modeling.rpn.utils import permute_and_flatten
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling.batching import (
     at_most,
     is_overridden,
@@ -19,12 +15,18 @@ from maskrcnn_benchmark.modeling.batching import (
     sizes_of_images,
     split_by_image,
 )
+from maskrcnn_benchmark.modeling.box_coder import BoxCoder
+from maskrcnn_benchmark.modeling.detections import boxlists_by_image
+from maskrcnn_benchmark.modeling.rpn.levels import find_on_each_level
+from maskrcnn_benchmark.modeling.rpn.utils import permute_and_flatten
 from maskrcnn_benchmark.modeling.utils import cat
+from maskrcnn_benchmark.ops.nms import batched_nms
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import clip_boxes, xyxy_to_xywh
 from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
 
 
+@any_layout
 class RPNPostProcessor(nn.Module):
     """Selects proposals: best `pre_nms_top_n` of each level, suppression within it, best `post_nms_top_n` of what is left,
     and with several levels the best `fpn_post_nms_top_n` of all: of the batch in training if `fpn_post_nms_per_batch`, of

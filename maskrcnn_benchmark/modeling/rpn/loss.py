@@ -11,6 +11,7 @@ from maskrcnn_benchmark.layers import smooth_l1_loss
 from maskrcnn_benchmark.modeling.balanced_positive_negative_sampler import BalancedPositiveNegativeSampler
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.matcher import Matcher
+from maskrcnn_benchmark.modeling.rpn.utils import concat_box_prediction_layers
 from maskrcnn_benchmark.modeling.sampling import draw
 from maskrcnn_benchmark.modeling.targets import (
     BELOW_LOW_THRESHOLD,
@@ -18,7 +19,6 @@ from maskrcnn_benchmark.modeling.targets import (
     match_boxes,
     matched_targets,
 )
-from maskrcnn_benchmark.modeling.rpn.utils import concat_box_prediction_layers
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pycocotools.mask as mask_utils
+import torch
 from torch import Tensor
 
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.pasting import encode_masks

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint import make_keypoints
@@ -19,6 +20,7 @@ MAX_ENLARGED = 1 << 24
 CUBIC_A = -0.75
 
 
+@any_layout
 class KeypointPostProcessor(nn.Module):
     """Adds to the detections their keypoints: field "keypoints" with the scores Tensor[n, K] in its own field "logits"."""
 

@@ -6,6 +6,7 @@ Legend: N detections of an image, M side of a predicted mask, H and W of the ima
 import torch
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.pasting import (
     encode_masks,
     expand_boxes,
@@ -25,6 +26,8 @@ __all__ = [
     "paste_mask_in_image",
 ]
 
+
+@any_layout
 class MaskPostProcessor(nn.Module):
     """Adds to the detections the mask of each one's class: field "mask", float Tensor[N, 1, M, M] in [0, 1].
 
@@ -57,6 +60,7 @@ def _with_masks(boxes: list[BoxList], by_image: list[Tensor]) -> list[BoxList]:
     return results
 
 
+@any_layout
 class MaskPostProcessorCOCOFormat(MaskPostProcessor):
     """The same with compressed COCO RLEs of whole images as the field "mask", a list of N."""
 
