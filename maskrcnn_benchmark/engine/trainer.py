@@ -95,7 +95,7 @@ class Step:
         values: dict[str, Tensor] = {}
         for k, (images, targets, *_) in enumerate(batches):
             images = images.to(self.device, non_blocking=True)
-            targets = [target.to(self.device, non_blocking=True) for target in targets]
+            targets = [target.to(self.device) for target in targets]
             with self._apart(is_last=k == len(batches) - 1):
                 with autocast(self.cfg, self.device):
                     losses = self.model(images, targets)
