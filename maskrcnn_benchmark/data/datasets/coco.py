@@ -17,8 +17,8 @@ from maskrcnn_benchmark.data.datasets.coco_index import DEFECTS, MIN_KEYPOINTS_P
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.datasets.images import read_rgb
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from maskrcnn_benchmark.structures.keypoint import make_keypoints
-from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
+from maskrcnn_benchmark.structures.keypoint_ops import make_keypoints
+from maskrcnn_benchmark.structures.mask_ops import masks_from_coco
 
 min_keypoints_per_image = MIN_KEYPOINTS_PER_IMAGE
 
@@ -138,7 +138,7 @@ class COCODataset(CocoDetection):
             target.add_field("keypoints", make_keypoints(points, size, self.num_keypoints))
         if all("segmentation" in a for a in annotations):
             segmentations = [a["segmentation"] for a in annotations]
-            target.add_field("masks", SegmentationMask.from_coco(segmentations, size))
+            target.add_field("masks", masks_from_coco(segmentations, size))
         return target.clip_to_image(remove_empty=True)
 
     def read_image(self, idx: int) -> Image.Image:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from maskrcnn_benchmark.structures.keypoint import make_keypoints
+from maskrcnn_benchmark.structures.keypoint_ops import make_keypoints
 
 # Values of enlarged heatmaps held at a time (64 MB in float32), however many and large the regions are.
 MAX_ENLARGED = 1 << 24
