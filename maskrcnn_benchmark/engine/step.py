@@ -1,8 +1,6 @@
 """One step of gradient descent."""
 
 import contextlib
-import functools
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,17 +22,6 @@ def _check_strides(model: nn.Module) -> None:
             raise RuntimeError(
                 f"The gradient of {name} has the strides {parameter.grad.stride()}, not its parameter's."
             )
-
-
-@functools.lru_cache
-def _takes_non_blocking(kind: type) -> bool:
-    parameters = inspect.signature(kind.to).parameters  # type: ignore[attr-defined]
-    return "non_blocking" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-
-
-def _to_device(target: Any, device: torch.device) -> Any:
-    """A target's copy on the device, without waiting where its class can do so."""
-    return target.to(device, non_blocking=True) if _takes_non_blocking(type(target)) else target.to(device)
 
 
 def _scalar(loss: Any) -> Tensor:
@@ -90,7 +77,7 @@ class Step:
         values: dict[str, Tensor] = {}
         for k, (images, targets, *_) in enumerate(batches):
             images = images.to(self.device, non_blocking=True)
-            targets = [_to_device(target, self.device) for target in targets]
+            targets = [target.to(self.device) for target in targets]
             with self._apart(is_last=k == len(batches) - 1):
                 with autocast(self.cfg, self.device):
                     losses = {name: _scalar(loss) for name, loss in self.model(images, targets).items()}
