@@ -11,12 +11,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maskrcnn_benchmark.data import transforms
 from maskrcnn_benchmark.data.categories import COCO_NAMES
 from maskrcnn_benchmark.data.pictures import to_picture
 from maskrcnn_benchmark.engine.predictor import Predictor, visible_keypoints
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.inference import Masker
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from maskrcnn_benchmark.utils.drawing import class_colour, draw_boxes, draw_captions, draw_keypoints, draw_masks
+from maskrcnn_benchmark.structures.keypoint import PersonKeypoints
+from maskrcnn_benchmark.utils.drawing import draw_boxes, draw_captions, draw_keypoints, draw_masks
+
+
+class Resize(transforms.Resize):
+    """maskrcnn-benchmark's: of an image alone, PIL."""
+
+    def __call__(self, image: Any) -> Any:  # type: ignore[override]
+        return super().__call__(image)
+
+
+def vis_keypoints(img: np.ndarray, kps: np.ndarray, kp_thresh: float = 2, alpha: float = 0.7) -> np.ndarray:
+    """A person's keypoints and the lines between them, drawn over a copy of the image.
+
+    Args:
+        img: uint8 [H, W, 3].
+        kps: x, y and logit of each keypoint, [3, K].
+        kp_thresh: keypoints of a lower logit are left out.
+        alpha: opacity of the drawing.
+    """
+    drawn = img.copy()
+    points = np.stack((kps[0], kps[1], kps[2] > kp_thresh), axis=1)[None]
+    draw_keypoints(drawn, points, PersonKeypoints.CONNECTIONS)
+    return cv2.addWeighted(img, 1 - alpha, drawn, alpha, 0)
 
 
 class COCODemo:
@@ -30,7 +54,8 @@ class COCODemo:
         min_image_size: pixels of the shorter side of the network's input.
         weight_loading: a file of weights. Default: the last checkpoint in cfg.OUTPUT_DIR, or cfg.MODEL.WEIGHT.
 
-    CATEGORIES are COCO's, or the model's own where its labels are known (see `data.categories`).
+    CATEGORIES are those of the class, if a subclass names any; otherwise the model's own where its labels are known (see
+    `data.categories`), or COCO's. Without any weights the model detects noise, and that is said.
 
     What is called overlay_* draws into the image that it is given, and returns it.
     """
@@ -50,12 +75,14 @@ class COCODemo:
             raise ValueError(
                 f"masks_per_dim and min_image_size must be 1 or more; got {masks_per_dim} and {min_image_size}."
             )
-        self.predictor = Predictor(
-            cfg, weight_loading or "", threshold=0.0, opts=["INPUT.MIN_SIZE_TEST", min_image_size]
-        )
+        opts = ["INPUT.MIN_SIZE_TEST", min_image_size]
+        self.predictor = Predictor(cfg, weight_loading or "", threshold=0.0, require_weights=False, opts=opts)
         self.cfg, self.model, self.device = self.predictor.cfg, self.predictor.model, self.predictor.device
         self.cpu_device = torch.device("cpu")
-        self.CATEGORIES = ["__background", *self.predictor.categories.names.values()]
+        if self.CATEGORIES is COCODemo.CATEGORIES:
+            self.CATEGORIES = ["__background", *self.predictor.categories.names.values()]
+        # A label times these, modulo 255, is its colour (BGR).
+        self.palette = torch.tensor([2**25 - 1, 2**15 - 1, 2**21 - 1])
         self.confidence_threshold = confidence_threshold
         self.show_mask_heatmaps = show_mask_heatmaps
         self.masks_per_dim = masks_per_dim
@@ -64,7 +91,8 @@ class COCODemo:
         self.transforms = self.build_transform()
 
     def build_transform(self) -> Callable[[np.ndarray], Tensor]:
-        """A function that makes an image the network's input: resized and normalised, Tensor[3, H, W]."""
+        """A function that makes an image the network's input: resized and normalised, Tensor[3, H, W]. Subclasses may give
+        another one; `transforms` holds it."""
         return self.predictor.network_input
 
     def run_on_opencv_image(self, image: np.ndarray) -> np.ndarray:
@@ -84,7 +112,11 @@ class COCODemo:
         """All detections in pixels of the image, on the CPU, with "scores" and "labels", and perhaps "keypoints" and "mask"
         (Tensor[N, 1, H, W], see `Masker`)."""
         height, width = original_image.shape[:2]
-        found = self.predictor.detect([to_picture(original_image)])[0].resize((width, height)).to(self.cpu_device)
+        if self.cfg.TEST.BBOX_AUG.ENABLED:  # which scales images itself
+            found = self.predictor.detect([to_picture(original_image)])[0]
+        else:
+            found = self.predictor.detect_inputs([self.transforms(original_image)])[0]
+        found = found.resize((width, height)).to(self.cpu_device)
         if found.has_field("mask"):
             found.add_field("mask", self.masker([found.get_field("mask")], [found])[0])
         return found
@@ -97,8 +129,7 @@ class COCODemo:
 
     def compute_colors_for_labels(self, labels: Tensor | Sequence[int]) -> np.ndarray:
         """BGR colours of labels: uint8 [N, 3]."""
-        values = torch.as_tensor(labels).reshape(-1).tolist()
-        return np.array([class_colour(label) for label in values], np.uint8).reshape(-1, 3)
+        return (torch.as_tensor(labels).reshape(-1, 1) * self.palette % 255).numpy().astype(np.uint8)
 
     def _colours(self, predictions: BoxList) -> list[tuple[int, int, int]]:
         return [tuple(colour) for colour in self.compute_colors_for_labels(predictions.get_field("labels")).tolist()]

@@ -1,5 +1,6 @@
 """Test a trained detector. On several devices: torchrun --nproc_per_node=8 tools/test_net.py ..."""
 
+from maskrcnn_benchmark.checkpoint import forks
 from maskrcnn_benchmark.engine import run
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
 
@@ -14,7 +15,7 @@ def main() -> None:
         device = run.set_up(args)
         model = run.build_model(device)
         checkpointer = DetectronCheckpointer(run.cfg, model, save_dir=run.cfg.OUTPUT_DIR)
-        checkpointer.load(args.ckpt or run.cfg.MODEL.WEIGHT, use_latest=args.ckpt is None, averaged=True)
+        forks.load(checkpointer, args.ckpt or run.cfg.MODEL.WEIGHT, use_latest=args.ckpt is None, averaged=True)
         run.test(run.optimize(model), device)
 
 

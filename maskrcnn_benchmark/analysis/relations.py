@@ -15,7 +15,7 @@ from maskrcnn_benchmark.analysis.reproduction import ROOT, Run
 from maskrcnn_benchmark.analysis.roles import role_figures
 from maskrcnn_benchmark.analysis.tables import PaperRow
 from maskrcnn_benchmark.data.datasets.relations import CONTEXTS
-from maskrcnn_benchmark.utils.miscellaneous import write_json, write_text
+from maskrcnn_benchmark.utils.files import write_json, write_text
 
 TABLE = "relations"
 # The modules of each model; nothing else differs between them.

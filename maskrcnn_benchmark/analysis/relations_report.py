@@ -15,8 +15,8 @@ from maskrcnn_benchmark.analysis.relations import BASELINE, MODELS, Outcome
 from maskrcnn_benchmark.analysis.reproduction import Run
 from maskrcnn_benchmark.analysis.roles import ABOUT, METRICS
 from maskrcnn_benchmark.data.datasets.relations import CONTEXTS
-from maskrcnn_benchmark.utils.metric_logger import read_metrics
-from maskrcnn_benchmark.utils.miscellaneous import write_text
+from maskrcnn_benchmark.utils.files import write_text
+from maskrcnn_benchmark.utils.metric_writer import read_metrics
 
 SHOWN = ("all AP", "all APs", "repeated APs", "degraded APs", "decided APs", "pair accuracy", "context-free AP")
 CONTROL = ("decided APs", "pair accuracy")

@@ -22,12 +22,12 @@ import yaml
 
 from maskrcnn_benchmark.analysis.shapes import build_without_data
 from maskrcnn_benchmark.analysis.tables import COLUMNS, TABLES, PaperRow, Result, read_figures
-from maskrcnn_benchmark.config import ConfigError
-from maskrcnn_benchmark.config import cfg as defaults
-from maskrcnn_benchmark.data.build import dataset_catalog
-from maskrcnn_benchmark.utils.checkpoint import LAST_CHECKPOINT
-from maskrcnn_benchmark.utils.metric_logger import read_metrics
-from maskrcnn_benchmark.utils.miscellaneous import write_text
+from maskrcnn_benchmark.checkpoint.checkpointer import LAST_CHECKPOINT
+from maskrcnn_benchmark.config.node import ConfigError
+from maskrcnn_benchmark.config.whole import cfg as defaults
+from maskrcnn_benchmark.data.catalog import dataset_catalog
+from maskrcnn_benchmark.utils.files import write_text
+from maskrcnn_benchmark.utils.metric_writer import read_metrics
 from maskrcnn_benchmark.utils.timer import get_time_str
 
 ROOT = Path(__file__).parents[2]  # of the checkout, where tools/ and configs/ are

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from pycocotools.coco import COCO
 
-from maskrcnn_benchmark.data.datasets.coco import load_coco
+from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import evaluate_predictions_on_coco
 from maskrcnn_benchmark.data.datasets.relations import DECIDED_PAIRS
 

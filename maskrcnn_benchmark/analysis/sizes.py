@@ -7,7 +7,7 @@ import os
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from maskrcnn_benchmark.data.build import dataset_catalog
+from maskrcnn_benchmark.data.catalog import dataset_catalog
 from maskrcnn_benchmark.data.transforms.transforms import Resize
 
 Size = tuple[int, int]

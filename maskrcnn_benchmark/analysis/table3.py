@@ -20,9 +20,9 @@ import torch
 from maskrcnn_benchmark.analysis.measure import MB, describe, measure
 from maskrcnn_benchmark.analysis.shapes import ByModule, FlopCount, Regions, Size, build_without_data
 from maskrcnn_benchmark.analysis.sizes import resized, typical
-from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.config.whole import cfg as defaults
 from maskrcnn_benchmark.modeling.detector import build_detection_model
-from maskrcnn_benchmark.utils.miscellaneous import write_atomically
+from maskrcnn_benchmark.utils.files import write_atomically
 
 LEFT_OUT = re.compile(r"backbone\.fpn\.fpn_layer\d+|rpn\.head|roi_heads\.\w+\.feature_extractor\.pooler")
 

@@ -21,8 +21,8 @@ class ConfigError(KeyError, ValueError):
 class ConfigNode(CfgNode):
     """CfgNode with inheritance between files (`_BASE_`) and checked merges.
 
-    A value must have the type of its default; an int is accepted where a float is expected, and list and tuple stand
-    for each other. Nodes built with `new_allowed=True` take keys that have no default.
+    A value must have the type of its default; an int is accepted where a float is expected, list and tuple stand for each
+    other, and None goes with everything. Nodes built with `new_allowed=True` take keys that have no default.
     """
 
     def merge_from_file(self, cfg_filename: str) -> None:
@@ -109,6 +109,8 @@ def _coerce(value: Any, default: Any, dotted: str, source: str) -> Any:
     if isinstance(default, str) and isinstance(value, str):
         return value
     value = _decode(value)
+    if default is None or value is None:  # as in yacs: None is no kind of its own
+        return value
     if isinstance(default, (list, tuple)) and isinstance(value, (list, tuple)):
         return type(default)(value)
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):

@@ -7,65 +7,88 @@ import os
 
 from maskrcnn_benchmark.config.node import ConfigError
 
-# name: (factory in maskrcnn_benchmark.data.datasets, its paths relative to DATA_DIR, its other arguments)
-_DATASETS: dict[str, tuple[str, dict[str, str], dict]] = {}
+
+def _coco_sets() -> dict[str, dict]:
+    sets = {}
+
+    def add(name: str, img_dir: str, ann_file: str) -> None:
+        sets[name] = {"img_dir": img_dir, "ann_file": f"{ann_file}.json"}
+
+    kinds = (("", "instances"), ("keypoints_", "person_keypoints"))
+    for prefix, kind in kinds:
+        for split in ("train", "val"):
+            add(f"{prefix}coco_2017_{split}", f"coco/{split}2017", f"coco/annotations/{kind}_{split}2017")
+        for split, folder in (("train", "train"), ("val", "val"), ("minival", "val"), ("valminusminival", "val")):
+            add(f"{prefix}coco_2014_{split}", f"coco/{folder}2014", f"coco/annotations/{kind}_{split}2014")
+    for year in (2007, 2012):
+        for split in ("train", "val", "test"):
+            if (year, split) != (2012, "test"):  # its annotations are not public
+                folder = f"voc/VOC{year}"
+                add(
+                    f"voc_{year}_{split}_cocostyle",
+                    f"{folder}/JPEGImages",
+                    f"{folder}/Annotations/pascal_{split}{year}",
+                )
+    for split in ("train", "val", "test"):
+        name = f"cityscapes_fine_instanceonly_seg_{split}_cocostyle"
+        add(name, "cityscapes/images", f"cityscapes/annotations/instancesonly_filtered_gtFine_{split}")
+    return sets
 
 
-def _coco_style(name: str, img_dir: str, ann_file: str) -> None:
-    _DATASETS[name] = ("COCODataset", {"root": img_dir, "ann_file": f"{ann_file}.json"}, {})
+def _voc_sets() -> dict[str, dict]:
+    years_and_splits = [(year, split) for year in (2007, 2012) for split in ("train", "val", "test")]
+    return {f"voc_{y}_{s}": {"data_dir": f"voc/VOC{y}", "split": s} for y, s in years_and_splits}
 
 
-for _split in ("train", "val"):
-    _coco_style(f"coco_2017_{_split}", f"coco/{_split}2017", f"coco/annotations/instances_{_split}2017")
-    _coco_style(
-        f"keypoints_coco_2017_{_split}", f"coco/{_split}2017", f"coco/annotations/person_keypoints_{_split}2017"
-    )
-for _split, _folder in (("train", "train"), ("val", "val"), ("minival", "val"), ("valminusminival", "val")):
-    for _name, _kind in (("coco", "instances"), ("keypoints_coco", "person_keypoints")):
-        _coco_style(f"{_name}_2014_{_split}", f"coco/{_folder}2014", f"coco/annotations/{_kind}_{_split}2014")
+def _cityscapes_sets() -> dict[str, dict]:
+    sets = {}
+    # The class counts are those of configs/cityscapes: the polygons with caravan and trailer, the bitmaps without.
+    for mode, others in (("poly", {"all_classes": True}), ("mask", {})):
+        for name, split in (("train", "train"), ("val", "val"), ("minival", "val")):
+            sets[f"cityscapes_{mode}_instance_{name}"] = {
+                "img_dir": "cityscapes/leftImg8bit",
+                "ann_dir": "cityscapes/gtFine",
+                "split": split,
+                "mode": mode,
+                **others,
+                **({"mini": 10} if name == "minival" else {}),
+            }
+    return sets
 
-for _year, _splits in ((2007, ("train", "val", "test")), (2012, ("train", "val", "test"))):
-    for _split in _splits:
-        _DATASETS[f"voc_{_year}_{_split}"] = ("PascalVOCDataset", {"data_dir": f"voc/VOC{_year}"}, {"split": _split})
-        if (_year, _split) != (2012, "test"):  # its annotations are not public
-            _coco_style(
-                f"voc_{_year}_{_split}_cocostyle",
-                f"voc/VOC{_year}/JPEGImages",
-                f"voc/VOC{_year}/Annotations/pascal_{_split}{_year}",
-            )
 
-for _split in ("train", "val", "test"):
-    _coco_style(
-        f"cityscapes_fine_instanceonly_seg_{_split}_cocostyle",
-        "cityscapes/images",
-        f"cityscapes/annotations/instancesonly_filtered_gtFine_{_split}",
-    )
-# The class counts are those of configs/cityscapes: the polygons with caravan and trailer, the bitmaps without.
-for _mode, _options in (("poly", {"all_classes": True}), ("mask", {})):
-    for _name, _split in (("train", "train"), ("val", "val"), ("minival", "val")):
-        _DATASETS[f"cityscapes_{_mode}_instance_{_name}"] = (
-            "CityScapesDataset",
-            {"img_dir": "cityscapes/leftImg8bit", "ann_dir": "cityscapes/gtFine"},
-            {"split": _split, "mode": _mode, **_options, **({"mini": 10} if _name == "minival" else {})},
-        )
+# The keys that name files below DATA_DIR.
+_PATHS = ("img_dir", "ann_file", "data_dir", "ann_dir", "root")
 
 
 class DatasetCatalog:
-    """Where data sets lie. The environment variable MRB_DATASETS names the folder; default: datasets."""
+    """Where data sets lie. The environment variable MRB_DATASETS names the folder; default: datasets.
+
+    DATASETS: name -> the arguments of the data set's class, paths below DATA_DIR. Those with "ann_file" are in COCO format
+    ("img_dir" is their folder of images), those with "ann_dir" Cityscapes, those with "data_dir" Pascal VOC; an entry may name
+    another class as its "factory". Entries may be added.
+    """
 
     DATA_DIR = os.environ.get("MRB_DATASETS", "datasets")
+    DATASETS: dict[str, dict] = {**_coco_sets(), **_voc_sets(), **_cityscapes_sets()}
 
     @staticmethod
     def get(name: str) -> dict:
         """{"factory": class name, "args": keyword arguments}. Raises ConfigError for an unknown name."""
-        if name not in _DATASETS:
+        if name not in DatasetCatalog.DATASETS:
             raise ConfigError(
-                f"There is no data set {name!r}. Known: {', '.join(sorted(_DATASETS))}. Name your own in YAML: "
-                f"DATASETS.DEFINITIONS.{name} with IMG_DIR and ANN_FILE."
+                f"There is no data set {name!r}. Known: {', '.join(sorted(DatasetCatalog.DATASETS))}. Name your own in "
+                f"YAML: DATASETS.DEFINITIONS.{name} with IMG_DIR and ANN_FILE."
             )
-        factory, paths, others = _DATASETS[name]
-        paths = {key: os.path.join(DatasetCatalog.DATA_DIR, path) for key, path in paths.items()}
-        return {"factory": factory, "args": {**paths, **others}}
+        args = dict(DatasetCatalog.DATASETS[name])
+        factory = args.pop("factory", None) or (
+            "COCODataset" if "ann_file" in args else "CityScapesDataset" if "ann_dir" in args else "PascalVOCDataset"
+        )
+        for key in _PATHS:
+            if key in args:
+                args[key] = os.path.join(DatasetCatalog.DATA_DIR, args[key])
+        if factory == "COCODataset" and "img_dir" in args:
+            args["root"] = args.pop("img_dir")
+        return {"factory": factory, "args": args}
 
 
 class ModelCatalog:
@@ -80,6 +103,10 @@ class ModelCatalog:
         "MSRA/R-101-GN": "ImageNetPretrained/47592356/R-101-GN.pkl",
         "FAIR/20171220/X-101-32x8d": "ImageNetPretrained/20171220/X-101-32x8d.pkl",
     }
+    # What follows the run's folder in the address of a detector; {} is "keypoints_" for those of keypoints.
+    C2_DETECTRON_SUFFIX = (
+        "output/train/{}coco_2014_train%3A{}coco_2014_valminusminival/generalized_rcnn/model_final.pkl"
+    )
     # Caffe2Detectron/COCO/<model id>/<configuration>: when and as what the training was started
     C2_DETECTRON_MODELS = {
         "35857197/e2e_faster_rcnn_R-50-C4_1x": "01_33_49.iAX0mXvW",
@@ -115,12 +142,9 @@ class ModelCatalog:
             raise _unknown_model(name)
         model_id, config = model.split("/")
         run = f"{model_id}/12_2017_baselines/{config}.yaml.{ModelCatalog.C2_DETECTRON_MODELS[model]}"
-        sets = [f"coco_2014_{split}" for split in ("train", "valminusminival")]
-        if "keypoint" in config:
-            sets = [f"keypoints_{s}" for s in sets]
-        return (
-            f"{ModelCatalog.S3_C2_DETECTRON_URL}/{run}/output/train/{'%3A'.join(sets)}/generalized_rcnn/model_final.pkl"
-        )
+        prefix = "keypoints_" if "keypoint" in config else ""
+        suffix = ModelCatalog.C2_DETECTRON_SUFFIX.format(prefix, prefix)
+        return f"{ModelCatalog.S3_C2_DETECTRON_URL}/{run}/{suffix}"
 
 
 def _unknown_model(name: str) -> ConfigError:

@@ -1,69 +1,35 @@
 """Data loaders from a configuration."""
 
+import bisect
 import inspect
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
-from maskrcnn_benchmark.config import ConfigError
+from maskrcnn_benchmark.config.node import ConfigError
+from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data import datasets as D
 from maskrcnn_benchmark.data import samplers
+from maskrcnn_benchmark.data.catalog import dataset_catalog as catalog_of
+from maskrcnn_benchmark.data.catalog import dataset_class
 from maskrcnn_benchmark.data.collate_batch import BatchCollator, BBoxAugCollator
 from maskrcnn_benchmark.data.copy_paste import CopyPasteDataset
-from maskrcnn_benchmark.data.datasets.concat_dataset import image_sizes, labels_by_image
-from maskrcnn_benchmark.data.guarded import GuardedDataset, SeededBatches, TooManyBrokenImagesError
-from maskrcnn_benchmark.data.samplers.repeat_factor import repeat_factors
+from maskrcnn_benchmark.data.datasets.facts import has_annotations, image_sizes, labels_by_image
+from maskrcnn_benchmark.data.guarded import GuardedLoader, SeededBatches
+from maskrcnn_benchmark.data.requirements import check_data_set, check_masks, check_same_categories
+from maskrcnn_benchmark.data.samplers.repeat_factor import RepeatFactorSampler, repeat_factors
 from maskrcnn_benchmark.data.transforms import Compose, build_transforms
-from maskrcnn_benchmark.data.workers import start_worker
-from maskrcnn_benchmark.utils import comm
-from maskrcnn_benchmark.utils.imports import import_file
-
-__all__ = ["GuardedDataset", "SeededBatches", "TooManyBrokenImagesError", "build_dataset", "make_data_loader"]
-
-
-class ConfiguredCatalog:
-    """A catalog of data sets in which the entries of DATASETS.DEFINITIONS come first.
-
-    An entry in COCO format has IMG_DIR and ANN_FILE; one with FACTORY names a class of DATASETS and gives its arguments
-    in capitals, for example {FACTORY: PascalVOCDataset, DATA_DIR: ..., SPLIT: train}.
-    """
-
-    def __init__(self, definitions: dict, catalog: Any):
-        self.definitions, self.catalog = definitions, catalog
-
-    def get(self, name: str) -> dict:
-        if name not in self.definitions:
-            return self.catalog.get(name)
-        entry = self.definitions[name]
-        key = f"DATASETS.DEFINITIONS.{name}"
-        if not isinstance(entry, dict):
-            raise ConfigError(f"{key} needs the keys IMG_DIR and ANN_FILE, or FACTORY; got {entry!r}.")
-        factory = entry.get("FACTORY", "COCODataset")
-        if factory == "COCODataset":
-            if set(entry) - {"FACTORY"} != {"IMG_DIR", "ANN_FILE"}:
-                raise ConfigError(f"{key} needs exactly the keys IMG_DIR and ANN_FILE; got {entry!r}.")
-            return {"factory": factory, "args": {"root": str(entry["IMG_DIR"]), "ann_file": str(entry["ANN_FILE"])}}
-        args = {word.lower(): value for word, value in entry.items() if word != "FACTORY"}
-        try:
-            inspect.signature(D.DATASETS[factory]).bind(**args)
-        except TypeError as error:
-            raise ConfigError(f"{key} does not fit {factory}: {error}; got {entry!r}.") from None
-        return {"factory": factory, "args": args}
-
+from maskrcnn_benchmark.utils.comm import get_world_size
+from maskrcnn_benchmark.utils.imports import import_file as import_file  # for `from ...data.build import *`
+from maskrcnn_benchmark.utils.miscellaneous import save_labels
 
 # What a data set is told about its use, by factory: (in training?, without images on which there is nothing to train?).
 _USES: dict[str, Callable[[bool, bool], dict]] = {
     "COCODataset": lambda is_train, filter_empty: {"remove_images_without_annotations": is_train and filter_empty},
     "PascalVOCDataset": lambda is_train, filter_empty: {"use_difficult": not is_train},
 }
-
-
-def dataset_catalog(cfg) -> ConfiguredCatalog:
-    catalog = import_file("maskrcnn_benchmark.config.paths_catalog", cfg.PATHS_CATALOG, True).DatasetCatalog
-    return ConfiguredCatalog(cfg.DATASETS.DEFINITIONS, catalog)
 
 
 def build_dataset(
@@ -76,114 +42,77 @@ def build_dataset(
 ) -> list[Dataset]:
     """The named data sets: in training one, concatenated; in testing each by itself.
 
-    `annotation_cache` is the folder of DATALOADER.ANNOTATION_CACHE.
+    Args:
+        dataset_catalog: its `get(name)` gives {"factory": name of a class, "args": its arguments}.
+        filter_empty: whether images without objects are left out of training.
+        annotation_cache: the folder of DATALOADER.ANNOTATION_CACHE.
     """
     if isinstance(dataset_list, str) or not dataset_list:
         key = "DATASETS.TRAIN" if is_train else "DATASETS.TEST"
         raise ConfigError(
             f'{key} names no data set; it must be a tuple like ("coco_2017_train",), got {dataset_list!r}.'
         )
-    built = []
+    built: list[Any] = []
     for name in dataset_list:
         entry = dataset_catalog.get(name)
-        factory = entry["factory"]
-        use = _USES[factory](is_train, filter_empty) if factory in _USES else {}
-        if factory == "COCODataset" and annotation_cache:
+        make = dataset_class(entry["factory"])
+        use = _USES[entry["factory"]](is_train, filter_empty) if entry["factory"] in _USES else {}
+        if annotation_cache and "cache" in inspect.signature(make).parameters:
             use["cache"] = annotation_cache
-        args = {**use, **entry["args"], "transforms": transforms}
-        built.append(D.DATASETS[factory](**args))
+        built.append(make(**{**use, **entry["args"], "transforms": transforms}))
         if len(built[-1]) == 0:
             raise ValueError(
                 f"The data set {name} holds no image{' with an object' if is_train else ''}: {entry['args']}."
             )
-        if is_train and not getattr(built[-1], "has_annotations", True):
+        if is_train and not has_annotations(built[-1]):
             raise ValueError(f"The data set {name} has no annotations to train on: {entry['args']}.")
     if is_train and len(built) > 1:
-        _check_same_categories(built, dataset_list)
+        check_same_categories(built, dataset_list)
         return [D.ConcatDataset(built)]
     return built
 
 
-def _check_same_categories(parts: list, names: Sequence[str]) -> None:
-    """Labels are numbered by data set, so sets trained on together must number the same categories."""
-    known = [
-        (name, part.class_names()) for name, part in zip(names, parts, strict=True) if hasattr(part, "class_names")
-    ]
-    for name, classes in known[1:]:
-        if classes != known[0][1]:
-            raise ConfigError(
-                f"{known[0][0]} and {name} cannot be trained on together: their categories differ "
-                f"({', '.join(known[0][1].values())}; {', '.join(classes.values())})."
-            )
-
-
-def check_num_classes(
-    dataset: Dataset, num_classes: int, name: str, key: str = "MODEL.ROI_BOX_HEAD.NUM_CLASSES"
-) -> None:
-    """Compare the value of `key` with the categories of a data set."""
-    for part in getattr(dataset, "datasets", [dataset]):
-        expected = getattr(part, "num_classes", num_classes)
-        if expected > num_classes:
-            raise ConfigError(
-                f"{name} has {expected - 1} categories, but {key} is {num_classes}; set it to "
-                f"{expected} (the categories and the background)."
-            )
-        if expected < num_classes:
-            logging.getLogger(__name__).warning(
-                "%s has %d categories and the model %d: %s could be %d.",
-                name,
-                expected - 1,
-                num_classes - 1,
-                key,
-                expected,
-            )
-
-
-def check_masks(dataset: Dataset, name: str, need: str = "MODEL.MASK_ON is True; set it to False") -> None:
-    """Raise for a data set that cannot train masks; `need` says what wants them and what to do."""
-    if not all(getattr(part, "has_masks", True) for part in getattr(dataset, "datasets", [dataset])):
-        raise ConfigError(f"{name} has objects without masks, but {need}.")
-
-
-def check_num_keypoints(dataset: Dataset, num_keypoints: int, name: str) -> None:
-    """Compare MODEL.ROI_KEYPOINT_HEAD.NUM_CLASSES with what a data set's objects have."""
-    for part in getattr(dataset, "datasets", [dataset]):
-        found = getattr(part, "num_keypoints", num_keypoints)
-        if found != num_keypoints and getattr(part, "has_annotations", True):
-            raise ConfigError(
-                f"The objects of {name} have {found or 'no'} keypoints, but MODEL.KEYPOINT_ON is True and "
-                f"MODEL.ROI_KEYPOINT_HEAD.NUM_CLASSES {num_keypoints}; set the one to False or the other to what they have."
-            )
-
-
-def make_data_sampler(
-    dataset: Any, shuffle: bool, distributed: bool, seed: int = 0, repeat_factor_threshold: float = 0.0
-) -> Sampler:
+def make_data_sampler(dataset: Any, shuffle: bool, distributed: bool) -> Sampler:
+    """This process's share of the indices of a data set, or all of them."""
     replicas = {} if distributed else {"num_replicas": 1, "rank": 0}
-    if shuffle and repeat_factor_threshold > 0:
-        factors = repeat_factors(*labels_by_image(dataset), repeat_factor_threshold)
-        return samplers.RepeatFactorSampler(factors, seed=seed, **replicas)
-    return samplers.DistributedSampler(dataset, shuffle=shuffle, seed=seed, **replicas)
+    return samplers.DistributedSampler(dataset, shuffle=shuffle, **replicas)
 
 
-def _aspect_groups(dataset: Any) -> list[int]:
-    """0 for images wider than high, 1 for the others."""
+def _quantize(x: Iterable[float], bins: Sequence[float]) -> list[int]:
+    """The number of the bin that each value lies in; a value on an edge belongs to the bin above."""
+    edges = sorted(bins)
+    return [bisect.bisect_right(edges, value) for value in x]
+
+
+def _compute_aspect_ratios(dataset: Any) -> list[float]:
+    """Height / width of each image."""
     height, width = image_sizes(dataset).T
-    return (height >= width).astype(int).tolist()
+    return (height / width).tolist()
 
 
 def make_batch_data_sampler(
     dataset: Any,
     sampler: Sampler,
-    aspect_grouping: bool,
+    aspect_grouping: bool | Sequence[float],
     images_per_batch: int,
     num_iters: int | None = None,
     start_iter: int = 0,
 ) -> Sampler:
+    """Batches of what a sampler yields.
+
+    Args:
+        aspect_grouping: edges between the aspect ratios (height / width) that never share a batch; True for (1,).
+        num_iters: so many batches, of as many epochs as it takes; None for one epoch.
+        start_iter: batches of `num_iters` that are left out.
+    """
+    batches: Any
     if aspect_grouping:
-        batches: Any = samplers.GroupedBatchSampler(sampler, _aspect_groups(dataset), images_per_batch)
+        edges = (1,) if aspect_grouping is True else aspect_grouping
+        batches = samplers.GroupedBatchSampler(
+            sampler, _quantize(_compute_aspect_ratios(dataset), edges), images_per_batch
+        )
     else:
-        batches = samplers.GroupedBatchSampler(sampler, [0] * len(dataset), images_per_batch)
+        batches = BatchSampler(sampler, images_per_batch, drop_last=False)
     if num_iters is not None:
         batches = samplers.IterationBasedBatchSampler(batches, num_iters, start_iter)
     return batches
@@ -193,19 +122,33 @@ def _images_per_process(images_per_batch: int, key: str, accumulate: int = 1) ->
     """Images that a process holds at a time."""
     if accumulate < 1:
         raise ConfigError(f"SOLVER.ACCUMULATE is {accumulate}; it must be 1 or more.")
-    parts = comm.get_world_size() * accumulate
+    parts = get_world_size() * accumulate
     if images_per_batch < 1 or images_per_batch % parts:
         times = f" times SOLVER.ACCUMULATE, {accumulate}" if accumulate > 1 else ""
         raise ConfigError(
-            f"{key} is {images_per_batch}; it must be a multiple of the number of processes, {comm.get_world_size()}{times}."
+            f"{key} is {images_per_batch}; it must be a multiple of the number of processes, {get_world_size()}{times}."
         )
     return images_per_batch // parts
 
 
 def _prefetch_factor(cfg) -> int | None:
-    if cfg.DATALOADER.PREFETCH_FACTOR < 1:
-        raise ConfigError(f"DATALOADER.PREFETCH_FACTOR is {cfg.DATALOADER.PREFETCH_FACTOR}; it must be 1 or more.")
-    return cfg.DATALOADER.PREFETCH_FACTOR if cfg.DATALOADER.NUM_WORKERS > 0 else None
+    factor = options(cfg).DATALOADER.PREFETCH_FACTOR
+    if factor < 1:
+        raise ConfigError(f"DATALOADER.PREFETCH_FACTOR is {factor}; it must be 1 or more.")
+    return factor if cfg.DATALOADER.NUM_WORKERS > 0 else None
+
+
+def _sampler(cfg, dataset: Any, is_train: bool, is_distributed: bool) -> Sampler:
+    """`make_data_sampler`, with what this package's samplers can do beyond: repeat rare classes, and follow SEED."""
+    own = options(cfg)
+    seed, threshold = max(own.SEED, 0), own.DATALOADER.REPEAT_FACTOR_THRESHOLD
+    if is_train and threshold > 0:
+        replicas = {} if is_distributed else {"num_replicas": 1, "rank": 0}
+        return RepeatFactorSampler(repeat_factors(*labels_by_image(dataset), threshold), seed=seed, **replicas)
+    sampler: Any = make_data_sampler(dataset, is_train, is_distributed)
+    if hasattr(sampler, "seed"):
+        sampler.seed = seed
+    return sampler
 
 
 def make_data_loader(
@@ -214,65 +157,54 @@ def make_data_loader(
     """One loader that yields the iterations from `start_iter` on (training; each is SOLVER.ACCUMULATE batches), or one for
     each data set of DATASETS.TEST.
 
-    `is_for_period` is upstream's flag for tests during training; the loaders are the same. A batch is (ImageList, targets,
-    indices), or for test-time augmentation (PIL images, targets, indices).
+    A batch is (ImageList, targets, indices), or for test-time augmentation (PIL images, targets, indices). For training,
+    labels.json in OUTPUT_DIR gets the names of the categories.
+
+    Args:
+        is_for_period: for tests during training, one loader of all of DATASETS.TEST together.
     """
+    own = options(cfg)
     names = cfg.DATASETS.TRAIN if is_train else cfg.DATASETS.TEST
     key = "SOLVER.IMS_PER_BATCH" if is_train else "TEST.IMS_PER_BATCH"
-    accumulate = cfg.SOLVER.ACCUMULATE if is_train else 1
+    accumulate = own.SOLVER.ACCUMULATE if is_train else 1
     images_per_process = _images_per_process(cfg[key.split(".")[0]].IMS_PER_BATCH, key, accumulate)
     raw = not is_train and cfg.TEST.BBOX_AUG.ENABLED  # test-time augmentation wants the images as they are
     transforms = None if raw else build_transforms(cfg, is_train)
     finish = None
-    if is_train and cfg.INPUT.COPY_PASTE_PROB:  # objects are pasted as pixels: before the images become tensors
+    if is_train and own.INPUT.COPY_PASTE_PROB:  # objects are pasted as pixels: before the images become tensors
         steps = build_transforms(cfg, is_train).transforms
         transforms, finish = Compose(steps[:-2]), Compose(steps[-2:])
     collator = BBoxAugCollator() if raw else BatchCollator(cfg.DATALOADER.SIZE_DIVISIBILITY)
-    built = build_dataset(
-        names,
-        transforms,
-        dataset_catalog(cfg),
-        is_train,
-        cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
-        cfg.DATALOADER.ANNOTATION_CACHE,
-    )
+    filter_empty = own.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    cache = own.DATALOADER.ANNOTATION_CACHE
+    is_one = is_train or is_for_period
+    built = build_dataset(names, transforms, catalog_of(cfg), is_one, filter_empty and is_train, cache)
+    if is_train and cfg.OUTPUT_DIR:
+        save_labels([part for whole in built for part in getattr(whole, "datasets", [whole])], cfg.OUTPUT_DIR)
     loaders = []
     for dataset, name in zip(built, names if len(built) == len(names) else [" + ".join(names)], strict=True):
-        if cfg.MODEL.RETINANET_ON:
-            check_num_classes(dataset, cfg.MODEL.RETINANET.NUM_CLASSES, name, "MODEL.RETINANET.NUM_CLASSES")
-        elif not cfg.MODEL.RPN_ONLY:
-            check_num_classes(dataset, cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES, name)
-        if is_train and cfg.MODEL.MASK_ON:
-            check_masks(dataset, name)
+        check_data_set(cfg, dataset, name, is_train)
         if finish is not None:
             check_masks(dataset, name, "INPUT.COPY_PASTE_PROB is above 0; set it to 0")
-        if cfg.MODEL.KEYPOINT_ON:
-            check_num_keypoints(dataset, cfg.MODEL.ROI_KEYPOINT_HEAD.NUM_CLASSES, name)
-        sampler = make_data_sampler(
-            dataset,
-            shuffle=is_train,
-            distributed=is_distributed,
-            seed=max(cfg.SEED, 0),
-            repeat_factor_threshold=cfg.DATALOADER.REPEAT_FACTOR_THRESHOLD,
-        )
         batches = make_batch_data_sampler(
             dataset,
-            sampler,
+            _sampler(cfg, dataset, is_train, is_distributed),
             cfg.DATALOADER.ASPECT_RATIO_GROUPING and is_train,
             images_per_process,
             cfg.SOLVER.MAX_ITER * accumulate if is_train else None,
             start_iter * accumulate,
         )
-        source = dataset if finish is None else CopyPasteDataset(dataset, finish, cfg.INPUT.COPY_PASTE_PROB)
         loaders.append(
-            DataLoader(
-                GuardedDataset(source, cfg.DATALOADER.MAX_BROKEN_IMAGES, replace=is_train),
-                batch_sampler=SeededBatches(batches, max(cfg.SEED, 0)) if is_train else batches,
+            GuardedLoader(
+                dataset,
+                source=None if finish is None else CopyPasteDataset(dataset, finish, own.INPUT.COPY_PASTE_PROB),
+                max_broken=own.DATALOADER.MAX_BROKEN_IMAGES,
+                replace=is_train,
+                batch_sampler=SeededBatches(batches, max(own.SEED, 0)) if is_train else batches,
                 num_workers=cfg.DATALOADER.NUM_WORKERS,
                 prefetch_factor=_prefetch_factor(cfg),
-                worker_init_fn=start_worker,
                 collate_fn=collator,
                 pin_memory=cfg.MODEL.DEVICE.startswith("cuda") and torch.cuda.is_available(),
             )
         )
-    return loaders[0] if is_train else loaders
+    return loaders[0] if is_one else loaders

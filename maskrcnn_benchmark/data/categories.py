@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from maskrcnn_benchmark.config.node import ConfigError
-from maskrcnn_benchmark.data import datasets as D
-from maskrcnn_benchmark.data.build import dataset_catalog
+from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.data.catalog import dataset_catalog, dataset_class
 from maskrcnn_benchmark.data.datasets.coco_file import CocoFile
+from maskrcnn_benchmark.data.datasets.facts import BACKGROUND
 
 logger = logging.getLogger(__name__)
 
@@ -135,15 +136,25 @@ def _written_names(weights: str, count: int) -> Categories | None:
     try:
         with open(path, encoding="utf-8") as f:
             content = json.load(f)
-        # A training writes the names under the class of its data set.
-        inner = next(iter(content.values())) if isinstance(content, dict) and content else content
-        categories = Categories(inner if isinstance(inner, dict) else content)
+        categories = Categories(_entries(content))
     except (ValueError, AttributeError, TypeError):
-        raise ConfigError(f'{path} is not a file of labels like {{"COCODataset": {{"1": "car"}}}}.') from None
+        raise ConfigError(f'{path} is not a file of labels like {{"1": "car", "3": "truck"}}.') from None
     if len(categories) > count:
         logger.warning("%s names %d classes, the model has %d: it is left aside.", path, len(categories), count)
         return None
     return categories
+
+
+def _entries(content: Any) -> Given:
+    """What a file of labels says. A training writes names by the ids of its data set, as maskrcnn-benchmark did; versions
+    of this package before wrote names by labels, under the class of the data set."""
+    if not isinstance(content, dict) or not content:
+        return content
+    inner = next(iter(content.values()))
+    if isinstance(inner, dict):
+        return inner
+    names = {int(key): name for key, name in content.items() if str(name).strip() != BACKGROUND}
+    return [{"id": key, "name": name} for key, name in names.items()]
 
 
 def _of_data_sets(cfg, written: Categories | None, count: int) -> Categories | None:
@@ -151,7 +162,7 @@ def _of_data_sets(cfg, written: Categories | None, count: int) -> Categories | N
     catalog = dataset_catalog(cfg)
     for name in (*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN):
         try:
-            categories = _of_data_set(catalog.get(name), cfg.DATALOADER.ANNOTATION_CACHE)
+            categories = _of_data_set(catalog.get(name), options(cfg).DATALOADER.ANNOTATION_CACHE)
         except (ConfigError, OSError, ValueError) as error:  # a detector needs no data set
             logger.warning("The classes are not those of %s: %s", name, error)
             continue
@@ -166,5 +177,5 @@ def _of_data_set(entry: dict, cache: str) -> Categories | None:
     if entry["factory"] == "COCODataset":
         ann_file = entry["args"]["ann_file"]
         return Categories(CocoFile(ann_file, cache).index.meta["categories"]) if os.path.isfile(ann_file) else None
-    classes: Any = getattr(D.DATASETS[entry["factory"]], "CLASSES", None)
+    classes: Any = getattr(dataset_class(entry["factory"]), "CLASSES", None)
     return Categories(list(classes[1:])) if classes else None

@@ -13,8 +13,10 @@ from torch.utils.data import Dataset
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.data.transforms.crop import fit_boxes, on_canvas
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from maskrcnn_benchmark.structures.keypoint import Keypoints, cat_keypoints
-from maskrcnn_benchmark.structures.segmentation_mask import BinaryMaskList, SegmentationMask
+from maskrcnn_benchmark.structures.keypoint import Keypoints
+from maskrcnn_benchmark.structures.keypoint_ops import cat_keypoints
+from maskrcnn_benchmark.structures.mask_ops import bitmaps
+from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 
 # Each object of the other image is pasted with this probability: "a random subset of objects".
 OBJECT_PROB = 0.5
@@ -72,17 +74,17 @@ def paste(image: Image.Image, target: BoxList, other: Image.Image, objects: BoxL
     objects = fit_boxes(objects, torch.ones(size_before, dtype=torch.bool)).clip_to_image(remove_empty=True)
     if len(objects) == 0:
         return image, target
-    covered = objects.get_field("masks").instances.masks.bool().any(0)
+    covered = bitmaps(objects.get_field("masks")).bool().any(0)
     pixels, source = np.array(image), np.asarray(other)
     height, width = (min(a, b) for a, b in zip(pixels.shape[:2], source.shape[:2], strict=True))
     stencil = covered[:height, :width].numpy()
     pixels[:height, :width][stencil] = source[:height, :width][stencil]
 
     target = _bitmaps(target.convert("xyxy"))
-    masks = target.get_field("masks").instances.masks
+    masks = bitmaps(target.get_field("masks"))
     changed = (masks.bool() & covered).flatten(1).any(1)
     left = masks * ~covered
-    target.add_field("masks", SegmentationMask(BinaryMaskList(left, image.size), image.size, "mask"))
+    target.add_field("masks", SegmentationMask(left, image.size, "mask"))
     for name in target.fields():
         data = target.get_field(name)
         if isinstance(data, Keypoints):
@@ -113,8 +115,7 @@ def _join(first: BoxList, second: BoxList) -> BoxList:
             continue
         a, b = first.get_field(name), second.get_field(name)
         if isinstance(a, SegmentationMask):
-            both = [m.instances.masks for m in (a, b)]  # type: ignore[union-attr]
-            joined.add_field(name, SegmentationMask(torch.cat(both), a.size, "mask"))
+            joined.add_field(name, SegmentationMask(torch.cat((bitmaps(a), bitmaps(b))), a.size, "mask"))
         elif isinstance(a, Keypoints):
             joined.add_field(name, cat_keypoints([a, b]))
         elif isinstance(a, Tensor):

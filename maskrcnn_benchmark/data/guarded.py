@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
+from maskrcnn_benchmark.data.workers import start_worker
 from maskrcnn_benchmark.utils.seed import derive_seed, seeded
 
 
@@ -64,6 +65,27 @@ class GuardedDataset(Dataset):
                 f"{count} images could not be read, more than DATALOADER.MAX_BROKEN_IMAGES = {self.max_broken}. "
                 f"The last one: {error}"
             ) from None
+
+
+class GuardedLoader(DataLoader):
+    """A DataLoader whose unreadable images are named and replaced; its attribute `dataset` is the data set itself.
+
+    Args:
+        dataset: what the loader is asked about.
+        source: what its items come from, if that is not the data set.
+        max_broken, replace: see GuardedDataset.
+        settings: of the DataLoader.
+    """
+
+    def __init__(
+        self, dataset: Any, *, source: Any = None, max_broken: int = 0, replace: bool = False, **settings: Any
+    ):
+        super().__init__(dataset, **settings, worker_init_fn=start_worker)
+        guarded = GuardedDataset(dataset if source is None else source, max_broken, replace)
+        self.reader: DataLoader = DataLoader(guarded, **settings, worker_init_fn=start_worker)
+
+    def __iter__(self) -> Any:
+        return iter(self.reader)
 
 
 class SeededBatches(Sampler[list[tuple[int, int]]]):

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any
 
-from maskrcnn_benchmark.utils import comm
+from maskrcnn_benchmark.utils import distributed
 
 EXIT_STATUS = 75  # of a process that hung: "temporary failure", worth starting again
 
@@ -52,7 +52,7 @@ class HangWatch:
 
     def _end(self) -> None:
         sys.stderr.write(
-            f"error: rank {comm.get_rank()} has made no progress for {self.timeout_s:g} s (TIMEOUT) in {self._where}. The "
+            f"error: rank {distributed.get_rank()} has made no progress for {self.timeout_s:g} s (TIMEOUT) in {self._where}. The "
             "process ends; the same command goes on from the last checkpoint. Its threads were here:\n"
         )
         faulthandler.dump_traceback(file=sys.stderr)

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from maskrcnn_benchmark.config import ConfigError
-from maskrcnn_benchmark.utils import comm
+from maskrcnn_benchmark.checkpoint import forks
+from maskrcnn_benchmark.config.node import ConfigError
+from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.utils import distributed
 
 
 def scalar_metrics(names: Sequence[str], results: Sequence[Any] | None) -> dict[str, float]:
@@ -48,15 +50,15 @@ class PeriodicTest:
         arguments: dict[str, Any],
         note: Callable[[int, dict[str, float], dict[str, np.ndarray]], None],
     ):
-        self.names, self.wanted = tuple(cfg.DATASETS.TEST), cfg.TEST.BEST_METRIC
-        self.patience = cfg.SOLVER.EARLY_STOP
+        self.names, self.wanted = tuple(cfg.DATASETS.TEST), options(cfg).TEST.BEST_METRIC
+        self.patience = options(cfg).SOLVER.EARLY_STOP
         self.evaluate, self.checkpointer, self.arguments, self.note = evaluate, checkpointer, arguments, note
         self.logger = logging.getLogger("maskrcnn_benchmark.trainer")
 
     def run(self, iteration: int) -> bool:
         """Test now. Returns whether training should end."""
         pictures: dict[str, np.ndarray] = {}
-        metrics = comm.broadcast_object(scalar_metrics(self.names, self.evaluate(pictures)))
+        metrics = distributed.broadcast_object(scalar_metrics(self.names, self.evaluate(pictures)))
         self.note(iteration, metrics, pictures)
         metric = self._chosen(metrics)
         if metric is None:
@@ -65,7 +67,7 @@ class PeriodicTest:
         if best is None or best["metric"] != metric or value > best["value"]:
             self.arguments["best"] = {"metric": metric, "value": value, "iteration": iteration, "tests_since": 0}
             self.logger.info("%s is %.4f, the best so far", metric, value)
-            self.checkpointer.save("model_best", tag=False, **self.arguments)
+            forks.save_aside(self.checkpointer, "model_best", **self.arguments)
             return False
         best["tests_since"] += 1
         self.logger.info(

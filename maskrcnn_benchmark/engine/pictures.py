@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as mask_utils
 
+from maskrcnn_benchmark.data.datasets.facts import class_names
+from maskrcnn_benchmark.engine.results import to_original_image
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.drawing import draw_objects
 
@@ -29,14 +31,18 @@ def draw_prediction(image: np.ndarray, prediction: BoxList, names: dict[int, str
 def draw_predictions(
     dataset: Any, predictions: Sequence[BoxList], count: int = 4, threshold: float = 0.5
 ) -> dict[str, np.ndarray]:
-    """Pictures of images spread evenly over a data set, RGB, by file name; none for one whose images cannot be read singly."""
+    """Pictures of images spread evenly over a data set, RGB, by file name; none for one whose images cannot be read singly.
+
+    `predictions` are in pixels of the network's input, as `inference` writes them.
+    """
     if not hasattr(dataset, "read_image") or not all(p.has_field("labels") for p in predictions):
         return {}
-    names = dataset.class_names() if hasattr(dataset, "class_names") else {}
+    names = class_names(dataset)
     chosen = sorted({i * len(predictions) // count for i in range(count)}) if len(predictions) else []
     pictures = {}
     for index in chosen:
         image = np.ascontiguousarray(np.asarray(dataset.read_image(index).convert("RGB"))[:, :, ::-1])
-        drawn = draw_prediction(image, predictions[index], names, threshold)
+        prediction = to_original_image(predictions[index], image.shape[1], image.shape[0])
+        drawn = draw_prediction(image, prediction, names, threshold)
         pictures[str(dataset.get_img_info(index).get("file_name", index))] = np.ascontiguousarray(drawn[:, :, ::-1])
     return pictures

@@ -17,7 +17,7 @@ from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.data.pictures import read_upright
 from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from maskrcnn_benchmark.utils.miscellaneous import write_json
+from maskrcnn_benchmark.utils.files import write_json
 from maskrcnn_benchmark.utils.video import Video, VideoError, VideoWriter, is_video
 
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")

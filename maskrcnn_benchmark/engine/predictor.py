@@ -12,22 +12,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from maskrcnn_benchmark.config import ConfigError
-from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.checkpoint.checkpointer import DetectronCheckpointer
+from maskrcnn_benchmark.checkpoint.errors import CheckpointError
+from maskrcnn_benchmark.checkpoint.matching import match_names
+from maskrcnn_benchmark.config.node import ConfigError
+from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.config.whole import cfg as defaults
 from maskrcnn_benchmark.data.categories import Given, find_categories
 from maskrcnn_benchmark.data.pictures import to_bgr, to_picture
 from maskrcnn_benchmark.data.transforms import build_transforms
-from maskrcnn_benchmark.engine.bbox_aug import make_box_augmentation
-from maskrcnn_benchmark.engine.inference import to_original_image
-from maskrcnn_benchmark.engine.trainer import autocast, dtype_of
+from maskrcnn_benchmark.engine.precision import autocast, dtype_of
+from maskrcnn_benchmark.engine.results import to_original_image
+from maskrcnn_benchmark.engine.test_time_augmentation import make_box_augmentation
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.modeling.optimize import optimize_for_inference
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import to_image_list
 from maskrcnn_benchmark.structures.keypoint import PersonKeypoints
-from maskrcnn_benchmark.utils.checkpoint import CheckpointError, DetectronCheckpointer
 from maskrcnn_benchmark.utils.drawing import draw_objects
-from maskrcnn_benchmark.utils.model_serialization import match_names
 from maskrcnn_benchmark.utils.video import Video, is_video
 
 KEYPOINT_THRESHOLD = 2.0  # the least logit of a keypoint that is drawn
@@ -44,7 +46,7 @@ class _WholeCheckpointer(DetectronCheckpointer):
         names = list(self.model.state_dict())
         found = match_names(names, [name.removeprefix("module.") for name in checkpoint["model"]])
         missing = [n for n in names if n not in found and not any(word in n for word in COMPUTED)]
-        if missing and found and not self.cfg.MODEL.WEIGHT_ALLOW_MISMATCH:
+        if missing and found and not options(self.cfg).MODEL.WEIGHT_ALLOW_MISMATCH:
             raise CheckpointError(
                 f"The weights lack {len(missing)} of the model's {len(names)} tensors, {missing[0]} for one: they are of another "
                 "model, or of a backbone only. Name those of the trained detector, with the configuration of its training."
@@ -72,11 +74,12 @@ class Predictor:
         batch_size: pictures of one size that go through the model together. Default: TEST.IMS_PER_BATCH on a GPU, else 1.
             Pictures of different sizes never share a batch, so what is found does not depend on it.
         labels: names of the classes, or the categories of a COCO file; see `data.categories.find_categories`.
+        require_weights: whether to refuse to predict without any; otherwise the model keeps its initial weights.
         opts: changes of the configuration, [key, value, key, value, ...]; without a GPU
             ["TEST.OPTIMIZE", True, "DTYPE", "bfloat16", "MODEL.COMPILE", True] is several times as fast, once compiled.
 
-    Attributes: model, cfg, device, categories (names and ids of the labels), transforms (PIL image, None -> the network's
-    input).
+    Attributes: model, cfg, device, categories (names and ids of the labels), transforms (PIL image, BoxList -> the
+    network's input, BoxList).
 
     Raises ConfigError, CheckpointError or OSError with a sentence.
     """
@@ -92,6 +95,7 @@ class Predictor:
         device: str | torch.device | None = None,
         batch_size: int | None = None,
         labels: Given | None = None,
+        require_weights: bool = True,
         opts: Sequence[Any] = (),
     ):
         self.cfg = _configuration(cfg, opts)
@@ -106,19 +110,23 @@ class Predictor:
         on_gpu = self.device.type != "cpu"
         self.batch_size = batch_size or (self.cfg.TEST.IMS_PER_BATCH if on_gpu else 1)
         self.model = build_detection_model(self.cfg).to(self.device).eval()
-        self.weights = self._load(os.fspath(weights))
-        if self.cfg.TEST.OPTIMIZE:
-            self.model = optimize_for_inference(self.model, dtype_of(self.cfg), self.cfg.MODEL.COMPILE)
+        self.weights = self._load(os.fspath(weights), require_weights)
+        own = options(self.cfg)
+        if own.TEST.OPTIMIZE:
+            self.model = optimize_for_inference(self.model, dtype_of(self.cfg), own.MODEL.COMPILE)
         self.categories = find_categories(self.cfg, self.weights, labels)
         self.classes = None if classes is None else self.categories.labels(classes)
         self.transforms = build_transforms(self.cfg, is_train=False)
         self._augmentation = make_box_augmentation(self.cfg) if self.cfg.TEST.BBOX_AUG.ENABLED else None
 
-    def _load(self, weights: str) -> str:
+    def _load(self, weights: str, required: bool) -> str:
         """Load the weights; returns where they came from."""
         checkpointer = _WholeCheckpointer(self.cfg, self.model, save_dir=self.cfg.OUTPUT_DIR)
         latest = not weights and checkpointer.has_checkpoint()
         source = checkpointer.get_checkpoint_file() if latest else weights or self.cfg.MODEL.WEIGHT
+        if not source and not required:
+            logger.warning("There are no weights: what this model detects is noise.")
+            return ""
         if not source:
             raise ConfigError(
                 "There are no weights to predict with: name a file, set MODEL.WEIGHT, or set OUTPUT_DIR to the folder of a "
@@ -177,12 +185,16 @@ class Predictor:
 
     def detect(self, pictures: Sequence[Image.Image]) -> list[BoxList]:
         """All that the model finds in RGB pictures, in pixels of the network's input, masks as Tensor[N, 1, M, M]."""
+        if self._augmentation is None:
+            return self.detect_inputs([self.network_input(picture) for picture in pictures])
         with torch.inference_mode(), autocast(self.cfg, self.device):
-            if self._augmentation is not None:
-                found = self._augmentation.detect(self.model, pictures, self.device)
-            else:
-                tensors = [self.network_input(picture) for picture in pictures]
-                found = self.model(to_image_list(tensors, self.cfg.DATALOADER.SIZE_DIVISIBILITY).to(self.device))
+            found = self._augmentation.detect(self.model, pictures, self.device)
+        return [_with_scores(boxlist) for boxlist in found]
+
+    def detect_inputs(self, inputs: Sequence[Tensor]) -> list[BoxList]:
+        """The same of what `network_input` made of the pictures, each Tensor[3, H, W]."""
+        with torch.inference_mode(), autocast(self.cfg, self.device):
+            found = self.model(to_image_list(list(inputs), self.cfg.DATALOADER.SIZE_DIVISIBILITY).to(self.device))
         return [_with_scores(boxlist) for boxlist in found]
 
     def finish(self, raw: BoxList, size: tuple[int, int]) -> BoxList:
@@ -191,7 +203,8 @@ class Predictor:
 
     def network_input(self, picture: Any) -> Tensor:
         """A picture, resized and normalised: Tensor[3, H, W] on the CPU."""
-        return self.transforms(to_picture(picture), None)[0]
+        image = to_picture(picture)
+        return self.transforms(image, BoxList(torch.zeros(0, 4), image.size))[0]
 
     def select(self, found: BoxList) -> BoxList:
         """The detections of `classes` above `threshold`, best first, at most `top_k`."""

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from maskrcnn_benchmark.utils import comm
-from maskrcnn_benchmark.utils.metric_logger import MetricLogger, MetricWriter, SmoothedValue
+from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.utils import distributed
+from maskrcnn_benchmark.utils.metric_logger import MetricLogger, SmoothedValue
+from maskrcnn_benchmark.utils.metric_writer import MetricWriter
 from maskrcnn_benchmark.utils.timer import get_time_str
 
 
@@ -20,17 +22,18 @@ class Progress:
     """Progress: a line in the log, a line of JSON, TensorBoard, and a bar where someone watches."""
 
     def __init__(self, cfg, start_iter: int):
-        self.period, self.max_iter, self.start_iter = cfg.SOLVER.LOG_PERIOD, cfg.SOLVER.MAX_ITER, start_iter
+        own = options(cfg)
+        self.period, self.max_iter, self.start_iter = own.SOLVER.LOG_PERIOD, cfg.SOLVER.MAX_ITER, start_iter
         self.logger = logging.getLogger("maskrcnn_benchmark.trainer")
         self.seconds = SmoothedValue()
         self.since_report = MetricLogger()
         self.images, self.began, self.last_line = 0, time.perf_counter(), ""
         self.writer: MetricWriter | None = None
         self.bar: tqdm | None = None
-        if comm.is_main_process():
+        if distributed.is_main_process():
             if cfg.OUTPUT_DIR:
                 os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
-                events = cfg.OUTPUT_DIR if cfg.TENSORBOARD else None
+                events = cfg.OUTPUT_DIR if own.TENSORBOARD else None
                 self.writer = MetricWriter(os.path.join(cfg.OUTPUT_DIR, "metrics.jsonl"), events, start_iter)
             watched = sys.stderr.isatty()
             self.bar = tqdm(total=self.max_iter, initial=start_iter, desc="training", unit="it", disable=not watched)
@@ -51,10 +54,10 @@ class Progress:
         means = {name: meter.global_avg for name, meter in self.since_report.meters.items()}
         self.since_report = MetricLogger()
         seconds, waited, images = means.pop("time"), means.pop("data"), means.pop("images")
-        images_s = images * comm.get_world_size() / seconds
+        images_s = images * distributed.get_world_size() / seconds
         local = {name: torch.tensor(mean, device=device) for name, mean in means.items()}
-        losses = {name: value.item() for name, value in comm.reduce_dict(local).items()}
-        if not comm.is_main_process():
+        losses = {name: value.item() for name, value in distributed.reduce_dict(local).items()}
+        if not distributed.is_main_process():
             return
         eta = (self.max_iter - iteration) * self.seconds.global_avg
         on_gpu = device.type == "cuda"
@@ -88,7 +91,7 @@ class Progress:
             "Training took %s (%.4f s an iteration, %.1f images/s)",
             get_time_str(seconds),
             seconds / done,
-            self.images * comm.get_world_size() / seconds,
+            self.images * distributed.get_world_size() / seconds,
         )
         if best := arguments.get("best"):
             self.logger.info(

@@ -14,20 +14,28 @@ import torch
 import yaml
 from torch import nn
 
-from maskrcnn_benchmark.config import ConfigError, cfg
+import maskrcnn_benchmark.utils.env  # noqa: F401  # first: a fork's own environment
+from maskrcnn_benchmark.checkpoint.checkpointer import Checkpointer
+from maskrcnn_benchmark.checkpoint.errors import CheckpointError
+from maskrcnn_benchmark.config.node import ConfigError
+from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.config.whole import cfg
 from maskrcnn_benchmark.data import make_data_loader
-from maskrcnn_benchmark.engine.bbox_aug import make_box_augmentation
+from maskrcnn_benchmark.data.datasets.evaluation.coco.evaluators import use_coco_evaluator
+from maskrcnn_benchmark.engine import forks, trainer, training
 from maskrcnn_benchmark.engine.inference import inference
 from maskrcnn_benchmark.engine.pictures import draw_predictions
+from maskrcnn_benchmark.engine.precision import autocast, dtype_of
 from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, TrainingInterrupted
-from maskrcnn_benchmark.engine.trainer import autocast, do_train, dtype_of
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.modeling.optimize import optimize_for_inference
-from maskrcnn_benchmark.solver import make_ema, make_lr_scheduler, make_optimizer, scale_to_batch
-from maskrcnn_benchmark.utils import comm
-from maskrcnn_benchmark.utils.checkpoint import Checkpointer, CheckpointError, DetectronCheckpointer
+from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
+from maskrcnn_benchmark.solver.ema import make_ema
+from maskrcnn_benchmark.solver.scaling import scale_to_batch
+from maskrcnn_benchmark.utils import distributed
+from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
 from maskrcnn_benchmark.utils.logger import setup_logger
-from maskrcnn_benchmark.utils.miscellaneous import mkdir, save_config, save_labels
+from maskrcnn_benchmark.utils.miscellaneous import mkdir, save_config
 from maskrcnn_benchmark.utils.run_record import record_run
 from maskrcnn_benchmark.utils.seed import draw_seed, seed_everything
 
@@ -66,7 +74,7 @@ def command_line() -> Iterator[None]:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     finally:
-        comm.shut_down()
+        distributed.shut_down()
 
 
 def set_up(args: Namespace) -> torch.device:
@@ -78,17 +86,18 @@ def set_up(args: Namespace) -> torch.device:
         raise ConfigError(
             f"MODEL.DEVICE is {cfg.MODEL.DEVICE!r}, but torch {torch.__version__} finds no GPU here; add MODEL.DEVICE cpu."
         )
+    timeout = options(cfg).TIMEOUT
     # A process that hangs ends itself after TIMEOUT and says where it was; torch's own time-out is for those that cannot.
-    device = comm.init_from_environment(cfg.MODEL.DEVICE, timeout_s=cfg.TIMEOUT + 60 if cfg.TIMEOUT > 0 else 7 * 86400)
+    device = distributed.init_from_environment(cfg.MODEL.DEVICE, timeout_s=timeout + 60 if timeout > 0 else 7 * 86400)
     if cfg.SEED < 0:
         seed = _seed_of_last_run(cfg.OUTPUT_DIR)
-        cfg.SEED = comm.broadcast_object(draw_seed() if seed is None else seed)
+        cfg.SEED = distributed.broadcast_object(draw_seed() if seed is None else seed)
     if cfg.OUTPUT_DIR:
         mkdir(cfg.OUTPUT_DIR)
-    logger = setup_logger("maskrcnn_benchmark", cfg.OUTPUT_DIR, comm.get_rank())
-    scale_to_batch(cfg, comm.get_world_size())
+    logger = setup_logger("maskrcnn_benchmark", cfg.OUTPUT_DIR, distributed.get_rank())
+    scale_to_batch(cfg, distributed.get_world_size())
     cfg.freeze()
-    logger.info("Processes: %d, device %s, seed %d", comm.get_world_size(), device, cfg.SEED)
+    logger.info("Processes: %d, device %s, seed %d", distributed.get_world_size(), device, cfg.SEED)
     logger.debug("Configuration:\n%s", cfg)
     return device
 
@@ -110,7 +119,7 @@ def build_model(device: torch.device) -> nn.Module:
     """The configured model; its initial weights depend on SEED alone."""
     seed_everything(cfg.SEED)
     model = build_detection_model(cfg).to(device)
-    if cfg.MODEL.COMPILE:
+    if options(cfg).MODEL.COMPILE:
         # What computes alike for every image; names of parameters stay as they are.
         backbone: Any = model.backbone
         backbone.compile(dynamic=True)
@@ -119,9 +128,8 @@ def build_model(device: torch.device) -> nn.Module:
 
 def optimize(model: nn.Module) -> nn.Module:
     """The model to test: with TEST.OPTIMIZE a copy that only detects, in DTYPE and, with MODEL.COMPILE, compiled."""
-    if not cfg.TEST.OPTIMIZE:
-        return model
-    return optimize_for_inference(model, dtype_of(cfg), cfg.MODEL.COMPILE)
+    own = options(cfg)
+    return optimize_for_inference(model, dtype_of(cfg), own.MODEL.COMPILE) if own.TEST.OPTIMIZE else model
 
 
 def distribute(model: nn.Module, device: torch.device) -> nn.Module:
@@ -141,20 +149,22 @@ def train(device: torch.device) -> nn.Module:
     """
     if cfg.OUTPUT_DIR:
         save_config(cfg, os.path.join(cfg.OUTPUT_DIR, CONFIG_NAME))
-        if comm.is_main_process():
+        if distributed.is_main_process():
             record_run(cfg.OUTPUT_DIR)
     model = build_model(device)
     optimizer = make_optimizer(cfg, model)
     scheduler = make_lr_scheduler(cfg, optimizer)
-    distributed = comm.get_world_size() > 1
-    wrapped = distribute(model, device) if distributed else model
-    checkpointer = DetectronCheckpointer(cfg, model, optimizer, scheduler, cfg.OUTPUT_DIR)
+    own, is_distributed = options(cfg), distributed.get_world_size() > 1
+    wrapped = distribute(model, device) if is_distributed else model
+    checkpointer = DetectronCheckpointer(
+        cfg, model, optimizer, scheduler, cfg.OUTPUT_DIR, distributed.is_main_process()
+    )
     arguments: dict[str, Any] = {"iteration": 0, "seed": cfg.SEED}
     arguments.update(checkpointer.load(cfg.MODEL.WEIGHT))
     _check_same_start(arguments["iteration"])
     ema = make_ema(cfg, model, arguments.pop("ema", None))
     tested = model if ema is None else ema.module
-    early_stopped = arguments.pop("early_stopped", False) and cfg.SOLVER.EARLY_STOP > 0
+    early_stopped = arguments.pop("early_stopped", False) and own.SOLVER.EARLY_STOP > 0
     if arguments["iteration"] >= cfg.SOLVER.MAX_ITER or early_stopped:
         logging.getLogger("maskrcnn_benchmark").info(
             "Nothing to train: %d iterations are done%s.",
@@ -162,33 +172,37 @@ def train(device: torch.device) -> nn.Module:
             ", and the last tests brought nothing better (SOLVER.EARLY_STOP)" if early_stopped else "",
         )
         return tested
-    data_loader: Any = make_data_loader(
-        cfg, is_train=True, is_distributed=distributed, start_iter=arguments["iteration"]
-    )
-    trained_on = data_loader.dataset.dataset
-    if cfg.OUTPUT_DIR:
-        save_labels(getattr(trained_on, "datasets", [trained_on]), cfg.OUTPUT_DIR)
-    do_train(
-        cfg,
-        wrapped,
-        data_loader,
-        None,
-        optimizer,
-        scheduler,
-        checkpointer,
-        device,
-        cfg.SOLVER.CHECKPOINT_PERIOD,
-        cfg.SOLVER.TEST_PERIOD,
-        arguments,
-        evaluate=lambda pictures: test(tested, device, pictures if cfg.TENSORBOARD else None),
-        ema=ema,
-    )
-    return tested
+    common: dict[str, Any] = {
+        "model": wrapped,
+        "data_loader": make_data_loader(
+            cfg, is_train=True, is_distributed=is_distributed, start_iter=arguments["iteration"]
+        ),
+        "optimizer": optimizer,
+        "scheduler": scheduler,
+        "checkpointer": checkpointer,
+        "device": device,
+        "checkpoint_period": cfg.SOLVER.CHECKPOINT_PERIOD,
+        "test_period": cfg.SOLVER.TEST_PERIOD,
+        "arguments": arguments,
+    }
+    if trainer.do_train is training.do_train:
+        training.train(
+            cfg,
+            **common,
+            evaluate=lambda pictures: test(tested, device, pictures if own.TENSORBOARD else None),
+            ema=ema,
+        )
+        return tested
+    validation = None
+    if cfg.SOLVER.TEST_PERIOD > 0:
+        validation = make_data_loader(cfg, is_train=False, is_distributed=is_distributed, is_for_period=True)
+    forks.call_do_train(trainer.do_train, cfg, **common, data_loader_val=validation)
+    return model
 
 
 def _check_same_start(iteration: int) -> None:
     """Raise unless all processes go on from the same iteration."""
-    found = comm.all_gather(iteration)
+    found = distributed.all_gather(iteration)
     if len(set(found)) > 1:
         raise CheckpointError(
             f"The processes found checkpoints of different iterations in {cfg.OUTPUT_DIR} (by rank: {found}). OUTPUT_DIR must "
@@ -203,33 +217,32 @@ def test(model: nn.Module, device: torch.device, pictures: dict[str, np.ndarray]
     detections.
     """
 
-    def show(dataset: Any, predictions: list) -> None:
-        assert pictures is not None
-        pictures.update(draw_predictions(dataset, predictions))
-
-    comm.broadcast_tensors(model.buffers())
+    distributed.broadcast_tensors(model.buffers())
     switches = {"bbox": True, "segm": cfg.MODEL.MASK_ON, "keypoints": cfg.MODEL.KEYPOINT_ON}
     iou_types = tuple(task for task, is_on in switches.items() if is_on)
-    augmentation = cfg.TEST.BBOX_AUG.ENABLED and make_box_augmentation(cfg)
-    loaders = make_data_loader(cfg, is_train=False, is_distributed=comm.get_world_size() > 1)
+    loaders: Any = make_data_loader(cfg, is_train=False, is_distributed=distributed.get_world_size() > 1)
     results = []
     for name, loader in zip(cfg.DATASETS.TEST, loaders, strict=True):
         folder = os.path.join(cfg.OUTPUT_DIR, "inference", name) if cfg.OUTPUT_DIR else None
-        with autocast(cfg, device):
+        if folder:
+            mkdir(folder)
+        with autocast(cfg, device), use_coco_evaluator(options(cfg).TEST.COCO_EVALUATOR):
             result = inference(
                 model,
                 loader,
                 dataset_name=name,
                 iou_types=iou_types,
                 box_only=cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON,
-                bbox_aug=augmentation,
+                bbox_aug=cfg.TEST.BBOX_AUG.ENABLED,
                 device=device,
                 expected_results=cfg.TEST.EXPECTED_RESULTS,
                 expected_results_sigma_tol=cfg.TEST.EXPECTED_RESULTS_SIGMA_TOL,
                 output_folder=folder,
-                show=None if pictures is None else show,
-                coco_evaluator=cfg.TEST.COCO_EVALUATOR,
             )
         results.append(result)
-        comm.synchronize()
+        if pictures is not None and folder and distributed.is_main_process():
+            # Written a moment ago by `inference`, which a fork may have made its own.
+            found = torch.load(os.path.join(folder, "predictions.pth"), weights_only=False)
+            pictures.update(draw_predictions(loader.dataset, found))
+        distributed.synchronize()
     return results

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskrcnn_benchmark.utils import comm
+from maskrcnn_benchmark.utils import distributed
 
 # Where torch's fused optimizer steps look for a flag that tells them to leave everything as it is; a loss scaler uses it too.
 FOUND_INF = "found_inf"
@@ -67,7 +67,7 @@ class StepWatch:
         """
         total = list(values.values())[-1].detach()
         bad = (~torch.isfinite(total)).float()
-        flags = comm.all_reduce_max(torch.stack((bad, torch.full_like(bad, float(self.received or 0)))))
+        flags = distributed.all_reduce_max(torch.stack((bad, torch.full_like(bad, float(self.received or 0)))))
         setattr(self.optimizer, FOUND_INF, flags[0])
         self._last = iteration, {name: value.detach() for name, value in values.items()}, image_ids, flags
 
@@ -89,7 +89,7 @@ class StepWatch:
         values = {name: value.item() for name, value in named.items() if not torch.isfinite(value)}
         if len(values) > 1:
             values.pop(list(named)[-1], None)
-        reports = comm.all_gather((comm.get_rank(), values, list(image_ids)))
+        reports = distributed.all_gather((distributed.get_rank(), values, list(image_ids)))
         details = "; ".join(f"rank {rank}: {values}, images {ids}" for rank, values, ids in reports if values)
         raise NonFiniteLossError(
             f"The loss of iteration {iteration} is not finite ({details}). Lower SOLVER.BASE_LR or lengthen "

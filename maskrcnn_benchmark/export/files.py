@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from maskrcnn_benchmark.utils.miscellaneous import write_atomically
+from maskrcnn_benchmark.utils.files import write_atomically
 
 
 def _write_onnx(program: ExportedProgram, path: str, names: tuple[str, ...], notes: Mapping[str, str]) -> None:

@@ -4,7 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
 
+
+@any_layout
 class FrozenBatchNorm2d(nn.Module):
     """Batch normalisation whose statistics and affine parameters are constants.
 

@@ -1,6 +1,9 @@
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
 
+
+@any_layout
 class GroupNorm(nn.GroupNorm):
     """Group normalisation (Wu and He 2018) of maps in any memory format.
 

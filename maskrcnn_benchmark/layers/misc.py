@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 from torch.nn.modules.utils import _pair
 
 from maskrcnn_benchmark.layers.dcn.deform_conv_module import DeformConv, ModulatedDeformConv, split_offset_mask
+from maskrcnn_benchmark.layers.layout import any_layout
 
 __all__ = ["BatchNorm2d", "Conv2d", "ConvTranspose2d", "DFConv2d", "_NewEmptyTensorOp", "interpolate"]
 
@@ -28,6 +29,7 @@ class _NewEmptyTensorOp(Function):
         return grad.new_zeros(ctx.shape), None
 
 
+@any_layout
 class DFConv2d(nn.Module):
     """A convolution that predicts its own offsets, and with_modulated_dcn its masks: Tensor[N, C, H, W] -> [N, O, OH, OW].
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.enl import Weights, efficient_non_local
 from maskrcnn_benchmark.layers.enl.dct import dct_low_pass, dct_tables
+from maskrcnn_benchmark.layers.layout import any_layout
 
 NON_LOCAL_TYPES = ("nl", "nl_dot", "enl")
 
@@ -65,6 +66,7 @@ class PairWeights(NamedTuple):
     total: Tensor
 
 
+@any_layout
 class NonLocal2d(nn.Module):
     """x + out(y) with y one of
 

@@ -9,6 +9,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from maskrcnn_benchmark import _C
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.ops.function import gradients, run_operator
 from maskrcnn_benchmark.ops.roi_align import roi_align
 
@@ -28,6 +29,7 @@ class _ROIAlign(Function):
         return gradients(ctx, grad_output)
 
 
+@any_layout
 class ROIAlign(nn.Module):
     """Module form of `roi_align`."""
 

@@ -9,6 +9,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from maskrcnn_benchmark import _C
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.ops.function import gradients, run_operator
 from maskrcnn_benchmark.ops.roi_pool import roi_pool
 
@@ -28,6 +29,7 @@ class _ROIPool(Function):
         return gradients(ctx, grad_output)
 
 
+@any_layout
 class ROIPool(nn.Module):
     """Module form of `roi_pool`."""
 

@@ -7,6 +7,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from maskrcnn_benchmark import _C
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.ops.function import gradients, run_operator
 from maskrcnn_benchmark.ops.sigmoid_focal_loss import sigmoid_focal_loss
 
@@ -36,6 +37,7 @@ class _SigmoidFocalLoss(Function):
         return gradients(ctx, grad_output)
 
 
+@any_layout
 class SigmoidFocalLoss(nn.Module):
     """Sum of `sigmoid_focal_loss` over all elements."""
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from maskrcnn_benchmark.modeling.utils import rank_in_group, split_by_image
+from maskrcnn_benchmark.modeling.batching import rank_in_group, split_by_image
 from maskrcnn_benchmark.ops.nms import batched_nms
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 

@@ -1,5 +1,3 @@
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -7,71 +5,3 @@ from torch import Tensor
 def cat(tensors: list[Tensor] | tuple[Tensor, ...], dim: int = 0) -> Tensor:
     """torch.cat that does not copy a single tensor."""
     return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim)
-
-
-def group_sizes(groups: Tensor, num_groups: int) -> Tensor:
-    """How many entries each group has: int64 Tensor[N] in [0, num_groups) -> int64 Tensor[num_groups], on the device."""
-    # bincount would make the host wait for the largest entry.
-    return torch.zeros(num_groups, dtype=torch.int64, device=groups.device).index_add_(
-        0, groups, torch.ones_like(groups)
-    )
-
-
-def numbered(counts: Sequence[int], device: torch.device) -> Tensor:
-    """counts[0] zeros, counts[1] ones and so on: int64 Tensor[sum(counts)]; the host does not wait for the device."""
-    return torch.cat([torch.full((count,), i, device=device) for i, count in enumerate(counts)])
-
-
-def at_most(rows: Tensor, limit: int) -> Tensor:
-    """The same Tensor[M, ...], of which a program being exported now knows that M is not above the limit."""
-    if isinstance(rows.shape[0], torch.SymInt):
-        torch._check(rows.shape[0] <= limit)
-    return rows
-
-
-def sizes_of_images(sizes: Sequence[tuple[float, float]], like: Tensor) -> Tensor:
-    """(width, height) of each image as Tensor[len(sizes), 2] of the kind of `like`, while a program is exported too."""
-    if any(isinstance(side, torch.SymInt) for size in sizes for side in size):
-        return torch.stack([torch.stack([like.new_full((), side) for side in size]) for size in sizes])
-    return like.new_tensor(sizes)
-
-
-def rank_in_group(groups: Tensor, num_groups: int) -> Tensor:
-    """How many earlier entries belong to the same group: int64 Tensor[N] in [0, num_groups) -> int64 Tensor[N]."""
-    if num_groups == 1:
-        return torch.arange(groups.shape[0], device=groups.device)
-    order = torch.argsort(groups, stable=True)
-    sizes = group_sizes(groups, num_groups)
-    starts = sizes.cumsum(0) - sizes
-    ranks = torch.empty_like(groups)
-    ranks[order] = torch.arange(groups.shape[0], device=groups.device) - starts[groups[order]]
-    return ranks
-
-
-def rows_where(masks: list[Tensor]) -> list[Tensor]:
-    """The positions of the true entries of several bool Tensor[N], in order: int64 Tensor[K] for each.
-
-    The host waits for the device once, for all of them.
-    """
-    if not masks:
-        return []
-    counts = torch.stack([mask.sum() for mask in masks]).tolist()
-    return [m.byte().argsort(descending=True, stable=True)[:n] for m, n in zip(masks, counts, strict=True)]
-
-
-def split_by_image(image: Tensor, num_images: int, *fields: Tensor) -> list[tuple[Tensor, ...]]:
-    """Group the rows of `fields` by int64 Tensor[M] image, keeping their order within each image."""
-    if num_images == 1:
-        return [fields]
-    order = torch.argsort(image, stable=True)
-    counts = group_sizes(image, num_images).tolist()
-    return list(zip(*(field[order].split(counts) for field in fields), strict=True))
-
-
-def is_overridden(instance: object, base: type, *names: str) -> bool:
-    """Whether a subclass of `base`, or the instance itself, has another method under one of these names.
-
-    Where images, levels and classes are handled together there is no moment at which upstream's step for one of them could be
-    called; a class that has an override of such a step goes through the steps instead.
-    """
-    return any(getattr(getattr(instance, name), "__func__", None) is not getattr(base, name) for name in names)

@@ -4,16 +4,18 @@ from typing import Any
 import torch
 from torch import nn
 
+from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.layers.non_local import NonLocal2d
-from maskrcnn_benchmark.solver.lr_scheduler import WarmupCosineLR, WarmupMultiStepLR
+from maskrcnn_benchmark.solver.lr_scheduler import WarmupMultiStepLR
+from maskrcnn_benchmark.solver.warmup import WarmupCosineLR
 
 
 def make_optimizer(cfg, model: nn.Module) -> torch.optim.SGD:
     """SGD with momentum; biases have their own learning rate and weight decay, and non-local modules may learn faster."""
-    solver = cfg.SOLVER
+    solver, non_local_factor = cfg.SOLVER, options(cfg).SOLVER.NON_LOCAL_LR_FACTOR
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     # A factor of 1 leaves two groups, as in the checkpoints of maskrcnn-benchmark.
-    apart = [m for m in model.modules() if isinstance(m, NonLocal2d)] if solver.NON_LOCAL_LR_FACTOR != 1.0 else []
+    apart = [m for m in model.modules() if isinstance(m, NonLocal2d)] if non_local_factor != 1.0 else []
     non_local = {id(p) for m in apart for p in m.parameters()}
     members: dict[tuple[bool, bool], list[tuple[str, nn.Parameter]]] = defaultdict(list)
     for name, p in trainable:
@@ -21,9 +23,7 @@ def make_optimizer(cfg, model: nn.Module) -> torch.optim.SGD:
     groups = [
         {
             "params": members[new, bias],
-            "lr": solver.BASE_LR
-            * (solver.NON_LOCAL_LR_FACTOR if new else 1.0)
-            * (solver.BIAS_LR_FACTOR if bias else 1.0),
+            "lr": solver.BASE_LR * (non_local_factor if new else 1.0) * (solver.BIAS_LR_FACTOR if bias else 1.0),
             "weight_decay": solver.WEIGHT_DECAY_BIAS if bias else solver.WEIGHT_DECAY,
         }
         for new, bias in sorted(members)  # the rate of the first group is the one that is logged
@@ -44,8 +44,9 @@ def make_lr_scheduler(cfg, optimizer: torch.optim.Optimizer) -> WarmupMultiStepL
         "warmup_iters": solver.WARMUP_ITERS,
         "warmup_method": solver.WARMUP_METHOD,
     }
-    if solver.SCHEDULE == "multistep":
+    schedule = options(cfg).SOLVER.LR_SCHEDULE
+    if schedule == "multistep":
         return WarmupMultiStepLR(optimizer, solver.STEPS, solver.GAMMA, **warmup)
-    if solver.SCHEDULE == "cosine":
+    if schedule == "cosine":
         return WarmupCosineLR(optimizer, solver.MAX_ITER, **warmup)
-    raise ValueError(f"SOLVER.SCHEDULE must be 'multistep' or 'cosine'; got {solver.SCHEDULE!r}.")
+    raise ValueError(f"SOLVER.LR_SCHEDULE must be 'multistep' or 'cosine'; got {schedule!r}.")

@@ -1,6 +1,8 @@
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from maskrcnn_benchmark.config.options import options
+
 
 def make_ema(cfg, model: nn.Module, state_dict: dict[str, Tensor] | None = None) -> AveragedModel | None:
     """The model with the exponential moving average of its weights, by SOLVER.EMA; None without.
@@ -10,7 +12,7 @@ def make_ema(cfg, model: nn.Module, state_dict: dict[str, Tensor] | None = None)
     Args:
         state_dict: of the averaged model, to go on from; otherwise the average starts at the model.
     """
-    decay = cfg.SOLVER.EMA
+    decay = options(cfg).SOLVER.EMA
     if not 0 <= decay < 1:
         raise ValueError(f"SOLVER.EMA must be at least 0 and less than 1; got {decay}.")
     if decay == 0:

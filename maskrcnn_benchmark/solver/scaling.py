@@ -2,7 +2,8 @@
 
 import logging
 
-from maskrcnn_benchmark.config import ConfigError
+from maskrcnn_benchmark.config.node import ConfigError
+from maskrcnn_benchmark.config.options import options
 
 
 def scale_to_batch(cfg, world_size: int) -> None:
@@ -15,17 +16,18 @@ def scale_to_batch(cfg, world_size: int) -> None:
     A configuration changed already is left as it is: its reference is then the batch in use.
     """
     solver, rpn = cfg.SOLVER, cfg.MODEL.RPN
-    if solver.REFERENCE_IMS_PER_BATCH == 0:
+    own = options(cfg).SOLVER
+    if own.REFERENCE_IMS_PER_BATCH == 0:
         return
-    if solver.REFERENCE_IMS_PER_BATCH < 0 or solver.REFERENCE_PROCESSES < 1:
+    if own.REFERENCE_IMS_PER_BATCH < 0 or own.REFERENCE_PROCESSES < 1:
         raise ConfigError(
             "SOLVER.REFERENCE_IMS_PER_BATCH must be 0 (no scaling) or the images of an iteration, and REFERENCE_PROCESSES the "
-            f"processes, that the configuration was written for; got {solver.REFERENCE_IMS_PER_BATCH} and "
-            f"{solver.REFERENCE_PROCESSES}."
+            f"processes, that the configuration was written for; got {own.REFERENCE_IMS_PER_BATCH} and "
+            f"{own.REFERENCE_PROCESSES}."
         )
-    ratio = solver.IMS_PER_BATCH / solver.REFERENCE_IMS_PER_BATCH
-    at_a_time = world_size * solver.ACCUMULATE
-    per_process = (solver.IMS_PER_BATCH / at_a_time) / (solver.REFERENCE_IMS_PER_BATCH / solver.REFERENCE_PROCESSES)
+    ratio = solver.IMS_PER_BATCH / own.REFERENCE_IMS_PER_BATCH
+    at_a_time = world_size * own.ACCUMULATE
+    per_process = (solver.IMS_PER_BATCH / at_a_time) / (own.REFERENCE_IMS_PER_BATCH / own.REFERENCE_PROCESSES)
     changes = {
         "SOLVER.BASE_LR": solver.BASE_LR * ratio,
         "SOLVER.MAX_ITER": round(solver.MAX_ITER / ratio),
@@ -44,8 +46,8 @@ def scale_to_batch(cfg, world_size: int) -> None:
         node[name] = value
     logging.getLogger("maskrcnn_benchmark").info(
         "The schedule was written for %d images on %d processes; for %d images on %d it becomes\n%s",
-        solver.REFERENCE_IMS_PER_BATCH,
-        solver.REFERENCE_PROCESSES,
+        own.REFERENCE_IMS_PER_BATCH,
+        own.REFERENCE_PROCESSES,
         solver.IMS_PER_BATCH,
         world_size,
         "\n".join(lines),

@@ -5,17 +5,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskrcnn_benchmark.structures.boxes import PIXEL, box_area, clip_boxes, xywh_to_xyxy, xyxy_to_xywh
-
-FLIP_LEFT_RIGHT = 0
-FLIP_TOP_BOTTOM = 1
+from maskrcnn_benchmark.structures.boxes import (
+    FLIP_LEFT_RIGHT,
+    FLIP_TOP_BOTTOM,
+    PIXEL,
+    box_area,
+    clip_boxes,
+    xywh_to_xyxy,
+    xyxy_to_xywh,
+)
 
 
 class BoxList:
     """Boxes of one image and fields aligned with them.
 
     Args:
-        bbox: Tensor[N, 4] or anything that `torch.as_tensor` makes one of, pixels.
+        bbox: Tensor[N, 4] or anything that `torch.as_tensor` makes one of, pixels; kept in float32.
         image_size: (width, height) of the image in pixels.
         mode: "xyxy" (inclusive corners) or "xywh".
 
@@ -24,10 +29,10 @@ class BoxList:
     """
 
     def __init__(self, bbox: Any, image_size: tuple[float, float], mode: str = "xyxy"):
-        if not isinstance(bbox, Tensor):
-            bbox = torch.as_tensor(bbox, dtype=torch.float32)
-        elif not bbox.is_floating_point():
+        if isinstance(bbox, Tensor):
             bbox = bbox.to(torch.float32)
+        else:
+            bbox = torch.as_tensor(bbox, dtype=torch.float32, device="cpu")
         if bbox.ndim != 2 or bbox.size(-1) != 4:
             if bbox.numel():
                 raise ValueError(f"bbox must have the shape [N, 4]; got {list(bbox.shape)}.")
@@ -62,12 +67,16 @@ class BoxList:
     def _xyxy(self) -> Tensor:
         return self.bbox if self.mode == "xyxy" else xywh_to_xyxy(self.bbox)
 
-    def _transformed(self, corners: Tensor, size: tuple[float, float], method: str, *args: Any) -> "BoxList":
-        """A BoxList of new xyxy corners, in this mode, whose geometric fields went through `method(*args)` too."""
-        result = BoxList(corners, size, mode="xyxy")
+    def _split_into_xyxy(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """x1, y1, x2, y2, each Tensor[N, 1]."""
+        x1, y1, x2, y2 = self._xyxy().split(1, dim=-1)
+        return x1, y1, x2, y2
+
+    def _transformed(self, result: "BoxList", method: str, *args: Any, **kwargs: Any) -> "BoxList":
+        """`result` in this mode, with the fields, of which geometric ones went through `method(*args, **kwargs)`."""
         for name, data in self.extra_fields.items():
             is_geometric = not isinstance(data, Tensor) and hasattr(data, method)
-            result.add_field(name, getattr(data, method)(*args) if is_geometric else data)
+            result.add_field(name, getattr(data, method)(*args, **kwargs) if is_geometric else data)
         return result.convert(self.mode)
 
     def convert(self, mode: str) -> "BoxList":
@@ -83,8 +92,12 @@ class BoxList:
     def resize(self, size: tuple[int, int], *args: Any, **kwargs: Any) -> "BoxList":
         """Scale to an image of `size` = (width, height)."""
         ratio_w, ratio_h = (float(new) / float(old) for new, old in zip(size, self.size, strict=True))
-        scale = self.bbox.new_tensor((ratio_w, ratio_h, ratio_w, ratio_h))
-        return self._transformed(self._xyxy() * scale, size, "resize", size, *args)
+        if ratio_w == ratio_h:  # then an extent scales as corners do
+            scaled = BoxList(self.bbox * ratio_w, size, self.mode)
+        else:
+            scale = self.bbox.new_tensor((ratio_w, ratio_h, ratio_w, ratio_h))
+            scaled = BoxList(self._xyxy() * scale, size)
+        return self._transformed(scaled, "resize", size, *args, **kwargs)
 
     def transpose(self, method: int) -> "BoxList":
         """Mirror: FLIP_LEFT_RIGHT (0) or FLIP_TOP_BOTTOM (1)."""
@@ -96,16 +109,19 @@ class BoxList:
             y1, y2 = height - PIXEL - y2, height - PIXEL - y1
         else:
             raise NotImplementedError(f"Only FLIP_LEFT_RIGHT (0) and FLIP_TOP_BOTTOM (1) are known; got {method!r}.")
-        return self._transformed(torch.stack((x1, y1, x2, y2), dim=-1), self.size, "transpose", method)
+        return self._transformed(BoxList(torch.stack((x1, y1, x2, y2), dim=-1), self.size), "transpose", method)
 
     def crop(self, box: tuple[float, float, float, float]) -> "BoxList":
         """Cut to the region (x1, y1, x2, y2), exclusive of x2 and y2; boxes outside it become empty, not removed."""
         x1, y1, x2, y2 = box
         width, height = x2 - x1, y2 - y1
         shifted = self._xyxy() - self.bbox.new_tensor((x1, y1, x1, y1))
-        return self._transformed(clip_boxes(shifted, width + PIXEL, height + PIXEL), (width, height), "crop", box)
+        cropped = BoxList(clip_boxes(shifted, width + PIXEL, height + PIXEL), (width, height))
+        return self._transformed(cropped, "crop", box)
 
     def to(self, device: Any, non_blocking: bool = False) -> "BoxList":
+        """The same on a device. From pinned memory (`pin_memory`) the host does not wait for the copy in any case."""
+        non_blocking = non_blocking or self.bbox.is_pinned()
         result = self._like(self.bbox.to(device, non_blocking=non_blocking))
         for name, data in self.extra_fields.items():
             if isinstance(data, Tensor):
@@ -155,7 +171,7 @@ class BoxList:
 
     def __repr__(self) -> str:
         width, height = self.size
-        return f"BoxList(num_boxes={len(self)}, image_width={width}, image_height={height}, mode={self.mode})"
+        return f"{type(self).__name__}(num_boxes={len(self)}, image_width={width}, image_height={height}, mode={self.mode})"
 
 
 def _of_list(data: list, item: Any) -> list:

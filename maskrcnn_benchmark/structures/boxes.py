@@ -1,10 +1,14 @@
-"""Geometry of boxes as plain tensors: xyxy corners in pixels, both corners belonging to the box."""
+"""Geometry of boxes and points as plain tensors: xyxy corners in pixels, both corners belonging to the box."""
 
 import torch
 from torch import Tensor
 
 # A box from x1 to x2 covers x2 - x1 + PIXEL columns: upstream's, and the Detectron family's, inclusive corners.
 PIXEL = 1
+
+# The two ways to mirror an image, by PIL's numbers.
+FLIP_LEFT_RIGHT = 0
+FLIP_TOP_BOTTOM = 1
 
 # IoU matrices are made in blocks of at most this many entries (64 MB in float32), however many boxes there are; on a CPU in
 # blocks that its caches hold.
@@ -47,3 +51,15 @@ def xywh_to_xyxy(boxes: Tensor) -> Tensor:
 def xyxy_to_xywh(boxes: Tensor) -> Tensor:
     """Two inclusive corners -> corner and extent."""
     return torch.cat((boxes[..., :2], boxes[..., 2:] - boxes[..., :2] + PIXEL), dim=-1)
+
+
+def crop_points(points: Tensor, box: tuple[float, float, float, float]) -> Tensor:
+    """Keypoints in the region (x1, y1, x2, y2), exclusive of x2 and y2: Tensor[N, K, 3] (x, y, visibility) -> the same.
+
+    What lies outside is not labelled any more: 0, 0, 0, as is what was not labelled.
+    """
+    x1, y1, x2, y2 = box
+    moved = points - points.new_tensor((x1, y1, 0))
+    x, y, visibility = moved.unbind(-1)
+    inside = (x >= 0) & (y >= 0) & (x < x2 - x1) & (y < y2 - y1) & (visibility != 0)
+    return moved.masked_fill(~inside[..., None], 0)

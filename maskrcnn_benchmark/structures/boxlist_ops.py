@@ -1,8 +1,10 @@
 """Operations on whole BoxLists."""
 
+from typing import Any
+
 import torch
 
-from maskrcnn_benchmark.layers.nms import nms
+from maskrcnn_benchmark.layers import nms as _box_nms
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import box_iou, xyxy_to_xywh
 
@@ -17,7 +19,7 @@ def boxlist_nms(boxlist: BoxList, nms_thresh: float, max_proposals: int = -1, sc
         return boxlist
     mode = boxlist.mode
     boxlist = boxlist.convert("xyxy")
-    keep = nms(boxlist.bbox, boxlist.get_field(score_field), nms_thresh)
+    keep = _box_nms(boxlist.bbox, boxlist.get_field(score_field), nms_thresh)
     if max_proposals > 0:
         keep = keep[:max_proposals]
     return boxlist[keep].convert(mode)
@@ -36,8 +38,13 @@ def boxlist_iou(boxlist1: BoxList, boxlist2: BoxList) -> torch.Tensor:
     return box_iou(boxlist1.convert("xyxy").bbox, boxlist2.convert("xyxy").bbox)
 
 
-def cat_boxlist(bboxes: list[BoxList]) -> BoxList:
-    """Join BoxLists of one image that agree in mode and fields."""
+def _cat(tensors: list[Any] | tuple[Any, ...], dim: int = 0) -> Any:
+    """Join tensors; a single object of any type is returned as it is."""
+    return tensors[0] if len(tensors) == 1 else torch.cat(tuple(tensors), dim)
+
+
+def cat_boxlist(bboxes: list[BoxList] | tuple[BoxList, ...]) -> BoxList:
+    """Join BoxLists of one image that agree in mode and fields. Of a single one, fields may be anything; of several, tensors."""
     if not bboxes or not all(isinstance(b, BoxList) for b in bboxes):
         raise ValueError(f"cat_boxlist needs a non-empty list of BoxLists; got {bboxes!r}.")
     first = bboxes[0]
@@ -46,7 +53,7 @@ def cat_boxlist(bboxes: list[BoxList]) -> BoxList:
             raise ValueError(
                 f"Cannot join {first} with fields {sorted(first.fields())} and {other} with fields {sorted(other.fields())}."
             )
-    joined = BoxList(torch.cat([b.bbox for b in bboxes]), first.size, first.mode)
+    joined = BoxList(_cat([b.bbox for b in bboxes]), first.size, first.mode)
     for field in first.fields():
-        joined.add_field(field, torch.cat([b.get_field(field) for b in bboxes]))
+        joined.add_field(field, _cat([b.get_field(field) for b in bboxes]))
     return joined

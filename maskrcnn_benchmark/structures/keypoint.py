@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskrcnn_benchmark.structures.bounding_box import FLIP_LEFT_RIGHT, FLIP_TOP_BOTTOM
-from maskrcnn_benchmark.structures.boxes import PIXEL
+from maskrcnn_benchmark.structures.boxes import FLIP_LEFT_RIGHT, FLIP_TOP_BOTTOM, PIXEL, crop_points
 
 
 class Keypoints:
@@ -22,7 +21,7 @@ class Keypoints:
     Subclasses may set FLIP_INDS: which keypoint each one turns into when the image is mirrored.
     """
 
-    FLIP_INDS: Sequence[int] | None = None
+    FLIP_INDS: Tensor | Sequence[int] | None = None
 
     def __init__(self, keypoints: Any, size: tuple[float, float], mode: Any = None):
         keypoints = torch.as_tensor(keypoints, dtype=torch.float32)
@@ -43,10 +42,7 @@ class Keypoints:
     def crop(self, box: tuple[float, float, float, float]) -> "Keypoints":
         """Cut to the region (x1, y1, x2, y2), exclusive of x2 and y2; what lies outside is not labelled any more."""
         x1, y1, x2, y2 = box
-        points = self.keypoints - self.keypoints.new_tensor((x1, y1, 0))
-        x, y = points[..., 0], points[..., 1]
-        inside = (x >= 0) & (y >= 0) & (x < x2 - x1) & (y < y2 - y1)
-        return self._with(_clear(points, ~inside | (points[..., 2] == 0)), (x2 - x1, y2 - y1))
+        return self._with(crop_points(self.keypoints, box), (x2 - x1, y2 - y1))
 
     def resize(self, size: tuple[int, int], *args: Any, **kwargs: Any) -> "Keypoints":
         """Scale to an image of `size` = (width, height)."""
@@ -62,7 +58,7 @@ class Keypoints:
                 f"{type(self).__name__} does not say which keypoints change places in a mirror; subclass it with FLIP_INDS, or "
                 "set INPUT.HORIZONTAL_FLIP_PROB_TRAIN and VERTICAL_FLIP_PROB_TRAIN to 0."
             )
-        order = list(self.FLIP_INDS)
+        order = torch.as_tensor(self.FLIP_INDS, device=self.keypoints.device)
         points = self.keypoints[:, order] if len(self) else self.keypoints.clone()
         axis = 0 if method == FLIP_LEFT_RIGHT else 1
         points[..., axis] = self.size[axis] - PIXEL - points[..., axis]
@@ -106,16 +102,10 @@ def _clear(points: Tensor, gone: Tensor) -> Tensor:
     return points.masked_fill(gone[..., None], 0)
 
 
-def cat_keypoints(keypoints: Sequence[Keypoints]) -> Keypoints:
-    """Join the keypoints of objects of one image."""
-    first = keypoints[0]
-    fields = {name: torch.cat([k.get_field(name) for k in keypoints]) for name in first.extra_fields}
-    return first._with(torch.cat([k.keypoints for k in keypoints]), fields=fields)
-
-
-def _flip_indices(names: Sequence[str], flip_map: Mapping[str, str]) -> list[int]:
+def _create_flip_indices(names: Sequence[str], flip_map: Mapping[str, str]) -> Tensor:
+    """Which name each one turns into in a mirror, where `flip_map` says that of one of each pair: int64 Tensor[K]."""
     both_ways = {**flip_map, **{right: left for left, right in flip_map.items()}}
-    return [names.index(both_ways.get(name, name)) for name in names]
+    return torch.tensor([names.index(both_ways.get(name, name)) for name in names])
 
 
 def kp_connections(keypoints: Sequence[str]) -> list[list[int]]:
@@ -139,14 +129,8 @@ class PersonKeypoints(Keypoints):
         for side in ("left", "right")
     ]
     FLIP_MAP = {name: name.replace("left", "right") for name in NAMES if name.startswith("left")}
-    FLIP_INDS = _flip_indices(NAMES, FLIP_MAP)
+    FLIP_INDS = _create_flip_indices(NAMES, FLIP_MAP)
     CONNECTIONS = kp_connections(NAMES)
-
-
-def make_keypoints(keypoints: Any, size: tuple[float, float], count: int) -> Keypoints:
-    """Keypoints of the class that fits: a person's where there are 17 of them. `count` matters if there are no objects."""
-    keypoints = torch.as_tensor(keypoints, dtype=torch.float32).reshape(-1, count, 3)
-    return (PersonKeypoints if count == len(PersonKeypoints.NAMES) else Keypoints)(keypoints, size)
 
 
 def keypoints_to_heat_map(keypoints: Tensor, rois: Tensor, heatmap_size: int) -> tuple[Tensor, Tensor]:

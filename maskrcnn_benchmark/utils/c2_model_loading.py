@@ -1,153 +1,60 @@
-"""Weights from Detectron's .pkl files (Caffe2), under this package's names.
+"""Detectron's .pkl files by maskrcnn-benchmark's names; the renaming itself is in checkpoint/detectron.py.
 
-The names returned leave out what a model may prefix them with: `layer4.0.conv1.weight` finds its place in a body as well
-as in the heads of a C4 model, which both take it.
+A body whose files are other ones registers a loader: `@C2_FORMAT_LOADER.register("MY-BODY")`, a function of (cfg, file) that
+returns {"model": state dict}. The checkpointer asks here for every .pkl.
 """
 
-import logging
-import re
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from maskrcnn_benchmark.utils.model_serialization import CheckpointError
-from maskrcnn_benchmark.utils.weight_pickle import load_pickle
+from maskrcnn_benchmark.checkpoint import detectron
+from maskrcnn_benchmark.checkpoint.pickles import load_pickle
+from maskrcnn_benchmark.utils.registry import Registry
 
-# The last part of a blob's name and of ours.
-_PARAMETERS = {"w": "weight", "b": "bias", "s": "weight"}
-_CONVOLUTIONS = {"a": "1", "b": "2", "c": "3"}
-# Classifiers of ImageNet, the fixed upsampling of keypoints, and what a solver keeps beside the weights.
-_DROPPED = re.compile(r"(fc1000|pred)_[wb]|kps_score_[wb]|.*_momentum|lr|model_iter|weight_order|cfg")
+# The last residual block of each stage, "stage.block", by the depth of the ResNet.
+_C2_STAGE_NAMES = {
+    body: [f"{stage}.{count - 1}" for stage, count in enumerate(counts, start=1)]
+    for body, counts in {"R-50": (3, 4, 6, 3), "R-101": (3, 4, 23, 3), "R-152": (3, 8, 36, 3)}.items()
+}
 
-# Layer name in Detectron, ours. FPN heads exist once, under the name of their finest level.
-_LAYERS: tuple[tuple[re.Pattern, str], ...] = tuple(
-    (re.compile(pattern), name)
-    for pattern, name in (
-        (r"fpn_([67])", r"fpn.top_blocks.p\1"),
-        (r"conv_rpn(_fpn\d)?", r"rpn.head.conv"),
-        (r"rpn_(cls_logits|bbox_pred)(_fpn\d)?", r"rpn.head.\1"),
-        (r"retnet_cls_pred_fpn\d", r"rpn.head.cls_logits"),
-        (r"retnet_bbox_pred_fpn\d", r"rpn.head.bbox_pred"),
-        (r"(fc[67])", r"box.feature_extractor.\1"),
-        (r"(cls_score|bbox_pred)", r"box.predictor.\1"),
-        (r"_?(?:\[mask\]|mask)_fcn(\d)", r"mask.feature_extractor.mask_fcn\1"),
-        (r"(conv5_mask|mask_fcn_logits)", r"mask.predictor.\1"),
-        (r"(conv_fcn\d)", r"keypoint.feature_extractor.\1"),
-        (r"(kps_score_lowres)", r"keypoint.predictor.\1"),
-    )
-)
-_BLOCK = re.compile(r"(_\[mask\]_)?res([2-5])_(\d+)_branch(1|2[abc])(_bn|_gn)?")
-_FPN = re.compile(r"fpn_(inner_)?res([2-5])_\d+_sum(?:_lateral)?")
+C2_FORMAT_LOADER = Registry()
 
 
-def _layer_name(layer: str, with_norm: bool) -> str | None:
-    """Our name of a layer, or None.
+def _load_c2_pickled_weights(file_path: str) -> Mapping[str, Any]:
+    """The blobs of a file, by Detectron's names; nothing but arrays and plain containers is built."""
+    loaded = load_pickle(file_path)
+    return loaded.get("blobs", loaded)
 
-    Args:
-        layer: a blob's name without its last part.
-        with_norm: whether the layer is a convolution with a group norm of its own after it.
+
+def _rename_weights_for_resnet(
+    weights: Mapping[str, np.ndarray], stage_names: Sequence[str] = ()
+) -> OrderedDict[str, Tensor]:
+    """Blobs under this package's names. `stage_names` is not needed: the names of the blocks say where they are."""
+    return detectron.rename_blobs(weights)
+
+
+def _rename_conv_weights_for_deformable_conv_layers(state_dict: Mapping[str, Tensor], cfg) -> OrderedDict[str, Tensor]:
+    """The 3 x 3 convolutions of deformable stages where a DFConv2d has its own."""
+    return detectron.rename_deformable(OrderedDict(state_dict), cfg.MODEL.RESNETS.STAGE_WITH_DCN)
+
+
+def load_resnet_c2_format(cfg, f: str) -> dict[str, OrderedDict[str, Tensor]]:
+    """Read a Detectron file for the model of `cfg`: {"model": state dict}.
+
+    Raises CheckpointError if it holds something else, or the body is no ResNet.
     """
-    if block := _BLOCK.fullmatch(layer):
-        mask, stage, index, branch, norm = block.groups()
-        prefix = f"{'mask.feature_extractor.head.' if mask else ''}layer{int(stage) - 1}.{index}."
-        if branch == "1":
-            return f"{prefix}downsample.{1 if norm else 0}"
-        return f"{prefix}{'bn' if norm else 'conv'}{_CONVOLUTIONS[branch[1]]}"
-    if layer in ("conv1", "res_conv1_bn", "conv1_bn", "conv1_gn"):
-        return f"stem.{'conv1' if layer == 'conv1' else 'bn1'}"
-    if tower := re.fullmatch(r"retnet_(cls|bbox)_conv_n(\d)_fpn\d", layer):
-        return f"rpn.head.{tower[1]}_tower.{2 * int(tower[2])}"
-    is_norm = layer.endswith("_gn")
-    base = layer.removesuffix("_gn")
-    part = f".{int(is_norm)}" if with_norm or is_norm else ""
-    if head := re.fullmatch(r"head_conv(\d)", base):
-        step = 3 if part else 2  # convolution, norm, ReLU
-        return f"box.feature_extractor.xconvs.{step * (int(head[1]) - 1) + is_norm}"
-    if pyramid := _FPN.fullmatch(base):
-        return f"fpn.fpn_{'inner' if pyramid[1] else 'layer'}{int(pyramid[2]) - 1}{part}"
-    for pattern, name in _LAYERS:
-        if match := pattern.fullmatch(base):
-            return match.expand(name) + part
-    return None
+    return {"model": detectron.convert_c2(cfg, load_pickle(f), f)}
 
 
-def rename_blobs(blobs: Mapping[str, np.ndarray]) -> OrderedDict[str, Tensor]:
-    """Detectron's blobs under our names; what is no weight of a detector is left out, and said if it is unexpected."""
-    weights: OrderedDict[str, Tensor] = OrderedDict()
-    unknown = []
-    for blob, value in blobs.items():
-        layer, _, parameter = blob.rpartition("_")
-        if _DROPPED.fullmatch(blob) or not isinstance(value, np.ndarray):
-            continue
-        name = _layer_name(layer, with_norm=f"{layer}_gn_s" in blobs) if parameter in _PARAMETERS else None
-        # The bias of a convolution with a batch norm after it is part of the norm: MSRA's stem has one, of zeros.
-        if name is None or (name == "stem.conv1" and parameter == "b"):
-            if name is None:
-                unknown.append(blob)
-            continue
-        weights[f"{name}.{_PARAMETERS[parameter]}"] = torch.from_numpy(np.array(value, dtype=np.float32))
-    if unknown:
-        shown = ", ".join(sorted(unknown)[:5]) + (", ..." if len(unknown) > 5 else "")
-        logging.getLogger(__name__).info("%d blobs of the file have no place here: %s", len(unknown), shown)
-    return weights
-
-
-def rename_deformable(weights: OrderedDict[str, Tensor], stages: Iterable[bool]) -> OrderedDict[str, Tensor]:
-    """Put the 3 x 3 convolutions of the deformable stages (res2 first) where a DFConv2d has its own."""
-    deformable = {f"layer{i}" for i, on in enumerate(stages, start=1) if on}
-    pattern = re.compile(r"(?:.*\.)?(layer\d)\.\d+\.conv2\.weight")
-
-    def renamed(name: str) -> str:
-        match = pattern.fullmatch(name)
-        return name.removesuffix("weight") + "conv.weight" if match and match[1] in deformable else name
-
-    return OrderedDict((renamed(name), value) for name, value in weights.items())
-
-
-def reorder_anchors(weights: OrderedDict[str, Tensor], scales: int, shapes: int) -> OrderedDict[str, Tensor]:
-    """A RetinaNet's predictions at a position: Detectron's go scale by scale, ours and upstream's shape by shape."""
-
-    def reordered(name: str, value: Tensor) -> Tensor:
-        if not name.startswith(("rpn.head.cls_logits.", "rpn.head.bbox_pred.")) or len(value) % (scales * shapes):
-            return value
-        return value.unflatten(0, (scales, shapes, -1)).transpose(0, 1).flatten(0, 2)
-
-    return OrderedDict((name, reordered(name, value)) for name, value in weights.items())
-
-
-def convert_c2(cfg, loaded: Mapping[str, Any], source: str) -> OrderedDict[str, Tensor]:
-    """What a Detectron file holds, for the model of `cfg`.
-
-    Args:
-        source: the file, for messages.
-
-    Raises:
-        CheckpointError: it holds something else, or there are no such files for the body of `cfg`.
-    """
-    body = cfg.MODEL.BACKBONE.CONV_BODY
-    if not body.startswith("R-"):
-        raise CheckpointError(
-            f"Detectron's files are for ResNets, and MODEL.BACKBONE.CONV_BODY is {body!r}: {source} does not fit."
-        )
-    blobs = loaded.get("blobs", loaded)
-    weights = rename_blobs(blobs) if isinstance(blobs, dict) else OrderedDict()
-    if not weights:
-        names = ", ".join(map(str, list(loaded)[:5]))
-        raise CheckpointError(f"{source} holds no blob with a name of Detectron's; its entries are {names}.")
-    if cfg.MODEL.RETINANET_ON:
-        weights = reorder_anchors(
-            weights, cfg.MODEL.RETINANET.SCALES_PER_OCTAVE, len(cfg.MODEL.RETINANET.ASPECT_RATIOS)
-        )
-    return rename_deformable(weights, cfg.MODEL.RESNETS.STAGE_WITH_DCN)
+for _depth, _suffixes in (("50", "C4 C5 FPN FPN-RETINANET"), ("101", "C4 C5 FPN FPN-RETINANET"), ("152", "FPN")):
+    for _suffix in _suffixes.split():
+        C2_FORMAT_LOADER.register(f"R-{_depth}-{_suffix}", load_resnet_c2_format)
 
 
 def load_c2_format(cfg, f: str) -> dict[str, OrderedDict[str, Tensor]]:
-    """Read a Detectron file for the model of `cfg`: {"model": state dict}. Raises as `load_pickle` and `convert_c2`."""
-    return {"model": convert_c2(cfg, load_pickle(f), f)}
-
-
-load_resnet_c2_format = load_c2_format
+    """{"model": state dict}, by the loader that is registered for MODEL.BACKBONE.CONV_BODY."""
+    return C2_FORMAT_LOADER.get(cfg.MODEL.BACKBONE.CONV_BODY, load_resnet_c2_format)(cfg, f)

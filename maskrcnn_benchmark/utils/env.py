@@ -1,4 +1,7 @@
-"""A hook that runs before anything else of a program: a fork's own paths, proxies, plug-ins."""
+"""A hook that runs before anything else of a program: a fork's own paths, proxies, plug-ins.
+
+It runs when this module is imported, which the command lines do first.
+"""
 
 import os
 
@@ -23,3 +26,6 @@ def setup_custom_environment(custom_module_path: str) -> None:
     if not callable(setup):
         raise ValueError(f"{custom_module_path} defines no function setup_environment().")
     setup()
+
+
+setup_environment()

@@ -1,26 +1,23 @@
 """Running values of a training, read from the device only when they are printed."""
 
-import contextlib
-import json
-import logging
-import os
+import collections
 import statistics
-from collections import deque
-from typing import Any
+from array import array
 
 import torch
 from torch import Tensor
 
-from maskrcnn_benchmark.utils.miscellaneous import write_atomically
-
 
 class SmoothedValue:
-    """The last `window_size` values of a series, and the mean of all of them."""
+    """A series, the last `window_size` values of it, and its means.
+
+    `median` is the lower of the two middle values where their number is even, as torch's.
+    """
 
     def __init__(self, window_size: int = 20):
-        self.window: deque[float] = deque(maxlen=window_size)
-        self.total = 0.0
-        self.count = 0
+        self._window: collections.deque[float] = collections.deque(maxlen=window_size)
+        self._series = array("d")
+        self._total = 0.0
         self._pending: list[Tensor] = []
 
     def update(self, value: float | Tensor) -> None:
@@ -32,9 +29,9 @@ class SmoothedValue:
             self._add(float(value))
 
     def _add(self, value: float) -> None:
-        self.window.append(value)
-        self.total += value
-        self.count += 1
+        self._window.append(value)
+        self._series.append(value)
+        self._total += value
 
     def _settle(self) -> None:
         if self._pending:
@@ -43,19 +40,40 @@ class SmoothedValue:
                 self._add(value)
 
     @property
-    def median(self) -> float:
+    def deque(self) -> collections.deque:
+        """The last values."""
         self._settle()
-        return statistics.median(self.window) if self.window else float("nan")
+        return self._window
+
+    @property
+    def series(self) -> array:
+        """All values."""
+        self._settle()
+        return self._series
+
+    @property
+    def total(self) -> float:
+        self._settle()
+        return self._total
+
+    @property
+    def count(self) -> int:
+        self._settle()
+        return len(self._series)
+
+    @property
+    def median(self) -> float:
+        """Of the last values."""
+        return statistics.median_low(self.deque) if self.deque else float("nan")
 
     @property
     def avg(self) -> float:
-        """Mean of the window."""
-        self._settle()
-        return statistics.fmean(self.window) if self.window else float("nan")
+        """Mean of the last values."""
+        return statistics.fmean(self.deque) if self.deque else float("nan")
 
     @property
     def global_avg(self) -> float:
-        self._settle()
+        """Mean of all values."""
         return self.total / self.count if self.count else float("nan")
 
 
@@ -63,12 +81,12 @@ class MetricLogger:
     """Series by name; printed as "name: median (mean of all)"."""
 
     def __init__(self, delimiter: str = "\t"):
-        self.meters: dict[str, SmoothedValue] = {}
+        self.meters: collections.defaultdict[str, SmoothedValue] = collections.defaultdict(SmoothedValue)
         self.delimiter = delimiter
 
     def update(self, **kwargs: float | Tensor) -> None:
         for name, value in kwargs.items():
-            self.meters.setdefault(name, SmoothedValue()).update(value)
+            self.meters[name].update(value)
 
     def __getattr__(self, name: str) -> SmoothedValue:
         meters = self.__dict__.get("meters", {})
@@ -78,63 +96,3 @@ class MetricLogger:
 
     def __str__(self) -> str:
         return self.delimiter.join(f"{n}: {m.median:.4f} ({m.global_avg:.4f})" for n, m in self.meters.items())
-
-
-class MetricWriter:
-    """Appends one JSON object a line to a file and, if asked to, scalars to TensorBoard.
-
-    Args:
-        start: the iteration that a run goes on from. Lines of later ones, of a run that ended without a checkpoint of them, go.
-    """
-
-    def __init__(self, path: str, tensorboard_dir: str | None = None, start: int = 0):
-        kept = [line for line in read_metrics(path) if line["iteration"] <= start] if os.path.exists(path) else []
-        write_atomically(path, lambda f: f.write("".join(json.dumps(line) + "\n" for line in kept).encode()))
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed in close)
-        self._failed = False
-        self._tensorboard = None
-        if tensorboard_dir is not None:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                raise ImportError("TENSORBOARD is True, but the package is missing: pip install tensorboard.") from None
-            self._tensorboard = SummaryWriter(tensorboard_dir, purge_step=start + 1)
-
-    def write(self, iteration: int, values: dict[str, Any]) -> None:
-        """Write numbers by name. A disk that is full costs the line and a message, not the training."""
-        try:
-            self._file.write(json.dumps({"iteration": iteration, **values}) + "\n")
-            self._file.flush()
-        except OSError as error:
-            if not self._failed:
-                logging.getLogger(__name__).error("%s is not complete: %s.", self._file.name, error)
-            self._failed = True
-        if self._tensorboard is not None:
-            for name, value in values.items():
-                if isinstance(value, (int, float)):
-                    self._tensorboard.add_scalar(name, value, iteration)
-
-    def picture(self, iteration: int, name: str, image: Any) -> None:
-        """An image for TensorBoard: uint8 array [H, W, 3], RGB."""
-        if self._tensorboard is not None:
-            self._tensorboard.add_image(name, image, iteration, dataformats="HWC")
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):  # what could not be written was said before
-            self._file.close()
-        if self._tensorboard is not None:
-            self._tensorboard.close()
-
-
-def read_metrics(path: str) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; one that a kill or a full disk cut off is left out."""
-    lines = []
-    with open(path, encoding="utf-8", errors="replace") as f:
-        for text in f:
-            try:
-                line = json.loads(text)
-            except ValueError:
-                continue
-            if isinstance(line, dict) and isinstance(line.get("iteration"), int):
-                lines.append(line)
-    return lines

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import torch
 from tqdm import tqdm
 
-from maskrcnn_benchmark.utils.model_serialization import CheckpointError
+from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 
 TIMEOUT_S = 30.0
 # Shorter ones are depths: R-50.pkl.

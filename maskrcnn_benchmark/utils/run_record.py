@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from maskrcnn_benchmark.utils.collect_env import collect_env_info
-from maskrcnn_benchmark.utils.miscellaneous import write_atomically
+from maskrcnn_benchmark.utils.files import write_atomically
 
 PACKAGE = Path(__file__).parents[1]
 

@@ -14,11 +14,10 @@ from maskrcnn_benchmark.structures.bounding_box import FLIP_LEFT_RIGHT, FLIP_TOP
 from maskrcnn_benchmark.structures.keypoint import (
     Keypoints,
     PersonKeypoints,
-    cat_keypoints,
     keypoints_to_heat_map,
     kp_connections,
-    make_keypoints,
 )
+from maskrcnn_benchmark.structures.keypoint_ops import cat_keypoints, make_keypoints
 
 SIZE = (100, 60)
 COCO_NAMES = """nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from maskrcnn_benchmark.structures.bounding_box import FLIP_LEFT_RIGHT, FLIP_TOP_BOTTOM, BoxList
+from maskrcnn_benchmark.structures.mask_ops import masks_from_coco
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 
 SIZE = (60, 48)  # width, height
@@ -147,13 +148,13 @@ def test_from_coco_mixes_polygons_and_both_kinds_of_rle():
     ring[10:20, 10:20] = 0
     corner = np.zeros((48, 60), np.uint8)
     corner[:7, :9] = 1
-    mixed = SegmentationMask.from_coco([RECTANGLE, rle(ring, True), rle(corner, False), rle(ring, False)], SIZE)
+    mixed = masks_from_coco([RECTANGLE, rle(ring, True), rle(corner, False), rle(ring, False)], SIZE)
     assert mixed.mode == "mask"
     masks = bitmaps(mixed).numpy()
     assert np.array_equal(masks[0], bitmaps(SegmentationMask([RECTANGLE], SIZE))[0].numpy())
     for mask, expected in zip(masks[1:], (ring, corner, ring), strict=True):
         assert np.array_equal(mask, expected.astype(bool))
-    only = SegmentationMask.from_coco(OBJECTS, SIZE)
+    only = masks_from_coco(OBJECTS, SIZE)
     assert only.mode == "poly" and len(only) == 3
 
 

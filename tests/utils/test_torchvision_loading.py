@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from maskrcnn_benchmark.utils.torchvision_loading import address, convert_torchvision
 from PIL import Image
 from torch import nn
 from torchvision.models.detection import fasterrcnn_resnet50_fpn, maskrcnn_resnet50_fpn
@@ -25,7 +26,6 @@ from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList
 from maskrcnn_benchmark.utils import checkpoint as checkpoint_module
 from maskrcnn_benchmark.utils.checkpoint import CheckpointError, DetectronCheckpointer
-from maskrcnn_benchmark.utils.torchvision_loading import address, convert_torchvision
 from tests.utils.detectron_layout import blob_name, is_constant, write
 
 CONFIGS = Path(__file__).parents[2] / "configs"

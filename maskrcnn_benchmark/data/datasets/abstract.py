@@ -6,9 +6,8 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from maskrcnn_benchmark.data.datasets.facts import BACKGROUND
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-
-BACKGROUND = "__background__"
 
 
 class AbstractDataset(Dataset):

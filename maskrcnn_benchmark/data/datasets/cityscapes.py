@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from maskrcnn_benchmark.data.datasets.abstract import BACKGROUND, AbstractDataset
+from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
+from maskrcnn_benchmark.data.datasets.facts import BACKGROUND
 from maskrcnn_benchmark.data.datasets.images import image_size, read_rgb
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask

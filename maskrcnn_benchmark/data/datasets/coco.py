@@ -1,8 +1,5 @@
 """Data sets in COCO format: a folder of images and a JSON file of annotations."""
 
-import contextlib
-import io
-import json
 import logging
 import os
 from collections.abc import Callable
@@ -12,49 +9,36 @@ import numpy as np
 import torch
 from PIL import Image
 from pycocotools.coco import COCO
-from torch.utils.data import Dataset
+from torchvision.datasets import VisionDataset
+from torchvision.datasets.coco import CocoDetection
 
 from maskrcnn_benchmark.data.datasets.coco_file import CocoFile
 from maskrcnn_benchmark.data.datasets.coco_index import DEFECTS, MIN_KEYPOINTS_PER_IMAGE
+from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.datasets.images import read_rgb
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from maskrcnn_benchmark.structures.keypoint import make_keypoints
-from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
+from maskrcnn_benchmark.structures.keypoint_ops import make_keypoints
+from maskrcnn_benchmark.structures.mask_ops import masks_from_coco
+
+min_keypoints_per_image = MIN_KEYPOINTS_PER_IMAGE
 
 
-def load_coco(ann_file: str) -> COCO:
-    """The index of an annotation file. Raises FileNotFoundError or ValueError with a sentence."""
-    if not os.path.isfile(ann_file):
-        raise FileNotFoundError(
-            f"There is no annotation file {ann_file!r}. Check ANN_FILE in DATASETS.DEFINITIONS, or for the built-in names "
-            "the folder in the environment variable MRB_DATASETS."
-        )
-    coco = COCO()
-    try:
-        with open(ann_file, encoding="utf-8") as f:
-            content = json.load(f)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{ann_file} is not a JSON file: {error}") from None
-    missing = [key for key in ("images", "categories") if not isinstance(content, dict) or key not in content]
-    if missing:
-        raise ValueError(f"{ann_file} is not in COCO format: it has no {' and no '.join(missing)}.")
-    coco.dataset = content
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco.createIndex()
-    return coco
+def _count_visible_keypoints(anno: list[dict]) -> int:
+    return sum(v > 0 for obj in anno for v in obj["keypoints"][2::3])
+
+
+def _has_only_empty_bbox(anno: list[dict]) -> bool:
+    return all(min(obj["bbox"][2:]) <= 1 for obj in anno)
 
 
 def has_valid_annotation(anno: list[dict]) -> bool:
     """Whether an image with these annotations is worth training on."""
-    boxes = [obj["bbox"] for obj in anno]
-    if all(min(box[2:]) <= 1 for box in boxes):
+    if _has_only_empty_bbox(anno):
         return False
-    if "keypoints" not in anno[0]:
-        return True
-    return sum(v > 0 for obj in anno for v in obj["keypoints"][2::3]) >= MIN_KEYPOINTS_PER_IMAGE
+    return "keypoints" not in anno[0] or _count_visible_keypoints(anno) >= min_keypoints_per_image
 
 
-class COCODataset(Dataset):
+class COCODataset(CocoDetection):
     """Images with boxes, labels and, where the file has them, masks and keypoints.
 
     Args:
@@ -68,6 +52,9 @@ class COCODataset(Dataset):
 
     An item is (image, BoxList with "labels" and perhaps "masks" and "keypoints", index). Crowds are left out; boxes without
     width or height or outside the image are counted, reported and left out.
+
+    `CocoDetection.__getitem__` gives an image with its annotations as the file has them, for subclasses that make their
+    targets themselves.
     """
 
     evaluator = "coco"  # the evaluation that belongs to this data set, a name in data.datasets.evaluation.EVALUATORS
@@ -83,7 +70,8 @@ class COCODataset(Dataset):
         self._file = CocoFile(ann_file, cache)
         if not os.path.isdir(root):
             raise FileNotFoundError(f"There is no image folder {root!r}, which {ann_file} belongs to.")
-        self.ann_file, self.root, self.transforms = ann_file, root, transforms
+        VisionDataset.__init__(self, root)  # CocoDetection's own would read the whole file
+        self.ann_file, self._transforms = ann_file, transforms
         index = self._file.index
         self.categories = {c["id"]: c["name"] for c in sorted(index.meta["categories"], key=lambda c: c["id"])}
         self.json_category_id_to_contiguous_id = {c: i for i, c in enumerate(self.categories, start=1)}
@@ -150,18 +138,24 @@ class COCODataset(Dataset):
             target.add_field("keypoints", make_keypoints(points, size, self.num_keypoints))
         if all("segmentation" in a for a in annotations):
             segmentations = [a["segmentation"] for a in annotations]
-            target.add_field("masks", SegmentationMask.from_coco(segmentations, size))
+            target.add_field("masks", masks_from_coco(segmentations, size))
         return target.clip_to_image(remove_empty=True)
 
     def read_image(self, idx: int) -> Image.Image:
         """The image as RGB. Raises BrokenImageError."""
-        return read_rgb(os.path.join(self.root, self.get_img_info(idx)["file_name"]))
+        return self._load_image(self.ids[idx])
 
-    def __getitem__(self, idx: int) -> tuple[Any, BoxList, int]:
+    def _load_image(self, id: Any) -> Image.Image:
+        return read_rgb(os.path.join(self.root, self._entry(id)["file_name"]))
+
+    def _load_target(self, id: Any) -> list[dict]:
+        return self._annotations(id)
+
+    def __getitem__(self, idx: int) -> tuple[Any, Any, int]:  # type: ignore[override]
         image = self.read_image(idx)
         target = self._target(self.ids[idx], image.size)
-        if self.transforms is not None:
-            image, target = self.transforms(image, target)
+        if self._transforms is not None:
+            image, target = self._transforms(image, target)
         return image, target, idx
 
     def __len__(self) -> int:
@@ -169,7 +163,10 @@ class COCODataset(Dataset):
 
     def get_img_info(self, index: int) -> dict:
         """The image's entry in the annotation file: "id", "file_name", "height", "width"."""
-        image_id = self.ids[index]
+        return self._entry(self.ids[index])
+
+    def _entry(self, image_id: Any) -> dict:
+        """An image's entry in the annotation file."""
         if self._coco is not None:
             return self._coco.imgs[image_id]
         row = self._file.index.row(image_id)

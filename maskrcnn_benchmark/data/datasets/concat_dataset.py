@@ -4,6 +4,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import ConcatDataset as _ConcatDataset
 
+from maskrcnn_benchmark.data.datasets.facts import image_sizes, labels_by_image
+
 
 class ConcatDataset(_ConcatDataset):
     """Data sets one after another. The index that an item carries is its index in the whole."""
@@ -32,26 +34,3 @@ class ConcatDataset(_ConcatDataset):
         parts = [labels_by_image(part) for part in self.datasets]
         counts = np.concatenate([np.diff(first) for _, first in parts])
         return np.concatenate([labels for labels, _ in parts]), np.concatenate(([0], np.cumsum(counts)))
-
-
-def image_sizes(dataset: Any) -> np.ndarray:
-    """Height and width of each image of any data set in pixels, [len(dataset), 2], one by one where it has to be."""
-    if hasattr(dataset, "image_sizes"):
-        return dataset.image_sizes()
-    infos = (dataset.get_img_info(i) for i in range(len(dataset)))
-    return np.array([(info["height"], info["width"]) for info in infos]).reshape(-1, 2)
-
-
-def labels_by_image(dataset: Any) -> tuple[np.ndarray, np.ndarray]:
-    """`ConcatDataset.labels_by_image` of any data set that has it or `get_groundtruth`."""
-    if hasattr(dataset, "labels_by_image"):
-        return dataset.labels_by_image()
-    if not hasattr(dataset, "get_groundtruth"):
-        raise ValueError(
-            f"DATALOADER.REPEAT_FACTOR_THRESHOLD needs the objects of each image, but {type(dataset).__name__} has neither "
-            "labels_by_image nor get_groundtruth; set it to 0."
-        )
-    labels = [dataset.get_groundtruth(i).get_field("labels").numpy() for i in range(len(dataset))]
-    return np.concatenate([np.zeros(0, np.int64), *labels]), np.concatenate(
-        ([0], np.cumsum([len(v) for v in labels], dtype=np.int64))
-    )

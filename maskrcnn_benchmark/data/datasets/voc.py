@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from maskrcnn_benchmark.data.datasets.abstract import BACKGROUND, AbstractDataset
+from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
+from maskrcnn_benchmark.data.datasets.facts import BACKGROUND
 from maskrcnn_benchmark.data.datasets.images import image_size, read_rgb
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 

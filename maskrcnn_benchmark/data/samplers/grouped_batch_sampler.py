@@ -4,13 +4,13 @@ from torch.utils.data import Sampler
 
 
 class GroupedBatchSampler(Sampler):
-    """Batches whose members belong to one group, in the order in which a sampler completes them.
+    """Batches whose members belong to one group, in the order of their first members.
 
     Args:
         sampler: yields indices.
         group_ids: the group of each index.
         batch_size: members of a full batch.
-        drop_uneven: leave out what does not fill a batch; otherwise it comes last, as smaller batches.
+        drop_uneven: leave out what does not fill a batch.
     """
 
     def __init__(self, sampler: Iterable[int], group_ids: Sequence[int], batch_size: int, drop_uneven: bool = False):
@@ -19,19 +19,25 @@ class GroupedBatchSampler(Sampler):
         self.batch_size = batch_size
         self.drop_uneven = drop_uneven
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def _batches(self) -> list[list[int]]:
+        """Of the sampler's present epoch."""
+        batches: list[list[int]] = []
         waiting: dict[int, list[int]] = {}
         for index in self.sampler:
-            batch = waiting.setdefault(self.group_ids[index], [])
+            group = self.group_ids[index]
+            batch = waiting.get(group)
+            if batch is None or len(batch) == self.batch_size:
+                batch = waiting[group] = []
+                batches.append(batch)
             batch.append(index)
-            if len(batch) == self.batch_size:
-                yield waiting.pop(self.group_ids[index])
-        if not self.drop_uneven:
-            yield from waiting.values()
+        return [b for b in batches if not self.drop_uneven or len(b) == self.batch_size]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self._batches())
 
     def __len__(self) -> int:
         """The number of batches of the sampler's present epoch (which is run through for it)."""
-        return sum(1 for _ in self)
+        return len(self._batches())
 
     def set_epoch(self, epoch: int) -> None:
         if hasattr(self.sampler, "set_epoch"):

@@ -18,8 +18,11 @@ class IterationBasedBatchSampler(BatchSampler):
     def __iter__(self) -> Iterator[list[int]]:
         iteration, epoch = 0, 0
         while iteration < self.num_iterations:
-            if hasattr(self.batch_sampler, "set_epoch"):
-                self.batch_sampler.set_epoch(epoch)
+            # A BatchSampler of torch hands nothing on to the sampler of its indices.
+            for shuffled in (self.batch_sampler, getattr(self.batch_sampler, "sampler", None)):
+                if hasattr(shuffled, "set_epoch"):
+                    shuffled.set_epoch(epoch)
+                    break
             before = iteration
             for batch in self.batch_sampler:
                 if iteration >= self.num_iterations:
@@ -32,4 +35,5 @@ class IterationBasedBatchSampler(BatchSampler):
             epoch += 1
 
     def __len__(self) -> int:
-        return max(self.num_iterations - self.start_iter, 0)
+        """The number of the last batch, whichever was the first."""
+        return self.num_iterations

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskrcnn_benchmark.data.samplers.distributed import DistributedSampler
+from maskrcnn_benchmark.data.samplers.seeded import SeededSampler
 
 
 def repeat_factors(labels: np.ndarray, first: np.ndarray, threshold: float) -> Tensor:
@@ -33,7 +33,7 @@ def repeat_factors(labels: np.ndarray, first: np.ndarray, threshold: float) -> T
     return torch.from_numpy(factors)
 
 
-class RepeatFactorSampler(DistributedSampler):
+class RepeatFactorSampler(SeededSampler):
     """Every process's share of a data set whose images come as often as their factors say.
 
     The fraction of a factor is rounded up or down at random anew each epoch, so an epoch's length varies. Order and rounding

@@ -1,23 +1,25 @@
+from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.transforms import transforms as T
 from maskrcnn_benchmark.data.transforms.crop import RandomCrop, ScaleJitter
 
 
 def build_transforms(cfg, is_train: bool = True) -> T.Compose:
     """What the INPUT keys describe; nothing random for testing."""
-    source = cfg.INPUT
+    source, own = cfg.INPUT, options(cfg).INPUT
     steps: list = []
     if is_train:
         jitter = (source.BRIGHTNESS, source.CONTRAST, source.SATURATION, source.HUE)
         if any(jitter):
             steps.append(T.ColorJitter(*jitter))
-        if source.CROP_TYPE:
-            steps.append(RandomCrop(source.CROP_TYPE, source.CROP_SIZE))
-        if source.SCALE_JITTER:
-            steps.append(ScaleJitter(source.SCALE_JITTER, source.SCALE_JITTER_SIZE, _mean_colour(source)))
+        if own.CROP_TYPE:
+            steps.append(RandomCrop(own.CROP_TYPE, own.CROP_SIZE))
+        if own.SCALE_JITTER:
+            steps.append(ScaleJitter(own.SCALE_JITTER, own.SCALE_JITTER_SIZE, _mean_colour(source)))
         else:
             steps.append(T.Resize(source.MIN_SIZE_TRAIN, source.MAX_SIZE_TRAIN))
         steps.append(T.RandomHorizontalFlip(source.HORIZONTAL_FLIP_PROB_TRAIN))
-        steps.append(T.RandomVerticalFlip(source.VERTICAL_FLIP_PROB_TRAIN))
+        if source.VERTICAL_FLIP_PROB_TRAIN > 0:
+            steps.append(T.RandomVerticalFlip(source.VERTICAL_FLIP_PROB_TRAIN))
     else:
         steps.append(T.Resize(source.MIN_SIZE_TEST, source.MAX_SIZE_TEST))
     steps += [T.ToTensor(), T.Normalize(source.PIXEL_MEAN, source.PIXEL_STD, source.TO_BGR255)]

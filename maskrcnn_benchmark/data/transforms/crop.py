@@ -8,12 +8,9 @@ from PIL import Image
 
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint import Keypoints
-from maskrcnn_benchmark.structures.segmentation_mask import (
-    BinaryMaskList,
-    PolygonInstance,
-    PolygonList,
-    SegmentationMask,
-)
+from maskrcnn_benchmark.structures.keypoint_ops import crop_keypoints
+from maskrcnn_benchmark.structures.mask_ops import bitmaps, masks_on_canvas
+from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 
 CROP_TYPES = ("absolute", "relative", "relative_range")
 
@@ -33,7 +30,10 @@ def crop(image: Image.Image, target: BoxList | None, region: tuple[int, int, int
     x1, y1, x2, y2 = region
     boxes = target.convert("xyxy").bbox
     cut = (boxes < boxes.new_tensor((x1, y1, x1, y1))).any(1) | (boxes > boxes.new_tensor((x2, y2, x2, y2)) - 1).any(1)
-    cropped = target.convert("xyxy").crop(region)
+    pointed = [f for f in target.fields() if isinstance(target.get_field(f), Keypoints)]
+    cropped = target.copy_with_fields([f for f in target.fields() if f not in pointed]).convert("xyxy").crop(region)
+    for field in pointed:
+        cropped.add_field(field, crop_keypoints(target.get_field(field), region))
     if target.has_field("masks"):
         cropped = fit_boxes(cropped, cut)
     return image, cropped.clip_to_image(remove_empty=True)
@@ -44,8 +44,7 @@ def fit_boxes(target: BoxList, changed: torch.Tensor) -> BoxList:
     target.bbox = target.bbox.clone()
     masks = target.get_field("masks")
     for i in changed.nonzero().flatten().tolist():
-        bitmap = masks[i].convert("mask").instances.masks[0]
-        target.bbox[i] = mask_box(bitmap)
+        target.bbox[i] = mask_box(bitmaps(masks[i])[0])
     return target
 
 
@@ -68,22 +67,11 @@ def on_canvas(target: BoxList, size: tuple[int, int]) -> BoxList:
     for name in target.fields():
         data = target.get_field(name)
         if isinstance(data, SegmentationMask):
-            data = _masks_on_canvas(data, size)
+            data = masks_on_canvas(data, size)
         elif isinstance(data, Keypoints):
-            data = data.crop((0, 0, *size))
+            data = crop_keypoints(data, (0, 0, *size))
         result.add_field(name, data)
     return result
-
-
-def _masks_on_canvas(masks: SegmentationMask, size: tuple[int, int]) -> SegmentationMask:
-    if isinstance(masks.instances, PolygonList):
-        moved = [PolygonInstance(p.polygons, size) for p in masks.instances.polygons]
-        return SegmentationMask(PolygonList(moved, size), size)
-    bitmaps = masks.instances.masks
-    canvas = bitmaps.new_zeros(len(bitmaps), size[1], size[0])
-    height, width = (min(a, b) for a, b in zip(bitmaps.shape[1:], canvas.shape[1:], strict=True))
-    canvas[:, :height, :width] = bitmaps[:, :height, :width]
-    return SegmentationMask(BinaryMaskList(canvas, size), size, "mask")
 
 
 class RandomCrop:

@@ -29,8 +29,9 @@ class Compose:
             together = type(step) is ToTensor and steps and type(steps[0]) is Normalize
             if together and isinstance(image, Image.Image) and image.mode == "RGB":
                 image = steps.pop(0).from_rgb(image)
-            else:
-                image, target = step(image, target)
+                continue
+            result = step(image, target)
+            image, target = result if isinstance(result, tuple) else (result, target)  # of an image alone, an image
         return image, target
 
     def __repr__(self) -> str:
@@ -38,7 +39,10 @@ class Compose:
 
 
 class Resize:
-    """Scale so that the shorter side is one of `min_size` (drawn at random), unless the longer would exceed `max_size`."""
+    """Scale so that the shorter side is one of `min_size` (drawn at random), unless the longer would exceed `max_size`.
+
+    Of an image without a target, the image alone is returned.
+    """
 
     def __init__(self, min_size: int | Sequence[int], max_size: int | None):
         self.min_size = tuple(min_size) if isinstance(min_size, (list, tuple)) else (min_size,)
@@ -57,11 +61,11 @@ class Resize:
             return int(size * height / width), size
         return size, int(size * width / height)
 
-    def __call__(self, image: Image.Image, target: BoxList | None = None) -> tuple[Image.Image, BoxList | None]:
+    def __call__(self, image: Image.Image, target: BoxList | None = None) -> Any:
         height, width = self.get_size(image.size)
         if image.size != (width, height):
             image = image.resize((width, height), Image.Resampling.BILINEAR)
-        return image, target if target is None else target.resize(image.size)
+        return image if target is None else (image, target.resize(image.size))
 
     def __repr__(self) -> str:
         return f"Resize(min_size={self.min_size}, max_size={self.max_size})"
@@ -120,16 +124,20 @@ class ToTensor:
 
 
 class Normalize:
-    """(x - mean) / std by channel; with `to_bgr255`, RGB in [0, 1] is first made BGR in [0, 255], as Caffe's models want."""
+    """(x - mean) / std by channel; with `to_bgr255`, RGB in [0, 1] is first made BGR in [0, 255], as Caffe's models want.
+
+    Of an image without a target, the image alone is returned.
+    """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], to_bgr255: bool = True):
         self.mean, self.std, self.to_bgr255 = tuple(mean), tuple(std), to_bgr255
 
-    def __call__(self, image: Tensor, target: BoxList | None = None) -> tuple[Tensor, BoxList | None]:
+    def __call__(self, image: Tensor, target: BoxList | None = None) -> Any:
         if self.to_bgr255:
             image = image[[2, 1, 0]] * 255
         mean, std = (image.new_tensor(v)[:, None, None] for v in (self.mean, self.std))
-        return (image - mean) / std, target
+        image = (image - mean) / std
+        return image if target is None else (image, target)
 
     def from_rgb(self, image: Image.Image) -> Tensor:
         """What ToTensor and this make of an RGB image, to the last bit: float32 Tensor[3, H, W].

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
 from maskrcnn_benchmark.layers.dcn.deform_conv_func import deform_conv, modulated_deform_conv
+from maskrcnn_benchmark.layers.layout import any_layout
 
 
+@any_layout
 class _DeformableLayer(nn.Module):
     """Settings and parameters that the modules share; weights start uniform in +-1 / sqrt(C kh kw), the bias at zero."""
 
@@ -62,6 +64,7 @@ class _DeformableLayer(nn.Module):
         return f"{self.in_channels}, {self.out_channels}, {values}, bias={self.bias is not None}"
 
 
+@any_layout
 class DeformConv(_DeformableLayer):
     """Module form of `deform_conv`: (input, offset) -> output. It has no bias, as upstream."""
 
@@ -91,6 +94,7 @@ class DeformConv(_DeformableLayer):
         )
 
 
+@any_layout
 class ModulatedDeformConv(_DeformableLayer):
     """Module form of `modulated_deform_conv`: (input, offset, mask) -> output."""
 
@@ -125,6 +129,7 @@ class ModulatedDeformConv(_DeformableLayer):
         )
 
 
+@any_layout
 class ModulatedDeformConvPack(ModulatedDeformConv):
     """`ModulatedDeformConv` that predicts its own offsets and masks by a convolution of its input.
 

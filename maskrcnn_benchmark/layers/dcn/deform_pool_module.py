@@ -5,8 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.dcn.deform_pool_func import deform_roi_pooling
+from maskrcnn_benchmark.layers.layout import any_layout
 
 
+@any_layout
 class DeformRoIPooling(nn.Module):
     """Module form of `deform_roi_pooling`."""
 
@@ -52,6 +54,7 @@ class DeformRoIPooling(nn.Module):
         )
 
 
+@any_layout
 class DeformRoIPoolingPack(DeformRoIPooling):
     """Pools once without offsets, predicts from the result one offset per bin, and pools with those.
 
@@ -102,6 +105,7 @@ class DeformRoIPoolingPack(DeformRoIPooling):
         return self._pool(data, rois, offset)
 
 
+@any_layout
 class ModulatedDeformRoIPoolingPack(DeformRoIPoolingPack):
     """`DeformRoIPoolingPack` whose bins are weighted by a mask (Zhu et al. 2018, https://arxiv.org/abs/1811.11168).
 

@@ -5,11 +5,13 @@ from typing import Any
 
 from torch import nn
 
+from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.modeling import registry
 from maskrcnn_benchmark.modeling.backbone import fbnet as fbnet  # registers its names
-from maskrcnn_benchmark.modeling.backbone.fpn import FPN, LastLevelMaxPool, LastLevelP6P7
-from maskrcnn_benchmark.modeling.backbone.resnet import ResNet, make_non_local
-from maskrcnn_benchmark.modeling.make_layers import conv_with_kaiming_uniform, group_norm_options
+from maskrcnn_benchmark.modeling.backbone import fpn as fpn_module
+from maskrcnn_benchmark.modeling.backbone import resnet
+from maskrcnn_benchmark.modeling.blocks import conv_with_kaiming_uniform, group_norm_options
+from maskrcnn_benchmark.modeling.non_local import check_is_there, make_non_local
 
 
 @registry.BACKBONES.register("R-50-C4")
@@ -18,7 +20,7 @@ from maskrcnn_benchmark.modeling.make_layers import conv_with_kaiming_uniform, g
 @registry.BACKBONES.register("R-101-C5")
 def build_resnet_backbone(cfg) -> Any:
     """The body alone: Tensor[B, 3, H, W] -> one map, stride 16 (C4) or 32 (C5)."""
-    model: Any = nn.Sequential(OrderedDict([("body", ResNet(cfg))]))
+    model: Any = nn.Sequential(OrderedDict([("body", _body(cfg))]))
     model.out_channels = cfg.MODEL.RESNETS.BACKBONE_OUT_CHANNELS
     return model
 
@@ -30,7 +32,7 @@ def build_resnet_backbone(cfg) -> Any:
 @registry.BACKBONES.register("R-152-FPN")
 def build_resnet_fpn_backbone(cfg) -> Any:
     """Body and pyramid: Tensor[B, 3, H, W] -> five maps, strides 4 to 64."""
-    return _with_pyramid(cfg, _stage_channels(cfg), LastLevelMaxPool())
+    return _with_pyramid(cfg, _stage_channels(cfg), fpn_module.LastLevelMaxPool())
 
 
 @registry.BACKBONES.register("R-18-FPN-RETINANET")
@@ -41,7 +43,8 @@ def build_resnet_fpn_p3p7_backbone(cfg) -> Any:
     """Body and RetinaNet's pyramid: Tensor[B, 3, H, W] -> five maps, strides 8 to 128."""
     channels = _stage_channels(cfg)
     out_channels = cfg.MODEL.RESNETS.BACKBONE_OUT_CHANNELS
-    top_blocks = LastLevelP6P7(channels[-1] if cfg.MODEL.RETINANET.USE_C5 else out_channels, out_channels)
+    in_channels = channels[-1] if cfg.MODEL.RETINANET.USE_C5 else out_channels
+    top_blocks = fpn_module.LastLevelP6P7(in_channels, out_channels)
     return _with_pyramid(cfg, [0, *channels[1:]], top_blocks)
 
 
@@ -49,23 +52,36 @@ def _stage_channels(cfg) -> list[int]:
     return [cfg.MODEL.RESNETS.RES2_OUT_CHANNELS * 2**i for i in range(4)]
 
 
+def _body(cfg) -> nn.Module:
+    body = resnet.ResNet(cfg)
+    if options(cfg).MODEL.NON_LOCAL.BOTTOM_UP.TYPE:
+        check_is_there(body, "MODEL.NON_LOCAL.BOTTOM_UP.TYPE")
+    return body
+
+
 def _with_pyramid(cfg, in_channels_list: list[int], top_blocks: nn.Module) -> Any:
     out_channels = cfg.MODEL.RESNETS.BACKBONE_OUT_CHANNELS
-    top_down = cfg.MODEL.NON_LOCAL.TOP_DOWN
-    body = ResNet(cfg)
-    fpn = FPN(
+    body = _body(cfg)
+    fpn = fpn_module.FPN(
         in_channels_list=in_channels_list,
         out_channels=out_channels,
         conv_block=conv_with_kaiming_uniform(cfg.MODEL.FPN.USE_GN, cfg.MODEL.FPN.USE_RELU, group_norm_options(cfg)),
         top_blocks=top_blocks,
-        non_local={
-            stage: make_non_local(cfg.MODEL.NON_LOCAL, top_down.TYPE, out_channels)
-            for stage in (top_down.STAGES if top_down.TYPE else ())
-        },
     )
+    _add_context(options(cfg).MODEL.NON_LOCAL, fpn, out_channels)
     model: Any = nn.Sequential(OrderedDict([("body", body), ("fpn", fpn)]))
     model.out_channels = out_channels
     return model
+
+
+def _add_context(non_local, fpn: Any, channels: int) -> None:
+    """Put the non-local modules of MODEL.NON_LOCAL.TOP_DOWN into the slots of a pyramid."""
+    if not non_local.TOP_DOWN.TYPE:
+        return
+    if hasattr(fpn, "set_context"):
+        for stage in non_local.TOP_DOWN.STAGES:
+            fpn.set_context(stage, make_non_local(non_local, non_local.TOP_DOWN.TYPE, channels))
+    check_is_there(fpn, "MODEL.NON_LOCAL.TOP_DOWN.TYPE")
 
 
 def build_backbone(cfg) -> Any:

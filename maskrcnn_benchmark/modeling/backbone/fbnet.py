@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import registry
 from maskrcnn_benchmark.modeling.backbone.fbnet_builder import FBNetBuilder, get_blocks, unify_arch_def
 from maskrcnn_benchmark.modeling.backbone.fbnet_modeldef import MODEL_ARCH
@@ -54,6 +55,7 @@ def _stages_of(arch_def: dict[str, Any], part: str) -> Sequence[int]:
     return arch_def[part]
 
 
+@any_layout
 class FBNetTrunk(nn.Module):
     """Tensor[B, dim_in, H, W] -> a list of one map."""
 
@@ -75,6 +77,7 @@ def add_conv_body(cfg, dim_in: int = 3) -> Any:
     return model
 
 
+@any_layout
 class FBNetRPNHead(nn.Module):
     """The blocks before the RPN's predictions: a list of maps -> a list of maps."""
 
@@ -101,6 +104,7 @@ def add_rpn_head(cfg, in_channels: int, num_anchors: int) -> nn.Module:
     return nn.Sequential(features, RPNHeadConvRegressor(cfg, features.out_channels, num_anchors))
 
 
+@any_layout
 class FBNetROIHead(nn.Module):
     """Pooling and blocks: feature maps, proposals -> Tensor[K, out_channels, R', R'].
 

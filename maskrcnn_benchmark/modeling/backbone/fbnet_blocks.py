@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers import FrozenBatchNorm2d
+from maskrcnn_benchmark.layers.layout import any_layout
 
 NormType = str | tuple[str, int] | list | None
 
@@ -34,6 +35,7 @@ def _norm(bn_type: NormType, channels: int) -> nn.Module:
     raise ValueError(f"MODEL.FBNET.BN_TYPE must be 'bn', 'af' (frozen) or 'gn'; got {bn_type!r}.")
 
 
+@any_layout
 class ConvBNRelu(nn.Sequential):
     """Convolution, norm layer (`bn_type`: "bn", "af", ("gn", groups), None) and ReLU (`use_relu`: "relu", None)."""
 
@@ -64,6 +66,7 @@ class ConvBNRelu(nn.Sequential):
             self.add_module("relu", nn.ReLU(inplace=True))
 
 
+@any_layout
 class Identity(nn.Module):
     """Nothing, or a 1 x 1 convolution where the shape changes."""
 
@@ -78,6 +81,7 @@ class Identity(nn.Module):
         return x if self.conv is None else self.conv(x)
 
 
+@any_layout
 class CascadeConv3x3(nn.Sequential):
     """Two 3 x 3 convolutions, added to the input where the shape stays."""
 
@@ -97,6 +101,7 @@ class CascadeConv3x3(nn.Sequential):
         return y + x if self.res_connect else y
 
 
+@any_layout
 class ChannelShuffle(nn.Module):
     """Deals the channels of `groups` groups out in turn (Zhang et al. 2018)."""
 
@@ -110,6 +115,7 @@ class ChannelShuffle(nn.Module):
         return x.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
+@any_layout
 class Shift(nn.Module):
     """Moves each channel by a fixed step: a convolution per channel whose kernel holds a single 1 (Wu et al. 2018).
 
@@ -134,6 +140,7 @@ class Shift(nn.Module):
         return F.conv2d(x, self.kernel, None, self.stride, self.padding, groups=self.C)
 
 
+@any_layout
 class ShiftBlock5x5(nn.Sequential):
     """1 x 1 convolution to `expansion` times the channels, shift by up to two pixels, 1 x 1 back; added to the input where the
     shape stays."""
@@ -157,6 +164,7 @@ class ShiftBlock5x5(nn.Sequential):
         return y + x if self.res_connect else y
 
 
+@any_layout
 class SEModule(nn.Module):
     """Squeeze and excitation (Hu et al. 2018)."""
 
@@ -177,6 +185,7 @@ class SEModule(nn.Module):
         return x * self.op(x)
 
 
+@any_layout
 class Upsample(nn.Module):
     """Enlarges maps by a factor, or by one for the height and one for the width."""
 
@@ -188,6 +197,7 @@ class Upsample(nn.Module):
         return F.interpolate(x, scale_factor=self.scale_factor, mode=self.mode, align_corners=self.align_corners)
 
 
+@any_layout
 class IRFBlock(nn.Module):
     """Inverted residual: 1 x 1 convolution to more channels, one per channel, 1 x 1 back (Sandler et al. 2018).
 

@@ -1,13 +1,15 @@
 """Feature pyramid (Lin et al. 2017), with a slot for a non-local module at every level of its top-down stream."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskrcnn_benchmark.modeling.make_layers import ConvBlock
+from maskrcnn_benchmark.layers.layout import any_layout
+from maskrcnn_benchmark.modeling.blocks import ConvBlock
 
 
+@any_layout
 class FPN(nn.Module):
     """Joins the stages of a body, coarse to fine, into maps of equal depth.
 
@@ -16,9 +18,6 @@ class FPN(nn.Module):
         out_channels: channels of every output.
         conv_block: make(in_channels, out_channels, kernel_size, stride=1) of a convolution.
         top_blocks: makes further, coarser maps from the coarsest.
-        non_local: for a stage name ("res5", "res4", "res3") the module that replaces the top-down map of its level, after
-            the lateral sum and before the upsampling to the next finer one (Levi and Ullman 2019, section 3.4). Both that
-            level's output and the upsampling see it.
 
     Shape: list of Tensor[B, C_l, H_l, W_l] -> tuple of Tensor[B, out_channels, H_l, W_l], finest first.
     """
@@ -29,21 +28,26 @@ class FPN(nn.Module):
         out_channels: int,
         conv_block: ConvBlock,
         top_blocks: nn.Module | None = None,
-        non_local: Mapping[str, nn.Module] | None = None,
     ):
         super().__init__()
         self.levels = [level for level, channels in enumerate(in_channels_list, start=1) if channels]
-        for level in self.levels:
-            self.add_module(f"fpn_inner{level}", conv_block(in_channels_list[level - 1], out_channels, 1))
-            self.add_module(f"fpn_layer{level}", conv_block(out_channels, out_channels, 3, 1))
+        self.inner_blocks = [f"fpn_inner{level}" for level in self.levels]
+        self.layer_blocks = [f"fpn_layer{level}" for level in self.levels]
+        for level, inner, layer in zip(self.levels, self.inner_blocks, self.layer_blocks, strict=True):
+            self.add_module(inner, conv_block(in_channels_list[level - 1], out_channels, 1))
+            self.add_module(layer, conv_block(out_channels, out_channels, 3, 1))
         self.top_blocks = top_blocks
+
+    def set_context(self, stage: str, module: nn.Module) -> None:
+        """Let a module replace the top-down map of a level ("res5", "res4", "res3"), after the lateral sum and before the
+        upsampling to the next finer one (Levi and Ullman 2019, section 3.4). Both that level's output and the upsampling see
+        it. It becomes the attribute non_local_res5 and so on."""
         upsampled = [f"res{level + 1}" for level in self.levels[1:]]
-        for stage, module in (non_local or {}).items():
-            if stage not in upsampled:
-                raise ValueError(
-                    f"MODEL.NON_LOCAL.TOP_DOWN.STAGES names {stage!r}; the levels that are upsampled are {', '.join(upsampled)}."
-                )
-            self.add_module(f"non_local_{stage}", module)
+        if stage not in upsampled:
+            raise ValueError(
+                f"MODEL.NON_LOCAL.TOP_DOWN.STAGES names {stage!r}; the levels that are upsampled are {', '.join(upsampled)}."
+            )
+        self.add_module(f"non_local_{stage}", module)
 
     def _context(self, level: int, x: Tensor) -> Tensor:
         module = getattr(self, f"non_local_res{level + 1}", None)
@@ -66,6 +70,7 @@ class FPN(nn.Module):
         return tuple(results)
 
 
+@any_layout
 class LastLevelMaxPool(nn.Module):
     """One more level by taking every second pixel of the coarsest."""
 
@@ -73,6 +78,7 @@ class LastLevelMaxPool(nn.Module):
         return [F.max_pool2d(x, kernel_size=1, stride=2)]
 
 
+@any_layout
 class LastLevelP6P7(nn.Module):
     """RetinaNet's two further levels, from the body's last map or, where the channels agree, from the pyramid's."""
 

@@ -3,15 +3,25 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers import DFConv2d, FrozenBatchNorm2d
 from maskrcnn_benchmark.layers.frozen_batch_norm import conv_norm
-from maskrcnn_benchmark.modeling.make_layers import group_norm, group_norm_options
+from maskrcnn_benchmark.layers.layout import any_layout
+from maskrcnn_benchmark.modeling.blocks import group_norm, group_norm_options
 from maskrcnn_benchmark.utils.registry import Registry
+
+
+class StageSpec(NamedTuple):
+    """index: 1 for res2; block_count: its residual blocks; return_features: whether its output leaves the body."""
+
+    index: int
+    block_count: int
+    return_features: bool
+
 
 NO_DCN: Mapping[str, Any] = MappingProxyType({})
 
@@ -23,6 +33,7 @@ def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1, dil
     return conv
 
 
+@any_layout
 class BaseStem(nn.Module):
     """7 x 7 convolution and pooling: Tensor[B, 3, H, W] -> Tensor[B, STEM_OUT_CHANNELS, H / 4, W / 4]."""
 
@@ -36,21 +47,25 @@ class BaseStem(nn.Module):
         return F.max_pool2d(F.relu_(conv_norm(x, self.conv1, self.bn1)), kernel_size=3, stride=2, padding=1)
 
 
+@any_layout
 class StemWithFixedBatchNorm(BaseStem):
     def __init__(self, cfg):
         super().__init__(cfg, norm_func=FrozenBatchNorm2d)
 
 
+@any_layout
 class StemWithBatchNorm(BaseStem):
     def __init__(self, cfg):
         super().__init__(cfg, norm_func=nn.BatchNorm2d)
 
 
+@any_layout
 class StemWithGN(BaseStem):
     def __init__(self, cfg):
         super().__init__(cfg, norm_func=partial(group_norm, **group_norm_options(cfg)))
 
 
+@any_layout
 class _ResidualBlock(nn.Module):
     """relu(shortcut(x) + residual(x)); the shortcut is a 1 x 1 convolution where the shape changes."""
 
@@ -69,6 +84,7 @@ class _ResidualBlock(nn.Module):
         return F.relu_(self.residual(x).add_(shortcut))
 
 
+@any_layout
 class Bottleneck(_ResidualBlock):
     """1 x 1, 3 x 3, 1 x 1 convolutions with fewer channels in the middle; `stride_in_1x1` as in the MSRA models.
 
@@ -118,6 +134,7 @@ class Bottleneck(_ResidualBlock):
         return conv_norm(x, self.conv3, self.bn3)
 
 
+@any_layout
 class BasicBlock(_ResidualBlock):
     """Two 3 x 3 convolutions, the block of ResNet-18 and -34. Takes Bottleneck's arguments."""
 
@@ -181,7 +198,7 @@ def _with_norm(block: Any, norm: Callable[[int], nn.Module], name: str) -> type:
             dcn_config,
         )
 
-    return type(name, (block,), {"__init__": __init__, "__module__": __name__, "__doc__": block.__doc__})
+    return any_layout(type(name, (block,), {"__init__": __init__, "__module__": __name__, "__doc__": block.__doc__}))
 
 
 BottleneckWithFixedBatchNorm = _with_norm(Bottleneck, FrozenBatchNorm2d, "BottleneckWithFixedBatchNorm")
@@ -218,6 +235,9 @@ def make_stage(
     dcn_config: Mapping[str, Any] = NO_DCN,
 ) -> nn.Sequential:
     """Residual blocks one after another; the first of them has the stride."""
+    deformable = (
+        {"dcn_config": dcn_config} if dcn_config else {}
+    )  # blocks of forks before 2019-06 know no such argument
     blocks = []
     for i in range(block_count):
         blocks.append(
@@ -229,7 +249,23 @@ def make_stage(
                 stride_in_1x1,
                 stride=stride if i == 0 else 1,
                 dilation=dilation,
-                dcn_config=dcn_config,
+                **deformable,
             )
         )
     return nn.Sequential(*blocks)
+
+
+def configured_block(cfg) -> Callable[..., nn.Module]:
+    """The residual block that MODEL.RESNETS names, with the group normalisation of the configuration."""
+    resnets, body = cfg.MODEL.RESNETS, cfg.MODEL.BACKBONE.CONV_BODY
+    block = _TRANSFORMATION_MODULES[resnets.TRANS_FUNC]
+    if not isinstance(block, type):  # a function that makes one, of someone's own
+        return block
+    if body.startswith(("R-18", "R-34")) != issubclass(block, BasicBlock):
+        raise ValueError(
+            f"MODEL.BACKBONE.CONV_BODY {body} does not go with MODEL.RESNETS.TRANS_FUNC {resnets.TRANS_FUNC}: ResNet-18 and "
+            "-34 are made of BasicBlockWith... (and RES2_OUT_CHANNELS 64), the deeper ones of BottleneckWith..."
+        )
+    if issubclass(block, (BottleneckWithGN, BasicBlockWithGN)):
+        return partial(block, norm_func=partial(group_norm, **group_norm_options(cfg)))
+    return block

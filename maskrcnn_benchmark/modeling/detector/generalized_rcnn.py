@@ -1,8 +1,8 @@
 """A detector: backbone, region proposals (or RetinaNet's dense predictions), heads."""
 
-import torch
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout, best_layout
 from maskrcnn_benchmark.modeling.backbone import build_backbone
 from maskrcnn_benchmark.modeling.roi_heads.roi_heads import build_roi_heads
 from maskrcnn_benchmark.modeling.rpn.rpn import build_rpn
@@ -10,6 +10,7 @@ from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList, to_image_list
 
 
+@any_layout
 class GeneralizedRCNN(nn.Module):
     """Faster, Mask and Keypoint R-CNN (Ren et al. 2015, He et al. 2017), the region proposal network alone, or RetinaNet."""
 
@@ -18,8 +19,8 @@ class GeneralizedRCNN(nn.Module):
         self.backbone = build_backbone(cfg)
         self.rpn = build_rpn(cfg, self.backbone.out_channels)
         self.roi_heads = build_roi_heads(cfg, self.backbone.out_channels)
-        # Convolutions and RoIAlign read all channels of a pixel together.
-        self.to(memory_format=torch.channels_last)
+        self.layout = best_layout(self)
+        self.to(memory_format=self.layout)
 
     def forward(
         self, images: ImageList | Tensor | list[Tensor], targets: list[BoxList] | None = None
@@ -37,9 +38,9 @@ class GeneralizedRCNN(nn.Module):
         if self.training and targets is None:
             raise ValueError("In training mode the model needs targets; call model.eval() to detect objects.")
         images = to_image_list(images)
-        features = self.backbone(images.tensors.contiguous(memory_format=torch.channels_last))
+        features = self.backbone(images.tensors.contiguous(memory_format=self.layout))
         proposals, losses = self.rpn(images, features, targets)
-        if self.roi_heads is None:
+        if not self.roi_heads:  # None, or a fork's empty list
             return losses if self.training else proposals
         _, detections, head_losses = self.roi_heads(features, proposals, targets)
         return {**losses, **head_losses} if self.training else detections

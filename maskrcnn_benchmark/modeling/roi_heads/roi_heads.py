@@ -3,12 +3,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling.roi_heads.box_head.box_head import build_roi_box_head
 from maskrcnn_benchmark.modeling.roi_heads.keypoint_head.keypoint_head import build_roi_keypoint_head
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.mask_head import build_roi_mask_head
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 
+@any_layout
 class CombinedROIHeads(nn.ModuleDict):
     """The heads that look at proposals: "box" first, then those that look at what it returned."""
 

@@ -6,6 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
+from maskrcnn_benchmark.modeling.rpn.anchor_windows import (  # noqa: F401 (for forks)
+    _generate_anchors,
+    _mkanchors,
+    _ratio_enum,
+    _scale_enum,
+    _whctrs,
+)
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList
 
@@ -27,6 +35,7 @@ def generate_anchors(
     return torch.cat((centre - half, centre + half), dim=1)
 
 
+@any_layout
 class BufferList(nn.Module):
     """A list of tensors that move with the module and appear in its state dict under their index."""
 
@@ -48,6 +57,7 @@ class BufferList(nn.Module):
         return iter(self._buffers.values())
 
 
+@any_layout
 class AnchorGenerator(nn.Module):
     """Anchors for each image and feature map.
 

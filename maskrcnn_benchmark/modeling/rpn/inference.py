@@ -6,24 +6,27 @@ Legend: B images, L levels, K boxes kept of a level before suppression, M boxes 
 import torch
 from torch import Tensor, nn
 
-from maskrcnn_benchmark.modeling.box_coder import BoxCoder
-from maskrcnn_benchmark.modeling.detections import boxlists_by_image
-from maskrcnn_benchmark.modeling.rpn.utils import permute_and_flatten
-from maskrcnn_benchmark.modeling.utils import (
+from maskrcnn_benchmark.layers.layout import any_layout
+from maskrcnn_benchmark.modeling.batching import (
     at_most,
-    cat,
     is_overridden,
     numbered,
     rank_in_group,
     sizes_of_images,
     split_by_image,
 )
+from maskrcnn_benchmark.modeling.box_coder import BoxCoder
+from maskrcnn_benchmark.modeling.detections import boxlists_by_image
+from maskrcnn_benchmark.modeling.rpn.levels import find_on_each_level
+from maskrcnn_benchmark.modeling.rpn.utils import permute_and_flatten
+from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.ops.nms import batched_nms
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import clip_boxes, xyxy_to_xywh
 from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
 
 
+@any_layout
 class RPNPostProcessor(nn.Module):
     """Selects proposals: best `pre_nms_top_n` of each level, suppression within it, best `post_nms_top_n` of what is left,
     and with several levels the best `fpn_post_nms_top_n` of all: of the batch in training if `fpn_post_nms_per_batch`, of
@@ -170,15 +173,6 @@ class RPNPostProcessor(nn.Module):
             objects.add_field("objectness", torch.ones(len(objects), device=proposal.bbox.device))
             joined.append(cat_boxlist([proposal, objects]))
         return joined
-
-
-def find_on_each_level(selector, anchors, scores, box_regression) -> list[BoxList]:
-    """What `selector.forward_for_single_feature_map` finds on each level, joined by image."""
-    levels = [
-        selector.forward_for_single_feature_map(list(of_level), score, deltas)
-        for of_level, score, deltas in zip(zip(*anchors, strict=True), scores, box_regression, strict=True)
-    ]
-    return [cat_boxlist(list(of_image)) for of_image in zip(*levels, strict=True)]
 
 
 def make_rpn_postprocessor(config, rpn_box_coder: BoxCoder, is_train: bool) -> RPNPostProcessor:

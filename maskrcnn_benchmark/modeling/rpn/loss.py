@@ -1,5 +1,6 @@
 """The RPN's training targets and losses (Faster R-CNN, section 3.1.2)."""
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -9,8 +10,15 @@ from torch import Tensor
 from maskrcnn_benchmark.layers import smooth_l1_loss
 from maskrcnn_benchmark.modeling.balanced_positive_negative_sampler import BalancedPositiveNegativeSampler
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
-from maskrcnn_benchmark.modeling.matcher import Matcher, matched_targets
+from maskrcnn_benchmark.modeling.matcher import Matcher
 from maskrcnn_benchmark.modeling.rpn.utils import concat_box_prediction_layers
+from maskrcnn_benchmark.modeling.sampling import draw
+from maskrcnn_benchmark.modeling.targets import (
+    BELOW_LOW_THRESHOLD,
+    BETWEEN_THRESHOLDS,
+    match_boxes,
+    matched_targets,
+)
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
 
@@ -44,7 +52,7 @@ class RPNLossComputation:
 
     def match_targets_to_anchors(self, anchor: BoxList, target: BoxList, copied_fields: Sequence[str] = ()) -> BoxList:
         """The object of each of an image's A anchors, with the named fields and "matched_idxs" (`matched_targets`)."""
-        matched = self.proposal_matcher.match_boxes(target.bbox, anchor.bbox)
+        matched = match_boxes(self.proposal_matcher, target.bbox, anchor.bbox)
         return matched_targets(target, matched, anchor, copied_fields)
 
     @torch.no_grad()
@@ -56,11 +64,11 @@ class RPNLossComputation:
             objects = self.match_targets_to_anchors(anchor, target, self.copied_fields)
             matched = objects.get_field("matched_idxs")
             label = self.generate_labels_func(objects).to(torch.float32)
-            label = label.masked_fill(matched == Matcher.BELOW_LOW_THRESHOLD, 0)
+            label = label.masked_fill(matched == BELOW_LOW_THRESHOLD, 0)
             if "not_visibility" in self.discard_cases:
-                label = label.masked_fill(~anchor.get_field("visibility"), -1)
+                label = label.masked_fill(~anchor.get_field("visibility").bool(), -1)
             if "between_thresholds" in self.discard_cases:
-                label = label.masked_fill(matched == Matcher.BETWEEN_THRESHOLDS, -1)
+                label = label.masked_fill(matched == BETWEEN_THRESHOLDS, -1)
             labels.append(label)
             offsets.append(self.box_coder.encode(objects.bbox, anchor.bbox))
         return labels, offsets
@@ -75,13 +83,10 @@ class RPNLossComputation:
         """Losses of objectness and of box regression, each a scalar; all images weigh the same."""
         of_image = [cat_boxlist(levels) for levels in anchors]
         labels, offsets = self.prepare_targets(of_image, targets)
-        drawn, is_valid, first = [], [], 0
-        for label in labels:
-            index, of_index = self.fg_bg_sampler.sample(label)
-            drawn.append(index + first)
-            is_valid.append(of_index)
-            first += len(label)
-        index, valid = torch.cat(drawn), torch.cat(is_valid)
+        indices, is_valid = draw(self.fg_bg_sampler, labels)
+        first = [0, *itertools.accumulate(len(label) for label in labels)]
+        index = torch.cat([of_image + start for of_image, start in zip(indices, first, strict=False)])
+        valid = torch.cat(is_valid)
         is_object, box_targets = torch.cat(labels)[index] >= 1, torch.cat(offsets)[index]
 
         logits, deltas = concat_box_prediction_layers(objectness, box_regression)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import registry
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.rpn.anchor_generator import make_anchor_generator
@@ -24,6 +25,7 @@ def _predictor(in_channels: int, out_channels: int, kernel: int = 1) -> nn.Conv2
 
 
 @registry.RPN_HEADS.register("SingleConvRPNHead")
+@any_layout
 class RPNHead(nn.Module):
     """A 3 x 3 convolution, then objectness and box offsets of each anchor, shared by all levels."""
 
@@ -39,6 +41,7 @@ class RPNHead(nn.Module):
         return [self.cls_logits(h) for h in hidden], [self.bbox_pred(h) for h in hidden]
 
 
+@any_layout
 class RPNHeadConvRegressor(nn.Module):
     """Objectness and box offsets of each anchor, from maps that a head of its own has prepared."""
 
@@ -52,6 +55,7 @@ class RPNHeadConvRegressor(nn.Module):
         return [self.cls_logits(level) for level in x], [self.bbox_pred(level) for level in x]
 
 
+@any_layout
 class RPNHeadFeatureSingleConv(nn.Module):
     """The 3 x 3 convolution of RPNHead alone, to stand before an RPNHeadConvRegressor."""
 
@@ -64,11 +68,13 @@ class RPNHeadFeatureSingleConv(nn.Module):
         return [F.relu_(self.conv(level)) for level in x]
 
 
+@any_layout
 class RPNModule(nn.Module):
     """Proposals and, in training, their losses."""
 
     def __init__(self, cfg, in_channels: int):
         super().__init__()
+        self.cfg = cfg.clone()
         self.rpn_only = cfg.MODEL.RPN_ONLY
         self.anchor_generator = make_anchor_generator(cfg)
         anchors_per_location = self.anchor_generator.num_anchors_per_location()
@@ -92,14 +98,20 @@ class RPNModule(nn.Module):
         """
         objectness, box_regression = self.head(features)
         anchors = self.anchor_generator(images, features)
-        if not self.training:
-            return self._select(self.box_selector_test, anchors, objectness, box_regression), {}
-        assert targets is not None  # GeneralizedRCNN sees to it
+        if self.training:
+            assert targets is not None  # GeneralizedRCNN sees to it
+            return self._forward_train(anchors, objectness, box_regression, targets)
+        return self._forward_test(anchors, objectness, box_regression)
+
+    def _forward_train(self, anchors, objectness, box_regression, targets) -> tuple[list, dict[str, Tensor]]:
         proposals: list = anchors
         if not self.rpn_only:
             proposals = self._select(self.box_selector_train, anchors, objectness, box_regression, targets)
         loss_objectness, loss_box = self.loss_evaluator(anchors, objectness, box_regression, targets)
         return proposals, {"loss_objectness": loss_objectness, "loss_rpn_box_reg": loss_box}
+
+    def _forward_test(self, anchors, objectness, box_regression) -> tuple[list, dict[str, Tensor]]:
+        return self._select(self.box_selector_test, anchors, objectness, box_regression), {}
 
     def _select(self, selector, anchors, objectness, box_regression, targets=None) -> list[BoxList]:
         # Proposals are constants to what follows: end-to-end training is approximate (Faster R-CNN, section 3.2).

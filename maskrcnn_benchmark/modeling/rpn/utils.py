@@ -8,15 +8,15 @@ def permute_and_flatten(layer: Tensor, N: int, A: int, C: int, H: int, W: int) -
     return layer.view(N, A, C, H, W).permute(0, 3, 4, 1, 2).reshape(N, -1, C)
 
 
-def flatten_levels(box_cls: list[Tensor], box_regression: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Predictions of all levels in anchor order.
+def concat_box_prediction_layers(box_cls: list[Tensor], box_regression: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Predictions of all levels in anchor order, image after image.
 
     Args:
         box_cls: Tensor[N, A * C, H_l, W_l] for each level.
         box_regression: Tensor[N, A * 4, H_l, W_l] for each level.
 
     Returns:
-        Tensor[N, sum(H_l * W_l * A), C] and Tensor[N, sum(H_l * W_l * A), 4].
+        Tensor[N * sum(H_l * W_l * A), C] and Tensor[N * sum(H_l * W_l * A), 4].
     """
     classes, boxes = [], []
     for cls, box in zip(box_cls, box_regression, strict=True):
@@ -24,10 +24,4 @@ def flatten_levels(box_cls: list[Tensor], box_regression: list[Tensor]) -> tuple
         anchors = box.shape[1] // 4
         classes.append(permute_and_flatten(cls, n, anchors, channels // anchors, height, width))
         boxes.append(permute_and_flatten(box, n, anchors, 4, height, width))
-    return cat(classes, dim=1), cat(boxes, dim=1)
-
-
-def concat_box_prediction_layers(box_cls: list[Tensor], box_regression: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """`flatten_levels`, image after image: Tensor[N * sum(H_l * W_l * A), C] and Tensor[N * sum(H_l * W_l * A), 4]."""
-    classes, boxes = flatten_levels(box_cls, box_regression)
-    return classes.flatten(0, 1), boxes.flatten(0, 1)
+    return cat(classes, dim=1).flatten(0, 1), cat(boxes, dim=1).flatten(0, 1)

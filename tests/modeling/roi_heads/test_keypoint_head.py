@@ -26,7 +26,8 @@ from maskrcnn_benchmark.modeling.roi_heads.keypoint_head.loss import (
     has_visible_keypoint,
 )
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from maskrcnn_benchmark.structures.keypoint import PersonKeypoints, make_keypoints
+from maskrcnn_benchmark.structures.keypoint import PersonKeypoints
+from maskrcnn_benchmark.structures.keypoint_ops import make_keypoints
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 MATCHER, SAMPLER = Matcher(0.5, 0.5), BalancedPositiveNegativeSampler(1000, 1.0)

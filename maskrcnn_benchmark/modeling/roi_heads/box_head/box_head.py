@@ -2,6 +2,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling.roi_heads.box_head.inference import make_roi_box_post_processor
 from maskrcnn_benchmark.modeling.roi_heads.box_head.loss import make_roi_box_loss_evaluator
 from maskrcnn_benchmark.modeling.roi_heads.box_head.roi_box_feature_extractors import make_roi_box_feature_extractor
@@ -9,6 +10,7 @@ from maskrcnn_benchmark.modeling.roi_heads.box_head.roi_box_predictors import ma
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 
+@any_layout
 class ROIBoxHead(nn.Module):
     """Classifies proposals and refines their boxes."""
 

@@ -7,13 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
+from maskrcnn_benchmark.modeling.batching import is_overridden, numbered, sizes_of_images
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.detections import select_detections
-from maskrcnn_benchmark.modeling.utils import cat, is_overridden, numbered, sizes_of_images
+from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import clip_boxes
 
 
+@any_layout
 class PostProcessor(nn.Module):
     """Scores above a threshold, class-wise suppression, and the best detections of each image.
 

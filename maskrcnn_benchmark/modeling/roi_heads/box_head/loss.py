@@ -9,9 +9,17 @@ from torch import Tensor
 
 from maskrcnn_benchmark.layers import smooth_l1_loss
 from maskrcnn_benchmark.modeling.balanced_positive_negative_sampler import BalancedPositiveNegativeSampler
+from maskrcnn_benchmark.modeling.batching import rows_where
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
-from maskrcnn_benchmark.modeling.matcher import Matcher, matched_targets
-from maskrcnn_benchmark.modeling.utils import cat, rows_where
+from maskrcnn_benchmark.modeling.matcher import Matcher
+from maskrcnn_benchmark.modeling.sampling import draw
+from maskrcnn_benchmark.modeling.targets import (
+    BELOW_LOW_THRESHOLD,
+    BETWEEN_THRESHOLDS,
+    match_boxes,
+    matched_targets,
+)
+from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 
@@ -36,7 +44,7 @@ class FastRCNNLossComputation:
 
     def match_targets_to_proposals(self, proposal: BoxList, target: BoxList) -> BoxList:
         """The object of each of an image's R proposals, with "labels" and "matched_idxs" (`matched_targets`)."""
-        matched = self.proposal_matcher.match_boxes(target.bbox, proposal.bbox)
+        matched = match_boxes(self.proposal_matcher, target.bbox, proposal.bbox)
         return matched_targets(target, matched, proposal, ["labels"])
 
     def prepare_targets(self, proposals: list[BoxList], targets: list[BoxList]) -> tuple[list[Tensor], list[Tensor]]:
@@ -50,8 +58,8 @@ class FastRCNNLossComputation:
             objects = self.match_targets_to_proposals(proposal, target)
             matched = objects.get_field("matched_idxs")
             label = objects.get_field("labels").to(torch.int64)
-            label = label.masked_fill(matched == Matcher.BELOW_LOW_THRESHOLD, 0)
-            labels.append(label.masked_fill(matched == Matcher.BETWEEN_THRESHOLDS, -1))
+            label = label.masked_fill(matched == BELOW_LOW_THRESHOLD, 0)
+            labels.append(label.masked_fill(matched == BETWEEN_THRESHOLDS, -1))
             offsets.append(self.box_coder.encode(objects.bbox, proposal.bbox))
             proposal.add_field("matched_idxs", matched)
         return labels, offsets
@@ -70,9 +78,9 @@ class FastRCNNLossComputation:
         for proposal, label, offset in zip(given, labels, offsets, strict=True):
             proposal.add_field("labels", label)
             proposal.add_field("regression_targets", offset)
-        drawn = [self.fg_bg_sampler.sample(label) for label in labels]
-        rows = rows_where([valid for _, valid in drawn])
-        self._proposals = [p[index[row]] for p, (index, _), row in zip(given, drawn, rows, strict=True)]
+        indices, valid = draw(self.fg_bg_sampler, labels)
+        rows = rows_where(valid)
+        self._proposals = [p[index[row]] for p, index, row in zip(given, indices, rows, strict=True)]
         return self._proposals
 
     def __call__(self, class_logits: list[Tensor], box_regression: list[Tensor]) -> tuple[Tensor, Tensor]:

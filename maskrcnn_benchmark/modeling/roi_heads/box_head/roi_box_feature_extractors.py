@@ -6,14 +6,16 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import registry
-from maskrcnn_benchmark.modeling.backbone.resnet import make_res5_head
-from maskrcnn_benchmark.modeling.make_layers import group_norm_options, make_conv3x3, make_fc
+from maskrcnn_benchmark.modeling.backbone.resnet_head import make_res5_head
+from maskrcnn_benchmark.modeling.blocks import group_norm_options, make_conv3x3, make_fc
 from maskrcnn_benchmark.modeling.poolers import make_pooler
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 
 @registry.ROI_BOX_FEATURE_EXTRACTORS.register("ResNet50Conv5ROIFeatureExtractor")
+@any_layout
 class ResNet50Conv5ROIFeatureExtractor(nn.Module):
     """Pooling and the stage res5 of a C4 body: feature map, proposals -> Tensor[K, 8 * RES2_OUT_CHANNELS, R / 2, R / 2]."""
 
@@ -28,6 +30,7 @@ class ResNet50Conv5ROIFeatureExtractor(nn.Module):
 
 
 @registry.ROI_BOX_FEATURE_EXTRACTORS.register("FPN2MLPFeatureExtractor")
+@any_layout
 class FPN2MLPFeatureExtractor(nn.Module):
     """Pooling and two fully connected layers: feature maps, proposals -> Tensor[K, MLP_HEAD_DIM]."""
 
@@ -46,6 +49,7 @@ class FPN2MLPFeatureExtractor(nn.Module):
 
 
 @registry.ROI_BOX_FEATURE_EXTRACTORS.register("FPNXconv1fcFeatureExtractor")
+@any_layout
 class FPNXconv1fcFeatureExtractor(nn.Module):
     """Pooling, 3 x 3 convolutions and one fully connected layer (Wu and He, "Group Normalization", 2018)."""
 

@@ -2,9 +2,11 @@
 
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import registry
 
 
+@any_layout
 class _BoxPredictor(nn.Module):
     """Tensor[K, in_channels] -> class logits Tensor[K, C], box offsets Tensor[K, 4 * C] (4 * 2 if class-agnostic)."""
 
@@ -23,19 +25,22 @@ class _BoxPredictor(nn.Module):
 
 
 @registry.ROI_BOX_PREDICTOR.register("FPNPredictor")
+@any_layout
 class FPNPredictor(_BoxPredictor):
     pass
 
 
 @registry.ROI_BOX_PREDICTOR.register("FastRCNNPredictor")
+@any_layout
 class FastRCNNPredictor(_BoxPredictor):
     """Averages maps Tensor[K, in_channels, h, w] first."""
 
     def __init__(self, config, in_channels: int):
         super().__init__(config, in_channels)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return super().forward(x.mean(dim=(2, 3)))
+        return super().forward(self.avgpool(x).flatten(1))
 
 
 def make_roi_box_predictor(cfg, in_channels: int) -> nn.Module:

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from maskrcnn_benchmark.structures.keypoint import make_keypoints
+from maskrcnn_benchmark.structures.keypoint_ops import make_keypoints
 
 # Values of enlarged heatmaps held at a time (64 MB in float32), however many and large the regions are.
 MAX_ENLARGED = 1 << 24
@@ -19,6 +20,7 @@ MAX_ENLARGED = 1 << 24
 CUBIC_A = -0.75
 
 
+@any_layout
 class KeypointPostProcessor(nn.Module):
     """Adds to the detections their keypoints: field "keypoints" with the scores Tensor[n, K] in its own field "logits"."""
 

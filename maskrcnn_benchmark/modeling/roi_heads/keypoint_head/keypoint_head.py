@@ -3,6 +3,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling.roi_heads.keypoint_head.inference import make_roi_keypoint_post_processor
 from maskrcnn_benchmark.modeling.roi_heads.keypoint_head.loss import make_roi_keypoint_loss_evaluator
 from maskrcnn_benchmark.modeling.roi_heads.keypoint_head.roi_keypoint_feature_extractors import (
@@ -12,6 +13,7 @@ from maskrcnn_benchmark.modeling.roi_heads.keypoint_head.roi_keypoint_predictors
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 
+@any_layout
 class ROIKeypointHead(nn.Module):
     """A heatmap of each keypoint for each proposal that stands for an object (training) or for each detection.
 

@@ -8,11 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maskrcnn_benchmark.modeling.balanced_positive_negative_sampler import BalancedPositiveNegativeSampler
-from maskrcnn_benchmark.modeling.matcher import Matcher, objects_of_proposals
+from maskrcnn_benchmark.modeling.matcher import Matcher
+from maskrcnn_benchmark.modeling.targets import objects_of_proposals
 from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
-from maskrcnn_benchmark.structures.keypoint import Keypoints, cat_keypoints, keypoints_to_heat_map
+from maskrcnn_benchmark.structures.keypoint import Keypoints, keypoints_to_heat_map
+from maskrcnn_benchmark.structures.keypoint_ops import cat_keypoints
 
 
 def cat_boxlist_with_keypoints(boxlists: list[BoxList]) -> BoxList:

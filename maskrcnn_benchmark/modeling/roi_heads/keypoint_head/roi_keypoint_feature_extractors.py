@@ -6,13 +6,15 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import registry
-from maskrcnn_benchmark.modeling.make_layers import make_conv3x3
+from maskrcnn_benchmark.modeling.blocks import make_conv3x3
 from maskrcnn_benchmark.modeling.poolers import make_pooler
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 
 @registry.ROI_KEYPOINT_FEATURE_EXTRACTORS.register("KeypointRCNNFeatureExtractor")
+@any_layout
 class KeypointRCNNFeatureExtractor(nn.Module):
     """Pooling and 3 x 3 convolutions: feature maps, boxes -> Tensor[N, CONV_LAYERS[-1], R, R]."""
 

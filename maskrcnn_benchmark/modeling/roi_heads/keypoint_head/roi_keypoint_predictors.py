@@ -3,10 +3,12 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import registry
 
 
 @registry.ROI_KEYPOINT_PREDICTOR.register("KeypointRCNNPredictor")
+@any_layout
 class KeypointRCNNPredictor(nn.Module):
     """Doubles the resolution twice: Tensor[N, in_channels, R, R] -> logits Tensor[N, K, 4R, 4R]."""
 

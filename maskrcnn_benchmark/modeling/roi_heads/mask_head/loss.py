@@ -7,9 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maskrcnn_benchmark.modeling.matcher import Matcher, objects_of_proposals
+from maskrcnn_benchmark.modeling.matcher import Matcher
+from maskrcnn_benchmark.modeling.targets import objects_of_proposals
 from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.mask_ops import mask_targets
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 
 
@@ -26,7 +28,7 @@ def project_masks_on_boxes(
 def _cut_masks(masks: SegmentationMask, proposals: BoxList, index: Tensor, size: int) -> Tensor:
     # Polygons are filled on the host, bitmaps cut where they are.
     boxes = proposals.convert("xyxy").bbox
-    return masks.crop_and_resize(boxes, index, size).to(boxes.device, torch.float32, non_blocking=True)
+    return mask_targets(masks, boxes, index, size).to(boxes.device, torch.float32, non_blocking=True)
 
 
 class MaskRCNNLossComputation:

@@ -3,11 +3,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
+from maskrcnn_benchmark.modeling.batching import rows_where
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.inference import make_roi_mask_post_processor
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.loss import make_roi_mask_loss_evaluator
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.roi_mask_feature_extractors import make_roi_mask_feature_extractor
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.roi_mask_predictors import make_roi_mask_predictor
-from maskrcnn_benchmark.modeling.utils import rows_where
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 
@@ -17,6 +18,7 @@ def keep_only_positive_boxes(boxes: list[BoxList]) -> tuple[list[BoxList], list[
     return [b[rows] for b, rows in zip(boxes, rows_where(positive), strict=True)], positive
 
 
+@any_layout
 class ROIMaskHead(nn.Module):
     """A mask for each proposal that stands for an object (training) or for each detection.
 

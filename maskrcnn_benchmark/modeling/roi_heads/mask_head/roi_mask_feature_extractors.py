@@ -6,8 +6,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import registry
-from maskrcnn_benchmark.modeling.make_layers import group_norm_options, make_conv3x3
+from maskrcnn_benchmark.modeling.blocks import group_norm_options, make_conv3x3
 from maskrcnn_benchmark.modeling.poolers import make_pooler
 from maskrcnn_benchmark.modeling.roi_heads.box_head.roi_box_feature_extractors import (
     ResNet50Conv5ROIFeatureExtractor,
@@ -18,6 +19,7 @@ registry.ROI_MASK_FEATURE_EXTRACTORS.register("ResNet50Conv5ROIFeatureExtractor"
 
 
 @registry.ROI_MASK_FEATURE_EXTRACTORS.register("MaskRCNNFPNFeatureExtractor")
+@any_layout
 class MaskRCNNFPNFeatureExtractor(nn.Module):
     """Pooling and 3 x 3 convolutions: feature maps, boxes -> Tensor[K, CONV_LAYERS[-1], R, R]."""
 

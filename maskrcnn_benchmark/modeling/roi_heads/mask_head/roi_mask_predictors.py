@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import registry
 
 
@@ -14,6 +15,7 @@ def _init(*layers: nn.Conv2d | nn.ConvTranspose2d) -> None:
 
 
 @registry.ROI_MASK_PREDICTOR.register("MaskRCNNC4Predictor")
+@any_layout
 class MaskRCNNC4Predictor(nn.Module):
     """Doubles the resolution: Tensor[K, in_channels, R, R] -> logits Tensor[K, C, 2R, 2R]."""
 
@@ -29,6 +31,7 @@ class MaskRCNNC4Predictor(nn.Module):
 
 
 @registry.ROI_MASK_PREDICTOR.register("MaskRCNNConv1x1Predictor")
+@any_layout
 class MaskRCNNConv1x1Predictor(nn.Module):
     """Keeps the resolution: Tensor[K, in_channels, R, R] -> logits Tensor[K, C, R, R]."""
 

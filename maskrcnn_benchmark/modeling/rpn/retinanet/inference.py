@@ -10,16 +10,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
+from maskrcnn_benchmark.modeling.batching import is_overridden, numbered, rank_in_group, sizes_of_images
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.detections import boxlists_by_image, select_detections
-from maskrcnn_benchmark.modeling.rpn.inference import find_on_each_level
-from maskrcnn_benchmark.modeling.rpn.utils import flatten_levels
-from maskrcnn_benchmark.modeling.utils import cat, is_overridden, numbered, rank_in_group, sizes_of_images
+from maskrcnn_benchmark.modeling.rpn.levels import find_on_each_level, flatten_levels
+from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import clip_boxes, xyxy_to_xywh
 from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
 
 
+@any_layout
 class RetinaNetPostProcessor(nn.Module):
     """Scores above a threshold, the best of them on each level, class-wise suppression over all levels, and the best
     detections of each image. Images, levels and classes are handled together, as groups; unless a subclass overrides

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.rpn.anchor_generator import make_anchor_generator_retinanet
 from maskrcnn_benchmark.modeling.rpn.retinanet.inference import make_retinanet_postprocessor
@@ -28,6 +29,7 @@ def _tower(channels: int, num_convs: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+@any_layout
 class RetinaNetHead(nn.Module):
     """Two towers of convolutions, shared by all levels: class logits and box offsets of each anchor."""
 
@@ -50,11 +52,13 @@ class RetinaNetHead(nn.Module):
         return logits, [self.bbox_pred(self.bbox_tower(level)) for level in x]
 
 
+@any_layout
 class RetinaNetModule(nn.Module):
     """Detections, or in training the losses, from the maps of a pyramid. It stands where two-stage models have the RPN."""
 
     def __init__(self, cfg, in_channels: int):
         super().__init__()
+        self.cfg = cfg.clone()
         self.anchor_generator = make_anchor_generator_retinanet(cfg)
         self.head = RetinaNetHead(cfg, in_channels)
         box_coder = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))
@@ -71,11 +75,17 @@ class RetinaNetModule(nn.Module):
         """
         box_cls, box_regression = self.head(features)
         anchors = self.anchor_generator(images, features)
-        if not self.training:
-            return self.box_selector_test(anchors, box_cls, box_regression), {}
-        assert targets is not None  # GeneralizedRCNN sees to it
+        if self.training:
+            assert targets is not None  # GeneralizedRCNN sees to it
+            return self._forward_train(anchors, box_cls, box_regression, targets)
+        return self._forward_test(anchors, box_cls, box_regression)
+
+    def _forward_train(self, anchors, box_cls, box_regression, targets) -> tuple[list, dict[str, Tensor]]:
         loss_cls, loss_box = self.loss_evaluator(anchors, box_cls, box_regression, targets)
         return anchors, {"loss_retina_cls": loss_cls, "loss_retina_reg": loss_box}
+
+    def _forward_test(self, anchors, box_cls, box_regression) -> tuple[list, dict[str, Tensor]]:
+        return self.box_selector_test(anchors, box_cls, box_regression), {}
 
 
 def build_retinanet(cfg, in_channels: int) -> RetinaNetModule:

@@ -3,37 +3,18 @@
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any
 
 from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
 from maskrcnn_benchmark.data.datasets.evaluation.cityscapes import eval_instances as instances
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import check_expected_results
-from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval_wrapper import do_coco_evaluation
 from maskrcnn_benchmark.data.datasets.evaluation.metrics import Metrics
+from maskrcnn_benchmark.data.datasets.facts import class_names
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from maskrcnn_benchmark.utils.miscellaneous import write_json
+from maskrcnn_benchmark.utils.files import write_json
 
 logger = logging.getLogger("maskrcnn_benchmark.inference")
 
 EVALUATIONS = {"bbox": instances.evaluateBoxMatches, "segm": instances.evaluateMaskMatches}
-
-
-def abs_cityscapes_evaluation(
-    dataset: Any,
-    predictions: list[BoxList],
-    box_only: bool,
-    output_folder: str | None,
-    iou_types: Sequence[str],
-    expected_results: Sequence = (),
-    expected_results_sigma_tol: float = 4,
-) -> Any:
-    """Cityscapes' AP for any AbstractDataset with masks; with `box_only`, COCO's recall of proposals."""
-    if not isinstance(dataset, AbstractDataset):
-        raise ValueError(f"Cityscapes' AP needs an AbstractDataset; got a {type(dataset).__name__}.")
-    evaluation = do_coco_evaluation if box_only else do_cityscapes_evaluation
-    return evaluation(
-        dataset, predictions, box_only, output_folder, iou_types, expected_results, expected_results_sigma_tol
-    )
 
 
 def do_cityscapes_evaluation(
@@ -51,7 +32,7 @@ def do_cityscapes_evaluation(
     """
     if box_only:
         raise ValueError("Cityscapes has no metric of proposals; abs_cityscapes_evaluation measures COCO's recall.")
-    args = instances.CArgs(labels=tuple(dataset.class_names().values()))
+    args = instances.CArgs(labels=tuple(class_names(dataset).values()))
     matches = instances.matchGtsWithPreds(dataset, predictions)
     metrics = Metrics({})
     for task in iou_types:

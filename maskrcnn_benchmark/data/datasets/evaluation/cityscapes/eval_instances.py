@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as mask_utils
 
-from maskrcnn_benchmark.data.datasets.evaluation.coco.abs_to_coco import rles_of_objects
-from maskrcnn_benchmark.modeling.roi_heads.mask_head.inference import Masker
+from maskrcnn_benchmark.data.datasets.evaluation.rles import rles_of_detections, rles_of_objects
+from maskrcnn_benchmark.data.datasets.facts import groundtruth
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import PIXEL, box_area
 
@@ -93,7 +93,7 @@ def _instances(boxlist: BoxList, rles: list[dict] | None) -> list[Instance]:
 
 def prepareGtImage(dataset: Any, idx: int) -> tuple[list[Instance], list[dict] | None]:
     """The objects of an image and, where there are masks, their RLEs."""
-    objects = dataset.get_groundtruth(idx)
+    objects = groundtruth(dataset, idx)
     rles = rles_of_objects(objects)
     return _instances(objects, rles), rles
 
@@ -102,11 +102,7 @@ def preparePredImage(dataset: Any, predictions: list[BoxList], idx: int) -> tupl
     """The detections of an image in its own pixels and, from the field "rle" or "mask", their RLEs."""
     info = dataset.get_img_info(idx)
     prediction = predictions[idx].resize((info["width"], info["height"]))
-    rles = None
-    if prediction.has_field("rle"):
-        rles = prediction.get_field("rle")
-    elif prediction.has_field("mask"):
-        rles = Masker(threshold=0.5, padding=1).encode(prediction.get_field("mask"), prediction)
+    rles = rles_of_detections(prediction)
     return _instances(prediction, rles), rles
 
 

@@ -1,10 +1,12 @@
-from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
-from maskrcnn_benchmark.data.datasets.coco import COCODataset
+from collections.abc import Sequence
+from typing import Any
+
+from maskrcnn_benchmark.data.datasets import AbstractDataset, COCODataset
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import do_coco_evaluation as do_orig_coco_evaluation
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval_wrapper import (
     do_coco_evaluation as do_wrapped_coco_evaluation,
 )
-from maskrcnn_benchmark.data.datasets.evaluation.coco.dispatch import coco_evaluation
+from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 __all__ = [
     "AbstractDataset",
@@ -13,3 +15,36 @@ __all__ = [
     "do_orig_coco_evaluation",
     "do_wrapped_coco_evaluation",
 ]
+
+
+def coco_evaluation(
+    dataset: Any,
+    predictions: list[BoxList],
+    output_folder: str | None,
+    box_only: bool,
+    iou_types: Sequence[str],
+    expected_results: Sequence = (),
+    expected_results_sigma_tol: float = 4,
+) -> Any:
+    """COCO's metrics, for a data set with COCO annotations (an attribute `coco`) or an AbstractDataset.
+
+    See `do_coco_evaluation`.
+    """
+    if hasattr(dataset, "coco"):
+        evaluation: Any = do_orig_coco_evaluation
+    elif isinstance(dataset, AbstractDataset):
+        evaluation = do_wrapped_coco_evaluation
+    else:
+        raise ValueError(
+            f"COCO's metrics need a data set with COCO annotations (COCODataset) or an AbstractDataset; got a "
+            f"{type(dataset).__name__}."
+        )
+    return evaluation(
+        dataset=dataset,
+        predictions=predictions,
+        box_only=box_only,
+        output_folder=output_folder,
+        iou_types=iou_types,
+        expected_results=expected_results,
+        expected_results_sigma_tol=expected_results_sigma_tol,
+    )

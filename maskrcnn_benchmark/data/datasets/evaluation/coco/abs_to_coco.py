@@ -6,13 +6,14 @@ import os
 import pickle
 from typing import Any
 
-import numpy as np
 import pycocotools.mask as mask_utils
 import torch
-from torch import Tensor
 
 from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
-from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.data.datasets.evaluation.rles import masks_to_rles, rles_of_objects
+from maskrcnn_benchmark.data.datasets.facts import class_names, groundtruth, has_annotations
+
+__all__ = ["convert_abstract_to_coco", "masks_to_rles", "process_single_image"]
 
 
 def convert_abstract_to_coco(dataset: AbstractDataset, num_workers: int | None = None, chunksize: int = 100) -> dict:
@@ -22,7 +23,7 @@ def convert_abstract_to_coco(dataset: AbstractDataset, num_workers: int | None =
     when they are found nor when they are missed.
 
     Args:
-        dataset: its `get_groundtruth` gives the objects.
+        dataset: its `get_groundtruth` gives the objects, or its items do.
         num_workers: processes; None for as many as there are cores, 0 for this one alone. A data set that cannot be
             pickled is converted in this process too.
         chunksize: images that a process takes at a time; sets of no more are converted in this process.
@@ -40,9 +41,9 @@ def convert_abstract_to_coco(dataset: AbstractDataset, num_workers: int | None =
     content: dict[str, Any] = {
         "info": {"description": f"converted from a {type(dataset).__name__}"},
         "images": [image for image, _ in converted],
-        "categories": [{"id": label, "name": name} for label, name in dataset.class_names().items()],
+        "categories": [{"id": label, "name": name} for label, name in class_names(dataset).items()],
     }
-    if dataset.has_annotations:
+    if has_annotations(dataset):
         annotations = [annotation for _, of_image in converted for annotation in of_image]
         content["annotations"] = [{"id": i, **annotation} for i, annotation in enumerate(annotations, start=1)]
     return content
@@ -63,9 +64,9 @@ def process_single_image(args: tuple[AbstractDataset, int]) -> tuple[dict, list[
     info = dataset.get_img_info(index)
     size = (info["width"], info["height"])
     image = {"id": index, "width": size[0], "height": size[1], "file_name": info.get("file_name", str(index))}
-    if not dataset.has_annotations:
+    if not has_annotations(dataset):
         return image, []
-    objects = dataset.get_groundtruth(index)
+    objects = groundtruth(dataset, index)
     if tuple(objects.size) != size:
         raise ValueError(
             f"{type(dataset).__name__}: image {index} has the size {size} (get_img_info), but its objects lie in one of "
@@ -83,22 +84,3 @@ def process_single_image(args: tuple[AbstractDataset, int]) -> tuple[dict, list[
             annotation["segmentation"] = rles[i]
         annotations.append(annotation)
     return image, annotations
-
-
-def rles_of_objects(objects: BoxList) -> list[dict] | None:
-    """The masks as compressed COCO RLEs; None without the field "masks"."""
-    if not objects.has_field("masks"):
-        return None
-    masks = objects.get_field("masks")
-    # An object at a time: a street's worth of full-size bitmaps is large.
-    return [rle for i in range(len(masks)) for rle in masks_to_rles(masks[i].get_mask_tensor()[None])]
-
-
-def masks_to_rles(masks_tensor: Tensor) -> list[dict]:
-    """Bitmaps Tensor[N, height, width], or Tensor[N, 1, height, width] -> N compressed COCO RLEs."""
-    if masks_tensor.ndim == 4:
-        masks_tensor = masks_tensor[:, 0]
-    if masks_tensor.ndim != 3:
-        raise ValueError(f"Bitmaps have the shape [N, height, width]; got {list(masks_tensor.shape)}.")
-    columns = np.asfortranarray(masks_tensor.to("cpu", torch.uint8).permute(1, 2, 0).numpy())
-    return [{"size": rle["size"], "counts": rle["counts"].decode("ascii")} for rle in mask_utils.encode(columns)]

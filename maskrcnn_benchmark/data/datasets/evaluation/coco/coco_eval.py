@@ -4,18 +4,19 @@ import contextlib
 import io
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
-from maskrcnn_benchmark.modeling.roi_heads.mask_head.inference import Masker
+from maskrcnn_benchmark.data.datasets.evaluation.coco.evaluators import chosen_coco_api
+from maskrcnn_benchmark.data.datasets.evaluation.rles import rles_of_detections
+from maskrcnn_benchmark.data.datasets.facts import category_names, has_annotations
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import box_iou
-from maskrcnn_benchmark.utils.miscellaneous import write_json
+from maskrcnn_benchmark.utils.files import write_atomically, write_json
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 KEYPOINT_METRICS = ("AP", "AP50", "AP75", "APm", "APl")  # COCO labels no keypoints of small people
@@ -76,21 +77,19 @@ def do_coco_evaluation(
     iou_types: Sequence[str],
     expected_results: Sequence = (),
     expected_results_sigma_tol: float = 4,
-    evaluator: str = "pycocotools",
 ) -> tuple[COCOResults, dict[str, list]]:
     """Evaluate detections, or with `box_only` proposals.
 
-    `evaluator` is TEST.COCO_EVALUATOR.
-
     Writes to `output_folder`: the detections as COCO results (bbox.json, segm.json, keypoints.json) and the metrics
-    (metrics.json). A data set without annotations gives the former only.
+    (metrics.json, and the COCOResults as coco_results.pth, or box_proposals.pth for proposals). A data set without
+    annotations gives the former only.
 
     Returns:
         The metrics, and the detections as COCO results by task.
     """
     if box_only:
         results = COCOResults("box_proposal")
-        if dataset.has_annotations:
+        if has_annotations(dataset):
             results.results["box_proposal"] = _proposal_recall(predictions, dataset)
         return _finish(results, {}, output_folder, expected_results, expected_results_sigma_tol)
 
@@ -104,11 +103,11 @@ def do_coco_evaluation(
         if output_folder:
             write_json(os.path.join(output_folder, f"{task}.json"), entries)
     results = COCOResults(*iou_types)
-    if not dataset.has_annotations:
+    if not has_annotations(dataset):
         logger.info("The data set has no annotations: detections are written, nothing is measured.")
         return results, coco_results
     for task, entries in coco_results.items():
-        coco_eval = evaluate_predictions_on_coco(dataset.coco, entries, None, task, dataset.ids, evaluator)
+        coco_eval = evaluate_predictions_on_coco(dataset.coco, entries, None, task, getattr(dataset, "ids", None))
         results.update(coco_eval)
         results.per_class[task] = per_class_ap(coco_eval, dataset)
     return _finish(results, coco_results, output_folder, expected_results, expected_results_sigma_tol)
@@ -121,7 +120,16 @@ def _finish(results, coco_results, output_folder, expected_results, sigma_tol) -
     check_expected_results(results, expected_results, sigma_tol)
     if output_folder:
         write_json(os.path.join(output_folder, "metrics.json"), {**results.results, "per_class": results.per_class})
+        name = "box_proposals.pth" if "box_proposal" in results.results else "coco_results.pth"
+        write_atomically(os.path.join(output_folder, name), lambda f: torch.save(results, f))
     return results, coco_results
+
+
+def _image_id(dataset: Any, index: int) -> Any:
+    """The id in the annotation file of the image at a position of the data set."""
+    if hasattr(dataset, "id_to_img_map"):
+        return dataset.id_to_img_map[index]
+    return dataset.get_img_info(index)["id"]
 
 
 def _results(predictions: list[BoxList], dataset: Any, key: str, values_of) -> list[dict]:
@@ -129,12 +137,12 @@ def _results(predictions: list[BoxList], dataset: Any, key: str, values_of) -> l
     for index, prediction in enumerate(predictions):
         if len(prediction) == 0:
             continue
-        info = dataset.get_img_info(index)
+        info, image_id = dataset.get_img_info(index), _image_id(dataset, index)
         prediction = prediction.resize((info["width"], info["height"]))
         labels, scores = prediction.get_field("labels").tolist(), prediction.get_field("scores").tolist()
         for value, label, score in zip(values_of(prediction), labels, scores, strict=True):
             category = dataset.contiguous_category_id_to_json_id[label]
-            entries.append({"image_id": info["id"], "category_id": category, key: value, "score": score})
+            entries.append({"image_id": image_id, "category_id": category, key: value, "score": score})
     return entries
 
 
@@ -145,14 +153,7 @@ def prepare_for_coco_detection(predictions: list[BoxList], dataset: Any) -> list
 
 def prepare_for_coco_segmentation(predictions: list[BoxList], dataset: Any) -> list[dict]:
     """COCO results with "segmentation": from the field "rle", or from "mask" (Tensor[N, 1, M, M], pasted here)."""
-    masker = Masker(threshold=0.5, padding=1)
-
-    def rles(prediction: BoxList) -> list[dict]:
-        if prediction.has_field("rle"):
-            return prediction.get_field("rle")
-        return masker.encode(prediction.get_field("mask"), prediction)
-
-    return _results(predictions, dataset, "segmentation", rles)
+    return _results(predictions, dataset, "segmentation", rles_of_detections)
 
 
 def prepare_for_coco_keypoint(predictions: list[BoxList], dataset: Any) -> list[dict]:
@@ -172,44 +173,21 @@ def _complete_keypoints(annotations: list[dict]) -> int:
     return numbers // 3
 
 
-def _fast_api() -> tuple[Any, Any]:
-    try:
-        import faster_coco_eval
-    except ImportError:
-        raise ImportError(
-            "TEST.COCO_EVALUATOR is 'faster-coco-eval', but the package is missing: pip install faster-coco-eval."
-        ) from None
-    return faster_coco_eval.COCO, faster_coco_eval.COCOeval_faster
-
-
-# What computes the metrics: by name, how its classes COCO and COCOeval are found. They give the same numbers.
-COCO_EVALUATORS: dict[str, Callable[[], tuple[Any, Any]]] = {
-    "pycocotools": lambda: (COCO, COCOeval),
-    "faster-coco-eval": _fast_api,
-}
-
-
 def evaluate_predictions_on_coco(
     coco_gt: COCO,
     coco_results: list[dict],
     json_result_file: str | None,
     iou_type: str = "bbox",
     image_ids: Sequence[int] | None = None,
-    evaluator: str = "pycocotools",
 ) -> Any:
     """Run COCOeval on results in COCO's format, for all images or the named ones.
-
-    Args:
-        evaluator: a key of COCO_EVALUATORS.
 
     Returns:
         The COCOeval, with "stats" and "eval".
     """
-    if evaluator not in COCO_EVALUATORS:
-        raise ValueError(f"TEST.COCO_EVALUATOR must be one of {', '.join(COCO_EVALUATORS)}; got {evaluator!r}.")
     if json_result_file:
         write_json(json_result_file, coco_results)
-    coco_class, eval_class = COCO_EVALUATORS[evaluator]()
+    coco_class, eval_class = chosen_coco_api()
     with contextlib.redirect_stdout(io.StringIO()):
         coco_gt.dataset.setdefault("info", {})  # loadRes copies it
         count = _complete_keypoints(coco_gt.dataset["annotations"]) if iou_type == "keypoints" else 0
@@ -239,11 +217,11 @@ def evaluate_predictions_on_coco(
 def per_class_ap(coco_eval: Any, dataset: Any) -> dict[str, float]:
     """AP of each category over all IoU thresholds; -1 for one without objects."""
     precision = coco_eval.eval["precision"]  # IoU thresholds x recalls x categories x areas x detections
-    values = {}
+    values, names = {}, category_names(dataset)
     for k, category_id in enumerate(coco_eval.params.catIds):
         entries = precision[:, :, k, 0, -1]
         entries = entries[entries > -1]
-        values[dataset.categories[category_id]] = float(np.mean(entries)) if entries.size else -1.0
+        values[names.get(category_id, str(category_id))] = float(np.mean(entries)) if entries.size else -1.0
     return values
 
 
@@ -278,7 +256,7 @@ def evaluate_box_proposals(
     overlaps = []
     for index, prediction in enumerate(predictions):
         info = dataset.get_img_info(index)
-        annotations = [a for a in dataset.coco.imgToAnns.get(info["id"], []) if a["iscrowd"] == 0]
+        annotations = [a for a in dataset.coco.imgToAnns.get(_image_id(dataset, index), []) if not a.get("iscrowd", 0)]
         in_range = torch.tensor([low <= a["area"] <= high for a in annotations], dtype=torch.bool)
         boxes = torch.tensor([a["bbox"] for a in annotations], dtype=torch.float32).reshape(-1, 4)[in_range]
         objects = BoxList(boxes, (info["width"], info["height"]), mode="xywh").convert("xyxy").bbox

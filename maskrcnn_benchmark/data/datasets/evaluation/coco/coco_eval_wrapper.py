@@ -10,6 +10,7 @@ from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
 from maskrcnn_benchmark.data.datasets.evaluation.coco import coco_eval
 from maskrcnn_benchmark.data.datasets.evaluation.coco.abs_to_coco import convert_abstract_to_coco
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import COCOResults
+from maskrcnn_benchmark.data.datasets.facts import has_annotations
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 
@@ -21,12 +22,13 @@ class _AsCOCO:
         self.coco.dataset = convert_abstract_to_coco(dataset)
         with contextlib.redirect_stdout(io.StringIO()):
             self.coco.createIndex()
-        self.has_annotations = dataset.has_annotations
+        self.has_annotations = has_annotations(dataset)
         self.ids = sorted(self.coco.imgs)
         self.categories = {c["id"]: c["name"] for c in self.coco.dataset["categories"]}
         self.contiguous_category_id_to_json_id = {label: label for label in self.categories}
 
     def get_img_info(self, index: int) -> dict:
+        """Image ids are positions."""
         return self.coco.imgs[index]
 
 
@@ -38,7 +40,6 @@ def do_coco_evaluation(
     iou_types: Sequence[str],
     expected_results: Sequence = (),
     expected_results_sigma_tol: float = 4,
-    evaluator: str = "pycocotools",
 ) -> tuple[COCOResults, dict[str, list]]:
     """As coco_eval.do_coco_evaluation, for any AbstractDataset. Image ids are positions, category ids labels."""
     converted = _AsCOCO(dataset)
@@ -55,5 +56,4 @@ def do_coco_evaluation(
         iou_types,
         expected_results,
         expected_results_sigma_tol,
-        evaluator,
     )

@@ -2,14 +2,11 @@
 
 import logging
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import check_expected_results
-from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval_wrapper import do_coco_evaluation
-from maskrcnn_benchmark.data.datasets.evaluation.metrics import Metrics
+from maskrcnn_benchmark.data.datasets.facts import groundtruth, has_annotations
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import PIXEL
 from maskrcnn_benchmark.structures.boxlist_ops import boxlist_iou
@@ -18,28 +15,6 @@ from maskrcnn_benchmark.structures.boxlist_ops import boxlist_iou
 Curves = list[np.ndarray | None]
 
 IOU_THRESHOLD = 0.5
-LOGGER = "maskrcnn_benchmark.inference"
-
-
-def voc_evaluation(
-    dataset: Any, predictions: list[BoxList], output_folder: str | None, box_only: bool = False, **options: Any
-) -> Any:
-    """Evaluate detections by VOC's AP, or with `box_only` proposals by COCO's recall.
-
-    Returns:
-        What `do_voc_evaluation` returns, or the evaluation of proposals.
-    """
-    logger = logging.getLogger(LOGGER)
-    if box_only:
-        logger.info("VOC has no metric of proposals: COCO's recall is measured.")
-        return do_coco_evaluation(dataset, predictions, True, output_folder, ("bbox",))
-    if set(options.get("iou_types", ())) - {"bbox"}:
-        logger.info("VOC's boxes alone are evaluated.")
-    return do_voc_evaluation(dataset, predictions, output_folder, logger, **_expectations(options))
-
-
-def _expectations(options: dict) -> dict:
-    return {k: options[k] for k in ("expected_results", "expected_results_sigma_tol") if k in options}
 
 
 def do_voc_evaluation(
@@ -48,8 +23,6 @@ def do_voc_evaluation(
     output_folder: str | None,
     logger: logging.Logger,
     use_07_metric: bool = True,
-    expected_results: Sequence = (),
-    expected_results_sigma_tol: float = 4,
 ) -> dict[str, Any]:
     """Evaluate detections and write mAP and each class's AP to result.txt.
 
@@ -62,12 +35,12 @@ def do_voc_evaluation(
     """
     sizes = [(info["width"], info["height"]) for info in map(dataset.get_img_info, range(len(predictions)))]
     predictions = [p.resize(size).convert("xyxy") for p, size in zip(predictions, sizes, strict=True)]
-    if not dataset.has_annotations:
+    if not has_annotations(dataset):
         logger.info("The data set has no annotations: detections are written, nothing is measured.")
         if output_folder:
             write_detections(dataset, predictions, output_folder)
         return {}
-    ground_truth = [dataset.get_groundtruth(i) for i in range(len(predictions))]
+    ground_truth = [groundtruth(dataset, i) for i in range(len(predictions))]
     result = eval_detection_voc(predictions, ground_truth, IOU_THRESHOLD, use_07_metric)
     lines = [f"mAP: {result['map']:.4f}"]
     by_class = {
@@ -75,7 +48,6 @@ def do_voc_evaluation(
     }
     lines += [f"{name:<16}: {ap:.4f}" for name, ap in by_class.items()]
     logger.info("\n".join(lines))
-    check_expected_results(Metrics({"bbox": {"AP50": result["map"]}}), expected_results, expected_results_sigma_tol)
     if output_folder:
         with open(os.path.join(output_folder, "result.txt"), "w", encoding="utf-8") as f:
             f.write("\n".join(lines) + "\n")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from maskrcnn_benchmark.utils.model_serialization import CheckpointError
+from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 
 _PLAIN_DTYPE = re.compile(r"[?biufcSU]\d*")
 

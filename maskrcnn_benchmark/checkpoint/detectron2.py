@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskrcnn_benchmark.utils.c2_model_loading import rename_deformable
-from maskrcnn_benchmark.utils.model_serialization import CheckpointError
+from maskrcnn_benchmark.checkpoint.detectron import rename_deformable
+from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 
 BN_EPS = 1e-5
 

@@ -16,8 +16,8 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
-from maskrcnn_benchmark.utils.c2_model_loading import rename_deformable
-from maskrcnn_benchmark.utils.model_serialization import CheckpointError
+from maskrcnn_benchmark.checkpoint.detectron import rename_deformable
+from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 
 SCHEME = "torchvision://"
 # Of RGB in [0, 1].

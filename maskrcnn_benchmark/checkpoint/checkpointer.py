@@ -1,0 +1,216 @@
+"""Saving and loading the state of a training."""
+
+import logging
+import os
+import re
+from typing import Any
+
+import torch
+from torch import nn
+
+from maskrcnn_benchmark.checkpoint import matching
+from maskrcnn_benchmark.checkpoint.errors import CheckpointError
+from maskrcnn_benchmark.checkpoint.weights import check_contents, load_file, load_weights
+from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.solver.warmup import WarmupLR
+from maskrcnn_benchmark.utils import distributed, model_serialization
+from maskrcnn_benchmark.utils.files import write_atomically
+
+LAST_CHECKPOINT = "last_checkpoint"  # a text file that names the checkpoint to resume from
+
+
+def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict, model: nn.Module) -> None:
+    """Load an optimizer's state, also upstream's, which has one group for each parameter in the order of the model.
+
+    Momentum takes the strides of its parameter, which the fused step relies on.
+    """
+    own = optimizer.state_dict()
+    sizes, own_sizes = ([len(g["params"]) for g in s["param_groups"]] for s in (state, own))
+    if sizes != own_sizes:
+        names = [name for group in own["param_groups"] for name in group.get("param_names", ())]
+        in_model_order = [name for name, p in model.named_parameters() if p.requires_grad]
+        if sum(sizes) != sum(own_sizes) or sorted(names) != sorted(in_model_order):
+            raise CheckpointError(
+                f"The checkpoint's optimizer state is for {sum(sizes)} parameters, this model trains {sum(own_sizes)}; "
+                "start a new run from its weights instead (MODEL.WEIGHT, in another OUTPUT_DIR)."
+            )
+        values = {i: state["state"][in_model_order.index(n)] for i, n in enumerate(names)} if state["state"] else {}
+        state = {"state": values, "param_groups": own["param_groups"]}
+    optimizer.load_state_dict(state)
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+class Checkpointer:
+    """Saves and loads a model with its optimizer and schedule in a folder.
+
+    Args:
+        save_dir: the folder; nothing is saved or found if it is empty.
+        save_to_disk: whether this process writes; one of several should.
+        keep: how many numbered checkpoints stay in the folder, the newest; 0 for all.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer | None = None,
+        scheduler: Any = None,
+        save_dir: str = "",
+        save_to_disk: bool | None = None,
+        logger: logging.Logger | None = None,
+        keep: int = 0,
+    ):
+        self.model = model
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.save_dir = save_dir
+        self.save_to_disk = distributed.is_main_process() if save_to_disk is None else save_to_disk
+        self.logger = logger or logging.getLogger(__name__)
+        self.keep = keep
+
+    def save(self, name: str, tag: bool = True, **kwargs: Any) -> None:
+        """Write save_dir/name.pth with the state of everything and `kwargs`; with `tag` a resumed run starts from it.
+
+        The file appears only when it is complete, so a full disk or a kill leaves the one before it in place.
+        """
+        if not self.save_dir or not self.save_to_disk:
+            return
+        data: dict[str, Any] = {"model": self._plain_model().state_dict()}
+        if self.optimizer is not None:
+            data["optimizer"] = self.optimizer.state_dict()
+        if self.scheduler is not None:
+            data["scheduler"] = self.scheduler.state_dict()
+        data.update(kwargs)
+        path = os.path.join(self.save_dir, f"{name}.pth")
+        self.logger.info("Saving checkpoint to %s", path)
+        os.makedirs(self.save_dir, exist_ok=True)
+        write_atomically(path, lambda f: torch.save(data, f))
+        if tag:
+            self.tag_last_checkpoint(path)
+            for old in self._numbered()[self.keep :] if self.keep > 0 else ():
+                os.remove(old)
+
+    def load(self, f: str | None = None, use_latest: bool = True, averaged: bool = False) -> dict:
+        """Load the run's last checkpoint if there is one and `use_latest`, otherwise the file `f`.
+
+        If the last checkpoint cannot be read, the one before it is taken, and that is said.
+
+        Args:
+            averaged: take the averaged weights (SOLVER.EMA) for the model, where the file has them.
+
+        Returns:
+            What the checkpoint holds beside model, optimizer and schedule; empty if nothing was loaded.
+        """
+        resuming = use_latest and self.has_checkpoint()
+        if resuming:
+            latest = self.get_checkpoint_file()
+            if f and f != latest:
+                self.logger.warning("Resuming from %s; the weights %s are not used.", latest, f)
+            f = latest
+        if not f:
+            self.logger.info("No checkpoint: the model starts from its initial weights.")
+            return {}
+        checkpoint = self._load_last() if resuming else self._load_named(f)
+        if averaged and "ema" in checkpoint:
+            self.logger.info("Its averaged weights are used (SOLVER.EMA)")
+            checkpoint["model"] = checkpoint["ema"]
+        self._load_model(checkpoint)
+        for name, load in (("optimizer", self._load_optimizer), ("scheduler", self._load_scheduler)):
+            state = checkpoint.pop(name, None)
+            if state is not None and getattr(self, name) is not None and resuming:
+                load(state)
+        return checkpoint if resuming else {}
+
+    def _load_named(self, f: str) -> dict:
+        self.logger.info("Loading checkpoint from %s", f)
+        return self._load_file(f)
+
+    def _load_last(self) -> dict:
+        """The last checkpoint that can be read."""
+        last = self.get_checkpoint_file()
+        before = [path for path in self._numbered() if os.path.basename(path) < os.path.basename(last)]
+        for path, next_path in zip([last, *before], [*before, None], strict=True):
+            try:
+                check_contents(path)
+                return self._load_named(path)
+            except (CheckpointError, FileNotFoundError) as error:
+                if next_path is None:
+                    raise
+                self.logger.error("%s The run goes on from the checkpoint before it, %s.", error, next_path)
+        raise AssertionError("unreachable")
+
+    def _numbered(self) -> list[str]:
+        """The checkpoints of iterations, newest first."""
+        names = [name for name in os.listdir(self.save_dir) if re.fullmatch(r"model_\d{7,}\.pth", name)]
+        numbers = sorted(names, key=lambda name: int(name[len("model_") : -len(".pth")]), reverse=True)
+        return [os.path.join(self.save_dir, name) for name in numbers]
+
+    def _load_optimizer(self, state: dict) -> None:
+        assert self.optimizer is not None
+        load_optimizer_state(self.optimizer, state, self._plain_model())
+
+    def _load_scheduler(self, state: dict) -> None:
+        """The position in the schedule; milestones and rates are the configuration's, if the schedule is this package's."""
+        assert self.optimizer is not None
+        if not isinstance(self.scheduler, WarmupLR):
+            self.scheduler.load_state_dict(state)
+            return
+        self.scheduler.last_epoch = state["last_epoch"]
+        for group, lr in zip(self.optimizer.param_groups, self.scheduler.get_lr(), strict=True):
+            group["lr"] = lr
+        self.scheduler._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+    def has_checkpoint(self) -> bool:
+        return bool(self.save_dir) and os.path.isfile(os.path.join(self.save_dir, LAST_CHECKPOINT))
+
+    def get_checkpoint_file(self) -> str:
+        """The checkpoint to resume from; empty if there is none. It may have moved together with its folder."""
+        if not self.has_checkpoint():
+            return ""
+        with open(os.path.join(self.save_dir, LAST_CHECKPOINT), encoding="utf-8") as f:
+            named = f.read().strip()
+        beside = os.path.join(self.save_dir, os.path.basename(named))
+        return beside if os.path.isfile(beside) else named
+
+    def tag_last_checkpoint(self, last_filename: str) -> None:
+        path = os.path.join(self.save_dir, LAST_CHECKPOINT)
+        write_atomically(path, lambda f: f.write(last_filename.encode()))
+
+    def _load_file(self, f: str) -> dict:
+        return load_file(f)
+
+    def _load_model(self, checkpoint: dict) -> None:
+        model_serialization.load_state_dict(self._plain_model(), checkpoint.pop("model"))
+
+    def _plain_model(self) -> nn.Module:
+        """The model without DistributedDataParallel around it."""
+        return getattr(self.model, "module", self.model)
+
+
+class DetectronCheckpointer(Checkpointer):
+    """A Checkpointer that also takes bare state dicts and says what of a file does not fit the model."""
+
+    def __init__(
+        self,
+        cfg,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer | None = None,
+        scheduler: Any = None,
+        save_dir: str = "",
+        save_to_disk: bool | None = None,
+        logger: logging.Logger | None = None,
+    ):
+        keep = options(cfg).SOLVER.CHECKPOINTS_KEPT
+        super().__init__(model, optimizer, scheduler, save_dir, save_to_disk, logger, keep)
+        self.cfg = cfg.clone()
+
+    def _load_file(self, f: str) -> dict:
+        return load_weights(self.cfg, f)
+
+    def _load_model(self, checkpoint: dict) -> None:
+        if not options(self.cfg).MODEL.WEIGHT_ALLOW_MISMATCH:
+            super()._load_model(checkpoint)
+            return
+        matching.load_state_dict(self._plain_model(), checkpoint.pop("model"), allow_mismatch=True)

@@ -1,0 +1,191 @@
+"""The training loop."""
+
+import contextlib
+import functools
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from maskrcnn_benchmark.checkpoint import forks
+from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.engine.batches import Batches
+from maskrcnn_benchmark.engine.hang_watch import HangWatch
+from maskrcnn_benchmark.engine.inference import inference
+from maskrcnn_benchmark.engine.periodic_test import PeriodicTest
+from maskrcnn_benchmark.engine.precision import autocast
+from maskrcnn_benchmark.engine.progress import Progress
+from maskrcnn_benchmark.engine.step import Step
+from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, StepWatch, TrainingInterrupted
+from maskrcnn_benchmark.utils import distributed
+
+
+def reduce_loss_dict(loss_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The mean of each loss over all processes, on the main one."""
+    return distributed.reduce_dict({name: loss.detach() for name, loss in loss_dict.items()})
+
+
+def _image_ids(loader: Any, indices: Any, count: int) -> list:
+    """What names a batch's `count` images in a message: their ids, or whatever the loader gives beside them."""
+    dataset = getattr(loader, "dataset", None)
+    if not isinstance(indices, Sequence) or not hasattr(dataset, "get_img_info"):
+        return list(indices) if isinstance(indices, Sequence) else [indices] * count
+    return [dataset.get_img_info(i).get("id", i) for i in indices]  # type: ignore[union-attr]
+
+
+class Saver:
+    """Numbered checkpoints; one that could not be written, for example on a full disk, is tried again until it can be."""
+
+    def __init__(self, checkpointer: Any, period: int):
+        self.checkpointer, self.period = checkpointer, period
+        self.is_owed = False
+
+    def is_due(self, iteration: int) -> bool:
+        return self.period > 0 and iteration % self.period == 0
+
+    def save(self, iteration: int, arguments: dict[str, Any]) -> None:
+        try:
+            self.checkpointer.save(f"model_{iteration:07d}", **arguments)
+            self.is_owed = False
+        except OSError as error:
+            self.is_owed = True
+            logging.getLogger("maskrcnn_benchmark.trainer").error(
+                "The checkpoint of iteration %d could not be written (%s). Training goes on and tries again with the next "
+                "progress line; until then the checkpoint before it is the last.",
+                iteration,
+                error,
+            )
+
+
+def train(
+    cfg,
+    model: nn.Module,
+    data_loader,
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    checkpointer,
+    device: torch.device,
+    checkpoint_period: int,
+    test_period: int,
+    arguments: dict[str, Any],
+    evaluate: Callable[[dict], Any] | None = None,
+    ema: AveragedModel | None = None,
+) -> None:
+    """Train from arguments["iteration"] to SOLVER.MAX_ITER.
+
+    What is drawn at random in an iteration depends on SEED, the iteration and the rank alone, so a resumed run goes on
+    exactly as it would have without the interruption. `arguments` is saved with each checkpoint and kept up to date: beside
+    "iteration" the state of the loss scaler of float16 ("scaler"), the averaged weights ("ema") and the best test ("best").
+
+    Args:
+        evaluate: called every `test_period` iterations, see PeriodicTest.
+        ema: see `make_ema`.
+    """
+    logger = logging.getLogger("maskrcnn_benchmark.trainer")
+    start_iter, max_iter = arguments["iteration"], cfg.SOLVER.MAX_ITER
+    progress = Progress(cfg, start_iter)
+    saver = Saver(checkpointer, checkpoint_period)
+    tests = (
+        PeriodicTest(cfg, evaluate, checkpointer, arguments, progress.note) if evaluate and test_period > 0 else None
+    )
+    own = options(cfg)
+    batches = Batches(data_loader, start_iter * own.SOLVER.ACCUMULATE, own.SOLVER.ACCUMULATE)
+    logger.info("Training from iteration %d to %d", start_iter, max_iter)
+    model.train()
+    end = time.perf_counter()
+    stop, iteration = 0, start_iter
+    with StepWatch(optimizer) as watch, HangWatch(own.TIMEOUT) as hang, contextlib.closing(progress):
+        step = Step(cfg, model, optimizer, scheduler, device, watch, arguments.get("scaler"), ema)
+        hang.beat(f"iteration {start_iter + 1}, loading images")
+        try:
+            for iteration, group in enumerate(batches, start=start_iter + 1):
+                waited = time.perf_counter() - end
+                hang.beat(f"iteration {iteration}, computing or waiting for the other processes to do so")
+                ids = [i for _, targets, indices in group for i in _image_ids(data_loader, indices, len(targets))]
+                values = step(iteration, group, ids)
+                if values is None:
+                    break
+                arguments["iteration"] = iteration
+                progress.step(values, len(ids), time.perf_counter() - end, waited)
+                is_last = iteration == max_iter
+                saves = not is_last and (saver.is_due(iteration) or (saver.is_owed and progress.is_due(iteration)))
+                is_tested = tests is not None and iteration % test_period == 0 and not is_last
+                if progress.is_due(iteration) or saves or is_tested:
+                    watch.check()
+                    arguments.update(step.state())
+                if progress.is_due(iteration):
+                    progress.report(iteration, optimizer.param_groups[0]["lr"], device, **step.extra_values())
+                hang.pause()
+                if saves:
+                    saver.save(iteration, arguments)
+                if is_tested and tests is not None:
+                    arguments["early_stopped"] = tests.run(iteration)
+                    model.train()
+                    if arguments["early_stopped"]:
+                        logger.info("No better result in %d tests: training ends.", own.SOLVER.EARLY_STOP)
+                        break
+                end = time.perf_counter()
+                hang.beat(f"iteration {iteration + 1}, loading images")
+            stop = watch.check() if arguments["iteration"] < max_iter else 0
+        except NonFiniteLossError:
+            # Nothing of the bad step reached the weights. A resumed run starts from the checkpoint before.
+            forks.save_aside(checkpointer, "model_nonfinite", **arguments)
+            raise
+        hang.pause()
+        arguments.update(step.state())
+        if stop and not arguments.get("early_stopped"):
+            checkpointer.save(f"model_{arguments['iteration']:07d}", **arguments)
+            raise TrainingInterrupted(stop, arguments["iteration"])
+        checkpointer.save("model_final", **arguments)
+        progress.summary(arguments)
+
+
+def do_train(
+    cfg,
+    model: nn.Module,
+    data_loader,
+    data_loader_val,
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    checkpointer,
+    device: torch.device,
+    checkpoint_period: int,
+    test_period: int,
+    arguments: dict[str, Any],
+) -> None:
+    """`train` by maskrcnn-benchmark's arguments.
+
+    With a `data_loader_val` the model is tested on its data set every `test_period` iterations.
+    """
+    evaluate = None
+    if data_loader_val is not None and test_period > 0:
+        evaluate = functools.partial(_validate, cfg, model, data_loader_val, device)
+    train(
+        *(cfg, model, data_loader, optimizer, scheduler, checkpointer, device),
+        checkpoint_period,
+        test_period,
+        arguments,
+        evaluate,
+    )
+
+
+def _validate(cfg, model: nn.Module, loader: Any, device: torch.device, pictures: dict) -> list:
+    """The results on the data set of one loader, for PeriodicTest."""
+    switches = {"bbox": True, "segm": cfg.MODEL.MASK_ON, "keypoints": cfg.MODEL.KEYPOINT_ON}
+    with autocast(cfg, device):
+        result = inference(
+            getattr(model, "module", model),
+            loader,
+            dataset_name="[Validation]",
+            iou_types=tuple(task for task, is_on in switches.items() if is_on),
+            box_only=cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON,
+            device=device,
+            expected_results=cfg.TEST.EXPECTED_RESULTS,
+            expected_results_sigma_tol=cfg.TEST.EXPECTED_RESULTS_SIGMA_TOL,
+            output_folder=None,
+        )
+    return [result]

@@ -1,0 +1,69 @@
+"""What a training measures, as lines of JSON and for TensorBoard."""
+
+import contextlib
+import json
+import logging
+import os
+from typing import Any
+
+from maskrcnn_benchmark.utils.files import write_atomically
+
+
+class MetricWriter:
+    """Appends one JSON object a line to a file and, if asked to, scalars to TensorBoard.
+
+    Args:
+        start: the iteration that a run goes on from. Lines of later ones, of a run that ended without a checkpoint of them, go.
+    """
+
+    def __init__(self, path: str, tensorboard_dir: str | None = None, start: int = 0):
+        kept = [line for line in read_metrics(path) if line["iteration"] <= start] if os.path.exists(path) else []
+        write_atomically(path, lambda f: f.write("".join(json.dumps(line) + "\n" for line in kept).encode()))
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed in close)
+        self._failed = False
+        self._tensorboard = None
+        if tensorboard_dir is not None:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise ImportError("TENSORBOARD is True, but the package is missing: pip install tensorboard.") from None
+            self._tensorboard = SummaryWriter(tensorboard_dir, purge_step=start + 1)
+
+    def write(self, iteration: int, values: dict[str, Any]) -> None:
+        """Write numbers by name. A disk that is full costs the line and a message, not the training."""
+        try:
+            self._file.write(json.dumps({"iteration": iteration, **values}) + "\n")
+            self._file.flush()
+        except OSError as error:
+            if not self._failed:
+                logging.getLogger(__name__).error("%s is not complete: %s.", self._file.name, error)
+            self._failed = True
+        if self._tensorboard is not None:
+            for name, value in values.items():
+                if isinstance(value, (int, float)):
+                    self._tensorboard.add_scalar(name, value, iteration)
+
+    def picture(self, iteration: int, name: str, image: Any) -> None:
+        """An image for TensorBoard: uint8 array [H, W, 3], RGB."""
+        if self._tensorboard is not None:
+            self._tensorboard.add_image(name, image, iteration, dataformats="HWC")
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # what could not be written was said before
+            self._file.close()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+
+
+def read_metrics(path: str) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl; one that a kill or a full disk cut off is left out."""
+    lines = []
+    with open(path, encoding="utf-8", errors="replace") as f:
+        for text in f:
+            try:
+                line = json.loads(text)
+            except ValueError:
+                continue
+            if isinstance(line, dict) and isinstance(line.get("iteration"), int):
+                lines.append(line)
+    return lines
