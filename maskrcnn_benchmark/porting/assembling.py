@@ -28,6 +28,19 @@ def __getattr__(name):
         raise NotImplementedError(name)
     return missing
 """
+# Goes to the end of OUT's ops/legacy.py.
+_MISSING = """
+
+# Added by tools/port.py: functions of the fork's own C++ and CUDA sources, which this package has not.
+def _missing(name):
+    def function(*args, **kwargs):
+        raise NotImplementedError(f"{{name}} is a native function of the fork's that was not ported; PORT.md says who calls it.")
+
+    return function
+
+
+FUNCTIONS.update({{name: _missing(name) for name in {names}}})
+"""
 # Signs of a fork written for a torch in which `/` of integer tensors is true division.
 _RECENT_TORCH = re.compile(r"rounding_mode|floor_divide|true_divide|torch\.(cuda\.)?amp\b|weights_only")
 
@@ -112,6 +125,13 @@ def assemble(fork: Fork, assembly: Assembly, out: Path) -> None:
         if taken.whose == "the fork's":
             write(out / taken.path, fork, taken)
     _write_build_files(fork, out)
+
+
+def add_missing_functions(out: Path, package: str, names: list[str]) -> None:
+    """Give `_C` the native functions that this package has not: they are there, and say so when they are called."""
+    if names:
+        with (out / package / "ops" / "legacy.py").open("a", encoding="utf-8") as file:
+            file.write(_MISSING.format(names=tuple(names)))
 
 
 def write(target: Path, fork: Fork, taken: Taken) -> None:

@@ -30,6 +30,7 @@ PIP_NAMES = {
     "clip": "git+https://github.com/openai/CLIP",
     "panopticapi": "git+https://github.com/cocodataset/panopticapi",
     "onmt": "OpenNMT-py",
+    "csHelpers": "cityscapesScripts",
 }
 
 
@@ -146,7 +147,8 @@ def _native(outcome: Outcome) -> str:
     if not outcome.native:
         return ""
     rows = [(f"`{m.name}`", m.source or "-", ", ".join(m.callers) or "nothing") for m in outcome.native]
-    text = "The fork's C++ and CUDA sources export these, or its code calls them of `_C`; this package's `_C` has none of them."
+    text = "The fork's C++ and CUDA sources export these, or its code calls them of `_C`; this package has none of them. "
+    text += "They can be imported; a call raises NotImplementedError."
     return "\n".join(
         ["## Native functions that are missing", "", text, "", _table(("function", "exported in", "called in"), rows)]
     )
