@@ -1,8 +1,8 @@
 """What forks call of apex.amp, over torch.amp: ported files import this module in place of apex's.
 
-At opt_level O0, and with enabled=False, everything is as if it were not called. At O1 to O3 the model computes under torch.autocast
-(float16 on a GPU, bfloat16 on a CPU) with float32 weights, losses are scaled, and a step whose gradients are not finite is
-left out.
+At opt_level O0, and with enabled=False, everything is as if it were not called. At O1 to O3 the model computes under
+torch.autocast (float16 on a GPU, bfloat16 on a CPU) with float32 weights, losses are scaled, and a step whose gradients are
+not finite is left out.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import upstream
+from . import older_names, upstream
 from .fork import Fork
 from .rewriting import Facts, Rewritten, rewrite
 
@@ -53,12 +53,14 @@ class Taken:
         state: "upstream", "changed" or "new".
         whose: "ours", "the fork's" or "left out".
         rewritten: of Python files of the fork's.
+        needed: names of an older version of upstream's for which it is the fork's.
     """
 
     path: str
     state: str
     whose: str
     rewritten: Rewritten | None = None
+    needed: tuple[str, ...] = ()
 
 
 @dataclass
@@ -86,7 +88,30 @@ def survey(fork: Fork) -> Assembly:
             assembly.taken.append(Taken(path, state, "the fork's", rewritten))
         else:
             assembly.taken.append(Taken(path, state, "the fork's"))
+    _take_older_modules(fork, assembly, recent)
     return assembly
+
+
+def _take_older_modules(fork: Fork, assembly: Assembly, recent_torch: bool) -> None:
+    """Where the fork imports a name that its version of a module has and ours has not, take the fork's version."""
+    ours = {taken.path: taken for taken in assembly.taken if taken.whose == "ours" and taken.path.endswith(".py")}
+    waiting = list(assembly.texts.items())
+    while waiting:
+        path, text = waiting.pop()
+        for module, names in older_names.imported(path, text, fork.package).items():
+            file = module.replace(".", "/")
+            taken = ours.get(f"{file}.py") or ours.get(f"{file}/__init__.py")
+            if taken is None:
+                continue
+            have = older_names.defined(_ours(taken.path, fork.package).read_text(encoding="utf-8"))
+            had = older_names.defined(fork.read(taken.path).decode("utf-8-sig", errors="replace"))
+            lacking = names & (had or set()) - (have if have is not None else names)
+            if lacking:
+                del ours[taken.path]
+                taken.whose, taken.needed = "the fork's", tuple(sorted(lacking))
+                taken.rewritten = rewrite_file(fork, taken.path, recent_torch)
+                assembly.texts[taken.path] = taken.rewritten.text
+                waiting.append((taken.path, taken.rewritten.text))
 
 
 def rewrite_file(fork: Fork, path: str, recent_torch: bool) -> Rewritten:

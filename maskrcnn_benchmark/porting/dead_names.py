@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib
+import importlib.util
 import sys
 import warnings
 from dataclasses import dataclass
@@ -117,8 +118,8 @@ class _Scan(ast.NodeVisitor):
         for statement in node.body:
             self.visit(statement)
         self.guards -= catches
-        for statement in (*node.handlers, *node.orelse, *node.finalbody):
-            self.visit(statement)
+        for rest in (*node.handlers, *node.orelse, *node.finalbody):
+            self.visit(rest)
 
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
@@ -130,7 +131,8 @@ class _Scan(ast.NodeVisitor):
                 self._check(node.module if alias.name == "*" else f"{node.module}.{alias.name}", node.lineno)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
-        parts, root = [node.attr], node.value
+        parts: list[str] = [node.attr]
+        root = node.value
         while isinstance(root, ast.Attribute):
             parts.append(root.attr)
             root = root.value
@@ -202,7 +204,7 @@ def resolve(parts: tuple[str, ...]) -> str:
     """The part of a dotted name that does not exist, "" if all of it does; the first part alone: not installed."""
     value = _import(parts[0])
     if value is None:
-        return parts[0]
+        return "" if _exists(parts[0]) else parts[0]
     for end in range(1, len(parts)):
         if not isinstance(value, (ModuleType, type)):
             return ""  # of an instance nothing is known
@@ -211,10 +213,19 @@ def resolve(parts: tuple[str, ...]) -> str:
             if hasattr(value, parts[end]):
                 value = getattr(value, parts[end])
                 continue
-        value = _import(".".join(parts[: end + 1])) if isinstance(value, ModuleType) else None
+        name = ".".join(parts[: end + 1])
+        value = _import(name) if isinstance(value, ModuleType) else None
         if value is None:
-            return ".".join(parts[: end + 1])
+            return "" if _exists(name) else name
     return ""
+
+
+def _exists(name: str) -> bool:
+    """Whether there is such a module, though it cannot be imported here: it may lack a package of its own."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError, AttributeError):
+        return False
 
 
 @cache

@@ -59,9 +59,10 @@ def _port_into(fork: Fork, building: Path, scratch: Path, check: bool, say) -> O
     outcome = Outcome(fork, assembly)
     others = assembling.other_packages(fork)
     own = (fork.package, *others, assembling.CONTROL_NAME)
-    local = own + tuple(Path(path).stem for path in fork.files if path.endswith(".py"))
+    folders = {path.split("/")[0] for path in fork.files if "/" in path}  # what scripts at the top import from
+    local = {*own, *folders, *(Path(path).stem for path in fork.files if path.endswith(".py"))}
     for path, text in assembly.texts.items():
-        dead, absent = dead_names.find(path, text, own)
+        dead, absent = dead_names.find(path, text, (*own, *folders))
         outcome.dead += dead
         for name, line in absent.items():
             if name not in local and not any(f"/{name}/" in f"/{file}" for file in fork.files):

@@ -147,7 +147,9 @@ def _native(outcome: Outcome) -> str:
     if not outcome.native:
         return ""
     rows = [(f"`{m.name}`", m.source or "-", ", ".join(m.callers) or "nothing") for m in outcome.native]
-    text = "The fork's C++ and CUDA sources export these, or its code calls them of `_C`; this package has none of them. "
+    text = (
+        "The fork's C++ and CUDA sources export these, or its code calls them of `_C`; this package has none of them. "
+    )
     text += "They can be imported; a call raises NotImplementedError."
     return "\n".join(
         ["## Native functions that are missing", "", text, "", _table(("function", "exported in", "called in"), rows)]
@@ -192,7 +194,8 @@ def _rewritten(outcome: Outcome) -> str:
 def _files(outcome: Outcome) -> str:
     groups: dict[str, list[str]] = defaultdict(list)
     for file in outcome.assembly.taken:
-        groups[{"the fork's": f"the fork's, {file.state}"}.get(file.whose, file.whose)].append(file.path)
+        reason = f": an older upstream's, for {', '.join(file.needed)}" if file.needed else ""
+        groups[{"the fork's": f"the fork's, {file.state}"}.get(file.whose, file.whose)].append(f"{file.path}{reason}")
     lines = ["## What came from where"]
     for title, paths in sorted(groups.items()):
         lines += ["", f"### {title[0].upper()}{title[1:]} ({len(paths)})", "", *(f"- {path}" for path in paths)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 try:
     import libcst as cst
@@ -142,7 +143,7 @@ class File:
 
 
 # Given the file, the node as it was, and the node with its parts rewritten; returns what takes its place.
-NodeRule = Callable[[File, cst.CSTNode, cst.CSTNode], cst.CSTNode]
+NodeRule = Callable[[File, Any, Any], Any]
 
 
 class _Transformer(cst.CSTTransformer):
@@ -170,7 +171,7 @@ def rewrite(source: str, facts: Facts) -> Rewritten:
     """The file's text with dead names put right; one that does not parse comes back as it was, with the reason."""
     from .rules.every import ALL
 
-    text, early = source, []
+    text, early = source, list[Change]()
     try:
         wrapper = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
     except (cst.ParserSyntaxError, RecursionError) as first_error:

@@ -1,4 +1,4 @@
-"""--check: train two iterations and test with OUT's own tools and one of the fork's configurations, on scenes made here, on the CPU."""
+"""--check: two iterations and a test on the CPU, with OUT's own tools and a configuration of the fork's, on scenes made here."""
 
 from __future__ import annotations
 
@@ -110,7 +110,11 @@ def run(fork: Fork, assembly: Assembly, out: Path, scratch: Path, say) -> tuple[
         path = out / "tools" / tool
         if not path.is_file():
             return [*lines, f"The fork has no tools/{tool}."], True
-        extra = [word for word in extra if word in path.read_text(errors="replace") or "engine import run" in path.read_text()]
+        extra = [
+            word
+            for word in extra
+            if word in path.read_text(errors="replace") or "engine import run" in path.read_text()
+        ]
         words = [sys.executable, f"tools/{tool}", "--config-file", chosen["file"], *extra, *options]
         status, printed = _run(words, out)
         losses = _LOSS.findall(printed) if tool == "train_net.py" else []
@@ -129,7 +133,13 @@ def _run(words: Sequence[str], out: Path) -> tuple[int, str]:
     """Exit status and output of a program in OUT without a GPU."""
     try:
         done = subprocess.run(
-            words, cwd=out, env=_environment(out), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=TIMEOUT_S
+            words,
+            cwd=out,
+            env=_environment(out),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=TIMEOUT_S,
         )
     except subprocess.TimeoutExpired:
         return 1, f"It did not end within {TIMEOUT_S} s."
@@ -153,23 +163,27 @@ def _choose(fork: Fork, assembly: Assembly, out: Path, folder: Path) -> dict | s
     for said in found:
         if "error" not in said and is_suitable(said):
             return said
-    last = printed.strip().splitlines()[-1] if printed.strip() and status else ""
+    last = printed.strip().splitlines()[-1:] if status else []
     reasons = sorted({said.get("error", "its data set is not of COCO's boxes and masks") for said in found})
-    return "None of the fork's configurations works on COCO's boxes and masks: " + "; ".join([*reasons[:3], last][: 3 + bool(last)])
+    said_no = "; ".join([*reasons[:3], *last])
+    return f"None of the fork's configurations works on COCO's boxes and masks: {said_no}"
 
 
 def size_of(path: str) -> tuple:
     """Sorts configurations: shallow bodies, plain convolutions, few words in the name first."""
     name = path.rsplit("/", 1)[-1]
     depths = [int(number) for number in re.findall(r"(?<!\d)(18|34|50|101|152)(?!\d)", name)]
-    heavy = sum(word in name.lower() for word in ("x-", "x_", "dcn", "_2x", "ms", "syncbn", "gn", "cascade", "c4", "hrnet"))
+    heavy = sum(
+        word in name.lower() for word in ("x-", "x_", "dcn", "_2x", "ms", "syncbn", "gn", "cascade", "c4", "hrnet")
+    )
     return max(depths, default=60), heavy, path.count("/"), len(name), path
 
 
 def is_suitable(said: dict) -> bool:
     """Whether a data set in COCO's format with boxes and masks is all that training asks for."""
     keys, args = said["keys"], set(said["args"])
-    wants_more = any(key.endswith(("KEYPOINT_ON", "RELATION_ON", "ATTRIBUTE_ON", "CHAR_MASK_ON")) and keys[key] is True for key in keys)
+    more = ("KEYPOINT_ON", "RELATION_ON", "ATTRIBUTE_ON", "CHAR_MASK_ON")
+    wants_more = any(value is True and key.endswith(more) for key, value in keys.items())
     return not wants_more and bool(args & set(ROOT_KEYS)) and bool(args & set(FILE_KEYS))
 
 
@@ -198,7 +212,11 @@ def make_scenes(folder: Path, images: int, classes: int, seed: int) -> tuple[Pat
     root.mkdir(parents=True)
     missing = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}  # ids that COCO leaves out: forks map them by COCO's own table
     ids = [number for number in range(1, 91) if number not in missing][:classes]
-    content: dict[str, list] = {"images": [], "annotations": [], "categories": [{"id": i, "name": f"kind {i}"} for i in ids]}
+    content: dict[str, list] = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": i, "name": f"kind {i}"} for i in ids],
+    }
     for number in range(1, images + 1):
         pixels = random.integers(0, 255, (128, 160, 3), dtype=np.uint8)
         content["images"].append({"id": number, "file_name": f"{number:012d}.jpg", "width": 160, "height": 128})

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from ..rewriting import NodeRule
 from . import images, imports, python_calls, tensors, torch_calls
 
 # Calls first: the name that they call may be in the table of moved names, too.
-ALL = [*torch_calls.RULES, *python_calls.RULES, *images.RULES, *tensors.RULES, *imports.RULES]
+ALL: list[tuple[type, NodeRule]] = [
+    *torch_calls.RULES,
+    *python_calls.RULES,
+    *images.RULES,
+    *tensors.RULES,
+    *imports.RULES,
+]

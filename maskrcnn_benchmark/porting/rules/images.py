@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import libcst as cst
 from libcst import matchers as m
 
-from ..rewriting import File, argument, expression, without_last_comma
+from ..rewriting import File, NodeRule, argument, expression, without_last_comma
 from .names import Rule
 
-POINTS = Rule("OpenCV's points", "OpenCV takes points and sizes of whole numbers; floats and tensors of 2019 are refused today.")
+POINTS = Rule(
+    "OpenCV's points", "OpenCV takes points and sizes of whole numbers; floats and tensors of 2019 are refused today."
+)
 COLORS = Rule("OpenCV's colours", "OpenCV takes colours of Python's numbers; NumPy's in a tuple are refused today.")
 CONTOURS = Rule("findContours", "OpenCV 4 returns contours and hierarchy; OpenCV 3 returned an image before them.")
 TEXT = Rule("Pillow's text sizes", "Pillow 10 removed textsize and getsize; the box of the text ends at its size.")
@@ -153,7 +155,7 @@ def _arguments(file: File, args: Sequence[cst.Arg]) -> str:
     return ", ".join(file.code(arg.with_changes(comma=cst.MaybeSentinel.DEFAULT)) for arg in without_last_comma(args))
 
 
-RULES = [
+RULES: list[tuple[type, NodeRule]] = [
     (cst.Call, opencv),
     (cst.Call, text_sizes),
     (cst.Assign, contours),

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import libcst as cst
 from libcst import matchers
 
-from ..rewriting import File, dotted, expression
-from .names import MOVED, Moved, Rule, apex_names
+from ..rewriting import File, NodeRule, dotted, expression
+from .names import MOVED, Moved, Rule, names_by_package
 
 # Modules that are gone, all of whose useful names are elsewhere: an import of one goes when its uses went.
-GONE = ("torch._six", "apex", "apex.parallel", "apex.normalization", "apex.optimizers", "numpy.core.umath_tests")
+GONE = ("torch._six", "apex", "apex.parallel", "apex.normalization", "apex.optimizers", "imp")
 
 
 def moved(file: File, name: str) -> Moved | None:
@@ -88,6 +88,7 @@ def from_imports(file: File, original: cst.SimpleStatementLine, updated: cst.Sim
 
 
 def _split(file: File, original: cst.CSTNode, small: cst.ImportFrom) -> Iterator[cst.BaseSmallStatement]:
+    assert not isinstance(small.names, cst.ImportStar)
     module = dotted(small.module)
     gone = [a for a in small.names if (n := f"{module}.{a.evaluated_name}") in GONE and all_uses_move(file, n)]
     stay = [a for a in small.names if a not in gone and moved(file, f"{module}.{a.evaluated_name}") is None]
@@ -154,12 +155,16 @@ def attributes(file: File, original: cst.Attribute, updated: cst.Attribute) -> c
 
 
 def moved_exactly(file: File, name: str) -> Moved | None:
-    return MOVED.get(name) or (apex_names(file.facts.package).get(name) if name.startswith("apex.") else None)
+    if name.startswith(("apex.", "imp.")) and file.facts.path != f"{file.facts.package}/utils/imports.py":
+        return MOVED.get(name) or names_by_package(file.facts.package).get(name)
+    return MOVED.get(name)
 
 
 def moved_rule(file: File, module: str) -> Rule:
     """The rule for the names of a module."""
-    return next(t.rule for n, t in {**MOVED, **apex_names(file.facts.package)}.items() if n.startswith(f"{module}."))
+    return next(
+        t.rule for n, t in {**names_by_package(file.facts.package), **MOVED}.items() if n.startswith(f"{module}.")
+    )
 
 
 def all_uses_move(file: File, module: str) -> bool:
@@ -176,4 +181,8 @@ def find_attributes(file: File) -> list[cst.CSTNode]:
     return list(matchers.findall(file.module, matchers.Attribute()))
 
 
-RULES = [(cst.Import, import_names), (cst.SimpleStatementLine, from_imports), (cst.Attribute, attributes)]
+RULES: list[tuple[type, NodeRule]] = [
+    (cst.Import, import_names),
+    (cst.SimpleStatementLine, from_imports),
+    (cst.Attribute, attributes),
+]

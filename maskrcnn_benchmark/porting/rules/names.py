@@ -253,7 +253,6 @@ _moved(
     torch.nn.init.orthogonal                  torch.nn.init:orthogonal_
     torch.nn.init.sparse                      torch.nn.init:sparse_
     torch.matrix_rank                         torch.linalg:matrix_rank
-    torch.autograd.gradcheck.zero_gradients   =(lambda x: [t.grad.zero_() for t in (x if isinstance(x, (list, tuple)) else [x]) if t.grad is not None])
     torch.onnx.OperatorExportTypes.RAW        torch.onnx:OperatorExportTypes.ONNX
     """,
 )
@@ -348,19 +347,22 @@ _moved(
     sklearn.cross_validation              sklearn.model_selection:
     sklearn.grid_search                   sklearn.model_selection:
     sklearn.datasets.samples_generator    sklearn.datasets:
+    shapely.geos.TopologicalError         shapely.errors:TopologicalError
+    IPython.lib.passwd                    jupyter_server.auth:passwd
     matplotlib.cm.get_cmap                matplotlib.pyplot:get_cmap
     matplotlib.pyplot.cm.get_cmap         matplotlib.pyplot:get_cmap
-    matplotlib.mlab.normpdf               =(lambda x, mean, sigma: numpy.exp(-(((x - mean) / sigma) ** 2) / 2) / (sigma * numpy.sqrt(2 * numpy.pi))) needs numpy
+    matplotlib.mlab.normpdf               =(lambda x, mu, sigma: scipy.stats.norm.pdf(x, mu, sigma)) needs scipy.stats
     """,
 )
 
 
 APEX = Rule("apex", "apex does by hand what torch has by now: mixed precision, distributed training, fused layers.")
+IMP = Rule("imp", "Python 3.12 comes without imp; upstream's utils/imports.py loads a file as a module.")
 
 
-def apex_names(package: str) -> dict[str, Moved]:
-    """Of apex; mixed precision is a module of the ported package (porting/apex_amp.py)."""
-    rows = {
+def names_by_package(package: str) -> dict[str, Moved]:
+    """Names whose place is a module of the ported package; apex's mixed precision is porting/apex_amp.py."""
+    apex = {
         "apex.amp": (f"{package}.porting.apex_amp", ""),
         "apex.parallel.DistributedDataParallel": ("torch.nn.parallel", "DistributedDataParallel"),
         "apex.parallel.distributed.DistributedDataParallel": ("torch.nn.parallel", "DistributedDataParallel"),
@@ -371,4 +373,6 @@ def apex_names(package: str) -> dict[str, Moved]:
         "apex.optimizers.FusedAdam": ("torch.optim", "AdamW"),
         "apex.optimizers.FusedSGD": ("torch.optim", "SGD"),
     }
-    return {old: Moved(module, name, "", APEX) for old, (module, name) in rows.items()}
+    names = {old: Moved(module, name, "", APEX) for old, (module, name) in apex.items()}
+    names["imp.load_source"] = Moved(f"{package}.utils.imports", "import_file", "", IMP)
+    return names

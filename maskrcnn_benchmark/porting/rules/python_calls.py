@@ -5,20 +5,34 @@ from __future__ import annotations
 import libcst as cst
 from libcst import matchers as m
 
-from ..rewriting import File, argument, expression
+from ..rewriting import File, NodeRule, argument, expression
 from .names import Rule
 from .torch_calls import _with_arg
 
 YAML = Rule("yaml.load", "PyYAML 6 wants to be told a Loader; FullLoader is what it chose before.")
 ARGSPEC = Rule("inspect.getargspec", "Python 3.11 has getfullargspec alone; what was called keywords is varkw.")
-LOCAL_RANK = Rule("--local_rank", "torchrun gives the rank in LOCAL_RANK; torch.distributed.launch writes --local-rank today.")
-DICTIONARY = Rule("dictionaries' iterators", "Python 3's keys, values and items are views, which iteritems and its kind were.")
+LOCAL_RANK = Rule(
+    "--local_rank", "torchrun gives the rank in LOCAL_RANK; torch.distributed.launch writes --local-rank today."
+)
+DICTIONARY = Rule(
+    "dictionaries' iterators", "Python 3's keys, values and items are views, which iteritems and its kind were."
+)
 HAS_KEY = Rule("has_key", "Python 3's dictionaries have `in` alone.")
 BUILTINS = Rule("Python 2's built-in names", "Python 3 has these under another name.")
 NUMPY = Rule("numpy's functions", "NumPy 2 removed these functions; the expression is what they were.")
-IMP = Rule("imp", "Python 3.12 comes without imp.")
 
-RENAMED_BUILTINS = {"xrange": "range", "unicode": "str", "raw_input": "input", "basestring": "str", "unichr": "chr", "long": "int"}
+VERSION = Rule(
+    "version numbers", "Versions read 2.14.1+cu130 and 5.0.0 today: the part after + is no number, and 5 comes after 4."
+)
+
+RENAMED_BUILTINS = {
+    "xrange": "range",
+    "unicode": "str",
+    "raw_input": "input",
+    "basestring": "str",
+    "unichr": "chr",
+    "long": "int",
+}
 
 
 def yaml_load(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
@@ -54,7 +68,9 @@ def local_rank(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExp
     """add_argument("--local_rank"): both spellings, and the environment's number where it is not given."""
     if not m.matches(original.func, m.Attribute(attr=m.Name("add_argument"))) or not original.args:
         return updated
-    flags = [a.value.evaluated_value for a in original.args if a.keyword is None and isinstance(a.value, cst.SimpleString)]
+    flags = [
+        a.value.evaluated_value for a in original.args if a.keyword is None and isinstance(a.value, cst.SimpleString)
+    ]
     if "--local_rank" not in flags:
         return updated
     file.need_import("os")
@@ -64,7 +80,11 @@ def local_rank(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExp
         if arg.keyword is not None and arg.keyword.value == "default" and not m.findall(arg.value, m.Name("environ")):
             arg = arg.with_changes(value=from_environment)
         args.append(arg)
-        if arg.keyword is None and "--local-rank" not in flags and getattr(arg.value, "evaluated_value", "") == "--local_rank":
+        if (
+            arg.keyword is None
+            and "--local-rank" not in flags
+            and getattr(arg.value, "evaluated_value", "") == "--local_rank"
+        ):
             comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
             args[-1] = arg.with_changes(comma=comma)
             args.append(cst.Arg(cst.SimpleString('"--local-rank"'), comma=arg.comma))
@@ -82,7 +102,9 @@ def iterators(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpr
     func = updated.func
     if original.args or not isinstance(func, cst.Attribute):
         return updated
-    new_name = {"iteritems": "items", "itervalues": "values", "iterkeys": "keys", "viewitems": "items"}.get(func.attr.value)
+    new_name = {"iteritems": "items", "itervalues": "values", "iterkeys": "keys", "viewitems": "items"}.get(
+        func.attr.value
+    )
     if new_name is None:
         return updated
     new = updated.with_changes(func=func.with_changes(attr=cst.Name(new_name)))
@@ -130,19 +152,37 @@ def numpy_functions(file: File, original: cst.Call, updated: cst.Call) -> cst.Ba
     return new
 
 
-def load_source(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
-    """imp.load_source(name, path): upstream has a function for it in utils/imports.py."""
-    own = f"{file.facts.package}/utils/imports.py"
-    if not file.calls(original, "imp.load_source") or file.facts.path == own or len(original.args) != 2:
+def version_parts(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
+    """module.__version__.split("."): the numbers before the +."""
+    pattern = m.Call(
+        func=m.Attribute(value=m.Attribute(attr=m.Name("__version__")), attr=m.Name("split")), args=[m.Arg()]
+    )
+    if not m.matches(original, pattern) or getattr(original.args[0].value, "evaluated_value", None) != ".":
         return updated
-    module = f"{file.facts.package}.utils.imports"
-    file.need_import(module)
-    new = updated.with_changes(func=expression(f"{module}.import_file"))
-    file.changed(IMP, original, new)
+    func = cst.ensure_type(updated.func, cst.Attribute)
+    new = updated.with_changes(func=func.with_changes(value=expression(f'{file.code(func.value)}.split("+")[0]')))
+    file.changed(VERSION, original, new)
     return new
 
 
-RULES = [
+def opencv_version(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
+    """cv2.__version__.startswith("4"), which means 4 or later where it chooses between OpenCV 3 and what came then."""
+    func = original.func
+    if not isinstance(func, cst.Attribute) or func.attr.value != "startswith" or len(original.args) != 1:
+        return updated
+    if "cv2.__version__" not in file.names(func.value):
+        return updated
+    if getattr(original.args[0].value, "evaluated_value", None) not in ("4", "4."):
+        return updated
+    version = file.code(cst.ensure_type(updated.func, cst.Attribute).value)
+    new = expression(f'(int({version}.split(".")[0]) >= 4)')
+    file.changed(VERSION, original, new)
+    return new
+
+
+RULES: list[tuple[type, NodeRule]] = [
+    (cst.Call, version_parts),
+    (cst.Call, opencv_version),
     (cst.Call, yaml_load),
     (cst.Call, getargspec),
     (cst.Attribute, keywords_of_argspec),
@@ -151,5 +191,4 @@ RULES = [
     (cst.Call, has_key),
     (cst.Name, builtin_names),
     (cst.Call, numpy_functions),
-    (cst.Call, load_source),
 ]

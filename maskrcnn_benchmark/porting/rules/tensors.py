@@ -12,12 +12,17 @@ from dataclasses import dataclass, field
 import libcst as cst
 from libcst import matchers as m
 
-from ..rewriting import File, argument, dotted, expression
+from ..rewriting import File, NodeRule, argument, dotted, expression
 from .names import Rule
 
-MASK = Rule("uint8 masks", "torch 1.2 made masks bool; today a uint8 one is refused, or taken for indices, where a mask is wanted.")
+MASK = Rule(
+    "uint8 masks",
+    "torch 1.2 made masks bool; today a uint8 one is refused where values are set or filled by it.",
+)
 INVERT = Rule("1 - mask", "Comparisons give bool tensors since torch 1.2, which `-` refuses; ~ turns them round.")
-DIVIDE = Rule("integer division", "Until torch 1.4 `/` of whole-number tensors dropped the fraction; today it gives floats.")
+DIVIDE = Rule(
+    "integer division", "Until torch 1.4 `/` of whole-number tensors dropped the fraction; today it gives floats."
+)
 FLOOR = Rule("// of tensors", "Until torch 1.12 `//` of tensors rounded towards zero; today it rounds down.")
 
 UINT8 = {"torch.uint8", "torch.ByteTensor", "torch.cuda.ByteTensor"}
@@ -26,11 +31,23 @@ FILLED_METHODS = {"new_zeros", "new_ones", "new_full"}
 MASK_METHODS = {"masked_fill": 0, "masked_fill_": 0, "masked_select": 0, "masked_scatter": 0, "masked_scatter_": 0}
 MASK_FUNCTIONS = {"torch.masked_select": 1, "torch.masked_fill": 1, "torch.where": 0}
 COMPARISONS = {"eq", "ne", "gt", "lt", "ge", "le"}
-SHAPES = {"squeeze", "unsqueeze", "view", "reshape", "flatten", "contiguous", "clone", "detach", "t", "permute", "expand", "cpu", "cuda"}
-CASTS = {"long": "int", "int": "int", "short": "int", "float": "float", "double": "float", "half": "float", "bool": "mask"}
+SHAPES = set("squeeze unsqueeze view reshape flatten contiguous clone detach t permute expand cpu cuda".split())
+CASTS = {
+    "long": "int",
+    "int": "int",
+    "short": "int",
+    "float": "float",
+    "double": "float",
+    "half": "float",
+    "bool": "mask",
+}
 DTYPES = {
-    **dict.fromkeys(("torch.int64", "torch.long", "torch.int32", "torch.int", "torch.LongTensor", "torch.IntTensor"), "int"),
-    **dict.fromkeys(("torch.float32", "torch.float", "torch.float64", "torch.double", "torch.float16", "torch.half"), "float"),
+    **dict.fromkeys(
+        ("torch.int64", "torch.long", "torch.int32", "torch.int", "torch.LongTensor", "torch.IntTensor"), "int"
+    ),
+    **dict.fromkeys(
+        ("torch.float32", "torch.float", "torch.float64", "torch.double", "torch.float16", "torch.half"), "float"
+    ),
 }
 
 
@@ -73,7 +90,9 @@ class _Scope:
             for index, element in enumerate(target.elements):
                 name = self._name(element.value)
                 if name:
-                    self.values.setdefault(name, []).append((value or cst.Name("None"), index if value is not None else -1))
+                    self.values.setdefault(name, []).append(
+                        (value or cst.Name("None"), index if value is not None else -1)
+                    )
             return
         name = self._name(target)
         if name:
@@ -86,10 +105,10 @@ class _Scope:
     def decide(self) -> None:
         made: dict[str, list[cst.CSTNode]] = {}
         for name, values in self.values.items():
-            made[name] = [node for value, index in values if index is None for node in self._uint8(value)]
+            made[name] = [made_by for value, index in values if index is None for made_by in self._uint8(value)]
         wanted = set()
-        for node in self._mask_places():
-            for part in _parts(node):
+        for place in self._mask_places():
+            for part in _parts(place):
                 wanted.add(self._name(part))
                 self.made.to_bool |= {id(found) for found in self._uint8(part)}
         for name, nodes in made.items():
@@ -103,7 +122,9 @@ class _Scope:
                     self.made.divide[id(node)] = "floor"
 
     def _operation(self, node: cst.BinaryOperation) -> None:
-        if isinstance(node.operator, cst.Subtract) and m.matches(node.left, m.Integer("1") | m.Float("1.0") | m.Float("1.")):
+        if isinstance(node.operator, cst.Subtract) and m.matches(
+            node.left, m.Integer("1") | m.Float("1.0") | m.Float("1.")
+        ):
             if self.kind(node.right) == "mask":
                 self.made.invert.add(id(node))
         elif self.file.facts.recent_torch:
@@ -115,7 +136,7 @@ class _Scope:
         elif isinstance(node.operator, cst.FloorDivide) and self.kind(node.left) in ("int", "float"):
             self.made.divide[id(node)] = "trunc"
 
-    def _uint8(self, value: cst.BaseExpression) -> list[cst.CSTNode]:
+    def _uint8(self, value: cst.CSTNode) -> list[cst.CSTNode]:
         """The piece of an expression that makes a uint8 tensor: a dtype, or the call of byte()."""
         if not isinstance(value, cst.Call):
             return []
@@ -164,7 +185,9 @@ class _Scope:
                         stored.append(node.value)
             elif isinstance(node, cst.Attribute) and node.attr.value == "numpy" and self._name(node.value) == name:
                 return False
-            elif isinstance(node, cst.BinaryOperation) and isinstance(node.operator, (cst.Multiply, cst.Add, cst.Subtract)):
+            elif isinstance(node, cst.BinaryOperation) and isinstance(
+                node.operator, (cst.Multiply, cst.Add, cst.Subtract)
+            ):
                 if name in (self._name(node.left), self._name(node.right)):
                     return False
         truth = m.Integer("0") | m.Integer("1") | m.Name("True") | m.Name("False")
@@ -208,8 +231,15 @@ class _Scope:
             return "mask" if "mask" in (left, right) else None
         if "float" in (left, right):
             return "float"
-        whole = [k or ("index" if isinstance(n, cst.Integer) else None) for n, k in ((node.left, left), (node.right, right))]
-        if None in whole or "mask" in whole or isinstance(node.left, cst.Integer) and isinstance(node.right, cst.Integer):
+        whole = [
+            k or ("index" if isinstance(n, cst.Integer) else None) for n, k in ((node.left, left), (node.right, right))
+        ]
+        if (
+            None in whole
+            or "mask" in whole
+            or isinstance(node.left, cst.Integer)
+            and isinstance(node.right, cst.Integer)
+        ):
             return None
         if isinstance(node.operator, (cst.Add, cst.Multiply, cst.FloorDivide, cst.Modulo)):
             return "index" if whole == ["index", "index"] else "int"
@@ -301,8 +331,8 @@ def operations(file: File, original: cst.BinaryOperation, updated: cst.BinaryOpe
     if id(original) not in todo.divide:
         return updated
     rule = DIVIDE if isinstance(original.operator, cst.Divide) else FLOOR
-    if todo.divide[id(original)] == "floor":
-        divide = updated.operator
+    divide = updated.operator
+    if todo.divide[id(original)] == "floor" and isinstance(divide, cst.Divide):
         space = {"whitespace_before": divide.whitespace_before, "whitespace_after": divide.whitespace_after}
         new = updated.with_changes(operator=cst.FloorDivide(**space))
     else:
@@ -327,7 +357,7 @@ def divisions_in_place(file: File, original: cst.AugAssign, updated: cst.AugAssi
     return new
 
 
-RULES = [
+RULES: list[tuple[type, NodeRule]] = [
     (cst.Attribute, dtypes),
     (cst.Call, byte_calls),
     (cst.BinaryOperation, operations),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import libcst as cst
 from libcst import matchers as m
 
-from ..rewriting import File, argument, expression, without_last_comma
+from ..rewriting import File, NodeRule, argument, expression, without_last_comma
 from .names import APEX, Rule
 
 LOAD = Rule(
@@ -13,12 +13,19 @@ LOAD = Rule(
     "Since torch 2.6 torch.load reads tensors alone unless weights_only=False; forks store other objects, too. "
     "It runs code that the file holds: load files that you trust.",
 )
-LINEAR_ALGEBRA = Rule("linear algebra", "torch 1.9 to 2.0 moved these to torch.linalg, with the arguments in another order.")
+LINEAR_ALGEBRA = Rule(
+    "linear algebra", "torch 1.9 to 2.0 moved these to torch.linalg, with the arguments in another order."
+)
 REDUCTION = Rule("size_average", "torch's losses take reduction= in place of size_average= and reduce=.")
 VOLATILE = Rule("volatile", "volatile= has had no effect since torch 0.4; torch.no_grad() is what it was.")
 CUDA_ASYNC = Rule("async=", "async is a keyword since Python 3.7; the argument is called non_blocking.")
-SCALAR = Rule("loss.data[0]", "A loss has no dimensions since torch 0.4, so it has no first element; item() is its number.")
+SCALAR = Rule(
+    "loss.data[0]", "A loss has no dimensions since torch 0.4, so it has no first element; item() is its number."
+)
 SAMPLER = Rule("Sampler()", "torch 2.5 took the argument data_source from Sampler's constructor.")
+TRANSFORMS = Rule(
+    "self.transforms", "torchvision 0.3 applies a data set's `transforms` itself, before the class that set them can."
+)
 
 LOSSES = {
     f"torch.nn{module}.{name}"
@@ -64,11 +71,17 @@ def _with_arg(call: cst.Call, text: str) -> cst.Call:
 
 
 def _without(call: cst.Call, *names: str) -> cst.Call:
-    return call.with_changes(args=without_last_comma([a for a in call.args if a.keyword is None or a.keyword.value not in names]))
+    return call.with_changes(
+        args=without_last_comma([a for a in call.args if a.keyword is None or a.keyword.value not in names])
+    )
 
 
 def load(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
-    if not file.calls(original, "torch.load") or argument(original, "weights_only") or any(a.star == "**" for a in original.args):
+    if (
+        not file.calls(original, "torch.load")
+        or argument(original, "weights_only")
+        or any(a.star == "**" for a in original.args)
+    ):
         return updated
     new = _with_arg(updated, "weights_only=False")
     file.changed(LOAD, original, new)
@@ -137,7 +150,10 @@ def volatile(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpre
         return updated
     new = _without(updated, "volatile")
     file.changed(VOLATILE, original, new)
-    file.remark(original, "volatile=True once kept gradients off here; put the computation under torch.no_grad() if it should be.")
+    file.remark(
+        original,
+        "volatile=True once kept gradients off here; put the computation under torch.no_grad() if it should be.",
+    )
     return new
 
 
@@ -180,7 +196,8 @@ def sampler(file: File, original: cst.ClassDef, updated: cst.ClassDef) -> cst.Cl
     for call in m.findall(original, m.Call(func=of_super, args=[m.AtLeastN(n=1)])):
         file.changed(SAMPLER, call, "super().__init__()")
     updated = cst.ensure_type(
-        m.replace(updated, m.Call(func=of_super, args=[m.AtLeastN(n=1)]), lambda n, _: n.with_changes(args=[])), cst.ClassDef
+        m.replace(updated, m.Call(func=of_super, args=[m.AtLeastN(n=1)]), lambda n, _: n.with_changes(args=[])),
+        cst.ClassDef,
     )
     for call in m.findall(original, m.Call(func=by_name, args=[m.AtLeastN(n=2)])):
         file.changed(SAMPLER, call, "Sampler.__init__(self)")
@@ -188,10 +205,26 @@ def sampler(file: File, original: cst.ClassDef, updated: cst.ClassDef) -> cst.Cl
         m.replace(
             updated,
             m.Call(func=by_name, args=[m.AtLeastN(n=2)]),
-            lambda n, _: n.with_changes(args=without_last_comma(n.args[:1])),
+            lambda n, _: n.with_changes(args=without_last_comma(cst.ensure_type(n, cst.Call).args[:1])),
         ),
         cst.ClassDef,
     )
+
+
+def transforms_of_dataset(file: File, original: cst.ClassDef, updated: cst.ClassDef) -> cst.ClassDef:
+    """self.transforms of a class over one of torchvision's data sets, which reads items of the class below."""
+    datasets = "torchvision.datasets."
+    if not any(name.startswith(datasets) for base in original.bases for name in file.names(base.value)):
+        return updated
+    pattern = m.Attribute(value=m.Name("self"), attr=m.Name("transforms"))
+    if not m.findall(original, m.AssignTarget(target=pattern)):
+        return updated
+    if not m.findall(original, m.Attribute(value=m.Call(func=m.Name("super")), attr=m.Name("__getitem__"))):
+        return updated
+    for node in m.findall(original, pattern):
+        file.changed(TRANSFORMS, node, "self._transforms")
+    renamed = m.replace(updated, pattern, lambda node, _: node.with_changes(attr=cst.Name("_transforms")))
+    return cst.ensure_type(renamed, cst.ClassDef)
 
 
 def upsample_bilinear(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
@@ -204,7 +237,7 @@ def upsample_bilinear(file: File, original: cst.Call, updated: cst.Call) -> cst.
     return new
 
 
-RULES = [
+RULES: list[tuple[type, NodeRule]] = [
     (cst.Call, load),
     (cst.Call, linear_algebra),
     (cst.Call, reduction),
@@ -214,4 +247,5 @@ RULES = [
     (cst.Attribute, solution),
     (cst.Subscript, first_of_loss),
     (cst.ClassDef, sampler),
+    (cst.ClassDef, transforms_of_dataset),
 ]
