@@ -91,6 +91,7 @@ def _port_into(fork: Fork, building: Path, scratch: Path, check: bool, say) -> O
 def our_native_functions() -> set[str]:
     """Names that this package's `_C` has for forks."""
     package = __package__.partition(".")[0]
+    importlib.import_module("torch")  # its libraries are loaded before `_C` asks for them
     library = importlib.import_module(f"{package}._C")
     importlib.import_module(f"{package}.layers")
     functions = importlib.import_module(f"{package}.layers.legacy").FUNCTIONS

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -182,6 +184,9 @@ def rewrite(source: str, facts: Facts) -> Rewritten:
             wrapper = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
         except (cst.ParserSyntaxError, RecursionError) as error:
             return Rewritten(source, error=_where(error))
+    refused = _refused(text)
+    if refused is not None:
+        return Rewritten(source, error=refused)
     file = File(facts, wrapper)
     module = wrapper.module.visit(_Transformer(file, ALL))
     assert isinstance(module, cst.Module)
@@ -235,6 +240,17 @@ def _rename_async(source: str) -> tuple[str, list[Change]]:
             changes.append(Change(number + 1, ASYNC, one_line(line), one_line(new)))
             lines[number] = new
     return "\n".join(lines), changes
+
+
+def _refused(text: str) -> tuple[int, str] | None:
+    """What Python itself says of the file: LibCST lets some of Python 2 pass."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes in strings
+            ast.parse(text)
+    except (SyntaxError, ValueError) as error:
+        return getattr(error, "lineno", None) or 1, one_line(getattr(error, "msg", str(error)))
+    return None
 
 
 def _where(error: Exception) -> tuple[int, str]:

@@ -56,7 +56,7 @@ class Plan:
     """What to rewrite in a file, by the identity of its nodes."""
 
     to_bool: set[int] = field(default_factory=set)  # dtypes and calls of byte()
-    invert: set[int] = field(default_factory=set)
+    invert: dict[int, str] = field(default_factory=dict)  # "~", or "== 0" where it may be no tensor
     divide: dict[int, str] = field(default_factory=dict)  # "floor" or "trunc"
 
 
@@ -126,7 +126,12 @@ class _Scope:
             node.left, m.Integer("1") | m.Float("1.0") | m.Float("1.")
         ):
             if self.kind(node.right) == "mask":
-                self.made.invert.add(id(node))
+                self.made.invert[id(node)] = "~"
+            elif isinstance(node.right, cst.Comparison):
+                if not self.file.uses("numpy"):
+                    self.made.invert[id(node)] = "== 0"
+                elif id(node) not in self.made.invert:
+                    self.made.invert[id(node)] = ""
         elif self.file.facts.recent_torch:
             return
         elif isinstance(node.operator, cst.Divide):
@@ -325,7 +330,15 @@ def byte_calls(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExp
 def operations(file: File, original: cst.BinaryOperation, updated: cst.BinaryOperation) -> cst.BaseExpression:
     todo = plan(file)
     if id(original) in todo.invert:
-        new = expression(f"~{_bracketed(file, updated.right)}").with_changes(lpar=updated.lpar, rpar=updated.rpar)
+        how, mask = todo.invert[id(original)], _bracketed(file, updated.right)
+        if not how:
+            file.remark(
+                original, f"`{file.code(original)}`: if these are tensors, write ~{mask}; NumPy's arrays are fine."
+            )
+            return updated
+        new = expression(f"~{mask}" if how == "~" else f"({mask} == 0)")
+        if how == "~":
+            new = new.with_changes(lpar=updated.lpar, rpar=updated.rpar)
         file.changed(INVERT, original, new)
         return new
     if id(original) not in todo.divide:
