@@ -440,3 +440,36 @@ def test_apex_becomes_torch():
 def test_what_does_not_parse_comes_back_with_its_line(code):
     done = ported(f"x = 1\n{code}")
     assert done.text == f"x = 1\n{code}" and done.error is not None and done.error[0] >= 2
+
+
+def test_a_choice_of_ones_or_zeros_is_a_mask():
+    names = run(
+        """
+        import torch
+        def f(x, all_of_them):
+            mask = x.new_ones(1, dtype=torch.uint8) if all_of_them else x.new_zeros(1, dtype=torch.uint8)
+            return mask
+        """
+    )
+    assert names["f"](torch.ones(2), True).tolist() == [True] and names["f"](torch.ones(2), False).dtype == torch.bool
+
+
+def test_the_gpu_by_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    names = run(
+        """
+        import torch
+        def f(x):
+            y = torch.zeros(1, 4).to('cuda') + x.cuda().sum() + x.cuda(non_blocking=True).sum()
+            z = torch.ones(2, device="cuda") + x.new_ones(2, device="cuda")
+            return y, z, x.type(torch.cuda.FloatTensor), torch.cuda.LongTensor([1]), torch.device("cuda")
+        def g(x):
+            if torch.cuda.is_available():
+                x = x.cuda()
+            return x
+        """
+    )
+    y, z, floats, whole, device = names["f"](torch.tensor([1, 2]))
+    assert y.tolist() == [[6.0] * 4] and z.tolist() == [2.0, 2.0] and device.type == "cpu"
+    assert floats.dtype == torch.float32 and whole.dtype == torch.int64
+    assert names["g"](whole) is whole

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..rewriting import NodeRule
-from . import images, imports, python_calls, tensors, torch_calls
+from . import devices, images, imports, python_calls, tensors, torch_calls
 
 # Calls first: the name that they call may be in the table of moved names, too.
 ALL: list[tuple[type, NodeRule]] = [
@@ -11,5 +11,6 @@ ALL: list[tuple[type, NodeRule]] = [
     *python_calls.RULES,
     *images.RULES,
     *tensors.RULES,
+    *devices.RULES,
     *imports.RULES,
 ]

@@ -115,11 +115,22 @@ class _Scope:
             if nodes and (name in wanted or self._holds_truth(name)):
                 self.made.to_bool |= {id(node) for node in nodes}
         for node in self.nodes:
-            if isinstance(node, cst.BinaryOperation):
+            if isinstance(node, cst.IfExp):
+                self._choice(node)
+            elif isinstance(node, cst.BinaryOperation):
                 self._operation(node)
             elif isinstance(node, cst.AugAssign) and isinstance(node.operator, cst.DivideAssign):
                 if self.kind(node.target) in ("index", "int") and not self.file.facts.recent_torch:
                     self.made.divide[id(node)] = "floor"
+
+    def _choice(self, node: cst.IfExp) -> None:
+        """ones if condition else zeros: truth for every element, whoever uses it."""
+        arms = [arm for arm in (node.body, node.orelse) if isinstance(arm, cst.Call)]
+        names = [_last_name(arm.func) for arm in arms]
+        if len(arms) == 2 and all(
+            n in ("ones", "zeros", "ones_like", "zeros_like", "new_ones", "new_zeros") for n in names
+        ):
+            self.made.to_bool |= {id(found) for arm in arms for found in self._uint8(arm)}
 
     def _operation(self, node: cst.BinaryOperation) -> None:
         if isinstance(node.operator, cst.Subtract) and m.matches(
@@ -291,6 +302,10 @@ class _Scope:
         if isinstance(node, cst.Call):
             return any(name.startswith("torch.") for name in self.file.names(node.func))
         return False
+
+
+def _last_name(node: cst.BaseExpression) -> str:
+    return node.attr.value if isinstance(node, cst.Attribute) else node.value if isinstance(node, cst.Name) else ""
 
 
 def _walk(node: cst.CSTNode, into_functions: bool) -> Iterator[cst.CSTNode]:
