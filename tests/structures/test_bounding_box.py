@@ -71,9 +71,13 @@ def test_resize_scales_corners(size, expected):
     resized = BoxList([[10, 4, 30, 20]], SIZE).resize(size)
     assert resized.size == size and resized.bbox.tolist() == [expected]
     wide = BoxList([[10, 4, 21, 17]], SIZE, mode="xywh").resize(size)
-    same_ratio = size[0] / SIZE[0] == size[1] / SIZE[1]  # then extents scale, and the box is a pixel off the scaled corners
+    same_ratio = (
+        size[0] / SIZE[0] == size[1] / SIZE[1]
+    )  # then extents scale, and the box is a pixel off the scaled corners
     assert wide.mode == "xywh"
-    assert (wide.bbox.tolist() == [[20, 8, 42, 34]]) if same_ratio else (wide.convert("xyxy").bbox.tolist() == [expected])
+    assert (
+        (wide.bbox.tolist() == [[20, 8, 42, 34]]) if same_ratio else (wide.convert("xyxy").bbox.tolist() == [expected])
+    )
 
 
 def test_clip_to_image():

@@ -18,8 +18,10 @@ class GeneralizedRCNN(nn.Module):
         self.backbone = build_backbone(cfg)
         self.rpn = build_rpn(cfg, self.backbone.out_channels)
         self.roi_heads = build_roi_heads(cfg, self.backbone.out_channels)
-        # Convolutions and RoIAlign read all channels of a pixel together.
-        self.to(memory_format=torch.channels_last)
+        # Convolutions and RoIAlign read all channels of a pixel together. The heads choose for themselves: a fork's may take
+        # views of maps that are only possible in contiguous ones.
+        self.backbone.to(memory_format=torch.channels_last)
+        self.rpn.to(memory_format=torch.channels_last)
 
     def forward(
         self, images: ImageList | Tensor | list[Tensor], targets: list[BoxList] | None = None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -20,11 +21,11 @@ class ResNet50Conv5ROIFeatureExtractor(nn.Module):
     def __init__(self, config, in_channels: int):
         super().__init__()
         self.pooler = make_pooler(config, "ROI_BOX_HEAD")
-        self.head = make_res5_head(config)
+        self.head = make_res5_head(config).to(memory_format=torch.channels_last)
         self.out_channels = self.head.out_channels
 
     def forward(self, x: Sequence[Tensor], proposals: list[BoxList]) -> Tensor:
-        return self.head(self.pooler(x, proposals))
+        return self.head(self.pooler(x, proposals)).contiguous()
 
 
 @registry.ROI_BOX_FEATURE_EXTRACTORS.register("FPN2MLPFeatureExtractor")
@@ -67,7 +68,7 @@ class FPNXconv1fcFeatureExtractor(nn.Module):
             )
             layers.extend(conv.children())
             in_channels = head.CONV_HEAD_DIM
-        self.xconvs = nn.Sequential(*layers)
+        self.xconvs = nn.Sequential(*layers).to(memory_format=torch.channels_last)
         # Without a norm layer here, as upstream: USE_GN concerns the convolutions of this head.
         self.fc6 = make_fc(in_channels * head.POOLER_RESOLUTION**2, head.MLP_HEAD_DIM)
         self.out_channels = head.MLP_HEAD_DIM

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -26,12 +27,13 @@ class KeypointRCNNFeatureExtractor(nn.Module):
             self.blocks.append(name)
             in_channels = channels
         self.out_channels = in_channels
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Sequence[Tensor], proposals: list[BoxList]) -> Tensor:
         pooled = self.pooler(x, proposals)
         for name in self.blocks:
             pooled = F.relu_(getattr(self, name)(pooled))
-        return pooled
+        return pooled.contiguous()
 
 
 def make_roi_keypoint_feature_extractor(cfg, in_channels: int) -> Any:

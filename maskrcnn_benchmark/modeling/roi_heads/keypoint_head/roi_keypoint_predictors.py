@@ -1,5 +1,6 @@
 """From keypoint features to a heatmap of each keypoint."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -17,9 +18,11 @@ class KeypointRCNNPredictor(nn.Module):
         nn.init.kaiming_normal_(self.kps_score_lowres.weight, mode="fan_out", nonlinearity="relu")
         assert self.kps_score_lowres.bias is not None
         nn.init.zeros_(self.kps_score_lowres.bias)
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(self.kps_score_lowres(x), scale_factor=2, mode="bilinear", align_corners=False)
+        low = self.kps_score_lowres(x).contiguous()
+        return F.interpolate(low, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def make_roi_keypoint_predictor(cfg, in_channels: int) -> nn.Module:

@@ -1,5 +1,6 @@
 """From mask features to a mask of each class."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -23,9 +24,10 @@ class MaskRCNNC4Predictor(nn.Module):
         self.conv5_mask = nn.ConvTranspose2d(in_channels, hidden, 2, 2)
         self.mask_fcn_logits = nn.Conv2d(hidden, cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES, 1)
         _init(self.conv5_mask, self.mask_fcn_logits)
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.mask_fcn_logits(F.relu_(self.conv5_mask(x)))
+        return self.mask_fcn_logits(F.relu_(self.conv5_mask(x))).contiguous()
 
 
 @registry.ROI_MASK_PREDICTOR.register("MaskRCNNConv1x1Predictor")
@@ -36,9 +38,10 @@ class MaskRCNNConv1x1Predictor(nn.Module):
         super().__init__()
         self.mask_fcn_logits = nn.Conv2d(in_channels, cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES, 1)
         _init(self.mask_fcn_logits)
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.mask_fcn_logits(x)
+        return self.mask_fcn_logits(x).contiguous()
 
 
 def make_roi_mask_predictor(cfg, in_channels: int) -> nn.Module:
