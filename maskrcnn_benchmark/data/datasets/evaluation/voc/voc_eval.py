@@ -12,6 +12,7 @@ from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval_wrapper import d
 from maskrcnn_benchmark.data.datasets.evaluation.metrics import Metrics
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import PIXEL
+from maskrcnn_benchmark.structures.boxlist_fields import resized
 from maskrcnn_benchmark.structures.boxlist_ops import boxlist_iou
 
 # Of the classes 0 (background), 1, ...; None for one without objects.
@@ -61,7 +62,7 @@ def do_voc_evaluation(
         without annotations.
     """
     sizes = [(info["width"], info["height"]) for info in map(dataset.get_img_info, range(len(predictions)))]
-    predictions = [p.resize(size).convert("xyxy") for p, size in zip(predictions, sizes, strict=True)]
+    predictions = [resized(p, size).convert("xyxy") for p, size in zip(predictions, sizes, strict=True)]
     if not dataset.has_annotations:
         logger.info("The data set has no annotations: detections are written, nothing is measured.")
         if output_folder:
