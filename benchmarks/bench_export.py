@@ -29,7 +29,7 @@ from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.export import ExportableDetector, export_program, quantize_onnx, write
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
-from maskrcnn_benchmark.utils.miscellaneous import write_text
+from maskrcnn_benchmark.utils.files import write_text
 
 MODELS = os.path.join(os.path.dirname(__file__), "..", "demo", "models")
 Detect = Callable[[Tensor], Any]

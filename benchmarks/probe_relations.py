@@ -27,7 +27,7 @@ from maskrcnn_benchmark.layers.non_local import NonLocal2d
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.structures.image_list import to_image_list
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
-from maskrcnn_benchmark.utils.miscellaneous import write_text
+from maskrcnn_benchmark.utils.files import write_text
 
 STRIDE = 8  # of res3
 LEARNED = 0.75

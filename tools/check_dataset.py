@@ -13,7 +13,7 @@ import os
 import cv2
 
 from maskrcnn_benchmark.config import cfg
-from maskrcnn_benchmark.data.build import dataset_catalog
+from maskrcnn_benchmark.data.catalog import dataset_catalog
 from maskrcnn_benchmark.data.check import check, contact_sheet, load
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.miscellaneous import write_json

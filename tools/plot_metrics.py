@@ -5,7 +5,7 @@ import os
 import re
 
 from maskrcnn_benchmark.engine.run import command_line
-from maskrcnn_benchmark.utils.metric_logger import read_metrics
+from maskrcnn_benchmark.utils.metric_writer import read_metrics
 
 DEFAULT = ("loss", r"loss_.*", "lr", r"test/.*/AP", "images_s")
 

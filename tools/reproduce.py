@@ -18,7 +18,7 @@ import torch
 
 from maskrcnn_benchmark.analysis import relations, relations_report, reproduction, sizes, table3, tables
 from maskrcnn_benchmark.engine.run import command_line
-from maskrcnn_benchmark.utils.miscellaneous import write_text
+from maskrcnn_benchmark.utils.files import write_text
 
 CONFIGS = os.path.join(os.path.dirname(__file__), "..", "configs", "enl")
 

@@ -10,8 +10,9 @@ from torch.nn import BatchNorm2d, Conv2d, ConvTranspose2d
 from torch.nn.functional import interpolate
 from torch.nn.modules.utils import _pair
 
-from maskrcnn_benchmark.layers.dcn.deform_conv_module import DeformConv, ModulatedDeformConv, split_offset_mask
+from maskrcnn_benchmark.layers.dcn.deform_conv_module import DeformConv, ModulatedDeformConv
 from maskrcnn_benchmark.layers.layout import any_layout
+from maskrcnn_benchmark.ops.deform_conv import split_offset_mask
 
 __all__ = ["BatchNorm2d", "Conv2d", "ConvTranspose2d", "DFConv2d", "_NewEmptyTensorOp", "interpolate"]
 

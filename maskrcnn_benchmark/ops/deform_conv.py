@@ -77,3 +77,10 @@ def modulated_deform_conv(
 
 def _pair(value: int | Sequence[int]) -> list[int]:
     return [value, value] if isinstance(value, int) else list(value)
+
+
+def split_offset_mask(prediction: Tensor) -> tuple[Tensor, Tensor]:
+    """[N, 3 G K, OH, OW], G deformable groups of K kernel positions -> offsets [N, 2 G K, ...], masks [N, G K, ...]."""
+    samples = prediction.shape[1] // 3
+    offset, mask = prediction.split([2 * samples, samples], dim=1)
+    return offset, mask.sigmoid()

@@ -12,10 +12,12 @@ from torch.utils.data import Dataset
 
 from maskrcnn_benchmark.config import ConfigError, cfg
 from maskrcnn_benchmark.data import build, make_data_loader
-from maskrcnn_benchmark.data.build import ConfiguredCatalog, GuardedDataset, SeededBatches, TooManyBrokenImagesError
+from maskrcnn_benchmark.data.build import SeededBatches
+from maskrcnn_benchmark.data.catalog import ConfiguredCatalog
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
+from maskrcnn_benchmark.data.guarded import GuardedDataset, TooManyBrokenImagesError
 from maskrcnn_benchmark.data.samplers import GroupedBatchSampler, IterationBasedBatchSampler
-from maskrcnn_benchmark.utils import comm
+from maskrcnn_benchmark.utils import distributed as comm
 from tests.helpers import CONFIG, options, write_annotations, write_coco
 
 AUGMENT = {

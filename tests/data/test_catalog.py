@@ -6,7 +6,8 @@ import pytest
 
 from maskrcnn_benchmark.config import ConfigError, cfg
 from maskrcnn_benchmark.config.paths_catalog import DatasetCatalog
-from maskrcnn_benchmark.data.build import build_dataset, dataset_catalog
+from maskrcnn_benchmark.data.build import build_dataset
+from maskrcnn_benchmark.data.catalog import dataset_catalog
 from maskrcnn_benchmark.data.datasets import DATASETS, AbstractDataset, PascalVOCDataset
 from tests.data.voc_set import write_voc
 

@@ -23,7 +23,7 @@ from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import (
     prepare_for_coco_detection,
     prepare_for_coco_segmentation,
 )
-from maskrcnn_benchmark.engine.inference import to_original_image
+from maskrcnn_benchmark.engine.results import to_original_image
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from tests.helpers import uncompressed_rle, write_annotations
 

@@ -16,7 +16,7 @@ from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.data.datasets import COCODataset
 from maskrcnn_benchmark.data.datasets.evaluation import evaluate
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import KEYPOINT_METRICS, prepare_for_coco_keypoint
-from maskrcnn_benchmark.engine.inference import to_original_image
+from maskrcnn_benchmark.engine.results import to_original_image
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint import Keypoints, PersonKeypoints
 from tests.helpers import CONFIG, options, write_annotations, write_coco

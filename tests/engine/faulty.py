@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from maskrcnn_benchmark.engine import run as engine_run
-from maskrcnn_benchmark.utils import comm
+from maskrcnn_benchmark.utils import distributed as comm
 from tests.engine.fakes import Loader, Run
 
 ITERATIONS, PERIOD = 300, 10

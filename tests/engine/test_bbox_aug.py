@@ -10,8 +10,9 @@ from PIL import Image, ImageOps
 from maskrcnn_benchmark.config import ConfigError, cfg
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.engine import bbox_aug
-from maskrcnn_benchmark.engine.bbox_aug import View, make_box_augmentation, make_views
+from maskrcnn_benchmark.engine.bbox_aug import View, make_box_augmentation
 from maskrcnn_benchmark.engine.inference import compute_on_dataset
+from maskrcnn_benchmark.engine.test_time_augmentation import make_views
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from tests.helpers import CONFIG, options, write_coco

@@ -11,13 +11,14 @@ import torch
 
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.engine.run import distribute
-from maskrcnn_benchmark.engine.trainer import NonFiniteLossError, do_train
+from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError
+from maskrcnn_benchmark.engine.trainer import do_train
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import to_image_list
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
-from maskrcnn_benchmark.utils import comm
+from maskrcnn_benchmark.utils import distributed as comm
 from maskrcnn_benchmark.utils.checkpoint import Checkpointer
 from maskrcnn_benchmark.utils.seed import seed_everything
 from tests.engine.fakes import Loader, Run

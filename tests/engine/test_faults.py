@@ -15,13 +15,13 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.data.build import SeededBatches
 from maskrcnn_benchmark.data.samplers import GroupedBatchSampler, IterationBasedBatchSampler
 from maskrcnn_benchmark.engine import run as engine_run
 from maskrcnn_benchmark.engine.batches import Batches, LoaderDiedError
 from maskrcnn_benchmark.engine.hang_watch import EXIT_STATUS
-from maskrcnn_benchmark.utils import comm
-from maskrcnn_benchmark.utils.checkpoint import CheckpointError
+from maskrcnn_benchmark.utils import distributed as comm
 from tests.engine.fakes import Loader, Run
 from tests.engine.faulty import ITERATIONS, resume
 from tests.utils.processes import run_in_processes

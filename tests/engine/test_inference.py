@@ -10,7 +10,8 @@ from torch import nn
 
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.data import make_data_loader
-from maskrcnn_benchmark.engine.inference import compute_on_dataset, inference, to_original_image
+from maskrcnn_benchmark.engine.inference import compute_on_dataset, inference
+from maskrcnn_benchmark.engine.results import to_original_image
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.timer import Timer
 from tests.helpers import CONFIG, options, write_coco

@@ -15,7 +15,7 @@ from maskrcnn_benchmark.data.datasets.evaluation.metrics import Metrics
 from maskrcnn_benchmark.engine import run as engine_run
 from maskrcnn_benchmark.engine.periodic_test import scalar_metrics
 from maskrcnn_benchmark.solver import make_ema
-from maskrcnn_benchmark.utils import comm
+from maskrcnn_benchmark.utils import distributed as comm
 from tests.engine.fakes import Loader, Model, Run
 from tests.helpers import CONFIG, options, write_coco
 from tests.utils.processes import run_in_processes

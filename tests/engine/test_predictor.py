@@ -12,6 +12,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from torch import nn
 
+from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.config import ConfigError
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.data import make_data_loader
@@ -20,7 +21,6 @@ from maskrcnn_benchmark.engine import Predictor
 from maskrcnn_benchmark.engine.inference import compute_on_dataset
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint import PersonKeypoints
-from maskrcnn_benchmark.utils.checkpoint import CheckpointError
 from maskrcnn_benchmark.utils.drawing import class_colour
 from maskrcnn_benchmark.utils.video import VideoError, VideoWriter
 from tests.helpers import write_coco

@@ -16,8 +16,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.engine.step import Step
 from maskrcnn_benchmark.engine.step_watch import StepWatch
-from maskrcnn_benchmark.engine.trainer import Step
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
 from maskrcnn_benchmark.structures.bounding_box import BoxList

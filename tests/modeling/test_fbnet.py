@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.modeling.backbone.fbnet import _get_head_stage, _get_rpn_stage, _get_trunk_cfg
 from maskrcnn_benchmark.modeling.backbone.fbnet_blocks import get_divisible_by, make_block
 from maskrcnn_benchmark.modeling.backbone.fbnet_builder import (
+    PRIMITIVES,
     CascadeConv3x3,
     ChannelShuffle,
     FBNetBuilder,
@@ -18,12 +20,15 @@ from maskrcnn_benchmark.modeling.backbone.fbnet_builder import (
     SEModule,
     Shift,
     ShiftBlock5x5,
+    _get_divisible_by,
+    _get_upsample_op,
+    _py2_round,
     expand_stages_cfg,
     get_blocks,
     get_num_stages,
     unify_arch_def,
 )
-from maskrcnn_benchmark.modeling.backbone.fbnet_modeldef import MODEL_ARCH, add_archs
+from maskrcnn_benchmark.modeling.backbone.fbnet_modeldef import MODEL_ARCH, MODEL_ARCH_CHAM, add_archs
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
@@ -136,7 +141,7 @@ def test_descriptions():
         [[1, 16, 1, 2]],
         [[6, 8, 1, 2], [6, 8, 1, 1], [3, 4, 1, -2]],
     ]
-    arch = MODEL_ARCH["default"]
+    arch = unify_arch_def(MODEL_ARCH["default"])
     assert unify_arch_def(arch) is arch and get_num_stages(arch) == 7
     names = [f"{b['stage_idx']}_{b['block_idx']}" for b in get_blocks(arch, [0, 4], [0, 2])["stages"]]
     assert names == ["0_0", "4_0", "4_2"]
@@ -145,6 +150,52 @@ def test_descriptions():
         unify_arch_def({"block_op_type": [["ir_k3"]], "block_cfg": {"stages": [[[1, 8, 2, 1]]]}})
     with pytest.raises(ValueError, match="'default' already"):
         add_archs({"default": {}})
+
+
+def test_blocks_of_ones_own(monkeypatch):
+    """Forks add to PRIMITIVES, and the builder takes what is there."""
+
+    def mine(c_in, c_out, expansion, stride, **options):
+        return make_block("skip", c_in, c_out, expansion, stride)
+
+    monkeypatch.setitem(PRIMITIVES, "mine", mine)
+    builder = FBNetBuilder(1.0)
+    builder.last_depth = 8
+    assert builder.add_ir_block([6, 16, 1, 2], ["mine"])(torch.zeros(1, 8, 6, 6)).shape == (1, 16, 3, 3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", PRIMITIVES)
+@pytest.mark.parametrize("count", [2, 0])
+def test_every_block_by_name(name, count):
+    assert PRIMITIVES[name](16, 32, 4, 1)(torch.randn(count, 16, 7, 7)).shape[:2] == (count, 32)
+
+
+def test_parts_of_an_architecture():
+    arch = unify_arch_def(MODEL_ARCH["default"])
+
+    def indices(blocks):
+        return [(b["stage_idx"], b["block_idx"]) for b in blocks]
+
+    assert {s for s, _ in indices(_get_trunk_cfg(arch)["stages"])} == {0, 1, 2, 3}
+    without = {key: value for key, value in arch.items() if key not in ("backbone", "mask")}
+    assert {s for s, _ in indices(_get_trunk_cfg(without)["stages"])} == set(range(6))
+    assert indices(_get_rpn_stage(arch, 0)) == [(5, 0), (5, 1), (5, 2)]
+    assert indices(_get_rpn_stage(arch, 2)) == [(5, 1), (5, 2)]  # the last ones
+    with pytest.raises(ValueError, match="RPN_HEAD_BLOCKS is 4; the architecture has 3"):
+        _get_rpn_stage(arch, 4)
+    assert indices(_get_head_stage(arch, "bbox", [0, 2])) == [(4, 0), (4, 2)]
+    assert indices(_get_head_stage({**arch, "head": [2]}, "kpts", None)) == [(2, 0), (2, 1), (2, 2)]
+    assert indices(_get_head_stage(arch, "kpts", None)) == indices(arch["stages"])
+    assert set(MODEL_ARCH_CHAM) == {"cham_v1a", "cham_v2"} and set(MODEL_ARCH_CHAM) < set(MODEL_ARCH)
+
+
+def test_rounding_and_enlarging():
+    assert [_py2_round(x) for x in (0.5, 1.5, 2.4, -0.5, -1.4)] == [1, 2, 2, -1, -1]
+    assert [_get_divisible_by(n, 8, 1) for n in (3, 4, 20, 16)] == [8, 8, 24, 16]
+    assert _get_upsample_op(2) == (None, 2)
+    op, stride = _get_upsample_op((-2, -4))
+    assert stride == 1 and op(torch.zeros(1, 1, 3, 3)).shape == (1, 1, 6, 12)
 
 
 def test_an_architecture_of_ones_own():

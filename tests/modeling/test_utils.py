@@ -2,7 +2,7 @@
 
 import torch
 
-from maskrcnn_benchmark.modeling.utils import group_sizes, rank_in_group, rows_where
+from maskrcnn_benchmark.modeling.batching import group_sizes, rank_in_group, rows_where
 
 
 def test_rows_where_is_nonzero_of_each():

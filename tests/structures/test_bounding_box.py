@@ -71,9 +71,13 @@ def test_resize_scales_corners(size, expected):
     resized = BoxList([[10, 4, 30, 20]], SIZE).resize(size)
     assert resized.size == size and resized.bbox.tolist() == [expected]
     wide = BoxList([[10, 4, 21, 17]], SIZE, mode="xywh").resize(size)
-    same_ratio = size[0] / SIZE[0] == size[1] / SIZE[1]  # then extents scale, and the box is a pixel off the scaled corners
+    same_ratio = (
+        size[0] / SIZE[0] == size[1] / SIZE[1]
+    )  # then extents scale, and the box is a pixel off the scaled corners
     assert wide.mode == "xywh"
-    assert (wide.bbox.tolist() == [[20, 8, 42, 34]]) if same_ratio else (wide.convert("xyxy").bbox.tolist() == [expected])
+    assert (
+        (wide.bbox.tolist() == [[20, 8, 42, 34]]) if same_ratio else (wide.convert("xyxy").bbox.tolist() == [expected])
+    )
 
 
 def test_clip_to_image():
@@ -202,3 +206,30 @@ def test_indexing_a_field_that_is_a_list(item, rows):
     taken = boxlist[item]
     assert taken.get_field("rle") == [{"counts": str(i)} for i in rows]
     assert (taken.bbox[:, 0] / 4).tolist() == rows
+
+
+def test_corners_one_by_one():
+    for mode in ("xyxy", "xywh"):
+        boxes = BoxList([[1.0, 2, 10, 20], [3, 4, 5, 6]], SIZE).convert(mode)
+        corners = boxes._split_into_xyxy()
+        assert [c.shape for c in corners] == [(2, 1)] * 4
+        assert torch.equal(torch.cat(corners, dim=1), boxes.convert("xyxy").bbox)
+
+
+def test_fields_get_what_resize_is_told():
+    class Field:
+        def resize(self, size, *args, **kwargs):
+            self.told = (size, args, kwargs)
+            return self
+
+    boxes, field = BoxList([[1.0, 2, 10, 20]], SIZE), Field()
+    boxes.add_field("field", field)
+    boxes.resize((80, 60), "bilinear", fill=0)
+    assert field.told == ((80, 60), ("bilinear",), {"fill": 0})
+
+
+def test_a_subclass_says_its_name():
+    class Boxes(BoxList):
+        pass
+
+    assert repr(Boxes([[1.0, 2, 3, 4]], SIZE)).startswith("Boxes(num_boxes=1, ")

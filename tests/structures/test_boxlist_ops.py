@@ -7,7 +7,7 @@ import torch
 
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import box_iou, clip_boxes
-from maskrcnn_benchmark.structures.boxlist_ops import boxlist_iou, boxlist_nms, cat_boxlist, remove_small_boxes
+from maskrcnn_benchmark.structures.boxlist_ops import _cat, boxlist_iou, boxlist_nms, cat_boxlist, remove_small_boxes
 
 SIZE = (60, 50)
 
@@ -102,3 +102,18 @@ def test_clip_boxes_of_several_images():
     boxes = torch.tensor([[[-3.0, 5, 70, 80]], [[-3.0, 5, 70, 80]]])
     width, height = torch.tensor([[60.0], [20.0]]), torch.tensor([[50.0], [100.0]])
     assert clip_boxes(boxes, width, height).tolist() == [[[0, 5, 59, 49]], [[0, 5, 19, 80]]]
+
+
+def test_cat_of_a_single_one_keeps_any_field():
+    boxes = random_boxes(3)
+    fields = {"names": ["a", "b", "c"], "object": object()}
+    for name, data in fields.items():
+        boxes.add_field(name, data)
+    joined = cat_boxlist([boxes])
+    assert torch.equal(joined.bbox, boxes.bbox) and joined is not boxes
+    assert all(joined.get_field(name) is data for name, data in fields.items())
+
+
+def test_cat_of_tensors():
+    a, b = torch.zeros(2, 3), torch.ones(2, 3)
+    assert _cat([a]) is a and _cat((a, b)).shape == (4, 3) and _cat([a, b], 1).shape == (2, 6)

@@ -55,3 +55,17 @@ def test_keeps_type_and_moves():
 def test_errors(bad, error, said):
     with pytest.raises(error, match=said):
         to_image_list(bad)
+
+
+def test_a_tensor_that_needs_no_padding_is_not_copied():
+    batch = torch.randn(2, 3, 32, 64)
+    for divisible in (0, 32):
+        assert to_image_list(batch, divisible).tensors is batch
+        assert to_image_list(batch[0], divisible).tensors.data_ptr() == batch.data_ptr()
+    assert to_image_list(batch[:, :, :20], 32).tensors.shape == (2, 3, 32, 64)
+    assert to_image_list(batch).image_sizes == [torch.Size((32, 64))] * 2
+
+
+def test_missing_channels_are_zero():
+    batch = to_image_list([torch.ones(3, 4, 4), torch.ones(1, 4, 4)]).tensors
+    assert batch.shape == (2, 3, 4, 4) and batch[1].sum() == 16

@@ -14,6 +14,7 @@ from maskrcnn_benchmark.structures.bounding_box import FLIP_LEFT_RIGHT, FLIP_TOP
 from maskrcnn_benchmark.structures.keypoint import (
     Keypoints,
     PersonKeypoints,
+    _create_flip_indices,
     keypoints_to_heat_map,
     kp_connections,
 )
@@ -143,3 +144,14 @@ def test_heatmap_cells(heatmap):
 def test_no_keypoints_no_cells():
     cells, valid = keypoints_to_heat_map(torch.zeros(0, 17, 3), torch.zeros(0, 4), 56)
     assert cells.shape == valid.shape == (0, 17) and cells.dtype == torch.int64
+
+
+def test_flip_indices():
+    assert _create_flip_indices(["a", "left", "right"], {"left": "right"}).tolist() == [0, 2, 1]
+    assert isinstance(PersonKeypoints.FLIP_INDS, torch.Tensor)
+
+    class Hands(Keypoints):
+        FLIP_INDS = [1, 0]
+
+    flipped = Hands([[[10.0, 5, 2], [20, 6, 1]]], SIZE).transpose(FLIP_LEFT_RIGHT)
+    assert flipped.keypoints.tolist() == [[[79, 6, 1], [89, 5, 2]]]

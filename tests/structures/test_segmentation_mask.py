@@ -9,7 +9,12 @@ import torch
 
 from maskrcnn_benchmark.structures.bounding_box import FLIP_LEFT_RIGHT, FLIP_TOP_BOTTOM, BoxList
 from maskrcnn_benchmark.structures.mask_ops import masks_from_coco
-from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
+from maskrcnn_benchmark.structures.segmentation_mask import (
+    BinaryMaskList,
+    PolygonInstance,
+    PolygonList,
+    SegmentationMask,
+)
 
 SIZE = (60, 48)  # width, height
 RECTANGLE = [[10.0, 8.0, 40.0, 8.0, 40.0, 30.0, 10.0, 30.0]]
@@ -223,3 +228,71 @@ def test_next(mode):
         iter(masks)
     assert torch.equal(next(masks).get_mask_tensor(), expected[0])
     assert [len(list(masks)) for _ in masks] == [3, 3, 3]
+
+
+def test_polygons_are_tensors():
+    source = torch.tensor([10.0, 10, 50, 10, 30, 40])
+    instance = SegmentationMask([[source, source.tolist()]], SIZE).instances.polygons[0]
+    assert all(p.dtype == torch.float32 and torch.equal(p, source) for p in instance.polygons)
+    assert instance.polygons[0].data_ptr() == source.data_ptr()
+    moved = instance.crop((2, 3, 40, 40))
+    assert torch.equal(moved.polygons[0][0::2], source[0::2] - 2) and source[0] == 10
+    shared = PolygonInstance(instance, (7, 7))
+    assert shared.size == (7, 7) and shared.polygons[0] is instance.polygons[0]
+
+
+def test_what_iteration_gives():
+    polygons = SegmentationMask(OBJECTS, SIZE)
+    assert {type(x) for x in polygons.instances} == {PolygonInstance}
+    assert {type(x) for x in polygons} == {SegmentationMask}
+    bitmaps = polygons.convert("mask").instances
+    assert torch.equal(torch.stack(list(bitmaps)), bitmaps.masks)
+
+
+def test_descriptions():
+    polygons = SegmentationMask(OBJECTS, SIZE)
+    tail = f"image_width={SIZE[0]}, image_height={SIZE[1]})"
+    assert repr(polygons.instances) == f"PolygonList(num_instances={len(OBJECTS)}, {tail}"
+    assert repr(polygons.instances.polygons[0]) == f"PolygonInstance(num_groups={len(OBJECTS[0])}, {tail}"
+    assert repr(polygons.convert("mask").instances) == f"BinaryMaskList(num_instances={len(OBJECTS)}, {tail}"
+
+
+def test_what_is_the_same_object():
+    polygons = SegmentationMask(OBJECTS, SIZE)
+    assert polygons.convert("poly") is polygons and polygons.to("cpu") is polygons
+    lists = PolygonList(PolygonList(OBJECTS, SIZE), (1, 1))
+    assert lists.size == SIZE and len(lists) == len(OBJECTS)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.float32])
+def test_bitmaps_are_copied_and_keep_their_type(dtype):
+    width, height = SIZE
+    source = torch.zeros(2, height, width, dtype=dtype)
+    source[:, 5:20, 5:20] = 1
+    masks = SegmentationMask(source, SIZE, "mask")
+    source.zero_()
+    assert masks.get_mask_tensor().sum() == 2 * 15 * 15
+    again = BinaryMaskList(masks.instances, SIZE)
+    again.masks.zero_()
+    for changed in (masks, masks[0], masks.crop((0, 0, 30, 30)), masks.resize((30, 24)), masks.transpose(0)):
+        assert changed.get_mask_tensor().dtype == dtype and changed.get_mask_tensor().any()
+    part = masks[0:1]
+    part.instances.masks.zero_()
+    assert masks.get_mask_tensor()[0].any()
+    if dtype == torch.float32:
+        assert ((values := masks.resize((47, 31)).get_mask_tensor()) % 1 > 0).any() and values.max() <= 1
+
+
+def test_encodings_of_another_size_are_scaled():
+    half = np.zeros((SIZE[1] // 2, SIZE[0] // 2), np.uint8, order="F")
+    half[5:15, 4:12] = 1
+    scaled = SegmentationMask([mask_utils.encode(half)], SIZE, "mask").get_mask_tensor()
+    assert scaled.shape == (SIZE[1], SIZE[0])
+    assert torch.equal(scaled[1::2, 1::2], torch.from_numpy(half))
+
+
+def test_crop_of_bitmaps_rounds_the_corners():
+    width, height = SIZE
+    source = torch.arange(width * height, dtype=torch.float32).view(1, height, width)
+    cut = SegmentationMask(source, SIZE, "mask").crop((0.6, 2.4, 10.4, 12.6))
+    assert cut.size == (9, 11) and torch.equal(cut.get_mask_tensor(), source[0, 2:13, 1:10])

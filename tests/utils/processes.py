@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.multiprocessing
 
-from maskrcnn_benchmark.utils import comm
+from maskrcnn_benchmark.utils import distributed as comm
 
 
 def free_port() -> int:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from maskrcnn_benchmark.utils.metric_logger import MetricLogger, MetricWriter, SmoothedValue, read_metrics
+from maskrcnn_benchmark.utils.metric_logger import MetricLogger, SmoothedValue
+from maskrcnn_benchmark.utils.metric_writer import MetricWriter, read_metrics
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 12])

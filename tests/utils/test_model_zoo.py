@@ -16,10 +16,11 @@ import pytest
 import torch
 import yaml
 
+from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.config import ConfigError
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.config.paths_catalog import ModelCatalog
-from maskrcnn_benchmark.utils.checkpoint import CheckpointError, DetectronCheckpointer
+from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
 from maskrcnn_benchmark.utils.model_zoo import cache_url
 from tests.utils.processes import free_port, run_in_processes
 

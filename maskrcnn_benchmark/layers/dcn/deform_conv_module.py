@@ -10,6 +10,7 @@ from torch.nn.modules.utils import _pair
 
 from maskrcnn_benchmark.layers.dcn.deform_conv_func import deform_conv, modulated_deform_conv
 from maskrcnn_benchmark.layers.layout import any_layout
+from maskrcnn_benchmark.ops.deform_conv import split_offset_mask
 
 
 @any_layout
@@ -168,10 +169,3 @@ class ModulatedDeformConvPack(ModulatedDeformConv):
 
     def forward(self, input: Tensor) -> Tensor:  # type: ignore[override]
         return super().forward(input, *split_offset_mask(self.conv_offset_mask(input)))
-
-
-def split_offset_mask(prediction: Tensor) -> tuple[Tensor, Tensor]:
-    """[N, 3 G K, OH, OW], G deformable groups of K kernel positions -> offsets [N, 2 G K, ...], masks [N, G K, ...]."""
-    samples = prediction.shape[1] // 3
-    offset, mask = prediction.split([2 * samples, samples], dim=1)
-    return offset, mask.sigmoid()

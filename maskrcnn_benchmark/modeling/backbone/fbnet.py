@@ -9,20 +9,25 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import registry
-from maskrcnn_benchmark.modeling.backbone.fbnet_builder import FBNetBuilder, get_blocks, unify_arch_def
+from maskrcnn_benchmark.modeling.backbone.fbnet_builder import (
+    FBNetBuilder,
+    get_blocks,
+    get_num_stages,
+    unify_arch_def,
+)
 from maskrcnn_benchmark.modeling.backbone.fbnet_modeldef import MODEL_ARCH
 from maskrcnn_benchmark.modeling.poolers import make_pooler
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 # The group of keys below MODEL of each head of an architecture.
-HEAD_KEYS = {"bbox": "ROI_BOX_HEAD", "kpts": "ROI_KEYPOINT_HEAD", "mask": "ROI_MASK_HEAD"}
+ARCH_CFG_NAME_MAPPING = {"bbox": "ROI_BOX_HEAD", "kpts": "ROI_KEYPOINT_HEAD", "mask": "ROI_MASK_HEAD"}
 
 
 def create_builder(cfg) -> tuple[FBNetBuilder, dict[str, Any]]:
     """A builder, and the architecture that MODEL.FBNET.ARCH names or ARCH_DEF describes in JSON."""
     fbnet = cfg.MODEL.FBNET
     described = unify_arch_def(json.loads(fbnet.ARCH_DEF)) if fbnet.ARCH_DEF else None
-    arch_def = MODEL_ARCH.get(fbnet.ARCH, described)
+    arch_def = unify_arch_def(MODEL_ARCH[fbnet.ARCH]) if fbnet.ARCH in MODEL_ARCH else described
     if arch_def is None:
         raise ValueError(
             f"MODEL.FBNET.ARCH {fbnet.ARCH!r} is not one of {', '.join(sorted(MODEL_ARCH))}; name one of them or describe it in "
@@ -46,13 +51,30 @@ def _norm_type(cfg, name: str) -> str | tuple[str, int]:
     return ("gn", cfg.MODEL.GROUP_NORM.NUM_GROUPS) if name == "gn" else name
 
 
-def _stages_of(arch_def: dict[str, Any], part: str) -> Sequence[int]:
-    if part not in arch_def:
+def _get_trunk_cfg(arch_def: dict[str, Any]) -> dict[str, Any]:
+    """The description with the blocks of the body only; without "backbone" in it, all stages but the last."""
+    return get_blocks(arch_def, arch_def.get("backbone", range(get_num_stages(arch_def) - 1)))
+
+
+def _get_rpn_stage(arch_def: dict[str, Any], num_blocks: int) -> list[dict[str, Any]]:
+    """The blocks of the RPN's head, or the last `num_blocks` of them if that is above 0."""
+    if "rpn" not in arch_def:
         raise ValueError(
-            f"The FBNet architecture has no {part!r}; it has {', '.join(sorted(arch_def))}. Take another head "
-            "(MODEL.RPN.RPN_HEAD, MODEL.ROI_MASK_HEAD.FEATURE_EXTRACTOR, ...) or another architecture (MODEL.FBNET.ARCH)."
+            f"The FBNet architecture has no 'rpn'; it has {', '.join(sorted(arch_def))}. Take another head "
+            "(MODEL.RPN.RPN_HEAD) or another architecture (MODEL.FBNET.ARCH)."
         )
-    return arch_def[part]
+    blocks = get_blocks(arch_def, arch_def["rpn"])["stages"]
+    if num_blocks > len(blocks):
+        raise ValueError(
+            f"MODEL.FBNET.RPN_HEAD_BLOCKS is {num_blocks}; the architecture has {len(blocks)} blocks there."
+        )
+    return blocks[-num_blocks:] if num_blocks > 0 else blocks
+
+
+def _get_head_stage(arch: dict[str, Any], head_name: str, blocks: Sequence[int] | None) -> list[dict[str, Any]]:
+    """The blocks of a head, of its own entry or of "head"; of all stages if the architecture has neither, as upstream."""
+    stage = arch.get(head_name if head_name in arch else "head")
+    return get_blocks(arch, stage, blocks)["stages"]
 
 
 @any_layout
@@ -62,8 +84,7 @@ class FBNetTrunk(nn.Module):
     def __init__(self, builder: FBNetBuilder, arch_def: dict[str, Any], dim_in: int):
         super().__init__()
         self.first = builder.add_first(arch_def["first"], dim_in=dim_in)
-        blocks = get_blocks(arch_def, stage_indices=_stages_of(arch_def, "backbone"))
-        self.stages = builder.add_blocks(blocks["stages"])
+        self.stages = builder.add_blocks(_get_trunk_cfg(arch_def)["stages"])
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return [self.stages(self.first(x))]
@@ -87,8 +108,7 @@ class FBNetRPNHead(nn.Module):
         builder.last_depth = in_channels
         if fbnet.RPN_BN_TYPE:
             builder.bn_type = _norm_type(cfg, fbnet.RPN_BN_TYPE)
-        indices = range(fbnet.RPN_HEAD_BLOCKS) if fbnet.RPN_HEAD_BLOCKS > 0 else None
-        self.head = builder.add_blocks(get_blocks(arch_def, _stages_of(arch_def, "rpn"), indices)["stages"])
+        self.head = builder.add_blocks(_get_rpn_stage(arch_def, fbnet.RPN_HEAD_BLOCKS))
         self.out_channels = builder.last_depth
 
     def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
@@ -109,7 +129,7 @@ class FBNetROIHead(nn.Module):
     """Pooling and blocks: feature maps, proposals -> Tensor[K, out_channels, R', R'].
 
     Args:
-        head_name: a key of HEAD_KEYS.
+        head_name: a key of ARCH_CFG_NAME_MAPPING.
         use_blocks: indices of the blocks of the stage to use; empty for all.
         stride_init: stride of the first block; 0 for the architecture's.
         last_layer_scale: see FBNetBuilder.add_last.
@@ -128,11 +148,10 @@ class FBNetROIHead(nn.Module):
     ):
         super().__init__()
         builder.last_depth = in_channels
-        stage = _stages_of(arch_def, head_name if head_name in arch_def else "head")
-        blocks = [dict(b) for b in get_blocks(arch_def, stage, use_blocks or None)["stages"]]
+        blocks = [dict(b) for b in _get_head_stage(arch_def, head_name, use_blocks)]
         if stride_init:
             blocks[0]["block"] = [*blocks[0]["block"][:3], stride_init]
-        self.pooler = make_pooler(cfg, HEAD_KEYS[head_name])
+        self.pooler = make_pooler(cfg, ARCH_CFG_NAME_MAPPING[head_name])
         self.head = nn.Sequential(
             OrderedDict(
                 [
@@ -144,7 +163,7 @@ class FBNetROIHead(nn.Module):
         self.out_channels = builder.last_depth
 
     def forward(self, x: Sequence[Tensor], proposals: list[BoxList]) -> Tensor:
-        return self.head(self.pooler(x, proposals))
+        return self.head(self.pooler(x, proposals)).contiguous()
 
 
 @registry.ROI_BOX_FEATURE_EXTRACTORS.register("FBNet.roi_head")

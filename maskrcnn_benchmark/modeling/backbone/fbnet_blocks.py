@@ -15,14 +15,23 @@ from maskrcnn_benchmark.layers.layout import any_layout
 NormType = str | tuple[str, int] | list | None
 
 
-def get_divisible_by(number: int, divisor: int) -> int:
-    """The nearest multiple of `divisor`, halves upwards; what would be nearest to none becomes `divisor` squared.
+def _py2_round(x: float) -> int:
+    """The nearest integer, halves away from zero."""
+    return math.floor(x + 0.5) if x >= 0 else math.ceil(x - 0.5)
 
-    The square is upstream's, on which the shapes of its checkpoints depend.
+
+def _get_divisible_by(num: float, divisible_by: int, min_val: int) -> int:
+    """The nearest multiple of `divisible_by`; what would be nearest to none becomes `min_val` times it.
+
+    With min_val = divisible_by that is its square: upstream's, on which the shapes of its checkpoints depend.
     """
-    if divisor <= 0 or number % divisor == 0:
-        return int(number)
-    return (math.floor(number / divisor + 0.5) or divisor) * divisor
+    if divisible_by <= 0 or num % divisible_by == 0:
+        return int(num)
+    return (_py2_round(num / divisible_by) or min_val) * divisible_by
+
+
+def get_divisible_by(number: int, divisor: int) -> int:
+    return _get_divisible_by(number, divisor, divisor)
 
 
 def _norm(bn_type: NormType, channels: int) -> nn.Module:
@@ -146,8 +155,7 @@ class ShiftBlock5x5(nn.Sequential):
     shape stays."""
 
     def __init__(self, C_in: int, C_out: int, expansion: float, stride: int):
-        # Upstream's widths, without the lower bound of get_divisible_by: the shapes of checkpoints depend on them.
-        middle = int(C_in * expansion / 8 + 0.5) * 8 or 64
+        middle = _get_divisible_by(C_in * expansion, 8, 8)
         super().__init__(
             nn.Conv2d(C_in, middle, 1, bias=False),
             nn.BatchNorm2d(middle),
@@ -191,10 +199,17 @@ class Upsample(nn.Module):
 
     def __init__(self, scale_factor: float | tuple[float, float], mode: str, align_corners: bool | None = None):
         super().__init__()
-        self.scale_factor, self.mode, self.align_corners = scale_factor, mode, align_corners
+        self.scale, self.mode, self.align_corners = scale_factor, mode, align_corners
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(x, scale_factor=self.scale_factor, mode=self.mode, align_corners=self.align_corners)
+        return F.interpolate(x, scale_factor=self.scale, mode=self.mode, align_corners=self.align_corners)
+
+
+def _get_upsample_op(stride: int | tuple[int, int]) -> tuple[Upsample | None, int]:
+    """What enlarges maps for a negative stride (or one for height and one for width), and the stride that is left."""
+    if isinstance(stride, tuple):
+        return Upsample((-stride[0], -stride[1]), "nearest"), 1
+    return (Upsample(-stride, "nearest"), 1) if stride < 0 else (None, stride)
 
 
 @any_layout
@@ -235,11 +250,7 @@ class IRFBlock(nn.Module):
         self.use_res_connect = stride == 1 and input_depth == output_depth
         middle = get_divisible_by(int(input_depth * expansion), width_divisor)
         self.pw = ConvBNRelu(input_depth, middle, 1, 1, 0, True, "relu", bn_type, group=pw_group)
-        self.upscale = None
-        if isinstance(stride, tuple):
-            self.upscale, stride = Upsample((-stride[0], -stride[1]), "nearest"), 1
-        elif stride < 0:
-            self.upscale, stride = Upsample(-stride, "nearest"), 1
+        self.upscale, stride = _get_upsample_op(stride)
 
         def per_channel(stride: int, skip_bn: bool, skip_relu: bool) -> ConvBNRelu:
             norm, relu = None if skip_bn else bn_type, None if skip_relu else "relu"
@@ -254,6 +265,7 @@ class IRFBlock(nn.Module):
         else:
             self.dw = per_channel(stride, dw_skip_bn, dw_skip_relu)
         self.pwl = ConvBNRelu(middle, output_depth, 1, 1, 0, True, None, bn_type, group=pw_group)
+        self.shuffle_type = shuffle_type
         self.shuffle = ChannelShuffle(pw_group) if shuffle_type == "mid" else None
         self.se4 = SEModule(output_depth) if se else nn.Sequential()
 
@@ -272,20 +284,17 @@ _NAMED_BLOCK = re.compile(
 )
 
 
-def make_block(name: str, dim_in: int, dim_out: int, expansion: float, stride: int, **kwargs: Any) -> Any:
-    """A block by name, with the attribute `output_depth`.
-
-    f"There is no FBNet block {name!r}; the names are skip, basic_block, shift_5x5, shuffle and "
-    "ir_kK[_sep][_eE|_sG][_se]."
-    """
+def make_block(name: str, C_in: int, C_out: int, expansion: float, stride: int, **kwargs: Any) -> Any:
+    """A block by name, with the attribute `output_depth`. The names are skip, basic_block, shift_5x5, shuffle and
+    ir_kK[_sep][_eE|_sG][_se], for kernels K, expansions E and groups G."""
     if name == "skip":
-        return Identity(dim_in, dim_out, stride)
+        return Identity(C_in, C_out, stride)
     if name == "basic_block":
-        return CascadeConv3x3(dim_in, dim_out, stride)
+        return CascadeConv3x3(C_in, C_out, stride)
     if name == "shift_5x5":
-        return ShiftBlock5x5(dim_in, dim_out, expansion, stride)
+        return ShiftBlock5x5(C_in, C_out, expansion, stride)
     if name == "shuffle":
-        return IRFBlock(dim_in, dim_out, expansion, stride, shuffle_type="mid", pw_group=4, **kwargs)
+        return IRFBlock(C_in, C_out, expansion, stride, shuffle_type="mid", pw_group=4, **kwargs)
     found = _NAMED_BLOCK.fullmatch(name)
     if found is None:
         raise ValueError(
@@ -301,4 +310,4 @@ def make_block(name: str, dim_in: int, dim_out: int, expansion: float, stride: i
     kernel = 3 if found["kernel"] == "33" else int(found["kernel"])
     twice = found["kernel"] == "33" or found["sep"] is not None
     kwargs.update(kernel=kernel, cdw=twice, se=bool(found["se"]))
-    return IRFBlock(dim_in, dim_out, expansion, stride, **kwargs)
+    return IRFBlock(C_in, C_out, expansion, stride, **kwargs)

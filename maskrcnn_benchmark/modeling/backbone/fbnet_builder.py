@@ -1,5 +1,6 @@
 """Builds FBNets from descriptions of their stages (Wu et al. 2019, https://arxiv.org/abs/1812.03443)."""
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,11 +18,15 @@ from maskrcnn_benchmark.modeling.backbone.fbnet_blocks import (
     Shift,
     ShiftBlock5x5,
     Upsample,
+    _get_divisible_by,
+    _get_upsample_op,
+    _py2_round,
     get_divisible_by,
     make_block,
 )
 
 __all__ = [
+    "PRIMITIVES",
     "CascadeConv3x3",
     "ChannelShuffle",
     "ConvBNRelu",
@@ -32,6 +37,12 @@ __all__ = [
     "Shift",
     "ShiftBlock5x5",
     "Upsample",
+    "_add_to_arch",
+    "_block_cfgs_to_list",
+    "_expand_block_cfg",
+    "_get_divisible_by",
+    "_get_upsample_op",
+    "_py2_round",
     "expand_stage_cfg",
     "expand_stages_cfg",
     "get_blocks",
@@ -40,13 +51,45 @@ __all__ = [
 ]
 
 
+_VARIANTS = [f"ir_k{k}_{v}" for k in (3, 5) for v in ("e1", "e3", "e6", "s4", "s2")]
+_NAMES = ["skip", "basic_block", "shift_5x5", "shuffle", "ir_k1", "ir_k3", "ir_k5", "ir_k7", *_VARIANTS]
+_NAMES += [f"{name}_se" for name in _VARIANTS] + ["ir_k3_sep", "ir_k7_sep"]
+_NAMES += [f"ir_{kernel}_e{e}" for kernel in ("k33", "k7", "k7_sep") for e in (1, 3, 6)]
+# Makers of blocks, called with input channels, output channels, expansion, stride and the options of IRFBlock. Forks add theirs.
+PRIMITIVES: dict[str, Callable[..., Any]] = {name: functools.partial(make_block, name) for name in _NAMES}
+
+
+def _expand_block_cfg(block_cfg: Sequence) -> list[list]:
+    """[t, c, n, s] -> [t, c, 1, s] of each of n blocks; all but the first have the stride 1."""
+    t, c, n, s = block_cfg
+    return [[t, c, 1, s if i == 0 else 1] for i in range(n)]
+
+
 def expand_stage_cfg(stage_cfg: Sequence[Sequence]) -> list[list]:
-    """[[t, c, n, s], ...] -> [t, c, 1, s] of each block; all but the first of n have the stride 1."""
-    return [[t, c, 1, s if i == 0 else 1] for t, c, n, s in stage_cfg for i in range(n)]
+    return [block for block_cfg in stage_cfg for block in _expand_block_cfg(block_cfg)]
 
 
 def expand_stages_cfg(stage_cfgs: Sequence[Sequence[Sequence]]) -> list[list[list]]:
     return [expand_stage_cfg(stage) for stage in stage_cfgs]
+
+
+def _block_cfgs_to_list(block_cfgs: Sequence[Sequence[Sequence]]) -> list[dict[str, Any]]:
+    """The stages as one list with an entry for each block: "stage_idx", "block_idx" and "block" = [t, c, 1, s]."""
+    return [
+        {"stage_idx": s, "block_idx": b, "block": block}
+        for s, stage in enumerate(expand_stages_cfg(block_cfgs))
+        for b, block in enumerate(stage)
+    ]
+
+
+def _add_to_arch(arch: list[dict[str, Any]], info: Sequence[Sequence[Any]], name: str) -> None:
+    """Put info[stage][block] into that block's entry of `arch` under `name`."""
+    values = {(s, b): value for s, stage in enumerate(info) for b, value in enumerate(stage)}
+    counts = [sum(entry["stage_idx"] == s for entry in arch) for s in range(len(info))]
+    if len(values) != len(arch) or any((e["stage_idx"], e["block_idx"]) not in values for e in arch):
+        raise ValueError(f"{name} names {[len(s) for s in info]} blocks in its stages, block_cfg has {counts}.")
+    for entry in arch:
+        entry[name] = values[entry["stage_idx"], entry["block_idx"]]
 
 
 def unify_arch_def(arch_def: dict[str, Any]) -> dict[str, Any]:
@@ -57,17 +100,8 @@ def unify_arch_def(arch_def: dict[str, Any]) -> dict[str, Any]:
     if "block_cfg" not in arch_def:
         return arch_def
     unified = {key: value for key, value in arch_def["block_cfg"].items() if key != "stages"}
-    stages = expand_stages_cfg(arch_def["block_cfg"]["stages"])
-    names = arch_def["block_op_type"]
-    if [len(stage) for stage in stages] != [len(stage) for stage in names]:
-        raise ValueError(
-            f"block_op_type names {[len(s) for s in names]} blocks in its stages, block_cfg has {[len(s) for s in stages]}."
-        )
-    unified["stages"] = [
-        {"stage_idx": s, "block_idx": b, "block": block, "block_op_type": name}
-        for s, (stage, stage_names) in enumerate(zip(stages, names, strict=True))
-        for b, (block, name) in enumerate(zip(stage, stage_names, strict=True))
-    ]
+    unified["stages"] = _block_cfgs_to_list(arch_def["block_cfg"]["stages"])
+    _add_to_arch(unified["stages"], arch_def["block_op_type"], "block_op_type")
     return unified
 
 
@@ -113,14 +147,14 @@ class FBNetBuilder:
         self.dw_skip_relu = dw_skip_relu
         self.last_depth = -1
 
-    def _width(self, channels: float) -> int:
-        return get_divisible_by(int(channels), self.width_divisor)
+    def _get_divisible_width(self, width: float) -> int:
+        return get_divisible_by(int(width), self.width_divisor)
 
     def add_first(self, stage_info: Sequence[int], dim_in: int = 3, pad: bool = True) -> nn.Module:
         """The stem, a convolution: stage_info is [channels, stride] or [channels, stride, kernel], the kernel being 3."""
         channels, stride, *rest = stage_info
         kernel = rest[0] if rest else 3
-        self.last_depth = self._width(channels * self.width_ratio)
+        self.last_depth = self._get_divisible_width(channels * self.width_ratio)
         return ConvBNRelu(
             dim_in, self.last_depth, kernel, stride, kernel // 2 if pad else 0, True, "relu", self.bn_type
         )
@@ -136,27 +170,41 @@ class FBNetBuilder:
     def add_ir_block(self, tcns: Sequence, block_op_types: Sequence[str], **kwargs: Any) -> nn.Module:
         """One block: tcns is [expansion, channels, 1, stride], block_op_types its name."""
         expansion, channels, _, stride = tcns
-        make: Callable[..., Any] = make_block
+        width = self._get_divisible_width(channels * self.width_ratio)
+        block, self.last_depth = self._add_ir_block(
+            self.last_depth, width, stride, expansion, block_op_types[0], **kwargs
+        )
+        return block
+
+    def _add_ir_block(
+        self,
+        dim_in: int,
+        dim_out: int,
+        stride: int,
+        expand_ratio: float,
+        block_op_type: str,
+        **kwargs: Any,
+    ) -> tuple[Any, int]:
+        """A block by name, and its output channels."""
+        make = PRIMITIVES.get(block_op_type) or functools.partial(make_block, block_op_type)
         block = make(
-            block_op_types[0],
-            self.last_depth,
-            self._width(channels * self.width_ratio),
-            expansion,
-            stride,
+            dim_in,
+            dim_out,
+            expansion=expand_ratio,
+            stride=stride,
             bn_type=self.bn_type,
             width_divisor=self.width_divisor,
             dw_skip_bn=self.dw_skip_bn,
             dw_skip_relu=self.dw_skip_relu,
             **kwargs,
         )
-        self.last_depth = block.output_depth
-        return block
+        return block, block.output_depth
 
     def add_last(self, stage_info: Sequence[float]) -> nn.Module:
         """A 1 x 1 convolution: stage_info is [channels, scale]. Nothing if either is 0; a negative scale is of the last depth."""
         channels, scale = stage_info
         channels = self.last_depth if scale < 0 else int(channels * max(self.width_ratio, 1.0))
-        depth = self._width(channels * abs(scale))
+        depth = self._get_divisible_width(channels * abs(scale))
         if depth == 0:
             return nn.Sequential()
         dim_in, self.last_depth = self.last_depth, depth

@@ -7,9 +7,7 @@ stride] of the stem, "last" [channels, scale] of a head's last convolution.
 
 from typing import Any
 
-from maskrcnn_benchmark.modeling.backbone.fbnet_builder import unify_arch_def
-
-_DESCRIPTIONS: dict[str, Any] = {
+MODEL_ARCH: dict[str, Any] = {
     "default": {
         "block_op_type": [
             ["ir_k3"],
@@ -83,6 +81,10 @@ _DESCRIPTIONS: dict[str, Any] = {
             "bbox": [4],
         },
     },
+}
+
+
+MODEL_ARCH_CHAM: dict[str, Any] = {
     "cham_v1a": {
         "block_op_type": [
             ["ir_k3"],
@@ -136,12 +138,12 @@ _DESCRIPTIONS: dict[str, Any] = {
 }
 
 
-MODEL_ARCH = {name: unify_arch_def(arch) for name, arch in _DESCRIPTIONS.items()}
-
-
 def add_archs(archs: dict[str, Any]) -> None:
     """Add architectures by name, in the form that `unify_arch_def` takes."""
     for name, arch in archs.items():
         if name in MODEL_ARCH:
             raise ValueError(f"There is an FBNet architecture {name!r} already; give the new one another name.")
-        MODEL_ARCH[name] = unify_arch_def(arch)
+        MODEL_ARCH[name] = arch
+
+
+add_archs(MODEL_ARCH_CHAM)

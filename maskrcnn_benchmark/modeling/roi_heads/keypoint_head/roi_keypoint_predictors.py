@@ -21,7 +21,8 @@ class KeypointRCNNPredictor(nn.Module):
         nn.init.zeros_(self.kps_score_lowres.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(self.kps_score_lowres(x), scale_factor=2, mode="bilinear", align_corners=False)
+        low = self.kps_score_lowres(x).contiguous()  # for losses that take views
+        return F.interpolate(low, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def make_roi_keypoint_predictor(cfg, in_channels: int) -> nn.Module:

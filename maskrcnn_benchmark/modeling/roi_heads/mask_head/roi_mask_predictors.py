@@ -27,7 +27,7 @@ class MaskRCNNC4Predictor(nn.Module):
         _init(self.conv5_mask, self.mask_fcn_logits)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.mask_fcn_logits(F.relu_(self.conv5_mask(x)))
+        return self.mask_fcn_logits(F.relu_(self.conv5_mask(x))).contiguous()  # for losses that take views
 
 
 @registry.ROI_MASK_PREDICTOR.register("MaskRCNNConv1x1Predictor")
@@ -41,7 +41,7 @@ class MaskRCNNConv1x1Predictor(nn.Module):
         _init(self.mask_fcn_logits)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.mask_fcn_logits(x)
+        return self.mask_fcn_logits(x).contiguous()  # for losses that take views
 
 
 def make_roi_mask_predictor(cfg, in_channels: int) -> nn.Module:

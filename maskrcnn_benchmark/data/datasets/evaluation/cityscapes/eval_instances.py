@@ -20,6 +20,7 @@ from maskrcnn_benchmark.data.datasets.evaluation.rles import rles_of_detections,
 from maskrcnn_benchmark.data.datasets.facts import groundtruth
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import PIXEL, box_area
+from maskrcnn_benchmark.structures.boxlist_fields import resized
 
 Box = Sequence[float]  # x1, y1, x2, y2, both corners inclusive
 # What is known of an object or a detection: "labelID", "box", "boxArea", "pixelCount"; of a detection "confidence" too.
@@ -101,7 +102,7 @@ def prepareGtImage(dataset: Any, idx: int) -> tuple[list[Instance], list[dict] |
 def preparePredImage(dataset: Any, predictions: list[BoxList], idx: int) -> tuple[list[Instance], list[dict] | None]:
     """The detections of an image in its own pixels and, from the field "rle" or "mask", their RLEs."""
     info = dataset.get_img_info(idx)
-    prediction = predictions[idx].resize((info["width"], info["height"]))
+    prediction = resized(predictions[idx], (info["width"], info["height"]))
     rles = rles_of_detections(prediction)
     return _instances(prediction, rles), rles
 

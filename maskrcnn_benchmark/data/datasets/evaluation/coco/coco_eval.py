@@ -16,6 +16,7 @@ from maskrcnn_benchmark.data.datasets.evaluation.rles import rles_of_detections
 from maskrcnn_benchmark.data.datasets.facts import category_names, has_annotations
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import box_iou
+from maskrcnn_benchmark.structures.boxlist_fields import resized
 from maskrcnn_benchmark.utils.files import write_atomically, write_json
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
@@ -138,7 +139,7 @@ def _results(predictions: list[BoxList], dataset: Any, key: str, values_of) -> l
         if len(prediction) == 0:
             continue
         info, image_id = dataset.get_img_info(index), _image_id(dataset, index)
-        prediction = prediction.resize((info["width"], info["height"]))
+        prediction = resized(prediction, (info["width"], info["height"]))
         labels, scores = prediction.get_field("labels").tolist(), prediction.get_field("scores").tolist()
         for value, label, score in zip(values_of(prediction), labels, scores, strict=True):
             category = dataset.contiguous_category_id_to_json_id[label]
@@ -260,7 +261,7 @@ def evaluate_box_proposals(
         in_range = torch.tensor([low <= a["area"] <= high for a in annotations], dtype=torch.bool)
         boxes = torch.tensor([a["bbox"] for a in annotations], dtype=torch.float32).reshape(-1, 4)[in_range]
         objects = BoxList(boxes, (info["width"], info["height"]), mode="xywh").convert("xyxy").bbox
-        prediction = prediction.resize((info["width"], info["height"]))
+        prediction = resized(prediction, (info["width"], info["height"]))
         order = prediction.get_field("objectness").argsort(descending=True, stable=True)[:limit]
         overlaps.append(_greedy_overlaps(objects, prediction.bbox[order]))
     gt_overlaps = torch.cat(overlaps).sort().values if overlaps else torch.zeros(0)

@@ -9,6 +9,7 @@ import numpy as np
 from maskrcnn_benchmark.data.datasets.facts import groundtruth, has_annotations
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import PIXEL
+from maskrcnn_benchmark.structures.boxlist_fields import resized
 from maskrcnn_benchmark.structures.boxlist_ops import boxlist_iou
 
 # Of the classes 0 (background), 1, ...; None for one without objects.
@@ -34,7 +35,7 @@ def do_voc_evaluation(
         without annotations.
     """
     sizes = [(info["width"], info["height"]) for info in map(dataset.get_img_info, range(len(predictions)))]
-    predictions = [p.resize(size).convert("xyxy") for p, size in zip(predictions, sizes, strict=True)]
+    predictions = [resized(p, size).convert("xyxy") for p, size in zip(predictions, sizes, strict=True)]
     if not has_annotations(dataset):
         logger.info("The data set has no annotations: detections are written, nothing is measured.")
         if output_folder:

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from maskrcnn_benchmark.checkpoint.detectron import rename_blobs
+from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.modeling.detector import build_detection_model
-from maskrcnn_benchmark.utils.c2_model_loading import load_c2_format, load_resnet_c2_format, rename_blobs
-from maskrcnn_benchmark.utils.checkpoint import CheckpointError, DetectronCheckpointer
+from maskrcnn_benchmark.utils.c2_model_loading import load_c2_format, load_resnet_c2_format
+from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
 from tests.helpers import SMALL
 from tests.utils.detectron_layout import blob_name, c4_blob_name, is_constant, retinanet_blob, write
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from maskrcnn_benchmark.utils import comm
+from maskrcnn_benchmark.utils import distributed as comm
 from tests.utils.processes import run_in_processes
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from maskrcnn_benchmark.utils.torchvision_loading import address, convert_torchvision
 from PIL import Image
 from torch import nn
 from torchvision.models.detection import fasterrcnn_resnet50_fpn, maskrcnn_resnet50_fpn
 from torchvision.models.detection.image_list import ImageList as TorchvisionImageList
 
+from maskrcnn_benchmark.checkpoint.errors import CheckpointError
+from maskrcnn_benchmark.checkpoint.torchvision import address, convert_torchvision
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.data.transforms import build_transforms
 from maskrcnn_benchmark.modeling import box_coder, detections
@@ -25,7 +26,7 @@ from maskrcnn_benchmark.structures import bounding_box, boxes
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList
 from maskrcnn_benchmark.utils import checkpoint as checkpoint_module
-from maskrcnn_benchmark.utils.checkpoint import CheckpointError, DetectronCheckpointer
+from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
 from tests.utils.detectron_layout import blob_name, is_constant, write
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from maskrcnn_benchmark.checkpoint.errors import CheckpointError, ShapeMismatchError
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.modeling.detector import build_detection_model
-from maskrcnn_benchmark.utils.checkpoint import CheckpointError, DetectronCheckpointer
-from maskrcnn_benchmark.utils.model_serialization import ShapeMismatchError
+from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
 from tests.helpers import SMALL
 
 ROOT = Path(__file__).parents[2]

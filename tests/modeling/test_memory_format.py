@@ -1,0 +1,81 @@
+"""Heads of a fork take views of maps, as upstream's do; ours hand them contiguous ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.modeling import registry
+from maskrcnn_benchmark.modeling.detector import build_detection_model
+from maskrcnn_benchmark.modeling.poolers import Pooler
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.fixture
+def of_a_fork(monkeypatch: pytest.MonkeyPatch):
+    """Names of an extractor and a predictor that reshape by `view`."""
+
+    class Extractor(nn.Module):
+        def __init__(self, cfg, in_channels: int):
+            super().__init__()
+            self.pooler = Pooler((7, 7), (0.25, 0.125, 0.0625, 0.03125), 2)
+            self.conv = nn.Conv2d(in_channels, 16, 3, padding=1)
+            self.out_channels = 16 * 49
+
+        def forward(self, x: Tensor, proposals: list) -> Tensor:
+            x = self.conv(self.pooler(x, proposals))
+            return x.view(x.size(0), -1)
+
+    class Predictor(nn.Module):
+        def __init__(self, cfg, in_channels: int):
+            super().__init__()
+            self.logits = nn.Conv2d(in_channels, 81, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.logits(x.view(-1, x.shape[1], *x.shape[2:]))
+            return y.view(y.size(0), -1).view(*y.shape)
+
+    monkeypatch.setitem(registry.ROI_BOX_FEATURE_EXTRACTORS, "ViewExtractor", Extractor)
+    monkeypatch.setitem(registry.ROI_MASK_PREDICTOR, "ViewPredictor", Predictor)
+
+
+def model_of(name: str, *options):
+    cfg = defaults.clone()
+    cfg.merge_from_file(str(CONFIGS / name))
+    cfg.merge_from_list(
+        ["MODEL.DEVICE", "cpu", "MODEL.RPN.FPN_POST_NMS_TOP_N_TEST", 10, "MODEL.RPN.POST_NMS_TOP_N_TEST", 10, *options]
+    )
+    torch.manual_seed(0)
+    return build_detection_model(cfg).eval()
+
+
+@torch.no_grad()
+def test_heads_of_a_fork_may_take_views(of_a_fork) -> None:
+    names = ["MODEL.ROI_BOX_HEAD.FEATURE_EXTRACTOR", "ViewExtractor", "MODEL.ROI_MASK_HEAD.PREDICTOR", "ViewPredictor"]
+    model = model_of("e2e_mask_rcnn_R_50_FPN_1x.yaml", *names, "MODEL.ROI_HEADS.SCORE_THRESH", 0.0)
+    assert model(torch.randn(1, 3, 64, 64))[0].has_field("mask")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("config", "head"),
+    [
+        ("e2e_mask_rcnn_R_50_FPN_1x.yaml", "mask"),
+        ("e2e_keypoint_rcnn_R_50_FPN_1x.yaml", "keypoint"),
+        ("e2e_mask_rcnn_R_50_C4_1x.yaml", "box"),
+        ("e2e_mask_rcnn_fbnet.yaml", "mask"),
+    ],
+)
+def test_our_heads_give_contiguous_maps(config: str, head: str) -> None:
+    model = model_of(config, "MODEL.ROI_HEADS.SCORE_THRESH", 0.0)
+    outputs: list[Tensor] = []
+    for part in (model.roi_heads[head].feature_extractor, model.roi_heads[head].predictor):
+        part.register_forward_hook(lambda module, args, output: outputs.append(output))
+    model(torch.randn(1, 3, 64, 64))
+    maps = [x for x in outputs if isinstance(x, Tensor) and x.ndim == 4]
+    assert maps and all(x.is_contiguous() for x in maps)
