@@ -13,7 +13,11 @@ from .rewriting import Facts, Rewritten, rewrite
 
 OURS = Path(__file__).resolve().parents[1]  # this package
 ROOT = OURS.parent
-BESIDE = ("tools", "configs", "demo")  # folders of ours that a fork's tree gets, where it has files of upstream's there
+BESIDE = (
+    "tools",
+    "configs",
+    "demo",
+)  # folders of ours that a fork's tree gets files from, where its own are upstream's
 BUILD_FILES = ("setup.py", "pyproject.toml", "MANIFEST.in")
 CONTROL_NAME = "mrb_ours"  # this package in the control tree
 NATIVE = (".cpp", ".cc", ".cxx", ".cu", ".h", ".hpp", ".cuh", ".c")
@@ -143,9 +147,11 @@ def _ours(path: str, package: str) -> Path:
 def assemble(fork: Fork, assembly: Assembly, out: Path) -> None:
     """Write OUT: our package under the fork's name, the fork's own files over it, and what a build needs."""
     copy_package(out / fork.package, fork.package)
-    for name in BESIDE:
-        if (ROOT / name).is_dir() and any(t.whose == "ours" and t.path.startswith(f"{name}/") for t in assembly.taken):
-            _copy_renamed(ROOT / name, out / name, fork.package)
+    for taken in assembly.taken:
+        if taken.whose == "ours" and taken.path.split("/")[0] in BESIDE:
+            _copy_renamed(ROOT / taken.path, out / taken.path, fork.package)
+    if any(taken.whose == "ours" and taken.path.startswith("demo/") for taken in assembly.taken):
+        _copy_renamed(ROOT / "demo", out / "demo", fork.package)  # its programs import each other
     for taken in assembly.taken:
         if taken.whose == "the fork's":
             write(out / taken.path, fork, taken)
@@ -174,9 +180,10 @@ def copy_package(target: Path, name: str, native: bool = True) -> None:
 
 
 def _copy_renamed(source: Path, target: Path, name: str, skip: tuple[str, ...] = ()) -> None:
-    for path in sorted(source.rglob("*")):
+    """A folder of ours, or a file, with the package's name in its text."""
+    for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
         relative = path.relative_to(source)
-        if not path.is_file() or "__pycache__" in relative.parts or relative.parts[0] in skip:
+        if not path.is_file() or "__pycache__" in relative.parts or relative.parts[:1] and relative.parts[0] in skip:
             continue
         copy = target / relative
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -194,6 +201,9 @@ def _write_build_files(fork: Fork, out: Path) -> None:
             if name == "pyproject.toml":
                 packages = ", ".join(f'"{p}", "{p}.*"' for p in (fork.package, *other_packages(fork)))
                 text = re.sub(r"(?m)^include = \[[^\]]*\]", f"include = [{packages}]", text)
+                # Forks keep data beside their code.
+                data = '"*" = ["*.json", "*.yaml", "*.txt"]'
+                text = text.replace("[tool.setuptools.package-data]", f"[tool.setuptools.package-data]\n{data}")
                 # The version is read without importing the package: a fork's __init__ may have none.
                 text = re.sub(r'(?m)^dynamic = \["version"\]', 'version = "0+ported"', text)
                 text = re.sub(r"(?ms)^\[tool\.setuptools\.dynamic\]\n.*?(?=^\[|\Z)", "", text)

@@ -7,6 +7,7 @@ import importlib
 import shutil
 import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,9 +106,11 @@ def _scratch() -> Iterator[Path]:
     def stop(*_):
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    on_main_thread = threading.current_thread() is threading.main_thread()  # the only one that may ask for signals
+    before = signal.signal(signal.SIGTERM, stop) if on_main_thread else None
     try:
         with tempfile.TemporaryDirectory(prefix="port-") as folder:
             yield Path(folder)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if on_main_thread:
+            signal.signal(signal.SIGTERM, before)
