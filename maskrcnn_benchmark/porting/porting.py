@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import assembling, dead_names, importing, native
+from . import assembling, dead_names, importing, native, trial
 from .fork import Fork, ForkError, open_fork
 from .report import Outcome, write_report
 
@@ -81,11 +81,8 @@ def _port_into(fork: Fork, building: Path, scratch: Path, check: bool, say) -> O
     assembling.make_control(fork, assembly, control)
     outcome.control_failures = importing.import_all(control, names, own, scratch)
     outcome.out_failures = importing.import_all(building, names, own, scratch)
-    shutil.rmtree(control)
     if check:
-        from . import trial
-
-        outcome.check, outcome.check_failed = trial.run(fork, assembly, building, scratch, say)
+        outcome.check, outcome.check_failed = trial.run(fork, assembly, building, control, scratch, say)
     return outcome
 
 

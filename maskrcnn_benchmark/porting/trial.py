@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from . import losses
 from .assembling import Assembly
 from .fork import Fork
 
@@ -87,8 +88,8 @@ SETTINGS = {
 _LOSS = re.compile(r"\bloss: (\S+)")
 
 
-def run(fork: Fork, assembly: Assembly, out: Path, scratch: Path, say) -> tuple[list[str], bool]:
-    """Train and test in `out`. Returns what to report, and whether it failed."""
+def run(fork: Fork, assembly: Assembly, out: Path, control: Path, scratch: Path, say) -> tuple[list[str], bool]:
+    """Train and test in `out`, compare losses with `control`. Returns what to report, and whether it failed."""
     folder = scratch / "trial"
     folder.mkdir()
     chosen = _choose(fork, assembly, out, folder)
@@ -117,16 +118,21 @@ def run(fork: Fork, assembly: Assembly, out: Path, scratch: Path, say) -> tuple[
         ]
         words = [sys.executable, f"tools/{tool}", "--config-file", chosen["file"], *extra, *options]
         status, printed = _run(words, out)
-        losses = _LOSS.findall(printed) if tool == "train_net.py" else []
-        if status == 0 and any(loss.startswith(("nan", "inf", "-inf")) for loss in losses):
+        printed_losses = _LOSS.findall(printed) if tool == "train_net.py" else []
+        if status == 0 and any(loss.startswith(("nan", "inf", "-inf")) for loss in printed_losses):
             status, printed = 1, f"{printed}\nThe loss is not finite."
         if status == 0 and tool == "train_net.py" and not list((folder / "output").rglob("*.pth")):
             status, printed = 1, f"{printed}\nNo checkpoint was written."
         if status:
             tail = [f"    {line}" for line in printed.replace(str(out), "OUT").splitlines()[-TAIL_LINES:]]
             return [*lines, f"- tools/{tool} failed with status {status}:", "", *tail], True
-        lines.append(f"- tools/{tool} passed" + (f"; loss {losses[0]}" if losses else ""))
-    return lines, False
+        lines.append(f"- tools/{tool} passed" + (f"; loss {printed_losses[0]}" if printed_losses else ""))
+    weights = sorted((folder / "output").rglob("*.pth"))[-1]
+    sampled = [word for key, value in losses.ALL_SAMPLED.items() if key in chosen["keys"] for word in (key, str(value))]
+    sentence, differs = losses.compare(
+        fork.package, (out, control), chosen["file"], weights, [*options, *sampled], folder
+    )
+    return [*lines, sentence], differs
 
 
 def _run(words: Sequence[str], out: Path) -> tuple[int, str]:

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("libcst")
 
-from maskrcnn_benchmark.porting import trial, upstream  # noqa: E402
+from maskrcnn_benchmark.porting import losses, trial, upstream  # noqa: E402
 from maskrcnn_benchmark.porting.fork import ForkError, open_fork  # noqa: E402
 from maskrcnn_benchmark.porting.porting import port  # noqa: E402
 from maskrcnn_benchmark.porting.report import write_report  # noqa: E402
@@ -298,6 +298,20 @@ def test_scenes_are_read_by_pycocotools(tmp_path):
         mask = coco.annToMask(annotation)
         assert mask.sum() == width * height and mask[y : y + height, x : x + width].all()
     assert all((root / image["file_name"]).is_file() for image in json.loads(file.read_text())["images"])
+
+
+@pytest.mark.parametrize(
+    ("theirs", "differs"),
+    [
+        ({"a": 1.0, "b": 2.0}, False),
+        ({"a": 1.00005, "b": 2.0}, False),
+        ({"a": 1.001, "b": 2.0}, True),
+        ({"a": 1.0}, True),
+    ],
+)
+def test_losses_beside_the_forks(theirs, differs):
+    assert losses.verdict({"a": 1.0, "b": 2.0}, theirs)[1] == differs
+    assert losses.verdict({"a": float("nan"), "b": 2.0}, {"a": 1.0, "b": 2.0})[1]
 
 
 FORKS = os.environ.get("MRB_TEST_FORKS")
