@@ -23,6 +23,7 @@ class PolygonList:
     """
 
     mode = "poly"
+    polygons: list[PolygonInstance]
 
     def __init__(self, polygons: Any, size: Size):
         if isinstance(polygons, PolygonList):
@@ -87,6 +88,7 @@ class BinaryMaskList:
     """
 
     mode = "mask"
+    masks: Tensor
 
     def __init__(self, masks: Any, size: Size):
         self.size = as_size(size)

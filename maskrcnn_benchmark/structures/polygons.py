@@ -48,6 +48,12 @@ def rasterize_polygons(polygons: Sequence[np.ndarray], width: int, height: int) 
     return mask_utils.decode(mask_utils.merge(mask_utils.frPyObjects([p.tolist() for p in polygons], height, width)))
 
 
+def _as_tensor(polygon: Any) -> Tensor:
+    if isinstance(polygon, (list, tuple)):
+        return torch.from_numpy(np.array(polygon, dtype=np.float32))
+    return torch.as_tensor(polygon, dtype=torch.float32)
+
+
 class PolygonInstance:
     """One object as one or more polygons.
 
@@ -65,8 +71,7 @@ class PolygonInstance:
         if isinstance(polygons, PolygonInstance):
             self.polygons = list(polygons.polygons)
         elif isinstance(polygons, (list, tuple)):
-            tensors = [torch.as_tensor(p, dtype=torch.float32) for p in polygons]
-            self.polygons = [t for t in tensors if t.ndim == 1 and len(t) >= 6]
+            self.polygons = [t for t in map(_as_tensor, polygons) if t.ndim == 1 and t.shape[0] >= 6]
         else:
             raise TypeError(f"Polygons are a list of coordinate lists; got {type(polygons).__name__}.")
         self.size = as_size(size)
@@ -74,44 +79,55 @@ class PolygonInstance:
     def transpose(self, method: int) -> "PolygonInstance":
         check_flip(method)
         axis = 0 if method == FLIP_LEFT_RIGHT else 1
-        flipped = [p.clone() for p in self.polygons]
+        flipped = self._copies()
         for polygon in flipped:
             polygon[axis::2] = self.size[axis] - polygon[axis::2] - PIXEL
-        return PolygonInstance(flipped, self.size)
+        return self._of(flipped, self.size)
 
     def crop(self, box: Any) -> "PolygonInstance":
         """The region x1, y1, x2, y2 of the image; polygons are moved, not cut."""
         x, y, width, height = crop_region(box, self.size)
-        moved = [p.clone() for p in self.polygons]
+        moved = self._copies()
         for polygon in moved:
             polygon[0::2] -= x
             polygon[1::2] -= y
-        return PolygonInstance(moved, (width, height))
+        return self._of(moved, (width, height))
 
     def resize(self, size: Any) -> "PolygonInstance":
         """Scale to an image of `size` = (width, height), or one number for both."""
         size = as_size(size)
-        scaled = [p.clone() for p in self.polygons]
+        scaled = self._copies()
         for polygon in scaled:
             polygon[0::2] *= size[0] / self.size[0]
             polygon[1::2] *= size[1] / self.size[1]
-        return PolygonInstance(scaled, size)
+        return self._of(scaled, size)
 
     def crop_and_resize(self, box: Any, resolution: int) -> np.ndarray:
         """uint8 [resolution, resolution]: the object inside a box."""
         x, y, width, height = crop_region(box, self.size)
         offset, scale = np.array((x, y)), np.array((resolution / width, resolution / height))
-        window = [((p.numpy().reshape(-1, 2) - offset) * scale).reshape(-1) for p in self._of_whole_points()]
+        window = [((p.reshape(-1, 2) - offset) * scale).reshape(-1) for p in self._of_whole_points()]
         return rasterize_polygons(window, resolution, resolution)
 
-    def _of_whole_points(self) -> list[Tensor]:
+    def _copies(self) -> list[np.ndarray]:
+        """The polygons as float32 arrays: on so few numbers NumPy is several times as fast as PyTorch."""
+        return [p.numpy().copy() for p in self.polygons]
+
+    @staticmethod
+    def _of(polygons: list[np.ndarray], size: Size) -> "PolygonInstance":
+        """Of float32 arrays, not copied."""
+        result = PolygonInstance([], size)
+        result.polygons = [torch.from_numpy(p) for p in polygons]
+        return result
+
+    def _of_whole_points(self) -> list[np.ndarray]:
         """Without a number at the end that belongs to no point."""
-        return [p[: len(p) // 2 * 2] for p in self.polygons]
+        return [p[: len(p) // 2 * 2] for p in (p.numpy() for p in self.polygons)]
 
     def convert_to_binarymask(self) -> Tensor:
         """uint8 Tensor[height, width]."""
         width, height = (int(v) for v in self.size)
-        return torch.from_numpy(rasterize_polygons([p.numpy() for p in self._of_whole_points()], width, height))
+        return torch.from_numpy(rasterize_polygons(self._of_whole_points(), width, height))
 
     def __len__(self) -> int:
         return len(self.polygons)

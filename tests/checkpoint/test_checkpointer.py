@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from maskrcnn_benchmark.checkpoint import checkpointer as module
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.checkpoint.weights import load_file
 from maskrcnn_benchmark.config import ConfigError, cfg
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
-from maskrcnn_benchmark.utils import checkpoint as module
 from maskrcnn_benchmark.utils.checkpoint import Checkpointer, DetectronCheckpointer
 from tests.helpers import CONFIG
 

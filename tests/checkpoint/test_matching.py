@@ -3,8 +3,7 @@ import torch
 from torch import nn
 
 from maskrcnn_benchmark.checkpoint.errors import ShapeMismatchError
-from maskrcnn_benchmark.checkpoint.matching import match_names
-from maskrcnn_benchmark.utils.model_serialization import load_state_dict, strip_prefix_if_present
+from maskrcnn_benchmark.checkpoint.matching import load_state_dict, match_names, strip_prefix_if_present
 
 
 @pytest.mark.parametrize(

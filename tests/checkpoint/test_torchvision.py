@@ -14,18 +14,18 @@ from torch import nn
 from torchvision.models.detection import fasterrcnn_resnet50_fpn, maskrcnn_resnet50_fpn
 from torchvision.models.detection.image_list import ImageList as TorchvisionImageList
 
+from maskrcnn_benchmark.checkpoint import weights as weights_module
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.checkpoint.torchvision import address, convert_torchvision
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.data.transforms import build_transforms
 from maskrcnn_benchmark.modeling import box_coder, detections
 from maskrcnn_benchmark.modeling.detector import build_detection_model
-from maskrcnn_benchmark.modeling.roi_heads.mask_head import inference as mask_inference
+from maskrcnn_benchmark.modeling.roi_heads.mask_head import pasting
 from maskrcnn_benchmark.modeling.rpn import inference as rpn_inference
 from maskrcnn_benchmark.structures import bounding_box, boxes
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList
-from maskrcnn_benchmark.utils import checkpoint as checkpoint_module
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
 from tests.utils.detectron_layout import blob_name, is_constant, write
 
@@ -115,7 +115,7 @@ def test_detectors_agree(tmp_path, log, mask, images):
 @pytest.fixture
 def torchvisions_conventions(monkeypatch):
     """Boxes without their last pixel, in suppression too."""
-    for module in (boxes, bounding_box, box_coder, mask_inference):
+    for module in (boxes, bounding_box, box_coder, pasting):
         monkeypatch.setattr(module, "PIXEL", 0)
 
     def nms(boxes, scores, groups, iou_threshold, max_output=-1):
@@ -210,7 +210,7 @@ def test_a_classifier_becomes_a_body(tmp_path, monkeypatch):
     reference = randomise(torchvision.models.resnet50())
     torch.save(reference.state_dict(), tmp_path / "resnet50.pth")
     address_v1 = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.url
-    monkeypatch.setattr(checkpoint_module, "cache_url", lambda url: {address_v1: str(tmp_path / "resnet50.pth")}[url])
+    monkeypatch.setattr(weights_module, "cache_url", lambda url: {address_v1: str(tmp_path / "resnet50.pth")}[url])
     cfg = config(*BGR255)
     model = build_detection_model(cfg).eval()
     DetectronCheckpointer(cfg, model).load("torchvision://resnet50")

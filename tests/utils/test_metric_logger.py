@@ -9,15 +9,25 @@ from maskrcnn_benchmark.utils.metric_writer import MetricWriter, read_metrics
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 12])
-def test_statistics_are_numpys(count):
+def test_statistics_are_torchs(count):
     values = np.random.default_rng(count).normal(size=count)
     meter = SmoothedValue(window_size=5)
     for i, value in enumerate(values):  # numbers and tensors mixed, in order
         meter.update(torch.tensor(value, dtype=torch.float64) if i % 3 else float(value))
     window = values[-5:]
-    assert meter.median == pytest.approx(np.median(window), rel=1e-6)
+    assert meter.median == pytest.approx(
+        torch.from_numpy(window).median().item(), rel=1e-6
+    )  # of an even number the lower one
     assert meter.avg == pytest.approx(window.mean(), rel=1e-6)
     assert meter.global_avg == pytest.approx(values.mean(), rel=1e-6)
+
+
+def test_attributes_that_forks_read_hold_every_value():
+    meter = SmoothedValue(window_size=3)
+    for value in range(5):
+        meter.update(torch.tensor(float(value)))
+    assert list(meter.series) == [0, 1, 2, 3, 4] and list(meter.deque) == [2, 3, 4]
+    assert (meter.total, meter.count) == (10.0, 5)
 
 
 def test_an_empty_series_has_no_value():
@@ -53,7 +63,7 @@ def test_series_by_name():
     meters = MetricLogger(delimiter="; ")
     meters.update(a=1.0, b=torch.tensor(2.0))
     meters.update(a=3.0)
-    assert str(meters) == "a: 2.0000 (2.0000); b: 2.0000 (2.0000)"
+    assert str(meters) == "a: 1.0000 (2.0000); b: 2.0000 (2.0000)"
     assert meters.a.global_avg == 2.0
     with pytest.raises(AttributeError, match="no series 'c'"):
         _ = meters.c

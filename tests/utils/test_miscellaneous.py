@@ -55,7 +55,7 @@ def test_labels_are_written_where_there_are_any(tmp_path):
     save_labels([object()], str(tmp_path))
     assert list(tmp_path.iterdir()) == []
     save_labels([Named(), object()], str(tmp_path))
-    assert json.loads((tmp_path / "labels.json").read_text()) == {"Named": {"1": "cat"}}
+    assert json.loads((tmp_path / "labels.json").read_text()) == {"1": "cat"}
 
 
 def test_only_the_main_process_writes(tmp_path, monkeypatch):

@@ -33,7 +33,9 @@ def category_names(dataset: Any) -> dict[int, str]:
         return dict(dataset.categories)
     if hasattr(dataset, "coco"):
         return {c["id"]: c["name"] for c in dataset.coco.cats.values()}
-    return dict(enumerate(getattr(dataset, "CLASSES", ())))
+    if getattr(dataset, "CLASSES", None):
+        return dict(enumerate(dataset.CLASSES))
+    return dict(dataset.class_names()) if hasattr(dataset, "class_names") else {}
 
 
 def groundtruth(dataset: Any, index: int) -> BoxList:
