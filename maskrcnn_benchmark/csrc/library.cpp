@@ -89,16 +89,18 @@ namespace {
 
 // Upstream's functions, `_C.roi_align_forward` and so on, for forks that call them: they are written in Python, in the
 // module ops.legacy of the package that `module` belongs to. That package may have another name than ours.
-PyObject* legacy_functions(const char* module_name) {
+PyObject* legacy_function(const char* module_name, PyObject* name) {
   const char* dot = std::strrchr(module_name, '.');
   const std::string package = dot == nullptr ? "maskrcnn_benchmark" : std::string(module_name, dot);
   PyObject* legacy = PyImport_ImportModule((package + ".ops.legacy").c_str());
   if (legacy == nullptr) {
     return nullptr;
   }
-  PyObject* functions = PyObject_GetAttrString(legacy, "FUNCTIONS");
+  PyObject* find = PyObject_GetAttrString(legacy, "function");
   Py_DECREF(legacy);
-  return functions;
+  PyObject* found = find == nullptr ? nullptr : PyObject_CallFunctionObjArgs(find, name, nullptr);
+  Py_XDECREF(find);
+  return found;
 }
 
 PyObject* find_function(PyObject* module, PyObject* name) {
@@ -107,21 +109,12 @@ PyObject* find_function(PyObject* module, PyObject* name) {
   if (module_name == nullptr || text == nullptr) {
     return nullptr;
   }
-  PyObject* function = nullptr;
   // The import machinery itself asks for names with two underscores, while the package is being imported.
   if (text[0] != '_') {
-    PyObject* functions = legacy_functions(module_name);
-    if (functions == nullptr) {
-      return nullptr;
-    }
-    function = PyDict_GetItemWithError(functions, name);  // borrowed
-    Py_XINCREF(function);
-    Py_DECREF(functions);
+    return legacy_function(module_name, name);
   }
-  if (function == nullptr && PyErr_Occurred() == nullptr) {
-    PyErr_Format(PyExc_AttributeError, "%s has no attribute %R", module_name, name);
-  }
-  return function;
+  PyErr_Format(PyExc_AttributeError, "%s has no attribute %R", module_name, name);
+  return nullptr;
 }
 
 PyMethodDef methods[] = {{"__getattr__", find_function, METH_O, "Finds upstream's functions (PEP 562)."},

@@ -18,6 +18,20 @@ from .roi_align import roi_align
 FUNCTIONS: dict[str, Callable] = {}
 
 
+def function(name: str) -> Callable:
+    """What `_C.NAME` is. For a native function of a fork's own it is one that says so when it is called: forks take them all
+    when they are imported (`soft_nms = _C.soft_nms`), and use few."""
+
+    def missing(*args, **kwargs):
+        raise NotImplementedError(
+            f"_C.{name} is no function of maskrcnn-benchmark: a fork brought it, in C++ or CUDA of its own. Build that for "
+            "today's torch, or write it in Python, and take it from there; tools/port.py lists such functions with their "
+            "callers."
+        )
+
+    return FUNCTIONS.get(name, missing)
+
+
 def _legacy(function: Callable) -> Callable:
     FUNCTIONS[function.__name__] = torch.no_grad()(function)
     return function

@@ -203,7 +203,7 @@ def test_whole_numbers_are_divided_as_they_were():
     code = """
     import torch
     def f(scores, classes, offsets):
-        _, index = scores.view(-1).topk(2)
+        _, index = scores.flatten().topk(2)
         boxes = index / classes
         boxes += 0
         negative = offsets.long() / 2
@@ -473,3 +473,21 @@ def test_the_gpu_by_name(monkeypatch):
     assert y.tolist() == [[6.0] * 4] and z.tolist() == [2.0, 2.0] and device.type == "cpu"
     assert floats.dtype == torch.float32 and whole.dtype == torch.int64
     assert names["g"](whole) is whole
+
+
+def test_views_of_results_that_keep_strides():
+    names = run(
+        """
+        import torch
+        import numpy as np
+
+        x = torch.arange(24.0).view(2, 3, 4)
+        scores = x.permute(0, 2, 1).sigmoid() > 0.5   # contiguous until torch 1.5
+        flat, rows = scores.view(2, -1), scores.view(-1)
+        same = x.view(x.shape), x.view(*x.shape), x.view((6, 4))
+        bits, bytes_ = x.view(torch.int32), np.ones(2, np.float32).view(np.uint8)
+        """
+    )
+    assert names["flat"].shape == (2, 12) and names["rows"].tolist() == names["scores"].flatten().tolist()
+    assert [tuple(t.shape) for t in names["same"]] == [(2, 3, 4), (2, 3, 4), (6, 4)]
+    assert names["bits"].dtype == torch.int32 and names["bytes_"].shape == (8,)

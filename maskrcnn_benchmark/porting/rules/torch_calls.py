@@ -26,6 +26,11 @@ SAMPLER = Rule("Sampler()", "torch 2.5 took the argument data_source from Sample
 TRANSFORMS = Rule(
     "self.transforms", "torchvision 0.3 applies a data set's `transforms` itself, before the class that set them can."
 )
+VIEW = Rule(
+    "view()",
+    "Results of elementwise operations keep the strides of their input since torch 1.5, where they were contiguous before; "
+    "reshape() is view(), and copies what cannot be viewed.",
+)
 
 LOSSES = {
     f"torch.nn{module}.{name}"
@@ -237,6 +242,24 @@ def upsample_bilinear(file: File, original: cst.Call, updated: cst.Call) -> cst.
     return new
 
 
+def view(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
+    """x.view(sizes); not x.view(dtype), of a tensor or an array."""
+    name = original.func
+    if not isinstance(name, cst.Attribute) or name.attr.value != "view" or not original.args:
+        return updated
+    first = original.args[0].value
+    is_dtype = (
+        isinstance(first, cst.SimpleString)
+        or any(name.startswith(("torch.", "numpy.", "builtins.")) for name in file.names(first))
+        or m.matches(first, m.Name("dtype") | m.Attribute(attr=m.Name("dtype")))
+    )
+    if original.args[0].keyword or (len(original.args) == 1 and is_dtype):
+        return updated
+    new = updated.with_changes(func=cst.ensure_type(updated.func, cst.Attribute).with_changes(attr=cst.Name("reshape")))
+    file.changed(VIEW, original, new)
+    return new
+
+
 RULES: list[tuple[type, NodeRule]] = [
     (cst.Call, load),
     (cst.Call, linear_algebra),
@@ -244,6 +267,7 @@ RULES: list[tuple[type, NodeRule]] = [
     (cst.Call, volatile),
     (cst.Call, apex_ddp),
     (cst.Call, upsample_bilinear),
+    (cst.Call, view),
     (cst.Attribute, solution),
     (cst.Subscript, first_of_loss),
     (cst.ClassDef, sampler),
