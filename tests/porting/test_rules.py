@@ -491,3 +491,18 @@ def test_views_of_results_that_keep_strides():
     assert names["flat"].shape == (2, 12) and names["rows"].tolist() == names["scores"].flatten().tolist()
     assert [tuple(t.shape) for t in names["same"]] == [(2, 3, 4), (2, 3, 4), (6, 4)]
     assert names["bits"].dtype == torch.int32 and names["bytes_"].shape == (8,)
+
+
+def test_waiting_for_a_gpu_that_is_not_there():
+    names = run(
+        """
+        import torch
+
+        def timed(f):
+            torch.cuda.synchronize()
+            done = f()
+            torch.cuda.synchronize(0)
+            return done
+        """
+    )
+    assert names["timed"](lambda: 3) == 3

@@ -81,9 +81,26 @@ def types(file: File, original: cst.Attribute, updated: cst.Attribute) -> cst.Ba
     return new
 
 
+def waits(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
+    """torch.cuda.synchronize() and set_device() as statements."""
+    named = any(file.calls(original, f"torch.cuda.{name}") for name in ("synchronize", "set_device"))
+    if not named or not isinstance(file.parent(original), cst.Expr) or _guarded(file, original):
+        return updated
+    new = cst.BooleanOperation(
+        left=expression(f"{file.module_name('torch')}.cuda.is_available()"), operator=cst.And(), right=updated
+    )
+    file.changed(DEVICE, original, new)
+    return new
+
+
 def _call_of(file: File, arg: cst.Arg) -> cst.CSTNode:
     parent = file.parent(arg)
     return parent if parent is not None else arg
 
 
-RULES: list[tuple[type, NodeRule]] = [(cst.Call, moves), (cst.Call, arguments), (cst.Attribute, types)]
+RULES: list[tuple[type, NodeRule]] = [
+    (cst.Call, moves),
+    (cst.Call, arguments),
+    (cst.Attribute, types),
+    (cst.Call, waits),
+]
