@@ -22,7 +22,14 @@ package, config_file, weights, options, result = sys.argv[1:4] + [json.loads(sys
 get = lambda name: importlib.import_module(package + "." + name)
 cfg = get("config").cfg
 cfg.merge_from_file(config_file)
-cfg.merge_from_list(options)
+def known(key, node=cfg):
+    for part in key.split("."):
+        if part not in node:
+            return False
+        node = node[part]
+    return True
+pairs = [pair for pair in zip(options[::2], options[1::2]) if known(pair[0])]  # OUT has keys of its own besides
+cfg.merge_from_list([word for pair in pairs for word in pair])
 focal = get("layers.sigmoid_focal_loss") if "SigmoidFocalLoss" in dir(get("layers")) else None
 if hasattr(focal, "sigmoid_focal_loss_cpu"):  # upstream's takes lists, and is given numbers
     plain = focal.sigmoid_focal_loss_cpu
