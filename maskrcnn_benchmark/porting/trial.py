@@ -96,7 +96,9 @@ def run(fork: Fork, assembly: Assembly, out: Path, control: Path, scratch: Path,
     if isinstance(chosen, str):
         return [chosen], True
     say(f"Training two iterations with {chosen['file']}")
-    classes = [v - 1 for k, v in chosen["keys"].items() if k.endswith("NUM_CLASSES") and isinstance(v, int) and v > 1]
+    # A keypoint head's NUM_CLASSES counts keypoints.
+    numbers = {k: v for k, v in chosen["keys"].items() if k.endswith("NUM_CLASSES") and "KEYPOINT" not in k}
+    classes = [v - 1 for v in numbers.values() if isinstance(v, int) and v > 1]
     places = {}
     for number, (name, images) in enumerate(((TRAIN_SET, 4), (TEST_SET, 2))):
         root, annotations = make_scenes(folder / name, images, min([80, *classes]), seed=number)
