@@ -46,9 +46,7 @@ def build_resnet_fpn_p3p7_backbone(cfg):
     first = cfg.MODEL.RESNETS.RES2_OUT_CHANNELS
     out_channels = cfg.MODEL.RESNETS.BACKBONE_OUT_CHANNELS
     top_channels = first * 8 if cfg.MODEL.RETINANET.USE_C5 else out_channels
-    return _with_fpn(
-        cfg, [0, first * 2, first * 4, first * 8], fpn_module.LastLevelP6P7(top_channels, out_channels)
-    )
+    return _with_fpn(cfg, [0, first * 2, first * 4, first * 8], fpn_module.LastLevelP6P7(top_channels, out_channels))
 
 
 def build_backbone(cfg):

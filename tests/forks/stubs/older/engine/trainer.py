@@ -7,10 +7,8 @@ from maskrcnn_benchmark.utils.metric_logger import MetricLogger
 
 def do_train(model, data_loader, optimizer, scheduler, checkpointer, device, checkpoint_period, arguments):
     meters = MetricLogger(delimiter="  ")
-    last = len(data_loader)
     model.train()
     for iteration, (images, targets, _) in enumerate(data_loader, arguments["iteration"]):
-        iteration += 1
         arguments["iteration"] = iteration
         scheduler.step()
         losses = model(images.to(device), [target.to(device) for target in targets])
@@ -22,4 +20,4 @@ def do_train(model, data_loader, optimizer, scheduler, checkpointer, device, che
         logging.getLogger("maskrcnn_benchmark.trainer").info("fork's loop, iteration %d: %s", iteration, meters)
         if iteration % checkpoint_period == 0 and iteration > 0:
             checkpointer.save(f"model_{iteration:07d}", **arguments)
-    checkpointer.save(f"model_{last:07d}", **arguments)
+    checkpointer.save(f"model_{iteration:07d}", **arguments)
