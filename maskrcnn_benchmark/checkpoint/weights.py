@@ -78,4 +78,4 @@ def load_weights(cfg, f: str) -> dict:
 def _has_loader_of_its_own(body: str) -> bool:
     """Whether a fork registered a loader of .pkl files for this body, which then are none of Detectron's."""
     loaders = getattr(c2_model_loading, "C2_FORMAT_LOADER", {})
-    return body in loaders and loaders[body] is not c2_model_loading.load_resnet_c2_format
+    return body in loaders and loaders[body] is not getattr(c2_model_loading, "load_resnet_c2_format", None)

@@ -14,16 +14,17 @@ from maskrcnn_benchmark.data import datasets as D
 from maskrcnn_benchmark.data import samplers
 from maskrcnn_benchmark.data.catalog import dataset_catalog as catalog_of
 from maskrcnn_benchmark.data.catalog import dataset_class
-from maskrcnn_benchmark.data.collate_batch import BatchCollator, BBoxAugCollator
+from maskrcnn_benchmark.data.collate_batch import BatchCollator
 from maskrcnn_benchmark.data.copy_paste import CopyPasteDataset
 from maskrcnn_benchmark.data.datasets.facts import has_annotations, image_sizes, labels_by_image
 from maskrcnn_benchmark.data.guarded import GuardedLoader, SeededBatches
+from maskrcnn_benchmark.data.raw_batches import BBoxAugCollator
 from maskrcnn_benchmark.data.requirements import check_data_set, check_masks, check_same_categories
 from maskrcnn_benchmark.data.samplers.repeat_factor import RepeatFactorSampler, repeat_factors
 from maskrcnn_benchmark.data.transforms import Compose, build_transforms
 from maskrcnn_benchmark.utils.comm import get_world_size
 from maskrcnn_benchmark.utils.imports import import_file as import_file  # for `from ...data.build import *`
-from maskrcnn_benchmark.utils.miscellaneous import save_labels
+from maskrcnn_benchmark.utils.run_record import save_labels
 
 # What a data set is told about its use, by factory: (in training?, without images on which there is nothing to train?).
 _USES: dict[str, Callable[[bool, bool], dict]] = {

@@ -5,7 +5,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from maskrcnn_benchmark.data.raw_batches import BBoxAugCollator
 from maskrcnn_benchmark.structures.image_list import ImageList, to_image_list
+
+__all__ = ["BBoxAugCollator", "BatchCollator"]
 
 
 class BatchCollator:
@@ -39,17 +42,3 @@ def _shared_image_list(images: Sequence[Tensor], size_divisible: int) -> ImageLi
     for image, slot in zip(images, batch, strict=True):
         slot[:, : image.shape[1], : image.shape[2]].copy_(image)
     return ImageList(batch, [torch.Size(i.shape[-2:]) for i in images])
-
-
-class BBoxAugCollator:
-    """[(image, target, index), ...] -> (images, targets, indices), the images as they are; None as in BatchCollator.
-
-    For test-time augmentation, which scales and batches them itself.
-    """
-
-    def __call__(self, batch: Sequence[Any]) -> tuple[tuple, tuple, tuple] | None:
-        batch = [sample for sample in batch if sample is not None]
-        if not batch:
-            return None
-        images, targets, indices = zip(*batch, strict=True)
-        return images, targets, indices

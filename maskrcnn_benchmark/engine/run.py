@@ -35,8 +35,8 @@ from maskrcnn_benchmark.solver.scaling import scale_to_batch
 from maskrcnn_benchmark.utils import distributed
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
 from maskrcnn_benchmark.utils.logger import setup_logger
-from maskrcnn_benchmark.utils.miscellaneous import mkdir, save_config
-from maskrcnn_benchmark.utils.run_record import record_run
+from maskrcnn_benchmark.utils.miscellaneous import mkdir
+from maskrcnn_benchmark.utils.run_record import record_run, save_config
 from maskrcnn_benchmark.utils.seed import draw_seed, seed_everything
 
 CONFIG_NAME = "config.yml"  # in OUTPUT_DIR: the whole configuration of the training

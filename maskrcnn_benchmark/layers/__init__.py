@@ -4,6 +4,8 @@ Those five are not upstream's. The package itself imports them from the modules 
 file lacks them.
 """
 
+from torch.nn import BatchNorm2d
+
 from maskrcnn_benchmark.layers.batch_norm import FrozenBatchNorm2d
 from maskrcnn_benchmark.layers.dcn.deform_conv_func import deform_conv, modulated_deform_conv
 from maskrcnn_benchmark.layers.dcn.deform_conv_module import DeformConv, ModulatedDeformConv, ModulatedDeformConvPack
@@ -13,9 +15,10 @@ from maskrcnn_benchmark.layers.dcn.deform_pool_module import (
     DeformRoIPoolingPack,
     ModulatedDeformRoIPoolingPack,
 )
+from maskrcnn_benchmark.layers.deformable import DFConv2d
 from maskrcnn_benchmark.layers.frozen_batch_norm import conv_norm
 from maskrcnn_benchmark.layers.group_norm import GroupNorm
-from maskrcnn_benchmark.layers.misc import BatchNorm2d, Conv2d, ConvTranspose2d, DFConv2d, interpolate
+from maskrcnn_benchmark.layers.misc import Conv2d, ConvTranspose2d, interpolate
 from maskrcnn_benchmark.layers.nms import nms
 from maskrcnn_benchmark.layers.non_local import NonLocal2d
 from maskrcnn_benchmark.layers.roi_align import ROIAlign, roi_align

@@ -9,10 +9,13 @@ from torch import Tensor, nn
 from maskrcnn_benchmark.layers import ROIAlign
 from maskrcnn_benchmark.layers.layout import any_layout, is_marked
 from maskrcnn_benchmark.modeling.batching import numbered
+from maskrcnn_benchmark.modeling.pooling import make_pooler
 from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.ops.roi_align import multiscale_roi_align
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import box_area
+
+__all__ = ["LevelMapper", "Pooler", "make_pooler"]
 
 
 class LevelMapper:
@@ -84,8 +87,3 @@ class Pooler(nn.Module):
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}, scales={self.scales}, sampling_ratio={self.sampling_ratio}"
-
-
-def make_pooler(cfg, head_name: str) -> Pooler:
-    head = cfg.MODEL[head_name]
-    return Pooler(head.POOLER_RESOLUTION, head.POOLER_SCALES, head.POOLER_SAMPLING_RATIO)

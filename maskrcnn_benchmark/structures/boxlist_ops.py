@@ -12,16 +12,18 @@ from maskrcnn_benchmark.structures.boxes import box_iou, xyxy_to_xywh
 def boxlist_nms(boxlist: BoxList, nms_thresh: float, max_proposals: int = -1, score_field: str = "scores") -> BoxList:
     """Non-maximum suppression over all boxes of an image, whatever their class.
 
-    Boxes come out by descending score, at most `max_proposals` of them (no limit if it is not positive). A threshold
-    that is not positive returns the BoxList as it is.
+    Of what stays, the best `max_proposals` come out (no limit if it is not positive), in the order in which they came in. A
+    threshold that is not positive returns the BoxList as it is.
     """
     if nms_thresh <= 0:
         return boxlist
     mode = boxlist.mode
     boxlist = boxlist.convert("xyxy")
-    keep = _box_nms(boxlist.bbox, boxlist.get_field(score_field), nms_thresh)
-    if max_proposals > 0:
-        keep = keep[:max_proposals]
+    scores = boxlist.get_field(score_field)
+    keep = _box_nms(boxlist.bbox, scores, nms_thresh)
+    if 0 < max_proposals < len(keep):
+        best = scores[keep].argsort(descending=True, stable=True)[:max_proposals]
+        keep = keep[best.sort().values]
     return boxlist[keep].convert(mode)
 
 

@@ -1,4 +1,4 @@
-"""What a run was made with: its command, the state of the code, and the environment."""
+"""What a run was made with: its command, the state of the code, the environment, configuration and labels."""
 
 import os
 import shlex
@@ -6,10 +6,13 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from maskrcnn_benchmark.utils.collect_env import collect_env_info
-from maskrcnn_benchmark.utils.files import write_atomically
+from maskrcnn_benchmark.utils.distributed import is_main_process
+from maskrcnn_benchmark.utils.files import write_atomically, write_json
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -54,3 +57,19 @@ def record_run(folder: str) -> None:
     write_atomically(path, lambda f: f.write(f"{text}\n{before}".encode()))
     if patch:
         write_atomically(os.path.join(folder, "changes.patch"), lambda f: f.write(patch.encode()))
+
+
+def save_config(cfg, path: str) -> None:
+    if is_main_process():
+        write_atomically(path, lambda f: f.write(cfg.dump().encode()))
+
+
+def save_labels(dataset_list: Iterable[Any], output_dir: str) -> None:
+    """Write labels.json: the names of the data sets' categories by the ids that the data sets give them."""
+    from maskrcnn_benchmark.data.datasets.facts import category_names  # data/build.py imports this module
+
+    if is_main_process():
+        names = {id: name for dataset in dataset_list for id, name in category_names(dataset).items()}
+        if names:
+            os.makedirs(output_dir, exist_ok=True)
+            write_json(os.path.join(output_dir, "labels.json"), names)

@@ -65,7 +65,7 @@ def test_an_item_is_the_image_its_objects_and_its_index(make):
 
 def test_transforms_get_the_image_and_its_objects(make):
     dataset = make([square(1, 2, 5, 6)])
-    dataset.transforms = lambda image, target: (image.size, target.bbox.tolist())
+    dataset._transforms = lambda image, target: (image.size, target.bbox.tolist())
     assert dataset[0] == ((40, 30), [[1, 2, 5, 7]], 0)
 
 

@@ -23,6 +23,7 @@ from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import (
     prepare_for_coco_detection,
     prepare_for_coco_segmentation,
 )
+from maskrcnn_benchmark.data.datasets.evaluation.coco.evaluators import use_coco_evaluator
 from maskrcnn_benchmark.engine.results import to_original_image
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from tests.helpers import uncompressed_rle, write_annotations
@@ -138,10 +139,9 @@ def test_the_fast_evaluator_gives_the_same_numbers(dataset):
     pytest.importorskip("faster_coco_eval")
     predictions, _ = some_detections(dataset)
     for given in (predictions, [p[:0] for p in predictions]):
-        fast, slow = (
-            coco_evaluation(dataset, given, False, None, ["bbox", "segm"], evaluator=name)[0]
-            for name in ("faster-coco-eval", "pycocotools")
-        )
+        slow, _ = coco_evaluation(dataset, given, False, None, ["bbox", "segm"])
+        with use_coco_evaluator("faster-coco-eval"):
+            fast, _ = coco_evaluation(dataset, given, False, None, ["bbox", "segm"])
         for task, metrics in slow.results.items():
             assert fast.results[task] == pytest.approx(metrics, abs=1e-12)
             assert fast.per_class[task] == pytest.approx(slow.per_class[task], abs=1e-12)
@@ -150,10 +150,11 @@ def test_the_fast_evaluator_gives_the_same_numbers(dataset):
 def test_an_unknown_or_missing_evaluator_is_named(dataset, monkeypatch):
     predictions, _ = some_detections(dataset)
     with pytest.raises(ValueError, match="COCO_EVALUATOR must be one of pycocotools, faster-coco-eval; got 'fast'"):
-        coco_evaluation(dataset, predictions, False, None, ["bbox"], evaluator="fast")
+        with use_coco_evaluator("fast"):
+            pass
     monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
-    with pytest.raises(ImportError, match="pip install faster-coco-eval"):
-        coco_evaluation(dataset, predictions, False, None, ["bbox"], evaluator="faster-coco-eval")
+    with pytest.raises(ImportError, match="pip install faster-coco-eval"), use_coco_evaluator("faster-coco-eval"):
+        coco_evaluation(dataset, predictions, False, None, ["bbox"])
 
 
 def test_written_results_load_with_pycocotools(dataset, tmp_path):

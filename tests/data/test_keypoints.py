@@ -16,6 +16,7 @@ from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.data.datasets import COCODataset
 from maskrcnn_benchmark.data.datasets.evaluation import evaluate
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import KEYPOINT_METRICS, prepare_for_coco_keypoint
+from maskrcnn_benchmark.data.datasets.evaluation.coco.evaluators import use_coco_evaluator
 from maskrcnn_benchmark.engine.results import to_original_image
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint import Keypoints, PersonKeypoints
@@ -148,9 +149,8 @@ def test_metrics_are_those_of_pycocotools(tmp_path):
     assert json.loads((out / "metrics.json").read_text())["keypoints"]["AP"] == measured["AP"]
     assert len(json.loads((out / "keypoints.json").read_text())) == len(entries)
     pytest.importorskip("faster_coco_eval")
-    fast, _ = evaluate(
-        dataset, predictions, None, box_only=False, iou_types=("keypoints",), evaluator="faster-coco-eval"
-    )
+    with use_coco_evaluator("faster-coco-eval"):
+        fast, _ = evaluate(dataset, predictions, None, box_only=False, iou_types=("keypoints",))
     assert fast.results["keypoints"] == pytest.approx(measured, abs=1e-12)
 
 
@@ -199,7 +199,8 @@ def test_objects_with_keypoints_of_another_kind(tmp_path):
     for evaluator in ("pycocotools", "faster-coco-eval"):
         if evaluator != "pycocotools":
             pytest.importorskip("faster_coco_eval")
-        results, _ = evaluate(dataset, predictions, None, box_only=False, iou_types=("keypoints",), evaluator=evaluator)
+        with use_coco_evaluator(evaluator):
+            results, _ = evaluate(dataset, predictions, None, box_only=False, iou_types=("keypoints",))
         assert results.results["keypoints"]["AP"] == pytest.approx(1)
 
 

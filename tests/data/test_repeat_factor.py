@@ -9,7 +9,6 @@ import torch
 
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.data import make_data_loader
-from maskrcnn_benchmark.data.build import make_data_sampler
 from maskrcnn_benchmark.data.datasets import COCODataset, ConcatDataset
 from maskrcnn_benchmark.data.datasets.concat_dataset import labels_by_image
 from maskrcnn_benchmark.data.samplers import GroupedBatchSampler, IterationBasedBatchSampler, RepeatFactorSampler
@@ -95,7 +94,7 @@ def test_objects_of_sets_one_after_another(tmp_path):
     for ours, theirs in zip(labels_by_image(named), labels_by_image(sets[1]), strict=True):
         assert ours.tolist() == theirs.tolist()
     with pytest.raises(ValueError, match="REPEAT_FACTOR_THRESHOLD needs the objects of each image, but list"):
-        make_data_sampler([1, 2], True, False, repeat_factor_threshold=0.5)
+        labels_by_image([1, 2])
 
 
 def test_a_configuration_turns_it_on(tmp_path):

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskrcnn_benchmark.data.samplers import DistributedSampler, GroupedBatchSampler, IterationBasedBatchSampler
+from maskrcnn_benchmark.data.samplers.seeded import SeededSampler
 
 sizes = st.integers(1, 40)
 ranks = st.integers(1, 5)
@@ -14,7 +15,7 @@ seeds = st.integers(0, 1000)
 
 
 def share(n: int, world: int, rank: int, shuffle: bool = True, seed: int = 0, epoch: int = 0) -> list[int]:
-    sampler = DistributedSampler(range(n), num_replicas=world, rank=rank, shuffle=shuffle, seed=seed)
+    sampler = SeededSampler(range(n), num_replicas=world, rank=rank, shuffle=shuffle, seed=seed)
     sampler.set_epoch(epoch)
     indices = list(sampler)
     assert len(sampler) == len(indices)
@@ -51,8 +52,15 @@ def test_the_order_depends_on_seed_and_epoch_alone():
     assert [i for pair in zip(*halves, strict=True) for i in pair] == order
 
 
+def test_upstreams_sampler_takes_its_seed_as_an_attribute():
+    sampler = DistributedSampler(range(50), 2, 1, True)
+    sampler.seed = 3
+    sampler.set_epoch(4)
+    assert list(sampler) == share(50, 2, 1, seed=3, epoch=4)
+
+
 def batches(n: int, groups: list[int], size: int, seed: int = 0) -> GroupedBatchSampler:
-    sampler = DistributedSampler(range(n), num_replicas=1, rank=0, seed=seed)
+    sampler = SeededSampler(range(n), num_replicas=1, rank=0, seed=seed)
     return GroupedBatchSampler(sampler, groups, size)
 
 
@@ -65,12 +73,15 @@ def test_grouped_batches_never_mix_and_lose_nothing(data, n, size, seed):
     assert len(sampler) == len(made)
     assert all(len({groups[i] for i in batch}) == 1 and 1 <= len(batch) <= size for batch in made)
     assert sorted(i for batch in made for i in batch) == list(range(n))
-    # Within a group, the sampler's order; short batches only at the end, one a group at most.
+    # Within a group, the sampler's order; one short batch a group at most, its last.
     for group in set(groups):
         order = [i for i in sampler.sampler if groups[i] == group]
         assert [i for batch in made for i in batch if groups[i] == group] == order
-    short = [len(batch) < size for batch in made]
-    assert short == sorted(short) and sum(short) <= len(set(groups))
+    last = {groups[batch[0]]: i for i, batch in enumerate(made)}
+    assert all(len(batch) == size or last[groups[batch[0]]] == i for i, batch in enumerate(made))
+    # Batches come in the order of their first members.
+    position = {index: i for i, index in enumerate(sampler.sampler)}
+    assert [position[batch[0]] for batch in made] == sorted(position[batch[0]] for batch in made)
 
     whole = GroupedBatchSampler(sampler.sampler, groups, size, drop_uneven=True)
     assert list(whole) == [batch for batch in made if len(batch) == size]
@@ -83,7 +94,7 @@ def test_resuming_yields_exactly_the_tail(data, n, size, iterations, start):
     whole = list(IterationBasedBatchSampler(batches(n, groups, size), iterations))
     assert len(whole) == iterations
     resumed = IterationBasedBatchSampler(batches(n, groups, size), iterations, start)
-    assert list(resumed) == whole[start:] and len(resumed) == len(whole[start:])
+    assert list(resumed) == whole[start:] and len(resumed) == iterations
 
 
 def test_every_epoch_has_an_order_of_its_own():

@@ -129,8 +129,7 @@ def test_resizing_scales_boxes_and_masks(picture, mode):
 
 
 def test_pixels_of_a_resized_image_are_torchvisions(picture):
-    image, target = Resize(60, 200)(picture)
-    assert target is None
+    image = Resize(60, 200)(picture)  # of an image alone
     assert (np.asarray(image) == np.asarray(TF.resize(picture, [60, 80]))).all()
 
 
@@ -142,9 +141,9 @@ def test_to_tensor_is_torchvisions(picture):
 def test_normalize(picture):
     tensor = TF.to_tensor(picture)
     mean, std = (1.0, 2.0, 3.0), (4.0, 5.0, 6.0)
-    plain, _ = Normalize(mean, std, to_bgr255=False)(tensor)
+    plain = Normalize(mean, std, to_bgr255=False)(tensor)
     torch.testing.assert_close(plain, TF.normalize(tensor, mean, std))
-    caffe, _ = Normalize(mean, std)(tensor)
+    caffe = Normalize(mean, std)(tensor)
     pixels = np.asarray(picture).astype(np.float32)
     for channel in range(3):  # blue first
         expected = (pixels[..., 2 - channel] - mean[channel]) / std[channel]
@@ -165,11 +164,12 @@ def test_jitter_changes_pixels_only(picture):
 def test_what_a_configuration_builds():
     config = cfg.clone()
     config.merge_from_list(["INPUT.MIN_SIZE_TRAIN", (50, 60), "INPUT.MAX_SIZE_TRAIN", 90, "INPUT.HUE", 0.1])
+    config.INPUT.VERTICAL_FLIP_PROB_TRAIN = 0.25
     names = [type(step).__name__ for step in build_transforms(config, is_train=True).transforms]
     flips = ["RandomHorizontalFlip", "RandomVerticalFlip"]
     assert names == ["ColorJitter", "Resize", *flips, "ToTensor", "Normalize"]
     train, test = build_transforms(config, True).transforms, build_transforms(config, False).transforms
-    assert (train[1].min_size, train[1].max_size, train[2].prob, train[3].prob) == ((50, 60), 90, 0.5, 0.0)
+    assert (train[1].min_size, train[1].max_size, train[2].prob, train[3].prob) == ((50, 60), 90, 0.5, 0.25)
     assert [type(step) for step in test] == [Resize, ToTensor, Normalize]
     assert (test[0].min_size, test[0].max_size) == ((800,), 1333)
     assert test[2].mean == pytest.approx((102.9801, 115.9465, 122.7717)) and test[2].to_bgr255
@@ -187,7 +187,7 @@ def test_pixels_made_in_one_pass_are_the_same_to_the_last_bit(to_bgr255, std):
     pixels = np.stack((values, values[::-1], np.roll(values, 77)), -1).reshape(128, 2, 3)
     image = Image.fromarray(np.tile(pixels, (1, 3, 1)))
     normalize = Normalize((102.9801, 115.9465, 122.7717) if to_bgr255 else (0.485, 0.456, 0.406), std, to_bgr255)
-    one_by_one, _ = normalize(*ToTensor()(image, None))
+    one_by_one = normalize(ToTensor()(image, None)[0])
     together, target = Compose([ToTensor(), normalize])(image, "target")
     assert torch.equal(together, one_by_one) and together.is_contiguous() and target == "target"
     assert together.dtype == torch.float32
@@ -200,5 +200,5 @@ def test_a_subclass_of_a_step_is_asked_itself(picture):
 
     steps = [ToTensor(), Doubled((0.0,) * 3, (1.0,) * 3)]
     assert torch.equal(
-        Compose(steps)(picture, None)[0], Normalize((0.0,) * 3, (0.5,) * 3)(ToTensor()(picture, None)[0])[0]
+        Compose(steps)(picture, None)[0], Normalize((0.0,) * 3, (0.5,) * 3)(ToTensor()(picture, None)[0])
     )

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-# Module -> names that upstream's last version (November 2019) defines or imports at its top level.
+# Module -> names that every version of upstream (October 2018 to November 2019) defines or imports at its top level.
 UPSTREAM: dict[str, list[str]] = json.loads(Path(__file__).with_name("upstream_names.json").read_text())
 
 

@@ -57,7 +57,7 @@ def test_nms(mode, max_proposals):
             kept.append(i)
     assert 3 < len(kept) < 40
     result = boxlist_nms(boxes, 0.3, max_proposals)
-    kept = kept[:max_proposals] if max_proposals > 0 else kept
+    kept = sorted(kept[:max_proposals] if max_proposals > 0 else kept)  # the best, in the order they came in
     assert result.mode == mode
     torch.testing.assert_close(result.bbox, boxes.bbox[kept])
     assert torch.equal(result.get_field("scores"), boxes.get_field("scores")[kept])

@@ -1,14 +1,7 @@
 from maskrcnn_benchmark.data.transforms.build import build_transforms
 from maskrcnn_benchmark.data.transforms.crop import RandomCrop, ScaleJitter
-from maskrcnn_benchmark.data.transforms.transforms import (
-    ColorJitter,
-    Compose,
-    Normalize,
-    RandomHorizontalFlip,
-    RandomVerticalFlip,
-    Resize,
-    ToTensor,
-)
+from maskrcnn_benchmark.data.transforms.flips_and_colours import ColorJitter, RandomVerticalFlip
+from maskrcnn_benchmark.data.transforms.transforms import Compose, Normalize, RandomHorizontalFlip, Resize, ToTensor
 
 __all__ = [
     "ColorJitter",

@@ -1,4 +1,5 @@
 from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.data.transforms import flips_and_colours
 from maskrcnn_benchmark.data.transforms import transforms as T
 from maskrcnn_benchmark.data.transforms.crop import RandomCrop, ScaleJitter
 
@@ -10,7 +11,7 @@ def build_transforms(cfg, is_train: bool = True) -> T.Compose:
     if is_train:
         jitter = (source.BRIGHTNESS, source.CONTRAST, source.SATURATION, source.HUE)
         if any(jitter):
-            steps.append(T.ColorJitter(*jitter))
+            steps.append(getattr(T, "ColorJitter", flips_and_colours.ColorJitter)(*jitter))
         if own.CROP_TYPE:
             steps.append(RandomCrop(own.CROP_TYPE, own.CROP_SIZE))
         if own.SCALE_JITTER:
@@ -19,7 +20,8 @@ def build_transforms(cfg, is_train: bool = True) -> T.Compose:
             steps.append(T.Resize(source.MIN_SIZE_TRAIN, source.MAX_SIZE_TRAIN))
         steps.append(T.RandomHorizontalFlip(source.HORIZONTAL_FLIP_PROB_TRAIN))
         if source.VERTICAL_FLIP_PROB_TRAIN > 0:
-            steps.append(T.RandomVerticalFlip(source.VERTICAL_FLIP_PROB_TRAIN))
+            flip = getattr(T, "RandomVerticalFlip", flips_and_colours.RandomVerticalFlip)
+            steps.append(flip(source.VERTICAL_FLIP_PROB_TRAIN))
     else:
         steps.append(T.Resize(source.MIN_SIZE_TEST, source.MAX_SIZE_TEST))
     steps += [T.ToTensor(), T.Normalize(source.PIXEL_MEAN, source.PIXEL_STD, source.TO_BGR255)]

@@ -6,11 +6,21 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision.transforms
 from PIL import Image
 from torch import Tensor
 
-from maskrcnn_benchmark.structures.bounding_box import FLIP_LEFT_RIGHT, FLIP_TOP_BOTTOM, BoxList
+from maskrcnn_benchmark.data.transforms.flips_and_colours import ColorJitter, RandomHorizontalFlip, RandomVerticalFlip
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+
+__all__ = [
+    "ColorJitter",
+    "Compose",
+    "Normalize",
+    "RandomHorizontalFlip",
+    "RandomVerticalFlip",
+    "Resize",
+    "ToTensor",
+]
 
 # Rows of an image that are worked on at a time, so that they stay in a core's cache.
 ROWS_AT_ONCE = 64
@@ -69,47 +79,6 @@ class Resize:
 
     def __repr__(self) -> str:
         return f"Resize(min_size={self.min_size}, max_size={self.max_size})"
-
-
-class _RandomFlip:
-    pil_method: Image.Transpose
-    method: int
-
-    def __init__(self, prob: float = 0.5):
-        self.prob = prob
-
-    def __call__(self, image: Image.Image, target: BoxList | None) -> tuple[Image.Image, BoxList | None]:
-        if random.random() >= self.prob:
-            return image, target
-        return image.transpose(self.pil_method), target if target is None else target.transpose(self.method)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(prob={self.prob})"
-
-
-class RandomHorizontalFlip(_RandomFlip):
-    pil_method = Image.Transpose.FLIP_LEFT_RIGHT
-    method = FLIP_LEFT_RIGHT
-
-
-class RandomVerticalFlip(_RandomFlip):
-    pil_method = Image.Transpose.FLIP_TOP_BOTTOM
-    method = FLIP_TOP_BOTTOM
-
-
-class ColorJitter:
-    """torchvision's random brightness, contrast, saturation and hue."""
-
-    def __init__(self, brightness: float = 0, contrast: float = 0, saturation: float = 0, hue: float = 0):
-        self.color_jitter = torchvision.transforms.ColorJitter(
-            brightness or 0, contrast or 0, saturation or 0, hue or 0
-        )
-
-    def __call__(self, image: Image.Image, target: BoxList | None) -> tuple[Image.Image, BoxList | None]:
-        return self.color_jitter(image), target
-
-    def __repr__(self) -> str:
-        return repr(self.color_jitter)
 
 
 class ToTensor:

@@ -6,18 +6,19 @@ from typing import Any
 from torch import nn
 
 from maskrcnn_benchmark.config.options import options
-from maskrcnn_benchmark.modeling import registry
+from maskrcnn_benchmark.modeling import registries
 from maskrcnn_benchmark.modeling.backbone import fbnet as fbnet  # registers its names
 from maskrcnn_benchmark.modeling.backbone import fpn as fpn_module
 from maskrcnn_benchmark.modeling.backbone import resnet
+from maskrcnn_benchmark.modeling.backbone.retinanet_levels import LastLevelP6P7
 from maskrcnn_benchmark.modeling.blocks import conv_with_kaiming_uniform, group_norm_options
 from maskrcnn_benchmark.modeling.non_local import check_is_there, make_non_local
 
 
-@registry.BACKBONES.register("R-50-C4")
-@registry.BACKBONES.register("R-50-C5")
-@registry.BACKBONES.register("R-101-C4")
-@registry.BACKBONES.register("R-101-C5")
+@registries.BACKBONES.register("R-50-C4")
+@registries.BACKBONES.register("R-50-C5")
+@registries.BACKBONES.register("R-101-C4")
+@registries.BACKBONES.register("R-101-C5")
 def build_resnet_backbone(cfg) -> Any:
     """The body alone: Tensor[B, 3, H, W] -> one map, stride 16 (C4) or 32 (C5)."""
     model: Any = nn.Sequential(OrderedDict([("body", _body(cfg))]))
@@ -25,26 +26,26 @@ def build_resnet_backbone(cfg) -> Any:
     return model
 
 
-@registry.BACKBONES.register("R-18-FPN")
-@registry.BACKBONES.register("R-34-FPN")
-@registry.BACKBONES.register("R-50-FPN")
-@registry.BACKBONES.register("R-101-FPN")
-@registry.BACKBONES.register("R-152-FPN")
+@registries.BACKBONES.register("R-18-FPN")
+@registries.BACKBONES.register("R-34-FPN")
+@registries.BACKBONES.register("R-50-FPN")
+@registries.BACKBONES.register("R-101-FPN")
+@registries.BACKBONES.register("R-152-FPN")
 def build_resnet_fpn_backbone(cfg) -> Any:
     """Body and pyramid: Tensor[B, 3, H, W] -> five maps, strides 4 to 64."""
     return _with_pyramid(cfg, _stage_channels(cfg), fpn_module.LastLevelMaxPool())
 
 
-@registry.BACKBONES.register("R-18-FPN-RETINANET")
-@registry.BACKBONES.register("R-34-FPN-RETINANET")
-@registry.BACKBONES.register("R-50-FPN-RETINANET")
-@registry.BACKBONES.register("R-101-FPN-RETINANET")
+@registries.BACKBONES.register("R-18-FPN-RETINANET")
+@registries.BACKBONES.register("R-34-FPN-RETINANET")
+@registries.BACKBONES.register("R-50-FPN-RETINANET")
+@registries.BACKBONES.register("R-101-FPN-RETINANET")
 def build_resnet_fpn_p3p7_backbone(cfg) -> Any:
     """Body and RetinaNet's pyramid: Tensor[B, 3, H, W] -> five maps, strides 8 to 128."""
     channels = _stage_channels(cfg)
     out_channels = cfg.MODEL.RESNETS.BACKBONE_OUT_CHANNELS
     in_channels = channels[-1] if cfg.MODEL.RETINANET.USE_C5 else out_channels
-    top_blocks = fpn_module.LastLevelP6P7(in_channels, out_channels)
+    top_blocks = getattr(fpn_module, "LastLevelP6P7", LastLevelP6P7)(in_channels, out_channels)
     return _with_pyramid(cfg, [0, *channels[1:]], top_blocks)
 
 
@@ -86,4 +87,4 @@ def _add_context(non_local, fpn: Any, channels: int) -> None:
 
 def build_backbone(cfg) -> Any:
     """A module from Tensor[B, 3, H, W] to a sequence of maps, with the attribute `out_channels`."""
-    return registry.BACKBONES[cfg.MODEL.BACKBONE.CONV_BODY](cfg)
+    return registries.BACKBONES[cfg.MODEL.BACKBONE.CONV_BODY](cfg)

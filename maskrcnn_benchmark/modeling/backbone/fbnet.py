@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
-from maskrcnn_benchmark.modeling import registry
+from maskrcnn_benchmark.modeling import registries
 from maskrcnn_benchmark.modeling.backbone.fbnet_builder import (
     FBNetBuilder,
     get_blocks,
@@ -16,7 +16,7 @@ from maskrcnn_benchmark.modeling.backbone.fbnet_builder import (
     unify_arch_def,
 )
 from maskrcnn_benchmark.modeling.backbone.fbnet_modeldef import MODEL_ARCH
-from maskrcnn_benchmark.modeling.poolers import make_pooler
+from maskrcnn_benchmark.modeling.pooling import make_pooler
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 # The group of keys below MODEL of each head of an architecture.
@@ -90,7 +90,7 @@ class FBNetTrunk(nn.Module):
         return [self.stages(self.first(x))]
 
 
-@registry.BACKBONES.register("FBNet")
+@registries.BACKBONES.register("FBNet")
 def add_conv_body(cfg, dim_in: int = 3) -> Any:
     builder, arch_def = create_builder(cfg)
     model: Any = nn.Sequential(OrderedDict([("body", FBNetTrunk(builder, arch_def, dim_in))]))
@@ -115,10 +115,10 @@ class FBNetRPNHead(nn.Module):
         return [self.head(level) for level in x]
 
 
-@registry.RPN_HEADS.register("FBNet.rpn_head")
+@registries.RPN_HEADS.register("FBNet.rpn_head")
 def add_rpn_head(cfg, in_channels: int, num_anchors: int) -> nn.Module:
     # rpn.py imports the package whose backbones are registered here.
-    from maskrcnn_benchmark.modeling.rpn.rpn import RPNHeadConvRegressor
+    from maskrcnn_benchmark.modeling.rpn.heads import RPNHeadConvRegressor
 
     features = FBNetRPNHead(cfg, in_channels, *create_builder(cfg))
     return nn.Sequential(features, RPNHeadConvRegressor(cfg, features.out_channels, num_anchors))
@@ -166,21 +166,21 @@ class FBNetROIHead(nn.Module):
         return self.head(self.pooler(x, proposals)).contiguous()
 
 
-@registry.ROI_BOX_FEATURE_EXTRACTORS.register("FBNet.roi_head")
+@registries.ROI_BOX_FEATURE_EXTRACTORS.register("FBNet.roi_head")
 def add_roi_head(cfg, in_channels: int) -> FBNetROIHead:
     fbnet = cfg.MODEL.FBNET
     options = fbnet.DET_HEAD_BLOCKS, fbnet.DET_HEAD_STRIDE, fbnet.DET_HEAD_LAST_SCALE
     return FBNetROIHead(cfg, in_channels, *create_builder(cfg), "bbox", *options)
 
 
-@registry.ROI_KEYPOINT_FEATURE_EXTRACTORS.register("FBNet.roi_head_keypoints")
+@registries.ROI_KEYPOINT_FEATURE_EXTRACTORS.register("FBNet.roi_head_keypoints")
 def add_roi_head_keypoints(cfg, in_channels: int) -> FBNetROIHead:
     fbnet = cfg.MODEL.FBNET
     options = fbnet.KPTS_HEAD_BLOCKS, fbnet.KPTS_HEAD_STRIDE, fbnet.KPTS_HEAD_LAST_SCALE
     return FBNetROIHead(cfg, in_channels, *create_builder(cfg), "kpts", *options)
 
 
-@registry.ROI_MASK_FEATURE_EXTRACTORS.register("FBNet.roi_head_mask")
+@registries.ROI_MASK_FEATURE_EXTRACTORS.register("FBNet.roi_head_mask")
 def add_roi_head_mask(cfg, in_channels: int) -> FBNetROIHead:
     fbnet = cfg.MODEL.FBNET
     options = fbnet.MASK_HEAD_BLOCKS, fbnet.MASK_HEAD_STRIDE, fbnet.MASK_HEAD_LAST_SCALE

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskrcnn_benchmark.layers import DFConv2d, FrozenBatchNorm2d
+from maskrcnn_benchmark.layers import FrozenBatchNorm2d
+from maskrcnn_benchmark.layers.deformable import DFConv2d
 from maskrcnn_benchmark.layers.frozen_batch_norm import conv_norm
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling.blocks import group_norm, group_norm_options

@@ -14,8 +14,17 @@ from maskrcnn_benchmark.modeling.rpn.anchor_windows import (  # noqa: F401 (for 
     _scale_enum,
     _whctrs,
 )
+from maskrcnn_benchmark.modeling.rpn.retinanet.anchors import make_anchor_generator_retinanet
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList
+
+__all__ = [
+    "AnchorGenerator",
+    "BufferList",
+    "generate_anchors",
+    "make_anchor_generator",
+    "make_anchor_generator_retinanet",
+]
 
 
 def generate_anchors(
@@ -134,17 +143,3 @@ class AnchorGenerator(nn.Module):
 def make_anchor_generator(config) -> AnchorGenerator:
     rpn = config.MODEL.RPN
     return AnchorGenerator(rpn.ANCHOR_SIZES, rpn.ASPECT_RATIOS, rpn.ANCHOR_STRIDE, rpn.STRADDLE_THRESH)
-
-
-def make_anchor_generator_retinanet(config) -> AnchorGenerator:
-    """SCALES_PER_OCTAVE sizes on each level, evenly spaced on a logarithmic scale from ANCHOR_SIZES to OCTAVE times it."""
-    retinanet = config.MODEL.RETINANET
-    strides, sizes = retinanet.ANCHOR_STRIDES, retinanet.ANCHOR_SIZES
-    if len(strides) != len(sizes):
-        raise ValueError(
-            f"MODEL.RETINANET.ANCHOR_STRIDES {tuple(strides)} has {len(strides)} maps, ANCHOR_SIZES {tuple(sizes)} has "
-            f"{len(sizes)}; give one size for each map."
-        )
-    count = retinanet.SCALES_PER_OCTAVE
-    per_level = tuple(tuple(size * retinanet.OCTAVE ** (k / count) for k in range(count)) for size in sizes)
-    return AnchorGenerator(per_level, retinanet.ASPECT_RATIOS, strides, retinanet.STRADDLE_THRESH)

@@ -6,9 +6,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
-from maskrcnn_benchmark.modeling import registry
+from maskrcnn_benchmark.modeling import registries
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.rpn.anchor_generator import make_anchor_generator
+from maskrcnn_benchmark.modeling.rpn.heads import (  # noqa: F401 (upstream's names)
+    RPNHeadConvRegressor,
+    RPNHeadFeatureSingleConv,
+    make_predictor,
+)
 from maskrcnn_benchmark.modeling.rpn.inference import make_rpn_postprocessor
 from maskrcnn_benchmark.modeling.rpn.loss import make_rpn_loss_evaluator
 from maskrcnn_benchmark.modeling.rpn.retinanet.retinanet import build_retinanet
@@ -16,56 +21,21 @@ from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList
 
 
-def _predictor(in_channels: int, out_channels: int, kernel: int = 1) -> nn.Conv2d:
-    conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2)
-    nn.init.normal_(conv.weight, std=0.01)
-    if conv.bias is not None:
-        nn.init.zeros_(conv.bias)
-    return conv
-
-
-@registry.RPN_HEADS.register("SingleConvRPNHead")
+@registries.RPN_HEADS.register("SingleConvRPNHead")
 @any_layout
 class RPNHead(nn.Module):
     """A 3 x 3 convolution, then objectness and box offsets of each anchor, shared by all levels."""
 
     def __init__(self, cfg, in_channels: int, num_anchors: int):
         super().__init__()
-        self.conv = _predictor(in_channels, in_channels, kernel=3)
-        self.cls_logits = _predictor(in_channels, num_anchors)
-        self.bbox_pred = _predictor(in_channels, num_anchors * 4)
+        self.conv = make_predictor(in_channels, in_channels, kernel=3)
+        self.cls_logits = make_predictor(in_channels, num_anchors)
+        self.bbox_pred = make_predictor(in_channels, num_anchors * 4)
 
     def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Tensor[B, C, H_l, W_l] for each level -> logits Tensor[B, A, H_l, W_l], offsets Tensor[B, A * 4, H_l, W_l]."""
         hidden = [F.relu_(self.conv(level)) for level in x]
         return [self.cls_logits(h) for h in hidden], [self.bbox_pred(h) for h in hidden]
-
-
-@any_layout
-class RPNHeadConvRegressor(nn.Module):
-    """Objectness and box offsets of each anchor, from maps that a head of its own has prepared."""
-
-    def __init__(self, cfg, in_channels: int, num_anchors: int):
-        super().__init__()
-        self.cls_logits = _predictor(in_channels, num_anchors)
-        self.bbox_pred = _predictor(in_channels, num_anchors * 4)
-
-    def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Tensor[B, C, H_l, W_l] for each level -> logits Tensor[B, A, H_l, W_l], offsets Tensor[B, A * 4, H_l, W_l]."""
-        return [self.cls_logits(level) for level in x], [self.bbox_pred(level) for level in x]
-
-
-@any_layout
-class RPNHeadFeatureSingleConv(nn.Module):
-    """The 3 x 3 convolution of RPNHead alone, to stand before an RPNHeadConvRegressor."""
-
-    def __init__(self, cfg, in_channels: int):
-        super().__init__()
-        self.conv = _predictor(in_channels, in_channels, kernel=3)
-        self.out_channels = in_channels
-
-    def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
-        return [F.relu_(self.conv(level)) for level in x]
 
 
 @any_layout
@@ -82,7 +52,7 @@ class RPNModule(nn.Module):
             raise ValueError(
                 f"The RPN head is shared by all maps, so each needs as many anchors; MODEL.RPN gives {anchors_per_location}."
             )
-        self.head = registry.RPN_HEADS[cfg.MODEL.RPN.RPN_HEAD](cfg, in_channels, anchors_per_location[0])
+        self.head = registries.RPN_HEADS[cfg.MODEL.RPN.RPN_HEAD](cfg, in_channels, anchors_per_location[0])
         box_coder = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
         self.box_selector_train = make_rpn_postprocessor(cfg, box_coder, is_train=True)
         self.box_selector_test = make_rpn_postprocessor(cfg, box_coder, is_train=False)

@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from maskrcnn_benchmark.data import datasets
+from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
+from maskrcnn_benchmark.data.datasets.coco import COCODataset
 from maskrcnn_benchmark.data.datasets.evaluation.cityscapes import abs_cityscapes_evaluation
 from maskrcnn_benchmark.data.datasets.evaluation.coco import coco_evaluation
 from maskrcnn_benchmark.data.datasets.evaluation.voc import voc_evaluation
+from maskrcnn_benchmark.data.datasets.voc import PascalVOCDataset
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.registry import Registry
 
@@ -28,8 +30,8 @@ def evaluate(dataset: Any, predictions: list[BoxList], output_folder: str | None
 
 
 def _by_class(dataset: Any) -> str | None:
-    if isinstance(dataset, datasets.COCODataset) or hasattr(dataset, "coco"):
+    if isinstance(dataset, COCODataset) or hasattr(dataset, "coco"):
         return "coco"
-    if isinstance(dataset, datasets.PascalVOCDataset):
+    if isinstance(dataset, PascalVOCDataset):
         return "voc"
-    return "cityscapes" if isinstance(dataset, datasets.AbstractDataset) else None
+    return "cityscapes" if isinstance(dataset, AbstractDataset) else None

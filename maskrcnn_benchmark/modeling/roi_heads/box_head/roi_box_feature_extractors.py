@@ -7,14 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
-from maskrcnn_benchmark.modeling import registry
+from maskrcnn_benchmark.modeling import registries
 from maskrcnn_benchmark.modeling.backbone.resnet_head import make_res5_head
 from maskrcnn_benchmark.modeling.blocks import group_norm_options, make_conv3x3, make_fc
-from maskrcnn_benchmark.modeling.poolers import make_pooler
+from maskrcnn_benchmark.modeling.pooling import make_pooler
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 
-@registry.ROI_BOX_FEATURE_EXTRACTORS.register("ResNet50Conv5ROIFeatureExtractor")
+@registries.ROI_BOX_FEATURE_EXTRACTORS.register("ResNet50Conv5ROIFeatureExtractor")
 @any_layout
 class ResNet50Conv5ROIFeatureExtractor(nn.Module):
     """Pooling and the stage res5 of a C4 body: feature map, proposals -> Tensor[K, 8 * RES2_OUT_CHANNELS, R / 2, R / 2]."""
@@ -29,7 +29,7 @@ class ResNet50Conv5ROIFeatureExtractor(nn.Module):
         return self.head(self.pooler(x, proposals)).contiguous()  # for predictors that take views
 
 
-@registry.ROI_BOX_FEATURE_EXTRACTORS.register("FPN2MLPFeatureExtractor")
+@registries.ROI_BOX_FEATURE_EXTRACTORS.register("FPN2MLPFeatureExtractor")
 @any_layout
 class FPN2MLPFeatureExtractor(nn.Module):
     """Pooling and two fully connected layers: feature maps, proposals -> Tensor[K, MLP_HEAD_DIM]."""
@@ -48,7 +48,7 @@ class FPN2MLPFeatureExtractor(nn.Module):
         return F.relu_(self.fc7(F.relu_(self.fc6(pooled))))
 
 
-@registry.ROI_BOX_FEATURE_EXTRACTORS.register("FPNXconv1fcFeatureExtractor")
+@registries.ROI_BOX_FEATURE_EXTRACTORS.register("FPNXconv1fcFeatureExtractor")
 @any_layout
 class FPNXconv1fcFeatureExtractor(nn.Module):
     """Pooling, 3 x 3 convolutions and one fully connected layer (Wu and He, "Group Normalization", 2018)."""
@@ -82,4 +82,4 @@ class FPNXconv1fcFeatureExtractor(nn.Module):
 
 def make_roi_box_feature_extractor(cfg, in_channels: int) -> Any:
     """A module with the attribute `out_channels`."""
-    return registry.ROI_BOX_FEATURE_EXTRACTORS[cfg.MODEL.ROI_BOX_HEAD.FEATURE_EXTRACTOR](cfg, in_channels)
+    return registries.ROI_BOX_FEATURE_EXTRACTORS[cfg.MODEL.ROI_BOX_HEAD.FEATURE_EXTRACTOR](cfg, in_channels)

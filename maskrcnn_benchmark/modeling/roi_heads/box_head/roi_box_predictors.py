@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
-from maskrcnn_benchmark.modeling import registry
+from maskrcnn_benchmark.modeling import registries
 
 
 @any_layout
@@ -24,13 +24,13 @@ class _BoxPredictor(nn.Module):
         return self.cls_score(x), self.bbox_pred(x)
 
 
-@registry.ROI_BOX_PREDICTOR.register("FPNPredictor")
+@registries.ROI_BOX_PREDICTOR.register("FPNPredictor")
 @any_layout
 class FPNPredictor(_BoxPredictor):
     pass
 
 
-@registry.ROI_BOX_PREDICTOR.register("FastRCNNPredictor")
+@registries.ROI_BOX_PREDICTOR.register("FastRCNNPredictor")
 @any_layout
 class FastRCNNPredictor(_BoxPredictor):
     """Averages maps Tensor[K, in_channels, h, w] first."""
@@ -44,4 +44,4 @@ class FastRCNNPredictor(_BoxPredictor):
 
 
 def make_roi_box_predictor(cfg, in_channels: int) -> nn.Module:
-    return registry.ROI_BOX_PREDICTOR[cfg.MODEL.ROI_BOX_HEAD.PREDICTOR](cfg, in_channels)
+    return registries.ROI_BOX_PREDICTOR[cfg.MODEL.ROI_BOX_HEAD.PREDICTOR](cfg, in_channels)

@@ -7,13 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
-from maskrcnn_benchmark.modeling import registry
+from maskrcnn_benchmark.modeling import registries
 from maskrcnn_benchmark.modeling.blocks import make_conv3x3
-from maskrcnn_benchmark.modeling.poolers import make_pooler
+from maskrcnn_benchmark.modeling.pooling import make_pooler
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 
-@registry.ROI_KEYPOINT_FEATURE_EXTRACTORS.register("KeypointRCNNFeatureExtractor")
+@registries.ROI_KEYPOINT_FEATURE_EXTRACTORS.register("KeypointRCNNFeatureExtractor")
 @any_layout
 class KeypointRCNNFeatureExtractor(nn.Module):
     """Pooling and 3 x 3 convolutions: feature maps, boxes -> Tensor[N, CONV_LAYERS[-1], R, R]."""
@@ -39,4 +39,4 @@ class KeypointRCNNFeatureExtractor(nn.Module):
 def make_roi_keypoint_feature_extractor(cfg, in_channels: int) -> Any:
     """A module with the attribute `out_channels`."""
     name = cfg.MODEL.ROI_KEYPOINT_HEAD.FEATURE_EXTRACTOR
-    return registry.ROI_KEYPOINT_FEATURE_EXTRACTORS[name](cfg, in_channels)
+    return registries.ROI_KEYPOINT_FEATURE_EXTRACTORS[name](cfg, in_channels)

@@ -4,10 +4,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
-from maskrcnn_benchmark.modeling import registry
+from maskrcnn_benchmark.modeling import registries
 
 
-@registry.ROI_KEYPOINT_PREDICTOR.register("KeypointRCNNPredictor")
+@registries.ROI_KEYPOINT_PREDICTOR.register("KeypointRCNNPredictor")
 @any_layout
 class KeypointRCNNPredictor(nn.Module):
     """Doubles the resolution twice: Tensor[N, in_channels, R, R] -> logits Tensor[N, K, 4R, 4R]."""
@@ -26,4 +26,4 @@ class KeypointRCNNPredictor(nn.Module):
 
 
 def make_roi_keypoint_predictor(cfg, in_channels: int) -> nn.Module:
-    return registry.ROI_KEYPOINT_PREDICTOR[cfg.MODEL.ROI_KEYPOINT_HEAD.PREDICTOR](cfg, in_channels)
+    return registries.ROI_KEYPOINT_PREDICTOR[cfg.MODEL.ROI_KEYPOINT_HEAD.PREDICTOR](cfg, in_channels)

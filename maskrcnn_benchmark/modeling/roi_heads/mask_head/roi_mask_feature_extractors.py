@@ -7,18 +7,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
-from maskrcnn_benchmark.modeling import registry
+from maskrcnn_benchmark.modeling import registries
 from maskrcnn_benchmark.modeling.blocks import group_norm_options, make_conv3x3
-from maskrcnn_benchmark.modeling.poolers import make_pooler
+from maskrcnn_benchmark.modeling.pooling import make_pooler
 from maskrcnn_benchmark.modeling.roi_heads.box_head.roi_box_feature_extractors import (
     ResNet50Conv5ROIFeatureExtractor,
 )
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
-registry.ROI_MASK_FEATURE_EXTRACTORS.register("ResNet50Conv5ROIFeatureExtractor", ResNet50Conv5ROIFeatureExtractor)
+registries.ROI_MASK_FEATURE_EXTRACTORS.register("ResNet50Conv5ROIFeatureExtractor", ResNet50Conv5ROIFeatureExtractor)
 
 
-@registry.ROI_MASK_FEATURE_EXTRACTORS.register("MaskRCNNFPNFeatureExtractor")
+@registries.ROI_MASK_FEATURE_EXTRACTORS.register("MaskRCNNFPNFeatureExtractor")
 @any_layout
 class MaskRCNNFPNFeatureExtractor(nn.Module):
     """Pooling and 3 x 3 convolutions: feature maps, boxes -> Tensor[K, CONV_LAYERS[-1], R, R]."""
@@ -47,4 +47,4 @@ class MaskRCNNFPNFeatureExtractor(nn.Module):
 
 def make_roi_mask_feature_extractor(cfg, in_channels: int) -> Any:
     """A module with the attribute `out_channels`."""
-    return registry.ROI_MASK_FEATURE_EXTRACTORS[cfg.MODEL.ROI_MASK_HEAD.FEATURE_EXTRACTOR](cfg, in_channels)
+    return registries.ROI_MASK_FEATURE_EXTRACTORS[cfg.MODEL.ROI_MASK_HEAD.FEATURE_EXTRACTOR](cfg, in_channels)

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
-from maskrcnn_benchmark.modeling import registry
+from maskrcnn_benchmark.modeling import registries
 
 
 def _init(*layers: nn.Conv2d | nn.ConvTranspose2d) -> None:
@@ -14,7 +14,7 @@ def _init(*layers: nn.Conv2d | nn.ConvTranspose2d) -> None:
             nn.init.zeros_(layer.bias)
 
 
-@registry.ROI_MASK_PREDICTOR.register("MaskRCNNC4Predictor")
+@registries.ROI_MASK_PREDICTOR.register("MaskRCNNC4Predictor")
 @any_layout
 class MaskRCNNC4Predictor(nn.Module):
     """Doubles the resolution: Tensor[K, in_channels, R, R] -> logits Tensor[K, C, 2R, 2R]."""
@@ -30,7 +30,7 @@ class MaskRCNNC4Predictor(nn.Module):
         return self.mask_fcn_logits(F.relu_(self.conv5_mask(x))).contiguous()  # for losses that take views
 
 
-@registry.ROI_MASK_PREDICTOR.register("MaskRCNNConv1x1Predictor")
+@registries.ROI_MASK_PREDICTOR.register("MaskRCNNConv1x1Predictor")
 @any_layout
 class MaskRCNNConv1x1Predictor(nn.Module):
     """Keeps the resolution: Tensor[K, in_channels, R, R] -> logits Tensor[K, C, R, R]."""
@@ -45,4 +45,4 @@ class MaskRCNNConv1x1Predictor(nn.Module):
 
 
 def make_roi_mask_predictor(cfg, in_channels: int) -> nn.Module:
-    return registry.ROI_MASK_PREDICTOR[cfg.MODEL.ROI_MASK_HEAD.PREDICTOR](cfg, in_channels)
+    return registries.ROI_MASK_PREDICTOR[cfg.MODEL.ROI_MASK_HEAD.PREDICTOR](cfg, in_channels)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from maskrcnn_benchmark.layers import SigmoidFocalLoss, smooth_l1_loss
+from maskrcnn_benchmark.layers import smooth_l1_loss
+from maskrcnn_benchmark.layers.sigmoid_focal_loss import SigmoidFocalLoss
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.matcher import Matcher
 from maskrcnn_benchmark.modeling.rpn.loss import RPNLossComputation

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
-from maskrcnn_benchmark.modeling.rpn.anchor_generator import make_anchor_generator_retinanet
+from maskrcnn_benchmark.modeling.rpn.retinanet.anchors import make_anchor_generator_retinanet
 from maskrcnn_benchmark.modeling.rpn.retinanet.inference import make_retinanet_postprocessor
 from maskrcnn_benchmark.modeling.rpn.retinanet.loss import make_retinanet_loss_evaluator
 from maskrcnn_benchmark.structures.bounding_box import BoxList

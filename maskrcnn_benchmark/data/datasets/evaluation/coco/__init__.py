@@ -1,7 +1,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from maskrcnn_benchmark.data.datasets import AbstractDataset, COCODataset
+from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
+from maskrcnn_benchmark.data.datasets.coco import COCODataset
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import do_coco_evaluation as do_orig_coco_evaluation
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval_wrapper import (
     do_coco_evaluation as do_wrapped_coco_evaluation,

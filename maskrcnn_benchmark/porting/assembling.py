@@ -1,0 +1,237 @@
+"""The two trees: OUT (this package with the fork's own files over it) and the control (the fork's whole package)."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import older_names, upstream
+from .fork import Fork
+from .rewriting import Facts, Rewritten, rewrite
+
+OURS = Path(__file__).resolve().parents[1]  # this package
+ROOT = OURS.parent
+BESIDE = (
+    "tools",
+    "configs",
+    "demo",
+)  # folders of ours that a fork's tree gets files from, where its own are upstream's
+BUILD_FILES = ("setup.py", "pyproject.toml", "MANIFEST.in")
+CONTROL_NAME = "mrb_ours"  # this package in the control tree
+NATIVE = (".cpp", ".cc", ".cxx", ".cu", ".h", ".hpp", ".cuh", ".c")
+# The control's `_C`: our operators under the names of upstream's, and a function that says so for what we lack.
+CONTROL_C = f"""
+from {CONTROL_NAME}.layers.legacy import FUNCTIONS
+globals().update(FUNCTIONS)
+def __getattr__(name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+    def missing(*args, **kwargs):
+        raise NotImplementedError(name)
+    return missing
+"""
+# Goes to the end of OUT's ops/legacy.py.
+_MISSING = """
+
+# Added by tools/port.py: functions of the fork's own C++ and CUDA sources, which this package has not.
+def _missing(name):
+    def function(*args, **kwargs):
+        raise NotImplementedError(f"{{name}} is a native function of the fork's that was not ported; PORT.md says who calls it.")
+
+    return function
+
+
+FUNCTIONS.update({{name: _missing(name) for name in {names}}})
+"""
+# Signs of a fork written for a torch in which `/` of integer tensors is true division.
+_RECENT_TORCH = re.compile(r"rounding_mode|floor_divide|true_divide|torch\.(cuda\.)?amp\b|weights_only")
+
+
+@dataclass
+class Taken:
+    """A file of the fork and what became of it.
+
+    Attributes:
+        state: "upstream", "changed" or "new".
+        whose: "ours", "the fork's" or "left out".
+        rewritten: of Python files of the fork's.
+        needed: names of an older version of upstream's for which it is the fork's.
+    """
+
+    path: str
+    state: str
+    whose: str
+    rewritten: Rewritten | None = None
+    needed: tuple[str, ...] = ()
+
+
+@dataclass
+class Assembly:
+    """What `assemble` did: every file of the fork, and the Python texts taken over, by path."""
+
+    taken: list[Taken] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
+
+
+def survey(fork: Fork) -> Assembly:
+    """Tell the fork's files apart and rewrite those that are its own."""
+    assembly = Assembly()
+    states = {path: upstream.state(path, fork.read(path), fork.package) for path in fork.files}
+    own = [path for path, state in states.items() if state != "upstream" and path.endswith(".py")]
+    recent = any(_RECENT_TORCH.search(fork.read(path).decode(errors="replace")) for path in own)
+    for path, state in states.items():
+        if _left_out(path, fork):
+            assembly.taken.append(Taken(path, state, "left out"))
+        elif state == "upstream" and _ours(path, fork.package).is_file():
+            assembly.taken.append(Taken(path, state, "ours"))
+        elif path.endswith(".py"):
+            rewritten = rewrite_file(fork, path, recent)
+            assembly.texts[path] = rewritten.text
+            assembly.taken.append(Taken(path, state, "the fork's", rewritten))
+        else:
+            assembly.taken.append(Taken(path, state, "the fork's"))
+    _take_older_modules(fork, assembly, recent)
+    return assembly
+
+
+def _take_older_modules(fork: Fork, assembly: Assembly, recent_torch: bool) -> None:
+    """Where the fork imports a name that its version of a module has and ours has not, take the fork's version."""
+    ours = {taken.path: taken for taken in assembly.taken if taken.whose == "ours" and taken.path.endswith(".py")}
+    waiting = list(assembly.texts.items())
+    while waiting:
+        path, text = waiting.pop()
+        for module, names in older_names.imported(path, text, fork.package).items():
+            file = module.replace(".", "/")
+            taken = ours.get(f"{file}.py") or ours.get(f"{file}/__init__.py")
+            if taken is None:
+                continue
+            have = older_names.defined(_ours(taken.path, fork.package).read_text(encoding="utf-8"))
+            had = older_names.defined(fork.read(taken.path).decode("utf-8-sig", errors="replace"))
+            lacking = names & (had or set()) - (have if have is not None else names)
+            if lacking:
+                del ours[taken.path]
+                taken.whose, taken.needed = "the fork's", tuple(sorted(lacking))
+                taken.rewritten = rewrite_file(fork, taken.path, recent_torch)
+                assembly.texts[taken.path] = taken.rewritten.text
+                waiting.append((taken.path, taken.rewritten.text))
+
+
+def rewrite_file(fork: Fork, path: str, recent_torch: bool) -> Rewritten:
+    """A Python file's text with today's names; one that is no UTF-8 comes back as an error on line 1."""
+    data = fork.read(path)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        return Rewritten(data.decode("latin-1"), error=(line, "the file's text is not encoded as UTF-8"))
+    return rewrite(text, Facts(path, fork.package, recent_torch))
+
+
+def _left_out(path: str, fork: Fork) -> bool:
+    """The fork's native sources and its build: OUT has ours."""
+    if path in (*BUILD_FILES, "setup.cfg"):
+        return True
+    return path.startswith(f"{fork.package}/csrc/") or (path.startswith(f"{fork.package}/") and path.endswith(NATIVE))
+
+
+def _ours(path: str, package: str) -> Path:
+    """Our file of the fork's path; outside the package only in the folders that a fork's tree gets from us."""
+    first, _, rest = path.partition("/")
+    if first == package:
+        return OURS / rest
+    return ROOT / path if first in BESIDE else ROOT / "no such folder"
+
+
+def assemble(fork: Fork, assembly: Assembly, out: Path) -> None:
+    """Write OUT: our package under the fork's name, the fork's own files over it, and what a build needs."""
+    copy_package(out / fork.package, fork.package)
+    for taken in assembly.taken:
+        if taken.whose == "ours" and taken.path.split("/")[0] in BESIDE:
+            _copy_renamed(ROOT / taken.path, out / taken.path, fork.package)
+    if any(taken.whose == "ours" and taken.path.startswith("demo/") for taken in assembly.taken):
+        _copy_renamed(ROOT / "demo", out / "demo", fork.package)  # its programs import each other
+    for taken in assembly.taken:
+        if taken.whose == "the fork's":
+            write(out / taken.path, fork, taken)
+    _write_build_files(fork, out)
+
+
+def add_missing_functions(out: Path, package: str, names: list[str]) -> None:
+    """Give `_C` the native functions that this package has not: they are there, and say so when they are called."""
+    if names:
+        with (out / package / "ops" / "legacy.py").open("a", encoding="utf-8") as file:
+            file.write(_MISSING.format(names=tuple(names)))
+
+
+def write(target: Path, fork: Fork, taken: Taken) -> None:
+    """Put a file of the fork's at `target`, rewritten where it is Python."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if taken.rewritten is not None and taken.rewritten.error is None:
+        target.write_text(taken.rewritten.text, encoding="utf-8", newline="")
+    else:
+        shutil.copy(fork.root / taken.path, target)
+
+
+def copy_package(target: Path, name: str, native: bool = True) -> None:
+    """This package under another name; `native` with the sources of the operators."""
+    _copy_renamed(OURS, target, name, skip=() if native else ("csrc",))
+
+
+def _copy_renamed(source: Path, target: Path, name: str, skip: tuple[str, ...] = ()) -> None:
+    """A folder of ours, or a file, with the package's name in its text."""
+    for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
+        relative = path.relative_to(source)
+        if not path.is_file() or "__pycache__" in relative.parts or relative.parts[:1] and relative.parts[0] in skip:
+            continue
+        copy = target / relative
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix in (".py", ".yaml", ".ipynb"):
+            copy.write_text(upstream.renamed(path.read_text(encoding="utf-8"), name), encoding="utf-8")
+        else:
+            shutil.copy(path, copy)
+
+
+def _write_build_files(fork: Fork, out: Path) -> None:
+    """setup.py and pyproject.toml, so that `pip install --no-build-isolation -e OUT` builds and installs the fork."""
+    for name in BUILD_FILES:
+        if (ROOT / name).is_file():
+            text = upstream.renamed((ROOT / name).read_text(encoding="utf-8"), fork.package)
+            if name == "pyproject.toml":
+                packages = ", ".join(f'"{p}", "{p}.*"' for p in (fork.package, *other_packages(fork)))
+                text = re.sub(r"(?m)^include = \[[^\]]*\]", f"include = [{packages}]", text)
+                # Forks keep data beside their code.
+                data = '"*" = ["*.json", "*.yaml", "*.txt"]'
+                text = text.replace("[tool.setuptools.package-data]", f"[tool.setuptools.package-data]\n{data}")
+                # The version is read without importing the package: a fork's __init__ may have none.
+                text = re.sub(r'(?m)^dynamic = \["version"\]', 'version = "0+ported"', text)
+                text = re.sub(r"(?ms)^\[tool\.setuptools\.dynamic\]\n.*?(?=^\[|\Z)", "", text)
+            (out / name).write_text(text, encoding="utf-8")
+
+
+def other_packages(fork: Fork) -> list[str]:
+    """Packages beside the fork's own that its code may import: folders at the top with an __init__.py."""
+    tops = {path.split("/")[0] for path in fork.files if path.count("/") == 1 and path.endswith("/__init__.py")}
+    return sorted(top for top in tops if top.isidentifier() and top not in (fork.package, "tests", *BESIDE))
+
+
+def make_control(fork: Fork, assembly: Assembly, tree: Path) -> None:
+    """The fork's whole package, rewritten likewise, with our operators behind its `_C`."""
+    copy_package(tree / CONTROL_NAME, CONTROL_NAME, native=False)
+    done = {taken.path: taken for taken in assembly.taken}
+    packages = (fork.package, *other_packages(fork))
+    for path in fork.files:
+        if path.split("/")[0] not in packages or path.endswith(NATIVE):
+            continue
+        taken = done[path]
+        if taken.rewritten is None and path.endswith(".py"):
+            taken = Taken(path, taken.state, "the fork's", rewrite_file(fork, path, False))
+        write(tree / path, fork, taken)
+    package = tree / fork.package
+    (package / "_C.py").write_text(CONTROL_C)
+    (package / "__init__.py").touch()
+    # What ported files import in place of apex.
+    (package / "porting").mkdir(exist_ok=True)
+    (package / "porting" / "__init__.py").touch()
+    shutil.copy(OURS / "porting" / "apex_amp.py", package / "porting" / "apex_amp.py")

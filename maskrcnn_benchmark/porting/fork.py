@@ -1,0 +1,172 @@
+"""The fork: a checkout, a bare git directory or a plain folder, as a folder of files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+MARK = "structures/bounding_box.py"  # what every fork's package has
+LEFT_OUT = {".git", ".hg", ".svn", "__pycache__", ".ipynb_checkpoints", ".idea", ".vscode"}
+BUILT = (".so", ".pyd", ".pyc", ".o", ".egg-info")
+
+
+class ForkError(ValueError):
+    """FORK cannot be ported; the message says why in a sentence."""
+
+
+@dataclass
+class Fork:
+    """Where a fork's files lie.
+
+    Attributes:
+        root: the folder that holds the package; what lies outside is not brought over.
+        package: the package's name, e.g. maskrcnn_benchmark or fcos_core.
+        files: paths of its files below `root`, with slashes, sorted.
+        absent: paths that git lists without having their content, and submodules.
+        elsewhere: the number of files of the repository outside `root`.
+        origin: what to call it in a report: the path, and the commit where there is one.
+    """
+
+    root: Path
+    package: str
+    files: list[str]
+    absent: list[str] = field(default_factory=list)
+    elsewhere: int = 0
+    origin: str = ""
+
+    def read(self, path: str) -> bytes:
+        return (self.root / path).read_bytes()
+
+    def modules(self) -> list[str]:
+        """The package's Python files, relative to the package."""
+        prefix = f"{self.package}/"
+        return [path.removeprefix(prefix) for path in self.files if path.startswith(prefix) and path.endswith(".py")]
+
+
+def open_fork(path: Path, scratch: Path) -> Fork:
+    """Find the package in `path`; the tree of a git directory is written below `scratch`.
+
+    Raises:
+        ForkError: there is no such folder or no such package in it.
+    """
+    if not path.is_dir():
+        raise ForkError(f"There is no folder {str(path)!r}: FORK is a checkout, a git directory or a folder of a fork.")
+    git = _git_directory(path)
+    absent: list[str] = []
+    origin = str(path)
+    # Of a checkout the files that lie there, edited or not; of a git directory alone what its branch holds.
+    if git is not None and (git == path or not _find_packages(_list_folder(path))):
+        branch = _branch_with_package(git, path)
+        folder = scratch / "fork"
+        absent = _write_tree(git, branch, folder)
+        files = _list_folder(folder)
+        origin += f", commit {_git(git, 'rev-parse', branch).decode().strip()}"
+    else:
+        folder = path
+        files = _list_checkout(path) if git is not None else _list_folder(path)
+    packages = _find_packages(files)
+    if not packages:
+        raise ForkError(
+            f"{str(path)!r} holds no fork of maskrcnn-benchmark: no package in it has the file {MARK}. "
+            "Give the folder or git directory of the fork itself."
+        )
+    package = packages[0]
+    prefix = "" if package.parent == PurePosixPath(".") else f"{package.parent}/"
+    inside = [name.removeprefix(prefix) for name in files if name.startswith(prefix)]
+    absent = [name.removeprefix(prefix) for name in absent if name.startswith(prefix)]
+    return Fork(folder / prefix, package.name, inside, absent, len(files) - len(inside), origin)
+
+
+def _git(git: Path, *words: str, stdin: bytes | None = None) -> bytes:
+    done = subprocess.run(["git", f"--git-dir={git}", *words], input=stdin, capture_output=True)
+    if done.returncode:
+        message = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
+        raise ForkError(f"git {words[0]} failed in {str(git)!r}: {message}")
+    return done.stdout
+
+
+def _git_directory(path: Path) -> Path | None:
+    """The git directory that `path` is or has; None for a plain folder."""
+    if (path / "HEAD").is_file() and (path / "objects").is_dir() and (path / "refs").is_dir():
+        return path
+    inner = path / ".git"
+    if inner.is_file():  # of a worktree or a submodule: "gitdir: PATH"
+        inner = path / inner.read_text().removeprefix("gitdir:").strip()
+    return inner if (inner / "HEAD").is_file() else None
+
+
+def _branch_with_package(git: Path, path: Path) -> str:
+    branches = _git(git, "for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes").decode().split()
+    for branch in ("HEAD", *branches):
+        listed = subprocess.run(
+            ["git", f"--git-dir={git}", "ls-tree", "-r", "--name-only", branch], capture_output=True
+        )
+        if listed.returncode == 0 and _find_packages(listed.stdout.decode(errors="replace").split("\n")):
+            return branch
+    raise ForkError(
+        f"{str(path)!r} holds no fork of maskrcnn-benchmark: no package in its branches has the file {MARK}. "
+        "Give the folder or git directory of the fork itself."
+    )
+
+
+def _write_tree(git: Path, branch: str, folder: Path) -> list[str]:
+    """Write the files of a branch; returns the paths without content (a partial clone, submodules).
+
+    `git archive` would stop at the first object that a partial clone lacks.
+    """
+    entries = [entry.split(b"\t", 1) for entry in _git(git, "ls-tree", "-r", "-z", branch).split(b"\0") if entry]
+    wanted = [(mode, blob, os.fsdecode(name)) for (mode, kind, blob), name in ((h.split(), n) for h, n in entries)]
+    content = _git(git, "cat-file", "--batch", stdin=b"".join(blob + b"\n" for _, blob, _ in wanted))
+    absent, position = [], 0
+    for mode, _, name in wanted:
+        end = content.index(b"\n", position)
+        header, position = content[position:end].split(), end + 1
+        if header[-1] == b"missing" or header[1] != b"blob":
+            absent.append(name)
+            position += 0 if header[-1] == b"missing" else int(header[2]) + 1
+            continue
+        data = content[position : position + int(header[2])]
+        position += int(header[2]) + 1
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if mode == b"120000":
+            _link(target, os.fsdecode(data), folder, absent, name)
+        else:
+            target.write_bytes(data)
+    return absent
+
+
+def _link(target: Path, destination: str, folder: Path, absent: list[str], name: str) -> None:
+    """A symbolic link, unless it leads out of the tree."""
+    inside = os.path.normpath(os.path.join(target.parent, destination))
+    if os.path.isabs(destination) or not inside.startswith(f"{folder}{os.sep}"):
+        absent.append(name)
+    else:
+        target.symlink_to(destination)
+
+
+def _list_folder(folder: Path) -> list[str]:
+    names = []
+    for parent, directories, files in os.walk(folder):
+        directories[:] = [name for name in directories if name not in LEFT_OUT and not name.endswith(BUILT)]
+        names += [Path(parent, name).relative_to(folder).as_posix() for name in files if not name.endswith(BUILT)]
+    return sorted(name for name in names if (folder / name).is_file())
+
+
+def _list_checkout(folder: Path) -> list[str]:
+    """A checkout's files without those that git ignores: data sets, weights, builds."""
+    done = subprocess.run(
+        ["git", "-C", folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True
+    )
+    if done.returncode:
+        return _list_folder(folder)
+    names = {os.fsdecode(name) for name in done.stdout.split(b"\0") if name}
+    return sorted(n for n in names if (folder / n).is_file() and not n.endswith(BUILT) and "__pycache__" not in n)
+
+
+def _find_packages(names: list[str]) -> list[PurePosixPath]:
+    """Folders that hold MARK, the least nested first."""
+    found = [PurePosixPath(name).parents[1] for name in names if name.endswith(f"/{MARK}")]
+    return sorted((p for p in found if p.name.isidentifier()), key=lambda path: (len(path.parts), str(path)))

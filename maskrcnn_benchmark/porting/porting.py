@@ -1,0 +1,113 @@
+"""The whole of tools/port.py: read FORK, assemble OUT in a folder beside it, import, report, and move it to its place."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import assembling, dead_names, importing, native, trial
+from .fork import Fork, ForkError, open_fork
+from .report import Outcome, write_report
+
+REPORT = "PORT.md"
+
+
+def port(fork_path: Path, out: Path, check: bool = False, say=print) -> Outcome:
+    """Port the fork at `fork_path` into the new folder `out`.
+
+    Args:
+        check: also train and test with the fork's own tools.
+        say: is given a sentence at each step.
+
+    Raises:
+        ForkError: `out` exists, or there is no fork to be found; nothing was written then.
+    """
+    out = out.absolute()
+    if out.exists() or out.is_symlink():
+        raise ForkError(
+            f"{str(out)!r} exists already: OUT is a folder that this tool makes. Remove it or name another."
+        )
+    if not out.parent.is_dir():
+        raise ForkError(f"There is no folder {str(out.parent)!r} to make OUT in.")
+    with _scratch() as scratch:
+        fork = open_fork(fork_path.absolute(), scratch)
+        if out.is_relative_to(fork.root.resolve()):
+            raise ForkError(
+                f"{str(out)!r} lies inside the fork, to which nothing is written: name a folder outside it."
+            )
+        say(f"Porting {fork.package}: {len(fork.files)} files, {len(fork.modules())} modules")
+        building = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        try:
+            outcome = _port_into(fork, building, scratch, check, say)
+            (building / REPORT).write_text(write_report(outcome), encoding="utf-8")
+            building.chmod(0o755)
+            building.rename(out)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    return outcome
+
+
+def _port_into(fork: Fork, building: Path, scratch: Path, check: bool, say) -> Outcome:
+    assembly = assembling.survey(fork)
+    say(f"Rewrote {sum(len(t.rewritten.changes) for t in assembly.taken if t.rewritten)} pieces of code")
+    assembling.assemble(fork, assembly, building)
+    outcome = Outcome(fork, assembly)
+    others = assembling.other_packages(fork)
+    own = (fork.package, *others, assembling.CONTROL_NAME)
+    folders = {path.split("/")[0] for path in fork.files if "/" in path}  # what scripts at the top import from
+    local = {*own, *folders, *(Path(path).stem for path in fork.files if path.endswith(".py"))}
+    for path, text in assembly.texts.items():
+        dead, absent = dead_names.find(path, text, (*own, *folders))
+        outcome.dead += dead
+        for name, line in absent.items():
+            if name not in local and not any(f"/{name}/" in f"/{file}" for file in fork.files):
+                outcome.third_party.setdefault(name, f"{path}:{line}")
+    outcome.native = native.missing(fork, our_native_functions(), assembly.texts)
+    assembling.add_missing_functions(building, fork.package, [function.name for function in outcome.native])
+    names = [
+        importing.module_name(taken.path)
+        for taken in assembly.taken
+        if taken.rewritten is not None and taken.path.split("/")[0] in (fork.package, *others)
+    ]
+    outcome.modules = len(names)
+    say(f"Importing {len(names)} modules here and in the fork by itself")
+    control = scratch / "control"
+    assembling.make_control(fork, assembly, control)
+    outcome.control_failures = importing.import_all(control, names, own, scratch)
+    outcome.out_failures = importing.import_all(building, names, own, scratch)
+    if check:
+        outcome.check, outcome.check_failed = trial.run(fork, assembly, building, control, scratch, say)
+    return outcome
+
+
+def our_native_functions() -> set[str]:
+    """Names that this package's `_C` has for forks."""
+    package = __package__.partition(".")[0]
+    importlib.import_module("torch")  # its libraries are loaded before `_C` asks for them
+    library = importlib.import_module(f"{package}._C")
+    importlib.import_module(f"{package}.layers")
+    functions = importlib.import_module(f"{package}.layers.legacy").FUNCTIONS
+    return {name for name in (*dir(library), *functions) if not name.startswith("__")}
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    """A temporary folder, removed however this ends; a request to terminate counts as Ctrl-C."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    on_main_thread = threading.current_thread() is threading.main_thread()  # the only one that may ask for signals
+    before = signal.signal(signal.SIGTERM, stop) if on_main_thread else None
+    try:
+        with tempfile.TemporaryDirectory(prefix="port-") as folder:
+            yield Path(folder)
+    finally:
+        if on_main_thread:
+            signal.signal(signal.SIGTERM, before)

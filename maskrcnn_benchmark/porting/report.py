@@ -1,0 +1,215 @@
+"""OUT/PORT.md: what came from where, what was rewritten, and what needs a person."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from .assembling import Assembly
+from .dead_names import Dead
+from .fork import Fork
+from .importing import Failure
+from .native import Missing
+
+# Names of modules whose package on the index is called otherwise.
+PIP_NAMES = {
+    "cv2": "opencv-python",
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "Polygon": "Polygon3",
+    "cityscapesscripts": "cityscapesScripts",
+    "tensorflow": "tensorflow",
+    "google": "protobuf",
+    "editdistance": "editdistance",
+    "dateutil": "python-dateutil",
+    "bs4": "beautifulsoup4",
+    "git": "GitPython",
+    "clip": "git+https://github.com/openai/CLIP",
+    "panopticapi": "git+https://github.com/cocodataset/panopticapi",
+    "onmt": "OpenNMT-py",
+    "csHelpers": "cityscapesScripts",
+}
+
+
+@dataclass
+class Outcome:
+    """Everything that a report says."""
+
+    fork: Fork
+    assembly: Assembly
+    dead: list[Dead] = field(default_factory=list)
+    third_party: dict[str, str] = field(default_factory=dict)  # module: the place that imports it
+    native: list[Missing] = field(default_factory=list)
+    modules: int = 0
+    out_failures: dict[str, Failure] = field(default_factory=dict)
+    control_failures: dict[str, Failure] = field(default_factory=dict)
+    check: list[str] = field(default_factory=list)  # what --check says; "" if it was not asked for
+    check_failed: bool = False
+
+    @property
+    def broken(self) -> dict[str, Failure]:
+        """Modules that import in the control and not in OUT."""
+        return {name: why for name, why in self.out_failures.items() if name not in self.control_failures}
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.broken) or self.check_failed
+
+
+def write_report(outcome: Outcome) -> str:
+    fork = outcome.fork
+    title = f"# {fork.package}, ported\n\nFrom {fork.origin}, by `tools/port.py`."
+    sections = [
+        title,
+        _summary(outcome),
+        _running(outcome),
+        _person(outcome),
+        _third_party(outcome),
+        _native(outcome),
+        _imports(outcome),
+        _check(outcome),
+        _rewritten(outcome),
+        _files(outcome),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _summary(outcome: Outcome) -> str:
+    taken = outcome.assembly.taken
+    count = Counter(file.whose for file in taken)
+    states = Counter(file.state for file in taken if file.whose == "the fork's")
+    own = count["the fork's"]
+    changes = sum(len(file.rewritten.changes) for file in taken if file.rewritten)
+    verdict = "Every module of the fork that imports by itself imports here."
+    if outcome.broken:
+        verdict = f"**{len(outcome.broken)} modules that import in the fork by itself do not import here.**"
+    return "\n".join(
+        [
+            "## Summary",
+            "",
+            f"- {verdict}",
+            f"- {count['ours']} files are as some version of upstream's: this package's stand in their place.",
+            f"- {own} files are the fork's own ({states['changed']} changed, {states['new']} new, "
+            f"{states['upstream']} upstream's that this package has not); {changes} pieces of code in them were rewritten.",
+            f"- {count['left out']} files were left out: native sources and the fork's build, in whose place are this package's.",
+            f"- Dead names without a rule: {len(outcome.dead)}; native functions that are missing: {len(outcome.native)}; "
+            f"third-party packages that are missing: {len(outcome.third_party)}.",
+        ]
+    )
+
+
+def _running(outcome: Outcome) -> str:
+    paths = {file.path for file in outcome.assembly.taken}
+    lines = ["## How to run", "", "In this folder:", ""]
+    lines += ["    pip install --no-build-isolation -e .    # or: export PYTHONPATH=$PWD"]
+    for tool in ("tools/train_net.py", "tools/test_net.py"):
+        if tool in paths:
+            lines.append(f"    python {tool} --config-file configs/....yaml")
+    if "tools/train_net.py" in paths:
+        lines.append("    torchrun --nproc_per_node=8 tools/train_net.py --config-file configs/....yaml")
+    return "\n".join(lines)
+
+
+def _person(outcome: Outcome) -> str:
+    lines: list[str] = []
+    for file in outcome.assembly.taken:
+        if file.rewritten is None:
+            continue
+        if file.rewritten.error is not None:
+            line, message = file.rewritten.error
+            lines.append(f"- {file.path}:{line}: not Python 3, brought over as it is: {message}")
+        lines += [f"- {file.path}:{remark.line}: {remark.text}" for remark in file.rewritten.remarks]
+    for dead in outcome.dead:
+        guarded = " (inside a `try` that catches it)" if dead.guarded else ""
+        lines.append(f"- {dead.path}:{dead.line}: dead name without a rule: `{dead.name}`: {dead.why}{guarded}")
+    lines += [f"- {path}: git lists it, but this copy of the repository lacks it" for path in outcome.fork.absent]
+    if outcome.fork.elsewhere:
+        lines.append(
+            f"- {outcome.fork.elsewhere} files of the repository outside the package's folder were not brought over."
+        )
+    return "\n".join(["## What needs a person", "", *(lines or ["Nothing was found."])])
+
+
+def _third_party(outcome: Outcome) -> str:
+    if not outcome.third_party:
+        return ""
+    names = sorted(outcome.third_party)
+    packages = " ".join(sorted({PIP_NAMES.get(name, name) for name in names if name != "apex"}))
+    lines = ["## Third-party packages that are missing", ""]
+    lines += [f"- `{name}`: imported in {outcome.third_party[name]}" for name in names]
+    return "\n".join([*lines, "", f"    pip install {packages}"] if packages else lines)
+
+
+def _native(outcome: Outcome) -> str:
+    if not outcome.native:
+        return ""
+    rows = [(f"`{m.name}`", m.source or "-", ", ".join(m.callers) or "nothing") for m in outcome.native]
+    text = (
+        "The fork's C++ and CUDA sources export these, or its code calls them of `_C`; this package has none of them. "
+    )
+    text += "They can be imported; a call raises NotImplementedError."
+    return "\n".join(
+        ["## Native functions that are missing", "", text, "", _table(("function", "exported in", "called in"), rows)]
+    )
+
+
+def _imports(outcome: Outcome) -> str:
+    lines = ["## Modules that do not import", ""]
+    if not outcome.out_failures:
+        return "\n".join([*lines, f"All {outcome.modules} modules of the fork import."])
+    lines.append(f"Of {outcome.modules} modules of the fork.")
+    alone = [(name, _reason(why)) for name, why in sorted(outcome.broken.items())]
+    both = [(name, _reason(why)) for name, why in sorted(outcome.out_failures.items()) if name not in outcome.broken]
+    if alone:
+        lines += ["", "These import in the fork by itself:", "", _table(("module", "reason"), alone)]
+    if both:
+        lines += ["", "These do not import in the fork by itself either:", "", _table(("module", "reason"), both)]
+    return "\n".join(lines)
+
+
+def _reason(failure: Failure) -> str:
+    return f"needs `{failure.third_party}`, which is not installed" if failure.third_party else failure.reason
+
+
+def _check(outcome: Outcome) -> str:
+    return "\n".join(["## --check: two iterations and a test on the CPU", "", *outcome.check]) if outcome.check else ""
+
+
+def _rewritten(outcome: Outcome) -> str:
+    lines = ["## What was rewritten", "", "Lines are those of the fork's files."]
+    reasons = {c.rule.name: c.rule.why for f in outcome.assembly.taken if f.rewritten for c in f.rewritten.changes}
+    if not reasons:
+        return "\n".join([*lines[:2], "Nothing."])
+    lines += ["", _table(("rule", "why"), sorted(reasons.items()))]
+    for file in outcome.assembly.taken:
+        if file.rewritten is not None and file.rewritten.changes:
+            rows = [(str(c.line), c.rule.name, _code(c.before), _code(c.after)) for c in file.rewritten.changes]
+            lines += ["", f"### {file.path}", "", _table(("line", "rule", "before", "after"), rows)]
+    return "\n".join(lines)
+
+
+def _files(outcome: Outcome) -> str:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for file in outcome.assembly.taken:
+        reason = f": an older upstream's, for {', '.join(file.needed)}" if file.needed else ""
+        groups[{"the fork's": f"the fork's, {file.state}"}.get(file.whose, file.whose)].append(f"{file.path}{reason}")
+    lines = ["## What came from where"]
+    for title, paths in sorted(groups.items()):
+        lines += ["", f"### {title[0].upper()}{title[1:]} ({len(paths)})", "", *(f"- {path}" for path in paths)]
+    return "\n".join(lines)
+
+
+def _code(text: str) -> str:
+    fence = "``" if "`" in text else "`"
+    pad = " " if fence == "``" else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    def line(cells: Iterable[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+    return "\n".join([line(head), "|" + "---|" * len(head), *map(line, rows)])

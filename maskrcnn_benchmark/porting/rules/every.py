@@ -1,0 +1,16 @@
+"""Every rule, in the order in which they see a node."""
+
+from __future__ import annotations
+
+from ..rewriting import NodeRule
+from . import devices, images, imports, python_calls, tensors, torch_calls
+
+# Calls first: the name that they call may be in the table of moved names, too.
+ALL: list[tuple[type, NodeRule]] = [
+    *torch_calls.RULES,
+    *python_calls.RULES,
+    *images.RULES,
+    *tensors.RULES,
+    *devices.RULES,
+    *imports.RULES,
+]

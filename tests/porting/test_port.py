@@ -1,0 +1,337 @@
+"""A whole small fork, made here, through tools/port.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("libcst")
+
+from maskrcnn_benchmark.porting import losses, trial, upstream  # noqa: E402
+from maskrcnn_benchmark.porting.fork import ForkError, open_fork  # noqa: E402
+from maskrcnn_benchmark.porting.porting import port  # noqa: E402
+from maskrcnn_benchmark.porting.report import write_report  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+# Stands for a file of upstream's: its blob id is made known below.
+BOXES = "# tiny_core, an old version\nclass BoxList:\n    pass\n\ndef cat(boxes):\n    return boxes\n"
+FORK = {
+    "setup.py": "raise SystemExit\n",
+    "README.md": "a fork\n",
+    "configs/small.yaml": "MODEL:\n  DEVICE: cpu\n",
+    "tools/train_net.py": "import argparse\np = argparse.ArgumentParser()\np.add_argument('--local_rank', type=int, default=0)\n",
+    "helpers/__init__.py": "import tiny_core.extra\n",
+    "tiny_core/__init__.py": "",
+    "tiny_core/structures/__init__.py": "",
+    "tiny_core/structures/bounding_box.py": BOXES,
+    "tiny_core/extra/__init__.py": "",
+    "tiny_core/extra/names.json": "[1]",
+    "tiny_core/extra/swish.py": "import numpy as np\r\n\r\nKIND = np.float  # as in 2018\r\n",
+    "tiny_core/extra/head.py": (
+        "from apex import amp\n"
+        "from tiny_core.structures.bounding_box import BoxList\n"
+        "from torch._six import PY3\n"
+        "@amp.float_function\n"
+        "def double(x):\n"
+        "    return x * 2\n"
+    ),
+    "tiny_core/extra/native.py": "from tiny_core import _C\nown, nms = _C.own_pool, _C.nms\n",
+    "tiny_core/extra/python2.py": "x = 1\nprint 'old'\n",
+    "tiny_core/extra/lacking.py": "import no_such_package_anywhere\n",
+    "tiny_core/extra/dead.py": "import numpy as np\ndef f():\n    return np.no_such_function(1)\n",
+    "tiny_core/csrc/vision.cpp": (
+        'PYBIND11_MODULE(T, m) {\n  m.def("nms", &nms);\n  // m.def("gone", &gone);\n  m.def("own_pool", &p);\n}\n'
+    ),
+}
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """Makes BOXES a version of upstream's."""
+    text = BOXES.replace("tiny_core", upstream.NAME)
+    path = "maskrcnn_benchmark/structures/bounding_box.py"
+    known = {**upstream.versions(), path: frozenset({upstream.blob_id(text.encode())})}
+    everything = frozenset().union(*upstream.versions().values(), known[path])
+    monkeypatch.setattr(upstream, "versions", lambda: known)
+    monkeypatch.setattr(upstream, "_all_versions", lambda: everything)
+
+
+def write_fork(folder: Path, **more: str) -> Path:
+    for name, text in {**FORK, **more}.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, newline="")
+    return folder
+
+
+def state_of(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def git(folder: Path, *words: str) -> None:
+    settings = (
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@b.c",
+        "-c",
+        "core.autocrlf=false",
+        "-c",
+        "init.defaultBranch=main",
+    )
+    subprocess.run(["git", *settings, *words], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def ported(tmp_path, known):
+    """The fork, ported: (OUT, outcome, what the fork's folder held before)."""
+    fork = write_fork(tmp_path / "fork")
+    before = state_of(fork)
+    outcome = port(fork, tmp_path / "out", say=lambda sentence: None)
+    assert state_of(fork) == before
+    assert sorted(os.listdir(tmp_path)) == ["fork", "out"]
+    return tmp_path / "out", outcome
+
+
+@pytest.mark.slow
+def test_the_whole_of_a_small_fork(ported):
+    out, outcome = ported
+    assert not outcome.broken and not outcome.failed
+    assert set(outcome.control_failures) == {"tiny_core.extra.python2", "tiny_core.extra.lacking"}
+    # The fork's own files, rewritten, with their line ends; upstream's are ours under the fork's name.
+    assert (
+        out / "tiny_core/extra/swish.py"
+    ).read_bytes() == b"import numpy as np\r\n\r\nKIND = float  # as in 2018\r\n"
+    ours = (ROOT / "maskrcnn_benchmark/structures/bounding_box.py").read_text()
+    assert (out / "tiny_core/structures/bounding_box.py").read_text() == upstream.renamed(ours, "tiny_core")
+    assert (out / "tiny_core/extra/names.json").read_text() == "[1]"
+    assert (out / "tiny_core/extra/python2.py").read_text() == FORK["tiny_core/extra/python2.py"]
+    assert not (out / "tiny_core/csrc/vision.cpp").exists() and (out / "tiny_core/csrc/library.cpp").exists()
+    assert "LOCAL_RANK" in (out / "tools/train_net.py").read_text()
+    program = (
+        "import torch, tiny_core.layers as l, tiny_core.extra.head as h, tiny_core.extra.native as n\n"
+        "assert l.nms(torch.tensor([[0., 0, 9, 9], [0, 0, 9, 9]]), torch.tensor([1., 2]), 0.5).tolist() == [1]\n"
+        "assert h.double(torch.ones(1)).item() == 2\n"
+        "try: n.own(1)\n"
+        "except NotImplementedError as error: print('own_pool' in str(error))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=out,
+        env=dict(os.environ, PYTHONPATH=str(out)),
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == ["True"], done.stderr
+
+
+@pytest.mark.slow
+def test_the_report_says_all(ported):
+    out, outcome = ported
+    report = (out / "PORT.md").read_text()
+    assert report == write_report(outcome)
+    for said in (
+        "tiny_core/extra/python2.py:2: not Python 3",
+        "tiny_core/extra/dead.py:3: dead name without a rule: `numpy.no_such_function`",
+        "pip install no_such_package_anywhere",
+        "`no_such_package_anywhere`: imported in tiny_core/extra/lacking.py:1",
+        "| `own_pool` | tiny_core/csrc/vision.cpp | tiny_core/extra/native.py:2 |",
+        "| 3 | numpy aliases | `np.float` | `float` |",
+        "| 3 | torch._six | `from torch._six import PY3` | `PY3 = True` |",
+        "- tiny_core/structures/bounding_box.py",
+        "| tiny_core.extra.lacking | needs `no_such_package_anywhere`, which is not installed |",
+        "pip install --no-build-isolation -e .",
+    ):
+        assert said in report, said
+    assert "gone" not in report
+    pyproject = (out / "pyproject.toml").read_text()
+    assert 'name = "tiny_core"' in pyproject and '"helpers"' in pyproject
+
+
+@pytest.mark.slow
+def test_a_module_that_imports_in_the_fork_alone_fails_the_port(tmp_path, known):
+    own = {
+        "tiny_core/extra/old.py": "import tiny_core.structures.bounding_box as b\nassert not hasattr(b.BoxList, 'resize')\n"
+    }
+    fork = write_fork(tmp_path / "fork", **own)
+    program = [sys.executable, "-c", _PORT_WITH_BOXES, str(fork), str(tmp_path / "out")]
+    done = subprocess.run(program, env=dict(os.environ, PYTHONPATH=_path()), capture_output=True, text=True)
+    assert done.returncode == 1 and "does not import: tiny_core.extra.old" in done.stdout, done.stderr
+    assert (
+        "**1 modules that import in the fork by itself do not import here.**" in (tmp_path / "out/PORT.md").read_text()
+    )
+
+
+# The command line with BOXES known as upstream's.
+_PORT_WITH_BOXES = f"""
+import runpy, sys
+from maskrcnn_benchmark.porting import upstream
+everything = upstream._all_versions() | {{upstream.blob_id({BOXES.replace("tiny_core", upstream.NAME).encode()!r})}}
+upstream._all_versions = lambda: everything
+sys.argv = ["port.py", *sys.argv[1:]]
+runpy.run_path({str(ROOT / "tools/port.py")!r}, run_name="__main__")
+"""
+
+
+def _path() -> str:
+    return os.pathsep.join([str(ROOT), *filter(None, sys.path)])
+
+
+@pytest.mark.slow
+def test_a_name_of_an_older_upstream_brings_the_forks_module(tmp_path, known):
+    fork = write_fork(
+        tmp_path / "fork", **{"tiny_core/extra/old.py": "from tiny_core.structures.bounding_box import cat\n"}
+    )
+    outcome = port(fork, tmp_path / "out", say=lambda sentence: None)
+    assert "tiny_core.extra.old" not in outcome.out_failures
+    assert (tmp_path / "out/tiny_core/structures/bounding_box.py").read_text() == BOXES
+    assert (
+        "tiny_core/structures/bounding_box.py: an older upstream's, for cat" in (tmp_path / "out/PORT.md").read_text()
+    )
+
+
+@pytest.mark.parametrize("kind", ["checkout", "git directory", "bare", "edited checkout"])
+def test_forms_of_a_fork(kind, tmp_path):
+    fork = write_fork(tmp_path / "fork", **{"inner/.keep": "", ".gitignore": "data/\n", "data/big.bin": "0"})
+    git(fork, "init")
+    git(fork, "add", ".")
+    git(fork, "commit", "-m", "a")
+    path = fork
+    if kind == "git directory":
+        path = fork / ".git"
+    elif kind == "bare":
+        path = tmp_path / "bare"
+        git(tmp_path, "clone", "--bare", str(fork), str(path))
+    elif kind == "edited checkout":
+        (fork / "tiny_core/extra/swish.py").write_text("NEW = 1\n")
+    found = open_fork(path, tmp_path / "scratch")
+    assert (
+        found.package == "tiny_core" and "data/big.bin" not in found.files and "tiny_core/extra/head.py" in found.files
+    )
+    edited = kind == "edited checkout"
+    assert (found.read("tiny_core/extra/swish.py") == b"NEW = 1\n") == edited
+    assert ("commit" in found.origin) == (kind in ("git directory", "bare"))
+
+
+def test_a_package_deeper_in_the_repository(tmp_path):
+    write_fork(tmp_path / "fork/detection")
+    (tmp_path / "fork/paper.txt").write_text("outside")
+    found = open_fork(tmp_path / "fork", tmp_path / "scratch")
+    assert found.root == tmp_path / "fork/detection" and "paper.txt" not in found.files and found.elsewhere == 1
+
+
+@pytest.mark.parametrize("case", ["no folder", "no package", "an empty git directory"])
+def test_what_is_no_fork_gets_a_sentence(case, tmp_path):
+    fork = tmp_path / "fork"
+    if case != "no folder":
+        fork.mkdir()
+        (fork / "a.py").write_text("")
+    if case == "an empty git directory":
+        git(fork, "init")
+        fork = fork / ".git"
+    with pytest.raises(ForkError, match="no folder" if case == "no folder" else "holds no fork"):
+        port(fork, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_out_that_exists_is_refused(tmp_path):
+    fork = write_fork(tmp_path / "fork")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ForkError, match="exists already"):
+        port(fork, tmp_path / "out")
+    with pytest.raises(ForkError, match="inside the fork"):
+        port(fork, fork / "out")
+    with pytest.raises(ForkError, match="no folder"):
+        port(fork, tmp_path / "nowhere" / "out")
+    assert os.listdir(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_nothing_is_left_of_a_port_that_stops(error, tmp_path, monkeypatch):
+    from maskrcnn_benchmark.porting import importing
+
+    def stop(*_):
+        raise error
+
+    monkeypatch.setattr(importing, "import_all", stop)
+    fork = write_fork(tmp_path / "fork")
+    with pytest.raises(error):
+        port(fork, tmp_path / "out", say=lambda sentence: None)
+    assert os.listdir(tmp_path) == ["fork"]
+
+
+def test_the_smallest_configuration_comes_first():
+    names = [
+        "configs/e2e_mask_rcnn_X_101_FPN.yaml",
+        "configs/mine/net_R-50-FPN_1x.yaml",
+        "configs/e2e_mask_rcnn_R_101_FPN.yaml",
+    ]
+    assert min(names, key=trial.size_of) == names[1] and max(names, key=trial.size_of) == names[0]
+
+
+def test_settings_have_the_types_of_the_forks_keys(tmp_path):
+    keys = {
+        "INPUT.MIN_SIZE_TRAIN": [800],
+        "INPUT.MAX_SIZE_TRAIN": 1333,
+        "DATASETS.SOURCE_TRAIN": ["a"],
+        "MODEL.WEIGHT": "x",
+    }
+    words = trial.settings(keys, tmp_path / "c.py", tmp_path)
+    given = dict(zip(words[::2], words[1::2], strict=True))
+    expected = {"INPUT.MIN_SIZE_TRAIN": "(128,)", "INPUT.MAX_SIZE_TRAIN": "192", "MODEL.WEIGHT": ""}
+    assert given == {**expected, "DATASETS.SOURCE_TRAIN": f"('{trial.TRAIN_SET}',)"}
+
+
+def test_scenes_are_read_by_pycocotools(tmp_path):
+    from pycocotools.coco import COCO
+
+    root, file = trial.make_scenes(tmp_path / "set", images=2, classes=80, seed=0)
+    coco = COCO(file)
+    assert len(coco.getImgIds()) == 2 and len(coco.getCatIds()) == 80 and max(coco.getCatIds()) == 90
+    for annotation in coco.loadAnns(coco.getAnnIds()):
+        x, y, width, height = annotation["bbox"]
+        mask = coco.annToMask(annotation)
+        assert mask.sum() == width * height and mask[y : y + height, x : x + width].all()
+    assert all((root / image["file_name"]).is_file() for image in json.loads(file.read_text())["images"])
+
+
+@pytest.mark.parametrize(
+    ("theirs", "differs"),
+    [
+        ({"a": 1.0, "b": 2.0}, False),
+        ({"a": 1.00005, "b": 2.0}, False),
+        ({"a": 1.001, "b": 2.0}, True),
+        ({"a": 1.0}, True),
+    ],
+)
+def test_losses_beside_the_forks(theirs, differs):
+    assert losses.verdict({"a": 1.0, "b": 2.0}, theirs)[1] == differs
+    assert losses.verdict({"a": float("nan"), "b": 2.0}, {"a": 1.0, "b": 2.0})[1]
+
+
+FORKS = os.environ.get("MRB_TEST_FORKS")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FORKS, reason="MRB_TEST_FORKS names no folder of git directories")
+def test_public_forks(tmp_path):
+    paths = [
+        p if (p / "HEAD").is_file() else p.parent for p in sorted(Path(FORKS or "").rglob("*")) if p.name == ".git"
+    ]
+    paths += [
+        p.parent
+        for p in sorted(Path(FORKS or "").rglob("HEAD"))
+        if (p.parent / "objects").is_dir() and p.parent.name != ".git"
+    ]
+    assert paths
+    broken = {}
+    for number, path in enumerate(paths):
+        outcome = port(path, tmp_path / str(number), say=lambda sentence: None)
+        if outcome.broken:
+            broken[str(path)] = outcome.broken
+    assert not broken

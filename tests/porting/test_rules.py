@@ -1,0 +1,475 @@
+"""Each rule on a small file: what comes out runs on today's libraries and computes what the file once meant."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import io
+import textwrap
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("libcst")
+
+from maskrcnn_benchmark.porting.rewriting import Facts, rewrite  # noqa: E402
+from maskrcnn_benchmark.porting.rules.names import MOVED, names_by_package  # noqa: E402
+
+PACKAGE = "maskrcnn_benchmark"
+
+
+def ported(code: str, recent_torch: bool = False, path: str = "a/b.py"):
+    return rewrite(textwrap.dedent(code), Facts(path, PACKAGE, recent_torch))
+
+
+def run(code: str, **given) -> dict:
+    """The names that the rewritten code leaves."""
+    done = ported(code)
+    assert done.error is None
+    names = dict(given)
+    exec(compile(done.text, "ported", "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("old", sorted(MOVED))
+def test_what_moved_is_where_the_table_says(old):
+    target = MOVED[old]
+    for module in filter(None, (name.strip() for name in target.module.split(","))):
+        if importlib.util.find_spec(module.split(".")[0]) is None:
+            pytest.skip(f"{module} is not installed")
+    names: dict = {}
+    for module in filter(None, (name.strip() for name in target.module.split(","))):
+        exec(f"import {module}", names)
+    eval(target.code, names)
+
+
+@pytest.mark.parametrize("target", names_by_package(PACKAGE).items(), ids=lambda item: item[0])
+def test_what_stands_in_the_package_is_there(target):
+    _, moved = target
+    value = importlib.import_module(moved.module)
+    for part in filter(None, moved.name.split(".")):
+        value = getattr(value, part)
+
+
+def test_names_of_numpy_under_any_alias():
+    names = run(
+        """
+        import numpy
+        import numpy as xp
+        from numpy import product as multiply, zeros
+        kinds = [numpy.float, xp.int, xp.bool, xp.object, xp.unicode_]
+        values = [xp.Inf, numpy.NaN, xp.NINF, multiply([2, 3]), xp.alltrue([1, 0]), zeros(1).sum()]
+        """
+    )
+    assert names["kinds"] == [float, int, bool, object, np.str_]
+    infinite, nan, negative, six, alltrue, zero = names["values"]
+    assert (
+        infinite == float("inf") and np.isnan(nan) and negative == -infinite and six == 6 and not alltrue and zero == 0
+    )
+
+
+def test_a_local_name_is_not_a_module():
+    code = """
+    import numpy as np
+    def f(np):
+        return np.float
+    """
+    assert not ported(code).changes
+
+
+def test_functions_that_numpy_removed():
+    names = run(
+        """
+        import numpy as np
+        a = np.in1d(np.array([[1, 2], [3, 4]]), [2, 3], invert=True)
+        b = np.asscalar(np.array([7])), np.msort(np.array([2, 1])).tolist(), np.asfarray([1]).dtype
+        """
+    )
+    assert names["a"].tolist() == [True, False, False, True]
+    assert names["b"] == (7, [1, 2], np.dtype(float))
+
+
+def test_torch_six_goes_and_its_names_stay():
+    names = run(
+        """
+        import torch._six
+        from torch._six import string_classes, int_classes as whole  # what a batch may hold
+        from torch import _six
+        is_python_3 = torch._six.PY3
+        texts = isinstance("a", string_classes), isinstance(1, whole), _six.inf
+        """
+    )
+    assert names["is_python_3"] is True and names["texts"] == (True, True, float("inf"))
+
+
+def test_comments_and_layout_stay():
+    code = """
+    # a file of 2019
+    from collections import Mapping, OrderedDict  # both
+
+
+    def f( x ):   # odd blanks
+        '''doc'''
+        return isinstance(x,Mapping)
+    """
+    done = ported(code)
+    kept = textwrap.dedent(code).splitlines()
+    assert [line for line in done.text.splitlines() if "import" not in line] == [
+        line for line in kept if "import" not in line
+    ]
+    assert "# both" in done.text
+    names: dict = {}
+    exec(done.text, names)
+    assert names["f"]({}) and not names["f"]([]) and names["OrderedDict"] is OrderedDict
+
+
+def test_line_ends_stay():
+    done = rewrite("import numpy as np\r\nx = np.float(1)\r\n", Facts("a.py", PACKAGE))
+    assert done.text == "import numpy as np\r\nx = float(1)\r\n"
+    assert [(c.line, c.before, c.after) for c in done.changes] == [(2, "np.float", "float")]
+
+
+def test_distributed_and_model_zoo():
+    names = run(
+        """
+        import torch.distributed.deprecated as dist
+        from torch.utils.model_zoo import _download_url_to_file, urlparse, HASH_REGEX
+        from torchvision.models.utils import load_state_dict_from_url
+        add = dist.reduce_op.SUM
+        """
+    )
+    assert names["add"] == torch.distributed.ReduceOp.SUM
+    assert names["_download_url_to_file"] is torch.hub.download_url_to_file
+    assert names["urlparse"]("a://b/c").path == "/c" and names["HASH_REGEX"] is torch.hub.HASH_REGEX
+    assert names["load_state_dict_from_url"] is torch.hub.load_state_dict_from_url
+
+
+def test_a_try_keeps_its_block():
+    names = run(
+        """
+        try:
+            import torch._six
+        except ImportError:
+            raise ImportError("no six")
+        """
+    )
+    assert "torch" not in names
+
+
+def test_masks_are_bool_where_they_select():
+    code = """
+    import torch
+    def f(x, k):
+        keep = torch.zeros_like(x, dtype=torch.uint8)
+        keep[k] = 1
+        y = x.clone()
+        y[keep] = 9.0
+        y = y.masked_fill((x > 2).byte(), 5.0)
+        pixels = (x * 50).to(torch.uint8)
+        return y, 1 - (x > 2), pixels
+    """
+    names = run(code)
+    x = torch.arange(4.0)
+    y, small, pixels = names["f"](x, 0)
+    assert y.tolist() == [9.0, 1.0, 2.0, 5.0]
+    assert small.tolist() == [1, 1, 1, 0]
+    assert pixels.dtype == torch.uint8 and pixels.tolist() == [0, 50, 100, 150]
+
+
+def test_one_minus_a_comparison_of_numbers_or_tensors():
+    names = run(
+        """
+        import torch
+        def f(x):
+            values, index = x.topk(2)
+            return 1 - (x > 2), 1 - (index == 3)
+        def g(a, b):
+            return 1 - (a > b)
+        """
+    )
+    small, other = names["f"](torch.arange(4.0))
+    assert small.tolist() == [True, True, True, False] and other.tolist() == [False, True]
+    assert names["g"](1, 2) == 1 and names["g"](2, 1) == 0
+
+
+def test_one_minus_a_comparison_beside_numpy_is_left_to_a_person():
+    done = ported("import torch\nimport numpy as np\ndef f(a):\n    return 1 - (a > 2)\n")
+    assert not done.changes and [remark.line for remark in done.remarks] == [4]
+
+
+def test_whole_numbers_are_divided_as_they_were():
+    code = """
+    import torch
+    def f(scores, classes, offsets):
+        _, index = scores.view(-1).topk(2)
+        boxes = index / classes
+        boxes += 0
+        negative = offsets.long() / 2
+        down = offsets.float() // 2
+        half = scores.shape[0] // 2, scores / 2
+        return boxes, negative, down, half
+    """
+    f = run(code)["f"]
+    boxes, negative, down, half = f(torch.arange(6.0).reshape(3, 2), 2, torch.tensor([-3, 3]))
+    assert boxes.tolist() == [2, 2] and boxes.dtype == torch.int64
+    assert negative.tolist() == [-1, 1] and negative.dtype == torch.int64
+    assert down.tolist() == [-1.0, 1.0]
+    assert half[0] == 1 and half[1].dtype == torch.float32
+    assert not ported(code, recent_torch=True).changes
+
+
+def test_checkpoints_with_more_than_tensors_load(tmp_path):
+    file = io.BytesIO()
+    torch.save({"model": torch.ones(1), "who": inspect.Parameter("x", inspect.Parameter.KEYWORD_ONLY)}, file)
+    file.seek(0)
+    loaded = run("import torch\nloaded = torch.load(file, map_location='cpu')\n", file=file)["loaded"]
+    assert loaded["who"].name == "x"
+
+
+def test_linear_algebra():
+    names = run(
+        """
+        import torch
+        x, lu = torch.solve(b, a)
+        y = torch.gesv(b, a)[0]
+        z = torch.solve(b, a).solution
+        w = torch.gels(b, a)[0]
+        values, vectors = torch.symeig(a, eigenvectors=True)
+        q, r = torch.qr(a)
+        lower, upper = torch.cholesky(a), torch.potrf(a)
+        """,
+        a=torch.tensor([[2.0, 1.0], [1.0, 3.0]]),
+        b=torch.tensor([[1.0], [2.0]]),
+    )
+    a, b = names["a"], names["b"]
+    for solution in (names["x"], names["y"], names["z"], names["w"]):
+        torch.testing.assert_close(a @ solution, b)
+    torch.testing.assert_close(a @ names["vectors"], names["vectors"] * names["values"])
+    torch.testing.assert_close(names["q"] @ names["r"], a)
+    torch.testing.assert_close(names["lower"] @ names["lower"].T, a)
+    torch.testing.assert_close(names["upper"].T @ names["upper"], a)
+    assert names["upper"][1, 0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reduction"),
+    [
+        ("size_average=False", "sum"),
+        ("size_average=True", "mean"),
+        ("reduce=False", "none"),
+        ("size_average=flag", "mean"),
+    ],
+)
+def test_losses(arguments, reduction):
+    x, y = torch.rand(4), torch.rand(4)
+    code = f"import torch.nn.functional as F\nloss = F.mse_loss(x, y, {arguments})\n"
+    done = ported(code)
+    assert "size_average" not in done.text and "reduce=" not in done.text
+    loss = run(code, x=x, y=y, flag=True)["loss"]
+    torch.testing.assert_close(loss, torch.nn.functional.mse_loss(x, y, reduction=reduction))
+
+
+def test_samplers_and_data_sets():
+    names = run(
+        """
+        from torch.utils.data.sampler import Sampler
+        from torchvision.datasets import VisionDataset
+        class Every(Sampler):
+            def __init__(self, source):
+                super(Every, self).__init__(source)
+                self.source = source
+            def __iter__(self):
+                return iter(range(len(self.source)))
+        class Numbers(VisionDataset):
+            def __getitem__(self, index):
+                return index, []
+        class Boxes(VisionDataset):
+            def __init__(self, transforms):
+                super(Boxes, self).__init__("x")
+                self.transforms = transforms
+            def __getitem__(self, index):
+                return super(Boxes, self).__getitem__(index) if index < 0 else self.transforms(index)
+        """
+    )
+    assert list(names["Every"]("abc")) == [0, 1, 2]
+    boxes = names["Boxes"](lambda value: value * 2)
+    assert boxes[3] == 6 and boxes.transforms is None
+
+
+def test_yaml_and_inspect():
+    names = run(
+        """
+        import yaml as y, inspect
+        def g(a, *b, c=1, **d): pass
+        read = y.load("a: [1, 2]")
+        keywords = inspect.getargspec(g).keywords
+        args, varargs, varkw, defaults = inspect.getargspec(g)
+        """
+    )
+    assert names["read"] == {"a": [1, 2]} and names["keywords"] == "d"
+    assert (names["args"], names["varargs"], names["varkw"]) == (["a"], "b", "d")
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "rank"), [([], "3", 3), (["--local_rank=2"], "3", 2), (["--local-rank", "1"], None, 1)]
+)
+def test_local_rank(given, environment, rank, monkeypatch):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if environment:
+        monkeypatch.setenv("LOCAL_RANK", environment)
+    names = run(
+        """
+        import argparse
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--local_rank", type=int, default=0)
+        args = parser.parse_args(given)
+        """,
+        given=given,
+    )
+    assert names["args"].local_rank == rank
+
+
+def test_points_of_opencv():
+    names = run(
+        """
+        import cv2
+        import numpy as np
+        image = np.zeros((20, 30, 3), np.uint8)
+        top, bottom = np.array([2.0, 3.0], np.float32), (8.6, 9.2)
+        cv2.rectangle(image, tuple(top), bottom, tuple(np.array([1, 2, 3])), 1)
+        cv2.circle(image, (top[0], 4), 1, (0, 0, 255))
+        cv2.putText(image, "a", tuple(top), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255))
+        small = cv2.resize(image, (15 / 1.5, 7.0))
+        half = cv2.resize(image, None, fx=0.5, fy=0.5)
+        """
+    )
+    assert names["image"][3, 2].any() and names["image"][9, 8].any()
+    assert names["small"].shape == (7, 10, 3) and names["half"].shape == (10, 15, 3)
+
+
+def test_contours_of_opencv():
+    image = np.zeros((20, 20), np.uint8)
+    image[4:10, 5:12] = 1
+    names = run(
+        """
+        import cv2
+        _, contours, hierarchy = cv2.findContours(image, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+        again = cv2.findContours(image, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)[1]
+        is_new = cv2.__version__.startswith("4")
+        if not cv2.__version__.startswith("4"):
+            _, contours, hierarchy = cv2.findContours(image, 1, 2)
+        """,
+        image=image,
+    )
+    assert len(names["contours"]) == 1 and len(names["again"]) == 1 and names["is_new"]
+    assert cv2_box(names["contours"][0]) == (5, 4, 11, 9)
+
+
+def cv2_box(contour) -> tuple[int, ...]:
+    points = contour.reshape(-1, 2)
+    return (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
+
+
+def test_text_of_pillow():
+    names = run(
+        """
+        import os
+        from PIL import Image, ImageDraw, ImageFont
+        font = ImageFont.load_default(20)
+        width, height = ImageDraw.Draw(Image.new("L", (90, 40))).textsize("word", font=font)
+        of_font = font.getsize("word")
+        small = Image.new("L", (90, 40)).resize((9, 4), Image.ANTIALIAS)
+        size = os.path.getsize(name)
+        """,
+        name=__file__,
+    )
+    assert names["width"] > names["height"] > 5 and tuple(names["of_font"]) == (names["width"], names["height"])
+    assert names["small"].size == (9, 4) and names["size"] > 0
+
+
+def test_python_2_names_in_files_that_python_3_parses():
+    names = run(
+        """
+        total = sum(i for i in xrange(4)) + sum(d.itervalues())
+        text = isinstance("a", basestring) and d.has_key("k")
+        """,
+        d={"k": 2},
+    )
+    assert names["total"] == 8 and names["text"] is True
+    assert not ported("def xrange(n):\n    return [n]\nx = xrange(2)\nx.long()\n").changes
+
+
+def test_async_arguments():
+    done = ported("def f(x):\n    return x.cuda(0, async=True)\n")
+    assert "non_blocking=True" in done.text and [change.line for change in done.changes] == [2]
+
+
+def test_volatile_and_elements_of_losses():
+    done = ported(
+        "from torch.autograd import Variable\n"
+        "def f(x, losses):\n    y = Variable(x, volatile=True)\n    return losses.data[0], y.data[0]\n"
+    )
+    assert "Variable(x)" in done.text and "losses.item()" in done.text and "y.data[0]" in done.text
+    assert [remark.line for remark in done.remarks] == [3]
+
+
+def test_versions_with_a_plus():
+    names = run('import torch\nparts = [int(p) for p in torch.__version__.split(".")[:2]]\n')
+    assert names["parts"] >= [2, 11]
+
+
+def test_apex_becomes_torch():
+    names = run(
+        """
+        from apex import amp
+        import apex.parallel
+        from apex.normalization import FusedLayerNorm
+        convert = apex.parallel.convert_syncbn_model
+        """
+    )
+    assert names["amp"].__name__ == "maskrcnn_benchmark.porting.apex_amp"
+    assert names["FusedLayerNorm"] is torch.nn.LayerNorm
+    assert names["convert"] == torch.nn.SyncBatchNorm.convert_sync_batchnorm
+    done = ported("from apex.parallel import DistributedDataParallel as D\nm = D(net, delay_allreduce=True)\n")
+    assert "D(net, find_unused_parameters=True)" in done.text
+
+
+@pytest.mark.parametrize("code", ["print 'x'\n", "def f(:\n", "try:\n    x\nexcept A, e:\n    y\n"])
+def test_what_does_not_parse_comes_back_with_its_line(code):
+    done = ported(f"x = 1\n{code}")
+    assert done.text == f"x = 1\n{code}" and done.error is not None and done.error[0] >= 2
+
+
+def test_a_choice_of_ones_or_zeros_is_a_mask():
+    names = run(
+        """
+        import torch
+        def f(x, all_of_them):
+            mask = x.new_ones(1, dtype=torch.uint8) if all_of_them else x.new_zeros(1, dtype=torch.uint8)
+            return mask
+        """
+    )
+    assert names["f"](torch.ones(2), True).tolist() == [True] and names["f"](torch.ones(2), False).dtype == torch.bool
+
+
+def test_the_gpu_by_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    names = run(
+        """
+        import torch
+        def f(x):
+            y = torch.zeros(1, 4).to('cuda') + x.cuda().sum() + x.cuda(non_blocking=True).sum()
+            z = torch.ones(2, device="cuda") + x.new_ones(2, device="cuda")
+            return y, z, x.type(torch.cuda.FloatTensor), torch.cuda.LongTensor([1]), torch.device("cuda")
+        def g(x):
+            if torch.cuda.is_available():
+                x = x.cuda()
+            return x
+        """
+    )
+    y, z, floats, whole, device = names["f"](torch.tensor([1, 2]))
+    assert y.tolist() == [[6.0] * 4] and z.tolist() == [2.0, 2.0] and device.type == "cpu"
+    assert floats.dtype == torch.float32 and whole.dtype == torch.int64
+    assert names["g"](whole) is whole
