@@ -8,7 +8,7 @@ begin with split and city, for IMG_DIR .../leftImg8bit in DATASETS.DEFINITIONS.
 import argparse
 import os
 
-from maskrcnn_benchmark.data.datasets import CityScapesDataset
+from maskrcnn_benchmark.data.datasets.cityscapes import CityScapesDataset
 from maskrcnn_benchmark.data.datasets.evaluation.coco.abs_to_coco import convert_abstract_to_coco
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.files import write_json
