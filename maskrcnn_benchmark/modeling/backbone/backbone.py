@@ -46,22 +46,27 @@ def build_resnet_fpn_p3p7_backbone(cfg) -> Any:
     return _with_pyramid(cfg, [0, *channels[1:]], top_blocks)
 
 
-def _of_body(build: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
-    """A builder whose body is the named one whatever CONV_BODY is; maskrcnn-benchmark's take the body from CONV_BODY."""
+def _basic(build: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
+    """A builder of a body of basic blocks, also from a configuration that is meant for another body.
+
+    Programs build every name of the registry with the default configuration, as maskrcnn-benchmark's own tests do.
+    """
 
     def build_named(cfg) -> Any:
-        cfg = cfg.clone()
-        cfg.defrost()
-        cfg.MODEL.BACKBONE.CONV_BODY = name
+        if name != cfg.MODEL.BACKBONE.CONV_BODY:
+            cfg = cfg.clone()
+            cfg.defrost()
+            cfg.MODEL.BACKBONE.CONV_BODY = name
+            cfg.MODEL.RESNETS.TRANS_FUNC = cfg.MODEL.RESNETS.TRANS_FUNC.replace("Bottleneck", "BasicBlock")
         return build(cfg)
 
     return build_named
 
 
 for _name in ("R-18-FPN", "R-34-FPN"):
-    registries.BACKBONES.register(_name, _of_body(build_resnet_fpn_backbone, _name))
+    registries.BACKBONES.register(_name, _basic(build_resnet_fpn_backbone, _name))
 for _name in ("R-18-FPN-RETINANET", "R-34-FPN-RETINANET"):
-    registries.BACKBONES.register(_name, _of_body(build_resnet_fpn_p3p7_backbone, _name))
+    registries.BACKBONES.register(_name, _basic(build_resnet_fpn_p3p7_backbone, _name))
 
 
 def _stage_channels(cfg) -> list[int]:
