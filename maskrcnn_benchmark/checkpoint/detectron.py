@@ -7,7 +7,7 @@ as in the heads of a C4 model, which both take it.
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -74,21 +74,27 @@ def _layer_name(layer: str, with_norm: bool) -> str | None:
     return None
 
 
+def blob_name(blob: str, blobs: Container[str]) -> str | None:
+    """Our name of a blob's weights among those of a file, or None."""
+    layer, _, parameter = blob.rpartition("_")
+    name = _layer_name(layer, with_norm=f"{layer}_gn_s" in blobs) if parameter in _PARAMETERS else None
+    return None if name is None else f"{name}.{_PARAMETERS[parameter]}"
+
+
 def rename_blobs(blobs: Mapping[str, np.ndarray]) -> OrderedDict[str, Tensor]:
     """Detectron's blobs under our names; what is no weight of a detector is left out, and said if it is unexpected."""
     weights: OrderedDict[str, Tensor] = OrderedDict()
     unknown = []
     for blob, value in blobs.items():
-        layer, _, parameter = blob.rpartition("_")
         if _DROPPED.fullmatch(blob) or not isinstance(value, np.ndarray):
             continue
-        name = _layer_name(layer, with_norm=f"{layer}_gn_s" in blobs) if parameter in _PARAMETERS else None
+        name = blob_name(blob, blobs)
         # The bias of a convolution with a batch norm after it is part of the norm: MSRA's stem has one, of zeros.
-        if name is None or (name == "stem.conv1" and parameter == "b"):
+        if name is None or name == "stem.conv1.bias":
             if name is None:
                 unknown.append(blob)
             continue
-        weights[f"{name}.{_PARAMETERS[parameter]}"] = torch.from_numpy(np.array(value, dtype=np.float32))
+        weights[name] = torch.from_numpy(np.array(value, dtype=np.float32))
     if unknown:
         shown = ", ".join(sorted(unknown)[:5]) + (", ..." if len(unknown) > 5 else "")
         logging.getLogger(__name__).info("%d blobs of the file have no place here: %s", len(unknown), shown)

@@ -12,6 +12,14 @@ from torch import nn
 from tqdm import tqdm
 
 from maskrcnn_benchmark.data.datasets.evaluation import evaluate
+from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import (  # noqa: F401 (they stood here until November 2018)
+    COCOResults,
+    check_expected_results,
+    evaluate_box_proposals,
+    evaluate_predictions_on_coco,
+    prepare_for_coco_detection,
+    prepare_for_coco_segmentation,
+)
 from maskrcnn_benchmark.engine.bbox_aug import im_detect_bbox_aug
 from maskrcnn_benchmark.engine.results import gather_predictions
 from maskrcnn_benchmark.structures.bounding_box import BoxList

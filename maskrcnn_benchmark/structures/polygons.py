@@ -135,3 +135,15 @@ class PolygonInstance:
     def __repr__(self) -> str:
         width, height = self.size
         return f"{type(self).__name__}(num_groups={len(self)}, image_width={width}, image_height={height})"
+
+
+class Polygons(PolygonInstance):
+    """PolygonInstance by its name and arguments of 2018, for forks."""
+
+    def __init__(self, polygons: Any, size: Size, mode: str | None = None):
+        super().__init__(polygons, size)
+        self.mode = mode
+
+    def convert(self, mode: str) -> Tensor:
+        """The bitmap, uint8 Tensor[height, width]; "mask" is the only mode."""
+        return self.convert_to_binarymask()

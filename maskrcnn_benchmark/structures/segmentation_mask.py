@@ -2,7 +2,7 @@
 
 from maskrcnn_benchmark.structures.boxes import FLIP_LEFT_RIGHT, FLIP_TOP_BOTTOM
 from maskrcnn_benchmark.structures.masks import BinaryMaskList, PolygonList, SegmentationMask
-from maskrcnn_benchmark.structures.polygons import PolygonInstance
+from maskrcnn_benchmark.structures.polygons import PolygonInstance, Polygons
 
 __all__ = [
     "FLIP_LEFT_RIGHT",
@@ -10,5 +10,6 @@ __all__ = [
     "BinaryMaskList",
     "PolygonInstance",
     "PolygonList",
+    "Polygons",
     "SegmentationMask",
 ]

@@ -37,6 +37,16 @@ def _rename_weights_for_resnet(
     return detectron.rename_blobs(weights)
 
 
+def _rename_basic_resnet_weights(layer_keys: Sequence[str]) -> list[str]:
+    """The names of blobs under this package's; those that have none stay as they are."""
+    return [detectron.blob_name(key, layer_keys) or key for key in layer_keys]
+
+
+def _rename_fpn_weights(layer_keys: Sequence[str], stage_names: Sequence[str] = ()) -> list[str]:
+    """The same; names that are this package's already stay."""
+    return _rename_basic_resnet_weights(layer_keys)
+
+
 def _rename_conv_weights_for_deformable_conv_layers(state_dict: Mapping[str, Tensor], cfg) -> OrderedDict[str, Tensor]:
     """The 3 x 3 convolutions of deformable stages where a DFConv2d has its own."""
     return detectron.rename_deformable(OrderedDict(state_dict), cfg.MODEL.RESNETS.STAGE_WITH_DCN)

@@ -32,3 +32,8 @@ class Registry(dict):
         close = difflib.get_close_matches(str(name), list(self), n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ConfigError(f"{name!r} is not one of {', '.join(sorted(self))}.{hint}")
+
+
+def _register_generic(module_dict: Registry, module_name: str, module: Any) -> None:
+    """What `register` does, by the name that forks call."""
+    module_dict.register(module_name, module)

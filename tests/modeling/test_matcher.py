@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from maskrcnn_benchmark.modeling import matcher as matcher_module
+from maskrcnn_benchmark.modeling import targets as targets_module
 from maskrcnn_benchmark.modeling.matcher import Matcher
+from maskrcnn_benchmark.modeling.targets import match_boxes
 from maskrcnn_benchmark.structures.boxes import box_iou
 
 
@@ -58,12 +59,12 @@ def random_boxes(count: int, seed: int) -> Tensor:
 @pytest.mark.parametrize("low_quality", [False, True])
 @pytest.mark.parametrize("block", [1, 7, 60, 1 << 24])
 def test_blocks_give_what_the_whole_gives(monkeypatch, block, low_quality):
-    monkeypatch.setattr(matcher_module, "MAX_BLOCK", block)
+    monkeypatch.setattr(targets_module, "MAX_BLOCK", block)
     objects, boxes = random_boxes(6, 0), random_boxes(100, 1)
     match = Matcher(0.25, 0.125, low_quality)
     expected = naive_match(box_iou(objects, boxes).tolist(), 100, 0.25, 0.125, low_quality)
     assert {-2, -1} < set(expected) and len(set(expected)) > 3
-    assert match.match_boxes(objects, boxes).tolist() == expected
+    assert match_boxes(match, objects, boxes).tolist() == expected
 
 
 def test_low_quality_matches_by_themselves():
@@ -83,10 +84,10 @@ def test_a_fork_may_override_the_low_quality_step(monkeypatch, block):
             slight = match_quality_matrix.amax(dim=0) < 0.05
             matches[slight] = before[slight]
 
-    monkeypatch.setattr(matcher_module, "MAX_BLOCK", block)
+    monkeypatch.setattr(targets_module, "MAX_BLOCK", block)
     objects, boxes = random_boxes(12, 3), random_boxes(40, 4)
     iou = box_iou(objects, boxes)
-    plain, strict = (kind(0.9, 0.1, True).match_boxes(objects, boxes) for kind in (Matcher, Strict))
+    plain, strict = (match_boxes(kind(0.9, 0.1, True), objects, boxes) for kind in (Matcher, Strict))
     slight = iou.amax(dim=0) < 0.05
     assert (plain[slight] >= 0).any() and (strict[slight] == -1).all() and (strict[~slight] == plain[~slight]).all()
 
@@ -95,20 +96,36 @@ def test_a_fork_may_override_the_low_quality_step(monkeypatch, block):
 def test_without_objects_all_is_background(low_quality):
     match = Matcher(0.7, 0.3, low_quality)
     assert match(torch.zeros(0, 3)).tolist() == [-1, -1, -1]
-    assert match.match_boxes(torch.zeros(0, 4), random_boxes(3, 0)).tolist() == [-1, -1, -1]
+    assert match_boxes(match, torch.zeros(0, 4), random_boxes(3, 0)).tolist() == [-1, -1, -1]
 
 
 @pytest.mark.parametrize("low_quality", [False, True])
 def test_without_boxes(low_quality):
-    assert Matcher(0.7, 0.3, low_quality).match_boxes(random_boxes(2, 0), torch.zeros(0, 4)).tolist() == []
+    assert match_boxes(Matcher(0.7, 0.3, low_quality), random_boxes(2, 0), torch.zeros(0, 4)).tolist() == []
 
 
 def test_an_object_that_touches_nothing_takes_no_box():
     boxes = torch.tensor([[0.0, 0, 9, 9], [20, 0, 29, 9]])
     objects = torch.tensor([[500.0, 500, 510, 510], [0, 0, 4, 9]])
-    assert Matcher(0.9, 0.3, allow_low_quality_matches=True).match_boxes(objects, boxes).tolist() == [1, -1]
+    assert match_boxes(Matcher(0.9, 0.3, allow_low_quality_matches=True), objects, boxes).tolist() == [1, -1]
 
 
 def test_thresholds_in_the_wrong_order():
     with pytest.raises(ValueError, match=r"low_threshold 0.7 is above high_threshold 0.3"):
         Matcher(0.3, 0.7)
+
+
+def test_a_matcher_of_another_class_is_given_the_whole_matrix():
+    """A fork's matcher.py has `__call__` alone."""
+    seen = []
+
+    class Theirs:
+        def __call__(self, match_quality_matrix):
+            seen.append(match_quality_matrix)
+            return torch.full((match_quality_matrix.shape[1],), 1)
+
+    objects, boxes = random_boxes(3, 5), random_boxes(4, 6)
+    assert match_boxes(Theirs(), objects, boxes).tolist() == [1, 1, 1, 1]
+    torch.testing.assert_close(seen[0], box_iou(objects, boxes))
+    assert match_boxes(Theirs(), objects[:0], boxes).tolist() == [-1] * 4  # what upstream's refuses is not asked
+    assert len(seen) == 1

@@ -39,13 +39,10 @@ def faster_rcnn(*options) -> nn.Module:
 
 def fpn(stages: tuple[str, ...], type: str = "enl") -> FPN:
     torch.manual_seed(0)
-    return FPN(
-        [8, 8, 8, 8],
-        8,
-        conv_with_kaiming_uniform(),
-        LastLevelMaxPool(),
-        {stage: NonLocal2d(8, type=type, init_std=0.3) for stage in stages},
-    ).double()
+    pyramid = FPN([8, 8, 8, 8], 8, conv_with_kaiming_uniform(), LastLevelMaxPool())
+    for stage in stages:
+        pyramid.set_context(stage, NonLocal2d(8, type=type, init_std=0.3))
+    return pyramid.double()
 
 
 def maps(sizes) -> list[torch.Tensor]:

@@ -87,6 +87,12 @@ ResNet50FPNStagesTo5, ResNet101FPNStagesTo5 = _STAGE_SPECS["R-50-FPN"], _STAGE_S
 ResNet152FPNStagesTo5 = _STAGE_SPECS["R-152-FPN"]
 
 
+# How forks of 2018 name their own: register_stage_spec("MY-BODY", stages).
+register_stage_spec = _STAGE_SPECS.register
+register_transformation_module = _TRANSFORMATION_MODULES.register
+register_stem_module = _STEM_MODULES.register
+
+
 def _make_stage(
     transformation_module: Callable[..., nn.Module],
     in_channels: int,

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maskrcnn_benchmark.modeling.roi_heads.mask_head import inference
+from maskrcnn_benchmark.modeling.roi_heads.mask_head import pasting
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.inference import (
     Masker,
     MaskPostProcessor,
@@ -52,7 +52,7 @@ def naive_paste(mask: Tensor, box: list[float], padding: int) -> Tensor:
 @pytest.mark.parametrize("padding", [0, 1, 2])
 @pytest.mark.parametrize("pixels", [1, 3 * SIZE[0] * SIZE[1], 1 << 24])
 def test_paste(monkeypatch, padding, pixels):
-    monkeypatch.setattr(inference, "MAX_PASTED_PIXELS", pixels)
+    monkeypatch.setattr(pasting, "MAX_PASTED_PIXELS", pixels)
     values = masks()
     groups = list(paste_masks(values[:, 0], torch.tensor(BOXES), SIZE[1], SIZE[0], padding))
     assert len(groups) == {1: 7, 3 * SIZE[0] * SIZE[1]: 3, 1 << 24: 1}[pixels]
@@ -96,7 +96,7 @@ def test_encode_is_the_encoding_of_the_pasted_masks(mode):
     values = values[: len(boxes)]
     masker = Masker(0.5)
     full = masker.forward_single_image(values, boxes)
-    rles = masker.encode(values, boxes)
+    rles = pasting.encode_masks(values, boxes.convert("xyxy").bbox, SIZE[1], SIZE[0])
     assert len(rles) == len(boxes)
     for rle, mask in zip(rles, full[:, 0], strict=True):
         assert isinstance(rle["counts"], str) and rle["size"] == [SIZE[1], SIZE[0]]
@@ -108,7 +108,7 @@ def test_no_detections():
     masker, none = Masker(), boxlist([])
     values = torch.zeros(0, 1, 28, 28)
     assert masker.forward_single_image(values, none).shape == (0, 1, SIZE[1], SIZE[0])
-    assert masker.encode(values, none) == []
+    assert pasting.encode_masks(values, none.bbox, SIZE[1], SIZE[0]) == []
 
 
 def test_several_images():

@@ -83,3 +83,6 @@ class FPNXconv1fcFeatureExtractor(nn.Module):
 def make_roi_box_feature_extractor(cfg, in_channels: int) -> Any:
     """A module with the attribute `out_channels`."""
     return registries.ROI_BOX_FEATURE_EXTRACTORS[cfg.MODEL.ROI_BOX_HEAD.FEATURE_EXTRACTOR](cfg, in_channels)
+
+
+_ROI_BOX_FEATURE_EXTRACTORS = registries.ROI_BOX_FEATURE_EXTRACTORS  # its name until 2019, for forks

@@ -49,3 +49,6 @@ class FastRCNNPredictor(_BoxPredictor):
 
 def make_roi_box_predictor(cfg, in_channels: int) -> nn.Module:
     return registries.ROI_BOX_PREDICTOR[cfg.MODEL.ROI_BOX_HEAD.PREDICTOR](cfg, in_channels)
+
+
+_ROI_BOX_PREDICTOR = registries.ROI_BOX_PREDICTOR  # its name until 2019, for forks

@@ -34,9 +34,14 @@ def project_keypoints_to_heatmap(
 
 def has_visible_keypoint(target: BoxList) -> Tensor:
     """Which of the M objects have a labelled keypoint inside their box: bool Tensor[M]."""
-    points, boxes = target.get_field("keypoints").keypoints, target.convert("xyxy").bbox[:, None]
-    inside = ((points[..., :2] >= boxes[..., :2]) & (points[..., :2] <= boxes[..., 2:])).all(dim=-1)
-    return (inside & (points[..., 2] > 0)).any(dim=1)
+    points = target.get_field("keypoints").keypoints
+    return (_within_box(points, target.convert("xyxy").bbox) & (points[..., 2] > 0)).any(dim=1)
+
+
+def _within_box(points: Tensor, boxes: Tensor) -> Tensor:
+    """Which of Tensor[M, K, 2 or more] points lie in their object's box, Tensor[M, 4] xyxy: bool Tensor[M, K]."""
+    corners = boxes[:, None]
+    return ((points[..., :2] >= corners[..., :2]) & (points[..., :2] <= corners[..., 2:])).all(dim=-1)
 
 
 class KeypointRCNNLossComputation:

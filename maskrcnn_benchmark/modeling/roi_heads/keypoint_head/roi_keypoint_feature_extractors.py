@@ -40,3 +40,6 @@ def make_roi_keypoint_feature_extractor(cfg, in_channels: int) -> Any:
     """A module with the attribute `out_channels`."""
     name = cfg.MODEL.ROI_KEYPOINT_HEAD.FEATURE_EXTRACTOR
     return registries.ROI_KEYPOINT_FEATURE_EXTRACTORS[name](cfg, in_channels)
+
+
+_ROI_KEYPOINT_FEATURE_EXTRACTORS = registries.ROI_KEYPOINT_FEATURE_EXTRACTORS  # its name until 2019, for forks

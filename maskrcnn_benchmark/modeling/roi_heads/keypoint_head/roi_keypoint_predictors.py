@@ -27,3 +27,6 @@ class KeypointRCNNPredictor(nn.Module):
 
 def make_roi_keypoint_predictor(cfg, in_channels: int) -> nn.Module:
     return registries.ROI_KEYPOINT_PREDICTOR[cfg.MODEL.ROI_KEYPOINT_HEAD.PREDICTOR](cfg, in_channels)
+
+
+_ROI_KEYPOINT_PREDICTOR = registries.ROI_KEYPOINT_PREDICTOR  # its name until 2019, for forks

@@ -48,3 +48,6 @@ class MaskRCNNFPNFeatureExtractor(nn.Module):
 def make_roi_mask_feature_extractor(cfg, in_channels: int) -> Any:
     """A module with the attribute `out_channels`."""
     return registries.ROI_MASK_FEATURE_EXTRACTORS[cfg.MODEL.ROI_MASK_HEAD.FEATURE_EXTRACTOR](cfg, in_channels)
+
+
+_ROI_MASK_FEATURE_EXTRACTORS = registries.ROI_MASK_FEATURE_EXTRACTORS  # its name until 2019, for forks

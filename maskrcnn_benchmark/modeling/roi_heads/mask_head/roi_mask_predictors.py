@@ -46,3 +46,6 @@ class MaskRCNNConv1x1Predictor(nn.Module):
 
 def make_roi_mask_predictor(cfg, in_channels: int) -> nn.Module:
     return registries.ROI_MASK_PREDICTOR[cfg.MODEL.ROI_MASK_HEAD.PREDICTOR](cfg, in_channels)
+
+
+_ROI_MASK_PREDICTOR = registries.ROI_MASK_PREDICTOR  # its name until 2019, for forks

@@ -45,6 +45,9 @@ class CArgs:
     labels: Sequence[str] = ()
 
 
+defaultArgs = CArgs()
+
+
 def isOverlapping(box1: Box, box2: Box) -> bool:
     """Whether two boxes share a pixel."""
     return all(max(box1[i], box2[i]) - min(box1[i + 2], box2[i + 2]) < PIXEL for i in (0, 1))

@@ -13,9 +13,12 @@ __all__ = [
     "AbstractDataset",
     "COCODataset",
     "coco_evaluation",
+    "do_coco_evaluation",
     "do_orig_coco_evaluation",
     "do_wrapped_coco_evaluation",
 ]
+
+do_coco_evaluation = do_orig_coco_evaluation  # its name until 2019
 
 
 def coco_evaluation(
