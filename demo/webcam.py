@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from predictor import COCODemo
 
-from maskrcnn_benchmark.config import ConfigError
 from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.engine.predictor_options import add_weights, model_files
 from maskrcnn_benchmark.engine.run import argument_parser, command_line
 from maskrcnn_benchmark.utils.lettering import put_text

@@ -13,7 +13,7 @@ import torch
 from maskrcnn_benchmark.analysis import analyze, sizes
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.engine.run import command_line
-from maskrcnn_benchmark.utils.miscellaneous import write_atomically
+from maskrcnn_benchmark.utils.files import write_atomically
 
 MOST_SIZES_PRINTED = 8
 

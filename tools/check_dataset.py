@@ -16,7 +16,7 @@ from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.data.catalog import dataset_catalog
 from maskrcnn_benchmark.data.check import check, contact_sheet, load
 from maskrcnn_benchmark.engine.run import command_line
-from maskrcnn_benchmark.utils.miscellaneous import write_json
+from maskrcnn_benchmark.utils.files import write_json
 
 
 def chosen_sets(args: argparse.Namespace) -> dict[str, tuple[str, str]]:

@@ -16,7 +16,7 @@ from PIL import Image
 from maskrcnn_benchmark.analysis.outcome import FOUND, MISSED, ImageOutcome, image_outcome
 from maskrcnn_benchmark.analysis.outcome_pictures import COLOURS, legend, panel
 from maskrcnn_benchmark.config import cfg as defaults
-from maskrcnn_benchmark.data.datasets.coco import load_coco
+from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.transforms import build_transforms
 from maskrcnn_benchmark.engine.run import CONFIG_NAME, command_line
 from maskrcnn_benchmark.modeling.detector import build_detection_model

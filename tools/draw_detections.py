@@ -6,7 +6,7 @@ import os
 
 import cv2
 
-from maskrcnn_benchmark.data.datasets.coco import load_coco
+from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.drawing import draw_annotations
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.drawing import make_sheet, side_by_side

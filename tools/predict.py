@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 
-from maskrcnn_benchmark.data.datasets.coco import load_coco
+from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.engine.predict_files import Results, find_inputs, predict_files
 from maskrcnn_benchmark.engine.predictor_options import make_predictor, predictor_parser
 from maskrcnn_benchmark.engine.run import command_line

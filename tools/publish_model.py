@@ -6,7 +6,7 @@ import os
 import torch
 
 from maskrcnn_benchmark.engine.run import command_line
-from maskrcnn_benchmark.utils.miscellaneous import write_atomically
+from maskrcnn_benchmark.utils.files import write_atomically
 
 
 def main() -> None:

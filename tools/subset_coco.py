@@ -3,9 +3,9 @@
 import argparse
 import os
 
-from maskrcnn_benchmark.data.datasets.coco import load_coco
+from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.engine.run import command_line
-from maskrcnn_benchmark.utils.miscellaneous import write_json
+from maskrcnn_benchmark.utils.files import write_json
 
 
 def main() -> None:

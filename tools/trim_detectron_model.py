@@ -9,7 +9,7 @@ import torch
 from maskrcnn_benchmark.checkpoint.weights import load_weights
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.engine.run import command_line
-from maskrcnn_benchmark.utils.miscellaneous import write_atomically
+from maskrcnn_benchmark.utils.files import write_atomically
 
 CLASS_DEPENDENT = re.compile(r"(.*\.)?predictor\.(cls_score|bbox_pred|mask_fcn_logits)\.(weight|bias)")
 

@@ -89,7 +89,7 @@ def set_up(args: Namespace) -> torch.device:
     timeout = options(cfg).TIMEOUT
     # A process that hangs ends itself after TIMEOUT and says where it was; torch's own time-out is for those that cannot.
     device = distributed.init_from_environment(cfg.MODEL.DEVICE, timeout_s=timeout + 60 if timeout > 0 else 7 * 86400)
-    if cfg.SEED < 0:
+    if options(cfg).SEED < 0:  # also where a fork has another kind of SEED
         seed = _seed_of_last_run(cfg.OUTPUT_DIR)
         cfg.SEED = distributed.broadcast_object(draw_seed() if seed is None else seed)
     if cfg.OUTPUT_DIR:

@@ -55,13 +55,13 @@ class Step:
         self.plain_model: nn.Module = getattr(model, "module", model)
         own = options(cfg)
         self.seed, self.max_norm = own.SEED, own.SOLVER.CLIP_GRAD_NORM
-        # Whether the optimizer heeds FOUND_INF; a fork's own may not, and then the host waits for each step's verdict.
-        self.skips_bad_steps = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+        # A fork's optimizer may not be able to leave out a step; then the host waits for each step's verdict.
+        self.skips_bad_steps = watch.skips_bad_steps
         self.scaler = torch.amp.GradScaler(device.type, enabled=cfg.DTYPE == "float16")
         if scaler_state:
             self.scaler.load_state_dict(scaler_state)
         self.skipped = torch.zeros((), device=device)  # steps that the scaler left out
-        if self.scaler.is_enabled():
+        if self.scaler.is_enabled() and self.skips_bad_steps:
             optimizer.register_step_pre_hook(self._count_skipped)
         self._first = True
 
@@ -133,7 +133,8 @@ class Step:
         """What only a report needs: reads the device."""
         if not self.scaler.is_enabled():
             return {}
-        return {"scale": self.scaler.get_scale(), "skipped": self.skipped.item()}
+        scale = {"scale": self.scaler.get_scale()}
+        return {**scale, "skipped": self.skipped.item()} if self.skips_bad_steps else scale
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds of this beside model, optimizer and schedule."""

@@ -33,7 +33,8 @@ class StepWatch:
     """Watches for losses that are not finite and for signals that ask to stop, without waiting for the device.
 
     All processes agree on both through one small reduction on the device. After a bad loss the optimizer changes nothing
-    (FOUND_INF); the host learns of it one iteration later, when the answer has long arrived.
+    (FOUND_INF); the host learns of it one iteration later, when the answer has long arrived. For an optimizer that cannot be
+    told so, ask `check` before each step.
 
     SIGUSR1 is what batch systems send before they take a node away.
     """
@@ -42,6 +43,8 @@ class StepWatch:
 
     def __init__(self, optimizer: torch.optim.Optimizer):
         self.optimizer = optimizer
+        # Whether the optimizer's steps heed FOUND_INF: torch's fused ones do, the others refuse it.
+        self.skips_bad_steps = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
         self.received: int | None = None
         self._handlers: dict[int, Any] = {}
         self._last: tuple[int, dict[str, Tensor], Sequence, Tensor] | None = None
@@ -68,12 +71,14 @@ class StepWatch:
         total = list(values.values())[-1].detach()
         bad = (~torch.isfinite(total)).float()
         flags = distributed.all_reduce_max(torch.stack((bad, torch.full_like(bad, float(self.received or 0)))))
-        setattr(self.optimizer, FOUND_INF, flags[0])
+        if self.skips_bad_steps:
+            setattr(self.optimizer, FOUND_INF, flags[0])
         self._last = iteration, {name: value.detach() for name, value in values.items()}, image_ids, flags
 
     def leave_to_scaler(self) -> None:
         """Let the optimizer's flag be set by a loss scaler: an overflow in float16 is its business."""
-        delattr(self.optimizer, FOUND_INF)
+        if self.skips_bad_steps:
+            delattr(self.optimizer, FOUND_INF)
 
     def check(self) -> int:
         """The signal to stop for, as of the last step watched; 0 for none.

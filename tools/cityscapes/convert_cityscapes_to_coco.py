@@ -8,11 +8,12 @@ begin with split and city, for IMG_DIR .../leftImg8bit in DATASETS.DEFINITIONS.
 import argparse
 import os
 
-from maskrcnn_benchmark.data.datasets import CityScapesDataset
-from maskrcnn_benchmark.data.datasets.cityscapes import SPLITS
+from maskrcnn_benchmark.data.datasets.cityscapes import CityScapesDataset
 from maskrcnn_benchmark.data.datasets.evaluation.coco.abs_to_coco import convert_abstract_to_coco
 from maskrcnn_benchmark.engine.run import command_line
-from maskrcnn_benchmark.utils.miscellaneous import write_json
+from maskrcnn_benchmark.utils.files import write_json
+
+SPLITS = ("train", "val", "test")  # that Cityscapes comes in
 
 
 def convert(

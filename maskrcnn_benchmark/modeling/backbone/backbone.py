@@ -1,6 +1,7 @@
 """The backbones that MODEL.BACKBONE.CONV_BODY may name."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -26,8 +27,6 @@ def build_resnet_backbone(cfg) -> Any:
     return model
 
 
-@registries.BACKBONES.register("R-18-FPN")
-@registries.BACKBONES.register("R-34-FPN")
 @registries.BACKBONES.register("R-50-FPN")
 @registries.BACKBONES.register("R-101-FPN")
 @registries.BACKBONES.register("R-152-FPN")
@@ -36,8 +35,6 @@ def build_resnet_fpn_backbone(cfg) -> Any:
     return _with_pyramid(cfg, _stage_channels(cfg), fpn_module.LastLevelMaxPool())
 
 
-@registries.BACKBONES.register("R-18-FPN-RETINANET")
-@registries.BACKBONES.register("R-34-FPN-RETINANET")
 @registries.BACKBONES.register("R-50-FPN-RETINANET")
 @registries.BACKBONES.register("R-101-FPN-RETINANET")
 def build_resnet_fpn_p3p7_backbone(cfg) -> Any:
@@ -47,6 +44,29 @@ def build_resnet_fpn_p3p7_backbone(cfg) -> Any:
     in_channels = channels[-1] if cfg.MODEL.RETINANET.USE_C5 else out_channels
     top_blocks = getattr(fpn_module, "LastLevelP6P7", LastLevelP6P7)(in_channels, out_channels)
     return _with_pyramid(cfg, [0, *channels[1:]], top_blocks)
+
+
+def _basic(build: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
+    """A builder of a body of basic blocks, also from a configuration that is meant for another body.
+
+    Programs build every name of the registry with the default configuration, as maskrcnn-benchmark's own tests do.
+    """
+
+    def build_named(cfg) -> Any:
+        if name != cfg.MODEL.BACKBONE.CONV_BODY:
+            cfg = cfg.clone()
+            cfg.defrost()
+            cfg.MODEL.BACKBONE.CONV_BODY = name
+            cfg.MODEL.RESNETS.TRANS_FUNC = cfg.MODEL.RESNETS.TRANS_FUNC.replace("Bottleneck", "BasicBlock")
+        return build(cfg)
+
+    return build_named
+
+
+for _name in ("R-18-FPN", "R-34-FPN"):
+    registries.BACKBONES.register(_name, _basic(build_resnet_fpn_backbone, _name))
+for _name in ("R-18-FPN-RETINANET", "R-34-FPN-RETINANET"):
+    registries.BACKBONES.register(_name, _basic(build_resnet_fpn_p3p7_backbone, _name))
 
 
 def _stage_channels(cfg) -> list[int]:

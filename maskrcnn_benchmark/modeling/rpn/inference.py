@@ -161,7 +161,8 @@ class RPNPostProcessor(nn.Module):
                 chosen = level_anchors[0][index]
             else:
                 chosen = torch.stack([a[i] for a, i in zip(level_anchors, index, strict=True)])
-            boxes.append(self.box_coder.decode(deltas.float(), chosen))
+            decoded = self.box_coder.decode(deltas.float().flatten(0, 1), chosen.flatten(0, 1))
+            boxes.append(decoded.view_as(chosen))
             scores.append(top.float().sigmoid())
         return torch.cat(boxes, dim=1), scores
 

@@ -8,7 +8,10 @@ from maskrcnn_benchmark.modeling import registries
 
 @any_layout
 class _BoxPredictor(nn.Module):
-    """Tensor[K, in_channels] -> class logits Tensor[K, C], box offsets Tensor[K, 4 * C] (4 * 2 if class-agnostic)."""
+    """Tensor[K, in_channels], or [K, in_channels, 1, 1] -> class logits Tensor[K, C], box offsets Tensor[K, 4 * C].
+
+    Class-agnostic offsets are Tensor[K, 4 * 2].
+    """
 
     def __init__(self, cfg, in_channels: int):
         super().__init__()
@@ -21,6 +24,7 @@ class _BoxPredictor(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = x.flatten(1)
         return self.cls_score(x), self.bbox_pred(x)
 
 
@@ -40,7 +44,7 @@ class FastRCNNPredictor(_BoxPredictor):
         self.avgpool = nn.AdaptiveAvgPool2d(1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return super().forward(self.avgpool(x).flatten(1))
+        return super().forward(self.avgpool(x))
 
 
 def make_roi_box_predictor(cfg, in_channels: int) -> nn.Module:

@@ -3,6 +3,8 @@
 Legend: N detections of an image, M side of a predicted mask, H and W of the image.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -107,9 +109,12 @@ class Masker:
             return self._threshold(masks.new_zeros(0, 1, height, width))
         return torch.cat(pasted)[:, None]
 
-    def __call__(self, masks: list[Tensor] | Tensor, boxes: list[BoxList] | BoxList) -> list[Tensor]:
-        if isinstance(boxes, BoxList) or isinstance(masks, Tensor):
-            return self([masks], [boxes])  # type: ignore[list-item]
+    def __call__(self, masks: Sequence[Tensor] | Tensor, boxes: list[BoxList] | BoxList) -> list[Tensor]:
+        """The masks of each image: a list of Tensor[N, 1, M, M], the same as one Tensor[images, N, 1, M, M], or one image's."""
+        if isinstance(boxes, BoxList):
+            boxes = [boxes]
+        if isinstance(masks, Tensor) and masks.ndim == 4:
+            masks = [masks]
         if len(boxes) != len(masks) or any(len(b) != len(m) for b, m in zip(boxes, masks, strict=False)):
             raise ValueError(
                 f"Each image needs as many masks as boxes; got {[len(m) for m in masks]} and {[len(b) for b in boxes]}."

@@ -1,0 +1,115 @@
+"""What a fork hands to the package's functions, or gets from them, by maskrcnn-benchmark's conventions."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.optim import SGD, Adam
+
+from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError
+from maskrcnn_benchmark.modeling import registry
+from maskrcnn_benchmark.modeling.backbone import build_backbone
+from maskrcnn_benchmark.modeling.box_coder import BoxCoder
+from maskrcnn_benchmark.modeling.roi_heads.box_head.roi_box_predictors import FPNPredictor
+from maskrcnn_benchmark.modeling.roi_heads.mask_head.inference import Masker
+from maskrcnn_benchmark.modeling.rpn.inference import RPNPostProcessor
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.utils.checkpoint import Checkpointer
+from tests.engine.fakes import Loader, Run
+
+OPTIMIZERS = {
+    "SGD": lambda parameters: SGD(parameters, lr=0.05, momentum=0.9),
+    "SGD, all at once": lambda parameters: SGD(parameters, lr=0.05, momentum=0.9, foreach=True),
+    "Adam": lambda parameters: Adam(parameters, lr=0.05),
+}
+
+
+def run_with(optimizer, folder, **keys) -> Run:
+    run = Run(folder, 3, **keys)
+    run.optimizer = optimizer(run.model.parameters())
+    run.scheduler = torch.optim.lr_scheduler.LambdaLR(run.optimizer, lambda step: 1.0)
+    run.checkpointer = Checkpointer(run.model, run.optimizer, run.scheduler, str(folder), save_to_disk=True)
+    return run
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_that_cannot_leave_out_a_step(name, tmp_path):
+    run = run_with(OPTIMIZERS[name], tmp_path)
+    other = run_with(OPTIMIZERS[name], tmp_path)
+    for images, targets, _ in Loader(3):
+        other.optimizer.zero_grad()
+        sum(other.model(images, targets).values()).backward()
+        other.optimizer.step()
+    run.train()
+    for ours, expected in zip(run.model.parameters(), other.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_it_takes_no_step_after_a_loss_that_is_not_finite(name, dtype, tmp_path):
+    run = run_with(OPTIMIZERS[name], tmp_path, DTYPE=dtype)
+    before = [p.detach().clone() for p in run.model.parameters()]
+    with pytest.raises(NonFiniteLossError, match="iteration 1 "):
+        run.train(Loader(3, bad=1))
+    for parameter, value in zip(run.model.parameters(), before, strict=True):
+        assert torch.equal(parameter, value)
+
+
+def test_masks_of_images_as_one_tensor():
+    """As maskrcnn-benchmark's evaluation calls it: masks.expand(1, -1, -1, -1, -1) and one BoxList."""
+    boxes = BoxList([[2.0, 3.0, 20.0, 30.0], [5.0, 5.0, 12.0, 9.0]], (40, 36))
+    masks = torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    masker = Masker(threshold=0.5, padding=1)
+    (expected,) = masker([masks], [boxes])
+    for given in ((masks.expand(1, -1, -1, -1, -1), boxes), (masks[None], [boxes]), (masks, boxes), ([masks], boxes)):
+        (pasted,) = masker(*given)
+        assert torch.equal(pasted, expected)
+    both = masker(torch.stack((masks, masks.flip(0))), [boxes, boxes])
+    assert len(both) == 2 and torch.equal(both[0], expected) and not torch.equal(both[1], expected)
+    with pytest.raises(ValueError, match="as many masks as boxes"):
+        masker(masks[None], [boxes, boxes])
+
+
+class RowsOnly(BoxCoder):
+    """A coder whose tensors have two dimensions, as maskrcnn-benchmark's has."""
+
+    def decode(self, rel_codes, boxes):
+        assert rel_codes.ndim == boxes.ndim == 2
+        return super().decode(rel_codes, boxes)
+
+
+def test_proposals_by_a_coder_of_rows():
+    anchors = [[BoxList(torch.tensor([[0.0, 0, 15, 15], [8, 8, 31, 31]]), (64, 48))] for _ in range(2)]
+    objectness = [torch.tensor([[1.0, 2.0], [4.0, 3.0]])[:, :, None, None]]
+    shifts = [torch.tensor([0.5, 0, 0, 0, 0, 0.25, 0, 0]).expand(2, 8)[:, :, None, None]]
+    found = RPNPostProcessor(10, 10, 0.7, 0, RowsOnly((1.0, 1.0, 1.0, 1.0)))(anchors, objectness, shifts)
+    moved = [[8.0, 0.0, 23.0, 15.0], [8.0, 14.0, 31.0, 37.0]]
+    assert found[0].bbox.tolist() == moved[::-1] and found[1].bbox.tolist() == moved
+
+
+def test_features_of_one_pixel():
+    predictor = FPNPredictor(cfg, 64)
+    features = torch.rand(3, 64)
+    for given, expected in zip(predictor(features[:, :, None, None]), predictor(features), strict=True):
+        assert torch.equal(given, expected)
+
+
+@pytest.mark.parametrize("name", [name for name in registry.BACKBONES if "101" not in name and "152" not in name])
+def test_every_backbone_is_built_from_a_configuration_of_its_own_family(name):
+    """Programs go through the registry with one configuration."""
+    assert callable(build_backbone)  # whose import fills the registry
+    own = cfg.clone()
+    if name.startswith("R-50"):
+        own.MODEL.BACKBONE.CONV_BODY = name
+    with torch.no_grad():
+        maps = registry.BACKBONES[name](own)(torch.rand(1, 3, 64, 96))
+    if "FPN" in name:
+        first = 8 if "RETINANET" in name else 4
+        assert [tuple(m.shape[2:]) for m in maps] == [
+            (math.ceil(64 / first / 2**k), math.ceil(96 / first / 2**k)) for k in range(5)
+        ]
+    assert all(torch.isfinite(m).all() for m in maps)
