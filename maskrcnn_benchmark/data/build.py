@@ -182,7 +182,7 @@ def make_data_loader(
     built = build_dataset(names, transforms, catalog_of(cfg), is_one, filter_empty and is_train, cache)
     if is_train and cfg.OUTPUT_DIR:
         save_labels([part for whole in built for part in getattr(whole, "datasets", [whole])], cfg.OUTPUT_DIR)
-    loaders = []
+    loaders: list[DataLoader] = []
     for dataset, name in zip(built, names if len(built) == len(names) else [" + ".join(names)], strict=True):
         check_data_set(cfg, dataset, name, is_train)
         if finish is not None:

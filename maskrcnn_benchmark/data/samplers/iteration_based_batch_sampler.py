@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from typing import Any
 
 from torch.utils.data import BatchSampler
 
@@ -19,6 +20,7 @@ class IterationBasedBatchSampler(BatchSampler):
         iteration, epoch = 0, 0
         while iteration < self.num_iterations:
             # A BatchSampler of torch hands nothing on to the sampler of its indices.
+            shuffled: Any
             for shuffled in (self.batch_sampler, getattr(self.batch_sampler, "sampler", None)):
                 if hasattr(shuffled, "set_epoch"):
                     shuffled.set_epoch(epoch)

@@ -19,7 +19,7 @@ from maskrcnn_benchmark.utils.registry import Registry
 class StageSpec(NamedTuple):
     """index: 1 for res2; block_count: its residual blocks; return_features: whether its output leaves the body."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # upstream's name, in place of tuple's method
     block_count: int
     return_features: bool
 
@@ -259,7 +259,7 @@ def make_stage(
 def configured_block(cfg) -> Callable[..., nn.Module]:
     """The residual block that MODEL.RESNETS names, with the group normalisation of the configuration."""
     resnets, body = cfg.MODEL.RESNETS, cfg.MODEL.BACKBONE.CONV_BODY
-    block = _TRANSFORMATION_MODULES[resnets.TRANS_FUNC]
+    block: Any = _TRANSFORMATION_MODULES[resnets.TRANS_FUNC]
     if not isinstance(block, type):  # a function that makes one, of someone's own
         return block
     if body.startswith(("R-18", "R-34")) != issubclass(block, BasicBlock):
