@@ -268,5 +268,6 @@ def configured_block(cfg) -> Callable[..., nn.Module]:
             "-34 are made of BasicBlockWith... (and RES2_OUT_CHANNELS 64), the deeper ones of BottleneckWith..."
         )
     if issubclass(block, (BottleneckWithGN, BasicBlockWithGN)):
-        return partial(block, norm_func=partial(group_norm, **group_norm_options(cfg)))
-    return block
+        with_gn: Any = block
+        return partial(with_gn, norm_func=partial(group_norm, **group_norm_options(cfg)))
+    return block  # type: ignore[return-value]
