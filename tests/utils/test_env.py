@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -31,3 +36,17 @@ def test_contours_of_a_square():
     image[5:12, 3:9] = 1
     contours, hierarchy = findContours(image, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     assert len(contours) == 1 and cv2.boundingRect(contours[0]) == (3, 5, 6, 7) and hierarchy.shape == (1, 1, 4)
+
+
+def test_the_command_lines_run_it_first(tmp_path):
+    module = tmp_path / "mine.py"
+    module.write_text("def setup_environment():\n    print('set up')\n")
+    tool = Path(__file__).parents[2] / "tools" / "train_net.py"
+    done = subprocess.run(
+        [sys.executable, str(tool), "--help"],
+        env={**os.environ, "TORCH_DETECTRON_ENV_MODULE": str(module)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("set up\nusage:")
