@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import older_names, upstream
+from . import displacing, older_names, upstream
 from .fork import Fork
 from .rewriting import Facts, Rewritten, rewrite
 
@@ -31,19 +31,6 @@ def __getattr__(name):
     def missing(*args, **kwargs):
         raise NotImplementedError(name)
     return missing
-"""
-# Goes to the end of OUT's ops/legacy.py.
-_MISSING = """
-
-# Added by tools/port.py: functions of the fork's own C++ and CUDA sources, which this package has not.
-def _missing(name):
-    def function(*args, **kwargs):
-        raise NotImplementedError(f"{{name}} is a native function of the fork's that was not ported; PORT.md says who calls it.")
-
-    return function
-
-
-FUNCTIONS.update({{name: _missing(name) for name in {names}}})
 """
 # Signs of a fork written for a torch in which `/` of integer tensors is true division.
 _RECENT_TORCH = re.compile(r"rounding_mode|floor_divide|true_divide|torch\.(cuda\.)?amp\b|weights_only")
@@ -146,23 +133,25 @@ def _ours(path: str, package: str) -> Path:
 
 def assemble(fork: Fork, assembly: Assembly, out: Path) -> None:
     """Write OUT: our package under the fork's name, the fork's own files over it, and what a build needs."""
-    copy_package(out / fork.package, fork.package)
+    moved = moved_modules(fork, assembly)
+    copy_package(out / fork.package, fork.package, moved=moved)
     for taken in assembly.taken:
         if taken.whose == "ours" and taken.path.split("/")[0] in BESIDE:
-            _copy_renamed(ROOT / taken.path, out / taken.path, fork.package)
+            _copy_renamed(ROOT / taken.path, out / taken.path, fork.package, (), moved)
     if any(taken.whose == "ours" and taken.path.startswith("demo/") for taken in assembly.taken):
-        _copy_renamed(ROOT / "demo", out / "demo", fork.package)  # its programs import each other
+        _copy_renamed(ROOT / "demo", out / "demo", fork.package, (), moved)  # its programs import each other
     for taken in assembly.taken:
         if taken.whose == "the fork's":
             write(out / taken.path, fork, taken)
     _write_build_files(fork, out)
 
 
-def add_missing_functions(out: Path, package: str, names: list[str]) -> None:
-    """Give `_C` the native functions that this package has not: they are there, and say so when they are called."""
-    if names:
-        with (out / package / "ops" / "legacy.py").open("a", encoding="utf-8") as file:
-            file.write(_MISSING.format(names=tuple(names)))
+def moved_modules(fork: Fork, assembly: Assembly) -> dict[str, str]:
+    """Modules of ours that stand under another name in OUT, because new files of the fork's have theirs."""
+    new = [taken.path for taken in assembly.taken if taken.whose == "the fork's" and taken.state == "new"]
+    ours = {path.relative_to(OURS).as_posix() for path in OURS.rglob("*.py")}
+    upstreams = {path.partition("/")[2] for path in upstream.versions()}
+    return displacing.displaced(new, fork.package, ours - upstreams)
 
 
 def write(target: Path, fork: Fork, taken: Taken) -> None:
@@ -174,21 +163,28 @@ def write(target: Path, fork: Fork, taken: Taken) -> None:
         shutil.copy(fork.root / taken.path, target)
 
 
-def copy_package(target: Path, name: str, native: bool = True) -> None:
-    """This package under another name; `native` with the sources of the operators."""
-    _copy_renamed(OURS, target, name, skip=() if native else ("csrc",))
+def copy_package(target: Path, name: str, native: bool = True, moved: dict[str, str] | None = None) -> None:
+    """This package under another name; `native` with the sources of the operators; `moved` modules under other names."""
+    _copy_renamed(OURS, target, name, () if native else ("csrc",), moved or {})
 
 
-def _copy_renamed(source: Path, target: Path, name: str, skip: tuple[str, ...] = ()) -> None:
+def _copy_renamed(
+    source: Path, target: Path, name: str, skip: tuple[str, ...] = (), moved: dict[str, str] | None = None
+) -> None:
     """A folder of ours, or a file, with the package's name in its text."""
+    moved = moved or {}
     for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
         relative = path.relative_to(source)
         if not path.is_file() or "__pycache__" in relative.parts or relative.parts[:1] and relative.parts[0] in skip:
             continue
         copy = target / relative
+        dotted = ".".join(relative.with_suffix("").parts)
+        if path.suffix == ".py" and dotted in moved:
+            copy = copy.with_stem(copy.stem + displacing.SUFFIX)
         copy.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix in (".py", ".yaml", ".ipynb"):
-            copy.write_text(upstream.renamed(path.read_text(encoding="utf-8"), name), encoding="utf-8")
+            text = upstream.renamed(path.read_text(encoding="utf-8"), name)
+            copy.write_text(displacing.with_new_names(text, name, moved), encoding="utf-8")
         else:
             shutil.copy(path, copy)
 

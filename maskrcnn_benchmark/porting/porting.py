@@ -69,7 +69,6 @@ def _port_into(fork: Fork, building: Path, scratch: Path, check: bool, say) -> O
             if name not in local and not any(f"/{name}/" in f"/{file}" for file in fork.files):
                 outcome.third_party.setdefault(name, f"{path}:{line}")
     outcome.native = native.missing(fork, our_native_functions(), assembly.texts)
-    assembling.add_missing_functions(building, fork.package, [function.name for function in outcome.native])
     names = [
         importing.module_name(taken.path)
         for taken in assembly.taken

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .assembling import Assembly
+from .assembling import Assembly, moved_modules
 from .dead_names import Dead
 from .fork import Fork
 from .importing import Failure
@@ -114,7 +114,7 @@ def _running(outcome: Outcome) -> str:
 
 
 def _person(outcome: Outcome) -> str:
-    lines: list[str] = []
+    fork, lines = outcome.fork, list[str]()
     for file in outcome.assembly.taken:
         if file.rewritten is None:
             continue
@@ -125,8 +125,12 @@ def _person(outcome: Outcome) -> str:
     for dead in outcome.dead:
         guarded = " (inside a `try` that catches it)" if dead.guarded else ""
         lines.append(f"- {dead.path}:{dead.line}: dead name without a rule: `{dead.name}`: {dead.why}{guarded}")
-    lines += [f"- {path}: git lists it, but this copy of the repository lacks it" for path in outcome.fork.absent]
-    if outcome.fork.elsewhere:
+    lines += [
+        f"- {fork.package}.{old} is the fork's new module; this package's own of that name is {fork.package}.{new} here"
+        for old, new in moved_modules(fork, outcome.assembly).items()
+    ]
+    lines += [f"- {path}: git lists it, but this copy of the repository lacks it" for path in fork.absent]
+    if fork.elsewhere:
         lines.append(
             f"- {outcome.fork.elsewhere} files of the repository outside the package's folder were not brought over."
         )
