@@ -178,8 +178,7 @@ def _copy_renamed(
         if not path.is_file() or "__pycache__" in relative.parts or relative.parts[:1] and relative.parts[0] in skip:
             continue
         copy = target / relative
-        dotted = ".".join(relative.with_suffix("").parts)
-        if path.suffix == ".py" and dotted in moved:
+        if path.suffix == ".py" and ".".join(relative.parts).removesuffix(".py") in moved:
             copy = copy.with_stem(copy.stem + displacing.SUFFIX)
         copy.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix in (".py", ".yaml", ".ipynb"):
