@@ -32,7 +32,7 @@ def compute_on_dataset(
     model: nn.Module,
     data_loader,
     device: torch.device,
-    bbox_aug: bool,
+    bbox_aug: Any = False,
     timer: Timer | None = None,
 ) -> dict[int, BoxList]:
     """Detections for each image of this process's share, by index. Images that could not be read are missing.
@@ -40,6 +40,8 @@ def compute_on_dataset(
     They are in the pixels of the network's input, as the model gives them. With `bbox_aug` (test-time augmentation as the
     global configuration describes it) the loader gives PIL images.
     """
+    if not isinstance(bbox_aug, bool):  # until September 2019 the timer stood in this place
+        bbox_aug, timer = False, bbox_aug
     model.eval()
     host = torch.device("cpu")
     results: dict[int, BoxList] = {}
@@ -72,7 +74,7 @@ def _accumulate_predictions_from_multiple_gpus(predictions_per_gpu: dict[int, Bo
 def inference(
     model: nn.Module,
     data_loader,
-    dataset_name: str,
+    dataset_name: str = "",
     iou_types: Sequence[str] = ("bbox",),
     box_only: bool = False,
     bbox_aug: bool = False,
@@ -92,7 +94,7 @@ def inference(
     device = torch.device(device)
     logger = logging.getLogger("maskrcnn_benchmark.inference")
     dataset = data_loader.dataset
-    logger.info("Testing on %s (%d images)", dataset_name, len(dataset))
+    logger.info("Testing on %s (%d images)", dataset_name or type(dataset).__name__, len(dataset))
     timer = Timer()
     began = time.perf_counter()
     predictions = compute_on_dataset(model, data_loader, device, bbox_aug, timer)

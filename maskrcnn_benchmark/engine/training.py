@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from maskrcnn_benchmark.checkpoint import forks
 from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.config.whole import cfg as global_cfg
 from maskrcnn_benchmark.engine.batches import Batches
 from maskrcnn_benchmark.engine.hang_watch import HangWatch
 from maskrcnn_benchmark.engine.inference import inference
@@ -145,22 +146,30 @@ def train(
 
 
 def do_train(
-    cfg,
-    model: nn.Module,
-    data_loader,
-    data_loader_val,
-    optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LRScheduler,
-    checkpointer,
-    device: torch.device,
-    checkpoint_period: int,
-    test_period: int,
-    arguments: dict[str, Any],
+    cfg: Any = None,
+    model: Any = None,
+    data_loader: Any = None,
+    data_loader_val: Any = None,
+    optimizer: Any = None,
+    scheduler: Any = None,
+    checkpointer: Any = None,
+    device: Any = None,
+    checkpoint_period: Any = None,
+    test_period: int = 0,
+    arguments: Any = None,
 ) -> None:
     """`train` by maskrcnn-benchmark's arguments.
 
-    With a `data_loader_val` the model is tested on its data set every `test_period` iterations.
+    With a `data_loader_val` the model is tested on its data set every `test_period` iterations. Without `cfg`, as calls of
+    before June 2019, do_train(model, data_loader, optimizer, scheduler, checkpointer, device, checkpoint_period, arguments),
+    the global configuration counts.
     """
+    if isinstance(cfg, nn.Module):
+        given = (cfg, model, data_loader, data_loader_val, optimizer, scheduler, checkpointer, device)
+        model, data_loader, optimizer, scheduler, checkpointer, device, checkpoint_period, arguments = given
+        cfg = data_loader_val = None
+    if cfg is None:
+        cfg = global_cfg
     evaluate = None
     if data_loader_val is not None and test_period > 0:
         evaluate = functools.partial(_validate, cfg, model, data_loader_val, device)

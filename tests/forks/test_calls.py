@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 
 import pytest
@@ -9,15 +10,23 @@ import torch
 from torch.optim import SGD, Adam
 
 from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.engine import training
+from maskrcnn_benchmark.engine.inference import compute_on_dataset, inference
 from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError
+from maskrcnn_benchmark.engine.trainer import do_train
 from maskrcnn_benchmark.modeling import registry
 from maskrcnn_benchmark.modeling.backbone import build_backbone
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
-from maskrcnn_benchmark.modeling.roi_heads.box_head.roi_box_predictors import FPNPredictor
+from maskrcnn_benchmark.modeling.roi_heads.box_head.roi_box_predictors import FPNPredictor, make_roi_box_predictor
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.inference import Masker
+from maskrcnn_benchmark.modeling.roi_heads.roi_heads import build_roi_heads
 from maskrcnn_benchmark.modeling.rpn.inference import RPNPostProcessor
+from maskrcnn_benchmark.modeling.rpn.rpn import build_rpn
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.image_list import to_image_list
 from maskrcnn_benchmark.utils.checkpoint import Checkpointer
+from maskrcnn_benchmark.utils.timer import Timer
 from tests.engine.fakes import Loader, Run
 
 OPTIMIZERS = {
@@ -113,3 +122,75 @@ def test_every_backbone_is_built_from_a_configuration_of_its_own_family(name):
             (math.ceil(64 / first / 2**k), math.ceil(96 / first / 2**k)) for k in range(5)
         ]
     assert all(torch.isfinite(m).all() for m in maps)
+
+
+def test_builders_of_before_march_2019_take_the_configuration_alone():
+    """And forks of that time have BACKBONE.OUT_CHANNELS, and classes that are given no channels."""
+    cfg = defaults.clone()
+    cfg.merge_from_list(["MODEL.BACKBONE.CONV_BODY", "R-50-FPN", "MODEL.RPN.ANCHOR_STRIDE", (4, 8, 16, 32, 64)])
+    cfg.MODEL.BACKBONE.OUT_CHANNELS = 24
+    cfg.MODEL.RPN.USE_FPN = cfg.MODEL.ROI_HEADS.USE_FPN = cfg.MODEL.MASK_ON = True
+    cfg.merge_from_list(["MODEL.ROI_BOX_HEAD.FEATURE_EXTRACTOR", "FPN2MLPFeatureExtractor"])
+    cfg.merge_from_list(["MODEL.ROI_BOX_HEAD.PREDICTOR", "FPNPredictor", "MODEL.ROI_MASK_HEAD.PREDICTOR", "Old"])
+    cfg.merge_from_list(["MODEL.ROI_MASK_HEAD.FEATURE_EXTRACTOR", "MaskRCNNFPNFeatureExtractor"])
+    cfg.MODEL.ROI_MASK_HEAD.SHARE_BOX_FEATURE_EXTRACTOR = False
+
+    @registry.ROI_MASK_PREDICTOR.register("Old")
+    class OldPredictor(torch.nn.Module):
+        def __init__(self, cfg):
+            super().__init__()
+            self.channels = cfg.MODEL.ROI_MASK_HEAD.CONV_LAYERS[-1]
+
+    try:
+        assert build_backbone(cfg).out_channels == 24
+        assert build_rpn(cfg).head.conv.in_channels == 24
+        heads = build_roi_heads(cfg)
+        assert heads.box.feature_extractor.fc6.in_features == 24 * cfg.MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION**2
+        assert make_roi_box_predictor(cfg).cls_score.in_features == cfg.MODEL.ROI_BOX_HEAD.MLP_HEAD_DIM
+        assert heads.mask.predictor.channels == 256
+    finally:
+        del registry.ROI_MASK_PREDICTOR["Old"]
+
+
+def test_do_train_is_called_as_until_june_2019(monkeypatch):
+    seen = []
+    monkeypatch.setattr(training, "train", lambda *arguments: seen.append(arguments))
+    model = torch.nn.Linear(1, 1)
+    do_train(model, "loader", "optimizer", "scheduler", "checkpointer", "device", 5, {"iteration": 0})
+    do_train(
+        model=model,
+        data_loader="loader",
+        optimizer="optimizer",
+        scheduler="scheduler",
+        checkpointer="checkpointer",
+        device="device",
+        checkpoint_period=5,
+        arguments={"iteration": 0},
+    )
+    expected = (
+        defaults,
+        model,
+        "loader",
+        "optimizer",
+        "scheduler",
+        "checkpointer",
+        "device",
+        5,
+        0,
+        {"iteration": 0},
+        None,
+    )
+    assert seen == [expected, expected]
+
+
+def test_tests_are_called_as_until_november_2018_and_september_2019():
+    class Model(torch.nn.Module):
+        def forward(self, images):
+            return [BoxList(torch.zeros(1, 4), (4, 4))]
+
+    timer = Timer()
+    batch = (to_image_list(torch.zeros(1, 3, 4, 4)), [None], [7])
+    assert list(compute_on_dataset(Model(), [batch], torch.device("cpu"))) == [7]
+    assert list(compute_on_dataset(Model(), [batch], torch.device("cpu"), timer)) == [7]
+    assert timer.calls == 1
+    assert inspect.signature(inference).parameters["dataset_name"].default == ""

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from maskrcnn_benchmark.config.options import options
-from maskrcnn_benchmark.modeling import registries
+from maskrcnn_benchmark.modeling import forks, registries
 from maskrcnn_benchmark.modeling.backbone import fbnet as fbnet  # registers its names
 from maskrcnn_benchmark.modeling.backbone import fpn as fpn_module
 from maskrcnn_benchmark.modeling.backbone import resnet
@@ -23,7 +23,7 @@ from maskrcnn_benchmark.modeling.non_local import check_is_there, make_non_local
 def build_resnet_backbone(cfg) -> Any:
     """The body alone: Tensor[B, 3, H, W] -> one map, stride 16 (C4) or 32 (C5)."""
     model: Any = nn.Sequential(OrderedDict([("body", _body(cfg))]))
-    model.out_channels = cfg.MODEL.RESNETS.BACKBONE_OUT_CHANNELS
+    model.out_channels = forks.body_channels(cfg)
     return model
 
 
@@ -40,7 +40,7 @@ def build_resnet_fpn_backbone(cfg) -> Any:
 def build_resnet_fpn_p3p7_backbone(cfg) -> Any:
     """Body and RetinaNet's pyramid: Tensor[B, 3, H, W] -> five maps, strides 8 to 128."""
     channels = _stage_channels(cfg)
-    out_channels = cfg.MODEL.RESNETS.BACKBONE_OUT_CHANNELS
+    out_channels = forks.body_channels(cfg)
     in_channels = channels[-1] if cfg.MODEL.RETINANET.USE_C5 else out_channels
     top_blocks = getattr(fpn_module, "LastLevelP6P7", LastLevelP6P7)(in_channels, out_channels)
     return _with_pyramid(cfg, [0, *channels[1:]], top_blocks)
@@ -81,9 +81,10 @@ def _body(cfg) -> nn.Module:
 
 
 def _with_pyramid(cfg, in_channels_list: list[int], top_blocks: nn.Module) -> Any:
-    out_channels = cfg.MODEL.RESNETS.BACKBONE_OUT_CHANNELS
+    out_channels = forks.body_channels(cfg)
     body = _body(cfg)
-    fpn = fpn_module.FPN(
+    fpn = forks.call(
+        fpn_module.FPN,
         in_channels_list=in_channels_list,
         out_channels=out_channels,
         conv_block=conv_with_kaiming_uniform(cfg.MODEL.FPN.USE_GN, cfg.MODEL.FPN.USE_RELU, group_norm_options(cfg)),

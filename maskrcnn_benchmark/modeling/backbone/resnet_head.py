@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
+from maskrcnn_benchmark.modeling import forks
 from maskrcnn_benchmark.modeling.backbone.resnet_blocks import (
     _TRANSFORMATION_MODULES,
     NO_DCN,
@@ -76,7 +77,8 @@ def make_res5_head(cfg) -> Any:
     resnets = cfg.MODEL.RESNETS
     # A fork's own head looks the block up by its name.
     is_ours = resnet.ResNetHead is ResNetHead
-    return resnet.ResNetHead(
+    return forks.call(
+        resnet.ResNetHead,
         block_module=configured_block(cfg) if is_ours else resnets.TRANS_FUNC,
         stages=(resnet.StageSpec(index=4, block_count=3, return_features=False),),
         num_groups=resnets.NUM_GROUPS,

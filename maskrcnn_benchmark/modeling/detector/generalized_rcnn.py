@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout, best_layout
+from maskrcnn_benchmark.modeling import forks
 from maskrcnn_benchmark.modeling.backbone import build_backbone
 from maskrcnn_benchmark.modeling.roi_heads.roi_heads import build_roi_heads
 from maskrcnn_benchmark.modeling.rpn.rpn import build_rpn
@@ -17,8 +18,9 @@ class GeneralizedRCNN(nn.Module):
     def __init__(self, cfg):
         super().__init__()
         self.backbone = build_backbone(cfg)
-        self.rpn = build_rpn(cfg, self.backbone.out_channels)
-        self.roi_heads = build_roi_heads(cfg, self.backbone.out_channels)
+        channels = getattr(self.backbone, "out_channels", None) or forks.body_channels(cfg)
+        self.rpn = forks.build(build_rpn, cfg, channels)
+        self.roi_heads = forks.build(build_roi_heads, cfg, channels)
         self.layout = best_layout(self)
         self.to(memory_format=self.layout)
 

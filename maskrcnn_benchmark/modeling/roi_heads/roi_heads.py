@@ -4,6 +4,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
+from maskrcnn_benchmark.modeling import forks
 from maskrcnn_benchmark.modeling.roi_heads.box_head.box_head import build_roi_box_head
 from maskrcnn_benchmark.modeling.roi_heads.keypoint_head.keypoint_head import build_roi_keypoint_head
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.mask_head import build_roi_mask_head
@@ -38,13 +39,14 @@ class CombinedROIHeads(nn.ModuleDict):
         return x, detections, losses
 
 
-def build_roi_heads(cfg, in_channels: int) -> CombinedROIHeads | None:
+def build_roi_heads(cfg, in_channels: int | None = None) -> CombinedROIHeads | None:
     """None for a model without a second stage."""
     if cfg.MODEL.RPN_ONLY or cfg.MODEL.RETINANET_ON:
         return None
-    heads: list[tuple[str, nn.Module]] = [("box", build_roi_box_head(cfg, in_channels))]
+    channels = in_channels or forks.body_channels(cfg)
+    heads: list[tuple[str, nn.Module]] = [("box", forks.build(build_roi_box_head, cfg, channels))]
     if cfg.MODEL.MASK_ON:
-        heads.append(("mask", build_roi_mask_head(cfg, in_channels)))
+        heads.append(("mask", forks.build(build_roi_mask_head, cfg, channels)))
     if cfg.MODEL.KEYPOINT_ON:
-        heads.append(("keypoint", build_roi_keypoint_head(cfg, in_channels)))
+        heads.append(("keypoint", forks.build(build_roi_keypoint_head, cfg, channels)))
     return CombinedROIHeads(cfg, heads)

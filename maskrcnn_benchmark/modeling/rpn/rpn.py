@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
-from maskrcnn_benchmark.modeling import registries
+from maskrcnn_benchmark.modeling import forks, registries
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.rpn.anchor_generator import make_anchor_generator
 from maskrcnn_benchmark.modeling.rpn.heads import (  # noqa: F401 (upstream's names)
@@ -89,7 +89,8 @@ class RPNModule(nn.Module):
         return selector(anchors, objectness, box_regression, targets)
 
 
-def build_rpn(cfg, in_channels: int) -> nn.Module:
+def build_rpn(cfg, in_channels: int | None = None) -> nn.Module:
+    channels = in_channels or forks.body_channels(cfg)
     if cfg.MODEL.RETINANET_ON:
-        return build_retinanet(cfg, in_channels)
-    return RPNModule(cfg, in_channels)
+        return forks.build(build_retinanet, cfg, channels)
+    return RPNModule(cfg, channels)

@@ -3,6 +3,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
+from maskrcnn_benchmark.modeling import forks
 from maskrcnn_benchmark.modeling.roi_heads.box_head.inference import make_roi_box_post_processor
 from maskrcnn_benchmark.modeling.roi_heads.box_head.loss import make_roi_box_loss_evaluator
 from maskrcnn_benchmark.modeling.roi_heads.box_head.roi_box_feature_extractors import make_roi_box_feature_extractor
@@ -16,8 +17,9 @@ class ROIBoxHead(nn.Module):
 
     def __init__(self, cfg, in_channels: int):
         super().__init__()
-        self.feature_extractor = make_roi_box_feature_extractor(cfg, in_channels)
-        self.predictor = make_roi_box_predictor(cfg, self.feature_extractor.out_channels)
+        self.feature_extractor = forks.build(make_roi_box_feature_extractor, cfg, in_channels)
+        channels = getattr(self.feature_extractor, "out_channels", None) or forks.box_feature_channels(cfg)
+        self.predictor = forks.build(make_roi_box_predictor, cfg, channels)
         self.post_processor = make_roi_box_post_processor(cfg)
         self.loss_evaluator = make_roi_box_loss_evaluator(cfg)
 
@@ -39,5 +41,5 @@ class ROIBoxHead(nn.Module):
         return x, proposals, {"loss_classifier": loss_classifier, "loss_box_reg": loss_box_reg}
 
 
-def build_roi_box_head(cfg, in_channels: int) -> ROIBoxHead:
-    return ROIBoxHead(cfg, in_channels)
+def build_roi_box_head(cfg, in_channels: int | None = None) -> ROIBoxHead:
+    return ROIBoxHead(cfg, in_channels or forks.body_channels(cfg))

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
-from maskrcnn_benchmark.modeling import registries
+from maskrcnn_benchmark.modeling import forks, registries
 from maskrcnn_benchmark.modeling.backbone.resnet_head import make_res5_head
 from maskrcnn_benchmark.modeling.blocks import group_norm_options, make_conv3x3, make_fc
 from maskrcnn_benchmark.modeling.pooling import make_pooler
@@ -80,9 +80,13 @@ class FPNXconv1fcFeatureExtractor(nn.Module):
         return F.relu_(self.fc6(self.xconvs(self.pooler(x, proposals)).flatten(1)))
 
 
-def make_roi_box_feature_extractor(cfg, in_channels: int) -> Any:
+def make_roi_box_feature_extractor(cfg, in_channels: int | None = None) -> Any:
     """A module with the attribute `out_channels`."""
-    return registries.ROI_BOX_FEATURE_EXTRACTORS[cfg.MODEL.ROI_BOX_HEAD.FEATURE_EXTRACTOR](cfg, in_channels)
+    return forks.build(
+        registries.ROI_BOX_FEATURE_EXTRACTORS[cfg.MODEL.ROI_BOX_HEAD.FEATURE_EXTRACTOR],
+        cfg,
+        in_channels or forks.body_channels(cfg),
+    )
 
 
 _ROI_BOX_FEATURE_EXTRACTORS = registries.ROI_BOX_FEATURE_EXTRACTORS  # its name until 2019, for forks

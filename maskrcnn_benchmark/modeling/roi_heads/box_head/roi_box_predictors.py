@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
-from maskrcnn_benchmark.modeling import registries
+from maskrcnn_benchmark.modeling import forks, registries
 
 
 @any_layout
@@ -47,8 +47,12 @@ class FastRCNNPredictor(_BoxPredictor):
         return super().forward(self.avgpool(x))
 
 
-def make_roi_box_predictor(cfg, in_channels: int) -> nn.Module:
-    return registries.ROI_BOX_PREDICTOR[cfg.MODEL.ROI_BOX_HEAD.PREDICTOR](cfg, in_channels)
+def make_roi_box_predictor(cfg, in_channels: int | None = None) -> nn.Module:
+    return forks.build(
+        registries.ROI_BOX_PREDICTOR[cfg.MODEL.ROI_BOX_HEAD.PREDICTOR],
+        cfg,
+        in_channels or forks.box_feature_channels(cfg),
+    )
 
 
 _ROI_BOX_PREDICTOR = registries.ROI_BOX_PREDICTOR  # its name until 2019, for forks

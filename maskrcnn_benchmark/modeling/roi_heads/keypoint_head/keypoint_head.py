@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
+from maskrcnn_benchmark.modeling import forks
 from maskrcnn_benchmark.modeling.roi_heads.keypoint_head.inference import make_roi_keypoint_post_processor
 from maskrcnn_benchmark.modeling.roi_heads.keypoint_head.loss import make_roi_keypoint_loss_evaluator
 from maskrcnn_benchmark.modeling.roi_heads.keypoint_head.roi_keypoint_feature_extractors import (
@@ -22,8 +23,9 @@ class ROIKeypointHead(nn.Module):
 
     def __init__(self, cfg, in_channels: int):
         super().__init__()
-        self.feature_extractor = make_roi_keypoint_feature_extractor(cfg, in_channels)
-        self.predictor = make_roi_keypoint_predictor(cfg, self.feature_extractor.out_channels)
+        self.feature_extractor = forks.build(make_roi_keypoint_feature_extractor, cfg, in_channels)
+        channels = getattr(self.feature_extractor, "out_channels", None) or forks.keypoint_feature_channels(cfg)
+        self.predictor = forks.build(make_roi_keypoint_predictor, cfg, channels)
         self.post_processor = make_roi_keypoint_post_processor(cfg)
         self.loss_evaluator = make_roi_keypoint_loss_evaluator(cfg)
 
@@ -52,5 +54,5 @@ class ROIKeypointHead(nn.Module):
         return x, proposals, {"loss_kp": self.loss_evaluator(boxes, logits)}
 
 
-def build_roi_keypoint_head(cfg, in_channels: int) -> ROIKeypointHead:
-    return ROIKeypointHead(cfg, in_channels)
+def build_roi_keypoint_head(cfg, in_channels: int | None = None) -> ROIKeypointHead:
+    return ROIKeypointHead(cfg, in_channels or forks.body_channels(cfg))

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
-from maskrcnn_benchmark.modeling import registries
+from maskrcnn_benchmark.modeling import forks, registries
 from maskrcnn_benchmark.modeling.blocks import make_conv3x3
 from maskrcnn_benchmark.modeling.pooling import make_pooler
 from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -36,10 +36,11 @@ class KeypointRCNNFeatureExtractor(nn.Module):
         return pooled.contiguous()  # for predictors that take views
 
 
-def make_roi_keypoint_feature_extractor(cfg, in_channels: int) -> Any:
+def make_roi_keypoint_feature_extractor(cfg, in_channels: int | None = None) -> Any:
     """A module with the attribute `out_channels`."""
     name = cfg.MODEL.ROI_KEYPOINT_HEAD.FEATURE_EXTRACTOR
-    return registries.ROI_KEYPOINT_FEATURE_EXTRACTORS[name](cfg, in_channels)
+    channels = in_channels or forks.body_channels(cfg)
+    return forks.build(registries.ROI_KEYPOINT_FEATURE_EXTRACTORS[name], cfg, channels)
 
 
 _ROI_KEYPOINT_FEATURE_EXTRACTORS = registries.ROI_KEYPOINT_FEATURE_EXTRACTORS  # its name until 2019, for forks

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
-from maskrcnn_benchmark.modeling import registries
+from maskrcnn_benchmark.modeling import forks, registries
 
 
 @registries.ROI_KEYPOINT_PREDICTOR.register("KeypointRCNNPredictor")
@@ -25,8 +25,12 @@ class KeypointRCNNPredictor(nn.Module):
         return F.interpolate(low, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def make_roi_keypoint_predictor(cfg, in_channels: int) -> nn.Module:
-    return registries.ROI_KEYPOINT_PREDICTOR[cfg.MODEL.ROI_KEYPOINT_HEAD.PREDICTOR](cfg, in_channels)
+def make_roi_keypoint_predictor(cfg, in_channels: int | None = None) -> nn.Module:
+    return forks.build(
+        registries.ROI_KEYPOINT_PREDICTOR[cfg.MODEL.ROI_KEYPOINT_HEAD.PREDICTOR],
+        cfg,
+        in_channels or forks.keypoint_feature_channels(cfg),
+    )
 
 
 _ROI_KEYPOINT_PREDICTOR = registries.ROI_KEYPOINT_PREDICTOR  # its name until 2019, for forks

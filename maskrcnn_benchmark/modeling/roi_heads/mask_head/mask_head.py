@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
+from maskrcnn_benchmark.modeling import forks
 from maskrcnn_benchmark.modeling.batching import rows_where
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.inference import make_roi_mask_post_processor
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.loss import make_roi_mask_loss_evaluator
@@ -27,8 +28,9 @@ class ROIMaskHead(nn.Module):
 
     def __init__(self, cfg, in_channels: int):
         super().__init__()
-        self.feature_extractor = make_roi_mask_feature_extractor(cfg, in_channels)
-        self.predictor = make_roi_mask_predictor(cfg, self.feature_extractor.out_channels)
+        self.feature_extractor = forks.build(make_roi_mask_feature_extractor, cfg, in_channels)
+        channels = getattr(self.feature_extractor, "out_channels", None) or forks.mask_feature_channels(cfg)
+        self.predictor = forks.build(make_roi_mask_predictor, cfg, channels)
         self.post_processor = make_roi_mask_post_processor(cfg)
         self.loss_evaluator = make_roi_mask_loss_evaluator(cfg)
 
@@ -54,5 +56,5 @@ class ROIMaskHead(nn.Module):
         return x, proposals, {"loss_mask": self.loss_evaluator(boxes, mask_logits, targets)}
 
 
-def build_roi_mask_head(cfg, in_channels: int) -> ROIMaskHead:
-    return ROIMaskHead(cfg, in_channels)
+def build_roi_mask_head(cfg, in_channels: int | None = None) -> ROIMaskHead:
+    return ROIMaskHead(cfg, in_channels or forks.body_channels(cfg))

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
-from maskrcnn_benchmark.modeling import registries
+from maskrcnn_benchmark.modeling import forks, registries
 from maskrcnn_benchmark.modeling.blocks import group_norm_options, make_conv3x3
 from maskrcnn_benchmark.modeling.pooling import make_pooler
 from maskrcnn_benchmark.modeling.roi_heads.box_head.roi_box_feature_extractors import (
@@ -45,9 +45,13 @@ class MaskRCNNFPNFeatureExtractor(nn.Module):
         return pooled.contiguous()  # for predictors that take views
 
 
-def make_roi_mask_feature_extractor(cfg, in_channels: int) -> Any:
+def make_roi_mask_feature_extractor(cfg, in_channels: int | None = None) -> Any:
     """A module with the attribute `out_channels`."""
-    return registries.ROI_MASK_FEATURE_EXTRACTORS[cfg.MODEL.ROI_MASK_HEAD.FEATURE_EXTRACTOR](cfg, in_channels)
+    return forks.build(
+        registries.ROI_MASK_FEATURE_EXTRACTORS[cfg.MODEL.ROI_MASK_HEAD.FEATURE_EXTRACTOR],
+        cfg,
+        in_channels or forks.body_channels(cfg),
+    )
 
 
 _ROI_MASK_FEATURE_EXTRACTORS = registries.ROI_MASK_FEATURE_EXTRACTORS  # its name until 2019, for forks

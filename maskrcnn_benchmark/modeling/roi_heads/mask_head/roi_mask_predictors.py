@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
-from maskrcnn_benchmark.modeling import registries
+from maskrcnn_benchmark.modeling import forks, registries
 
 
 def _init(*layers: nn.Conv2d | nn.ConvTranspose2d) -> None:
@@ -44,8 +44,12 @@ class MaskRCNNConv1x1Predictor(nn.Module):
         return self.mask_fcn_logits(x).contiguous()  # for losses that take views
 
 
-def make_roi_mask_predictor(cfg, in_channels: int) -> nn.Module:
-    return registries.ROI_MASK_PREDICTOR[cfg.MODEL.ROI_MASK_HEAD.PREDICTOR](cfg, in_channels)
+def make_roi_mask_predictor(cfg, in_channels: int | None = None) -> nn.Module:
+    return forks.build(
+        registries.ROI_MASK_PREDICTOR[cfg.MODEL.ROI_MASK_HEAD.PREDICTOR],
+        cfg,
+        in_channels or forks.mask_feature_channels(cfg),
+    )
 
 
 _ROI_MASK_PREDICTOR = registries.ROI_MASK_PREDICTOR  # its name until 2019, for forks

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
+from maskrcnn_benchmark.modeling import forks
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.rpn.retinanet.anchors import make_anchor_generator_retinanet
 from maskrcnn_benchmark.modeling.rpn.retinanet.inference import make_retinanet_postprocessor
@@ -88,5 +89,5 @@ class RetinaNetModule(nn.Module):
         return self.box_selector_test(anchors, box_cls, box_regression), {}
 
 
-def build_retinanet(cfg, in_channels: int) -> RetinaNetModule:
-    return RetinaNetModule(cfg, in_channels)
+def build_retinanet(cfg, in_channels: int | None = None) -> RetinaNetModule:
+    return RetinaNetModule(cfg, in_channels or forks.body_channels(cfg))
