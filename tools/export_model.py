@@ -52,7 +52,7 @@ def network_inputs(paths: list[str]) -> Iterator[Tensor]:
     """The pictures scaled as in a test: uint8 Tensor[H, W, 3], RGB."""
     resize = Resize(run.cfg.INPUT.MIN_SIZE_TEST, run.cfg.INPUT.MAX_SIZE_TEST)
     for path in tqdm(paths, desc="Ranges of maps", unit="image"):
-        yield torch.from_numpy(np.array(resize(read_upright(path))[0]))
+        yield torch.from_numpy(np.array(resize(read_upright(path))))
 
 
 def main() -> None:

@@ -122,7 +122,7 @@ class BoxAugmentation:
         total = [b.get_field("mask") for b in results]
         for view in self.views[1:]:
             seen = self.look(images, view, device)
-            scaled = [b.resize((size[1], size[0])) for b, size in zip(plain, seen.image_sizes, strict=True)]
+            scaled = [_resize(b, (size[1], size[0])) for b, size in zip(plain, seen.image_sizes, strict=True)]
             found = self._other_heads(model, _features(model, seen), view, scaled, only="mask")
             total = [t + b.get_field("mask") for t, b in zip(total, found, strict=True)]
         for boxlist, masks in zip(results, total, strict=True):

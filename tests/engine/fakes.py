@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.config import cfg
-from maskrcnn_benchmark.engine.trainer import do_train
+from maskrcnn_benchmark.engine.training import train
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
 from maskrcnn_benchmark.utils.checkpoint import Checkpointer
 
@@ -66,11 +66,10 @@ class Run:
     def train(
         self, loader: Any = None, wrapped: nn.Module | None = None, checkpoint_period: int = 0, **options: Any
     ) -> None:
-        do_train(
+        train(
             self.cfg,
             wrapped or self.model,
             loader or Loader(self.cfg.SOLVER.MAX_ITER),
-            None,
             self.optimizer,
             self.scheduler,
             self.checkpointer,

@@ -1,5 +1,6 @@
 """Test-time augmentation against plain testing, and against the procedure written out with loops."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -10,11 +11,11 @@ from PIL import Image, ImageOps
 from maskrcnn_benchmark.config import ConfigError, cfg
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.engine import bbox_aug
-from maskrcnn_benchmark.engine.bbox_aug import View, make_box_augmentation
 from maskrcnn_benchmark.engine.inference import compute_on_dataset
-from maskrcnn_benchmark.engine.test_time_augmentation import make_views
+from maskrcnn_benchmark.engine.test_time_augmentation import View, make_box_augmentation, make_views
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.image_list import ImageList, to_image_list
 from tests.helpers import CONFIG, options, write_coco
 
 CPU = torch.device("cpu")
@@ -42,7 +43,10 @@ def config(tmp_path):
 
 
 def build(config) -> torch.nn.Module:
-    """The same random weights every time, with scores and boxes that differ between proposals."""
+    """The same random weights every time, with scores, boxes and masks that differ between proposals.
+
+    The last layers' weights are small, for far from zero the sigmoid of a mask hides differences or makes noise a difference.
+    """
     torch.manual_seed(3)
     model = build_detection_model(config).eval()
     rng = torch.Generator().manual_seed(4)
@@ -50,6 +54,7 @@ def build(config) -> torch.nn.Module:
         for layer, scale in (
             (model.roi_heads.box.predictor.cls_score, 0.006),
             (model.roi_heads.box.predictor.bbox_pred, 0.005),
+            (model.roi_heads.mask.predictor.mask_fcn_logits, 0.01),
         ):
             layer.weight.copy_(scale * torch.randn(layer.weight.shape, generator=rng))
     return model
@@ -80,7 +85,7 @@ def plain_detections(config, images: list[Image.Image]) -> list[BoxList]:
         slot[:, : tensor.shape[1], : tensor.shape[2]] = tensor
     sizes = [tensor.shape[1:] for tensor in inputs]
     with torch.inference_mode():
-        return build(config)(bbox_aug.ImageList(batch, sizes))
+        return build(config)(ImageList(batch, sizes))
 
 
 def assert_same(found: list[BoxList], expected: list[BoxList], atol: float = 1e-4) -> None:
@@ -93,7 +98,7 @@ def assert_same(found: list[BoxList], expected: list[BoxList], atol: float = 1e-
 
 
 def augmented(config, images, **changes) -> list[BoxList]:
-    augmentation = bbox_aug.replace(make_box_augmentation(config), **changes)
+    augmentation = dataclasses.replace(make_box_augmentation(config), **changes)
     with torch.inference_mode():
         return augmentation.detect(build(config), images, CPU)
 
@@ -160,7 +165,7 @@ def naive(config, image: Image.Image) -> tuple[list[tuple[float, int, list[float
         width, height = (math.ceil(side / 32) * 32 for side in seen.size)
         batch = torch.zeros(1, 3, height, width).contiguous(memory_format=torch.channels_last)
         batch[0, :, : seen.size[1], : seen.size[0]] = as_input(seen, config)
-        images = bbox_aug.ImageList(batch, [(seen.size[1], seen.size[0])])
+        images = ImageList(batch, [(seen.size[1], seen.size[0])])
         features = model.backbone(batch)
         _, (boxes,), _ = model.roi_heads.box(features, model.rpn(images, features)[0])
         views.append((features, seen.size, flip))
@@ -232,14 +237,15 @@ def test_upstreams_functions(config, images, monkeypatch):
     assert_same(final, augmented(bbox_aug.cfg, images))
 
 
-def test_a_data_set_with_an_image_that_cannot_be_read(config, tmp_path):
+def test_a_data_set_with_an_image_that_cannot_be_read(config, tmp_path, monkeypatch):
     write_coco(tmp_path, images=4)
     (tmp_path / "set" / "2.jpg").write_bytes(b"broken")
     config = config(**AUGMENTED)
+    monkeypatch.setattr(bbox_aug, "cfg", config)
     (loader,) = make_data_loader(config, is_train=False)
-    results = compute_on_dataset(build(config), loader, CPU, make_box_augmentation(config))
+    results = compute_on_dataset(build(config), loader, CPU, bbox_aug=True)
     assert sorted(results) == [0, 1, 3] and results[0].size == (80, 64)
-    assert all(len(b) and len(b.get_field("rle")) == len(b) for b in results.values())
+    assert all(len(b) and len(b.get_field("mask")) == len(b) for b in results.values())
 
 
 def test_models_and_keys_that_do_not_fit(config, images):
@@ -247,7 +253,7 @@ def test_models_and_keys_that_do_not_fit(config, images):
         make_box_augmentation(config(**ON)).detect(build(config()), images, CPU)
     with pytest.raises(ConfigError, match="scales PIL images itself"):
         make_box_augmentation(config(**ON)).detect(
-            build(config(**ON)), bbox_aug.to_image_list(torch.zeros(3, 64, 64)), CPU
+            build(config(**ON)), to_image_list(torch.zeros(3, 64, 64)), CPU
         )
     proposer = build_detection_model(config(**ON, MODEL__RPN_ONLY=True, MODEL__MASK_ON=False)).eval()
     with pytest.raises(ConfigError, match="needs a detector with a box head"):

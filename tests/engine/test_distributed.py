@@ -12,7 +12,7 @@ import torch
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.engine.run import distribute
 from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError
-from maskrcnn_benchmark.engine.trainer import do_train
+from maskrcnn_benchmark.engine.training import train
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
 from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -148,11 +148,10 @@ def train_with_empty_images(folder: str) -> dict:
     seed_everything(0)
     model = build_detection_model(config)
     optimizer = make_optimizer(config, model)
-    do_train(
+    train(
         config,
         distribute(model, torch.device("cpu")),
         Samples(),
-        None,
         optimizer,
         make_lr_scheduler(config, optimizer),
         Checkpointer(model, save_dir=config.OUTPUT_DIR),

@@ -25,7 +25,7 @@ class Detector(nn.Module):
         self.batches: list[int] = []
 
     def forward(self, images) -> list[BoxList]:
-        assert not self.training and torch.is_inference_mode_enabled()
+        assert not self.training and not torch.is_grad_enabled()
         self.batches.append(len(images.image_sizes))
         found = []
         for height, width in images.image_sizes:
@@ -51,13 +51,16 @@ def loader(tmp_path):
     return make
 
 
-def test_boxes_and_masks_are_those_of_the_original_image(loader):
+def test_predictions_are_the_networks_and_results_the_original_images(loader):
     model, timer = Detector().train(), Timer()
     results = compute_on_dataset(model, loader(), torch.device("cpu"), bbox_aug=False, timer=timer)
     assert sorted(results) == [0, 1, 2, 3, 4]
     assert model.batches == [2, 2, 1] and timer.calls == 3
-    for index, prediction in results.items():
-        assert prediction.size == ((64, 64) if index % 2 else (80, 64))
+    for index, seen in results.items():
+        width = 64 if index % 2 else 80
+        assert seen.size == (2 * width, 128) and seen.bbox.tolist() == [[4.0, 6.0, 13.0, 25.0]]
+        prediction = to_original_image(seen, width, 64)
+        assert prediction.size == (width, 64)
         assert prediction.bbox.tolist() == [[2.0, 3.0, 6.5, 12.5]]
         assert not prediction.has_field("mask")
         bitmap = mask_utils.decode(prediction.get_field("rle"))[:, :, 0]
@@ -77,9 +80,15 @@ def test_boxes_without_masks_keep_their_fields():
 def test_predictions_and_metrics_are_written(loader, tmp_path):
     out = tmp_path / "out"
     results, entries = inference(Detector(), loader(), "set", ("bbox", "segm"), device="cpu", output_folder=str(out))
-    assert {p.name for p in out.iterdir()} == {"predictions.pth", "bbox.json", "segm.json", "metrics.json"}
+    assert {p.name for p in out.iterdir()} == {
+        "predictions.pth",
+        "coco_results.pth",
+        "bbox.json",
+        "segm.json",
+        "metrics.json",
+    }
     predictions = torch.load(out / "predictions.pth", weights_only=False)
-    assert [p.bbox.tolist() for p in predictions] == [[[2.0, 3.0, 6.5, 12.5]]] * 5
+    assert [p.bbox.tolist() for p in predictions] == [[[4.0, 6.0, 13.0, 25.0]]] * 5
     assert json.loads((out / "bbox.json").read_text()) == entries["bbox"]
     assert [e["image_id"] for e in entries["bbox"]] == [10, 11, 12, 13, 14]
     assert entries["bbox"][0] == {"image_id": 10, "category_id": 7, "bbox": [2.0, 3.0, 5.5, 10.5], "score": 0.75}
@@ -96,7 +105,10 @@ def test_images_that_cannot_be_read_count_as_empty(loader, tmp_path, log, broken
     )
     predictions = torch.load(tmp_path / "out" / "predictions.pth", weights_only=False)
     assert [len(p) for p in predictions] == [int(i not in broken) for i in range(5)]
-    assert [p.size for p in predictions] == [(64, 64) if i % 2 else (80, 64) for i in range(5)]
+    assert [p.size for p in predictions if len(p)] == [
+        (128, 128) if i % 2 else (160, 128) for i in range(5) if i not in broken
+    ]
+    assert [p.size for p in predictions if not len(p)] == [(64, 64) if i % 2 else (80, 64) for i in broken]
     assert len(entries["bbox"]) == len(entries["segm"]) == 5 - len(broken)
     assert f"{len(broken)} images have no predictions and count as empty, for example {broken[0]}.jpg" in log.text
 

@@ -51,7 +51,7 @@ def test_a_whole_run(tmp_path):
     assert [line["iteration"] for line in lines] == [1, 2, 3]
     assert all(math.isfinite(value) for line in lines for value in line.values())
 
-    assert json.loads((run / "labels.json").read_text()) == {"COCODataset": {"1": "red", "2": "blue"}}
+    assert json.loads((run / "labels.json").read_text()) == {"3": "red", "7": "blue"}
 
     predictions = torch.load(run / "inference" / "set" / "predictions.pth", weights_only=False)
     assert len(predictions) == 5 and all(len(p) for p in predictions)
