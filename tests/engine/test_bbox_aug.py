@@ -252,9 +252,7 @@ def test_models_and_keys_that_do_not_fit(config, images):
     with pytest.raises(ConfigError, match="built without test-time augmentation"):
         make_box_augmentation(config(**ON)).detect(build(config()), images, CPU)
     with pytest.raises(ConfigError, match="scales PIL images itself"):
-        make_box_augmentation(config(**ON)).detect(
-            build(config(**ON)), to_image_list(torch.zeros(3, 64, 64)), CPU
-        )
+        make_box_augmentation(config(**ON)).detect(build(config(**ON)), to_image_list(torch.zeros(3, 64, 64)), CPU)
     proposer = build_detection_model(config(**ON, MODEL__RPN_ONLY=True, MODEL__MASK_ON=False)).eval()
     with pytest.raises(ConfigError, match="needs a detector with a box head"):
         make_box_augmentation(config(**ON)).detect(proposer, images, CPU)
