@@ -6,35 +6,11 @@ import pytest
 import yaml
 
 from maskrcnn_benchmark.config import cfg
-from maskrcnn_benchmark.utils import miscellaneous
+from maskrcnn_benchmark.utils import run_record
 from maskrcnn_benchmark.utils.collect_env import collect_env_info
 from maskrcnn_benchmark.utils.imports import import_file
 from maskrcnn_benchmark.utils.logger import setup_logger
-from maskrcnn_benchmark.utils.miscellaneous import mkdir, save_config, save_labels, write_atomically, write_json
-
-
-def test_a_file_appears_only_when_it_is_complete(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("before")
-
-    def halfway(f) -> None:
-        f.write(b"half")
-        f.flush()
-        assert path.read_text() == "before"
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(str(path), halfway)
-    assert [p.name for p in tmp_path.iterdir()] == ["file"] and path.read_text() == "before"
-    write_atomically(str(path), lambda f: f.write(b"after"))
-    assert [p.name for p in tmp_path.iterdir()] == ["file"] and path.read_text() == "after"
-
-
-def test_folders_and_json(tmp_path):
-    for _ in range(2):
-        mkdir(str(tmp_path / "a" / "b"))
-    write_json(str(tmp_path / "a" / "b" / "c.json"), {"x": [1, None]})
-    assert json.loads((tmp_path / "a" / "b" / "c.json").read_text()) == {"x": [1, None]}
+from maskrcnn_benchmark.utils.miscellaneous import save_config, save_labels
 
 
 def test_a_written_configuration_can_be_read_back(tmp_path):
@@ -59,7 +35,7 @@ def test_labels_are_written_where_there_are_any(tmp_path):
 
 
 def test_only_the_main_process_writes(tmp_path, monkeypatch):
-    monkeypatch.setattr(miscellaneous, "is_main_process", lambda: False)
+    monkeypatch.setattr(run_record, "is_main_process", lambda: False)
     save_labels([Named()], str(tmp_path))
     save_config(cfg, str(tmp_path / "config.yml"))
     assert list(tmp_path.iterdir()) == []
