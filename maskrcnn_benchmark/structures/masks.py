@@ -8,10 +8,11 @@ import numpy as np
 import pycocotools.mask as mask_utils
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from maskrcnn_benchmark.ops.roi_align import roi_align
 from maskrcnn_benchmark.structures.boxes import FLIP_LEFT_RIGHT
-from maskrcnn_benchmark.structures.polygons import PolygonInstance, Size, as_size, check_flip, crop_region
+from maskrcnn_benchmark.structures.polygons import PolygonInstance, Polygons, Size, as_size, check_flip, crop_region
 
 
 class PolygonList:
@@ -207,9 +208,11 @@ class SegmentationMask:
         self.instances: Any = (PolygonList if mode == "poly" else BinaryMaskList)(instances, self.size)
         self.iter_idx = 0
 
-    def _of(self, instances: PolygonList | BinaryMaskList, size: Size | None = None) -> "SegmentationMask":
+    def _of(
+        self, instances: PolygonList | BinaryMaskList, size: Size | None = None, kind: type | None = None
+    ) -> "SegmentationMask":
         """Of these instances, not copied."""
-        result = SegmentationMask.__new__(SegmentationMask)
+        result = SegmentationMask.__new__(kind or type(self))
         result.instances, result.size, result.mode = instances, size or instances.size, instances.mode
         result.iter_idx = 0
         return result
@@ -231,7 +234,7 @@ class SegmentationMask:
 
     def convert(self, mode: str) -> "SegmentationMask":
         """The same masks in mode "poly" or "mask"."""
-        return self if mode == self.mode else SegmentationMask(self.instances, self.size, mode)
+        return self if mode == self.mode else type(self)(self.instances, self.size, mode)
 
     def crop_and_resize(self, boxes: Tensor, index: Tensor, resolution: int) -> Tensor:
         """Mask targets: Tensor[K, 4] xyxy pixels, Tensor[K] the object of each box -> uint8 Tensor[K, R, R]."""
@@ -250,9 +253,17 @@ class SegmentationMask:
     def __getitem__(self, item: Any) -> "SegmentationMask":
         return self._of(self.instances[item], self.size)
 
+    @property
+    def polygons(self) -> list:
+        """The objects as they were kept until March 2019."""
+        return [Polygons(p, self.size) for p in self.convert("poly").instances]
+
     def __iter__(self) -> Iterator["SegmentationMask"]:
         self.iter_idx = 0
-        return (self[i] for i in range(len(self)))
+        return (self._one(i) for i in range(len(self)))
+
+    def _one(self, index: int) -> "SegmentationMask":
+        return self._of(self.instances[index], self.size, OneMask)
 
     def next(self) -> "SegmentationMask":
         """The objects in turn, from the first after `iter()` on; StopIteration after the last. Loops use iterators of their
@@ -260,12 +271,28 @@ class SegmentationMask:
         if self.iter_idx >= len(self):
             raise StopIteration
         self.iter_idx += 1
-        return self[self.iter_idx - 1]
+        return self._one(self.iter_idx - 1)
 
     __next__ = next
 
     def __repr__(self) -> str:
         return f"{_describe(self)[:-1]}, mode={self.mode})"
+
+
+class OneMask(SegmentationMask):
+    """What a loop gives. Until March 2019 that were Polygons, whose `polygons` are coordinates and whose `convert` gives a
+    tensor: so torch's functions take this for its bitmap, Tensor[height, width], as in `torch.stack(masks)`."""
+
+    @property
+    def polygons(self) -> list[Tensor]:
+        return [p for instance in self.convert("poly").instances for p in instance.polygons]
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def bitmap(value: Any) -> Any:
+            return value.get_mask_tensor() if isinstance(value, cls) else value
+
+        return func(*tree_map(bitmap, args), **tree_map(bitmap, kwargs or {}))
 
 
 def _describe(masks: PolygonList | BinaryMaskList | SegmentationMask) -> str:

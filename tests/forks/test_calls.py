@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 
+import pycocotools.mask as mask_utils
 import pytest
 import torch
 from torch.optim import SGD, Adam
@@ -25,6 +26,7 @@ from maskrcnn_benchmark.modeling.rpn.inference import RPNPostProcessor
 from maskrcnn_benchmark.modeling.rpn.rpn import build_rpn
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import to_image_list
+from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 from maskrcnn_benchmark.utils.checkpoint import Checkpointer
 from maskrcnn_benchmark.utils.timer import Timer
 from tests.engine.fakes import Loader, Run
@@ -194,3 +196,15 @@ def test_tests_are_called_as_until_november_2018_and_september_2019():
     assert list(compute_on_dataset(Model(), [batch], torch.device("cpu"), timer)) == [7]
     assert timer.calls == 1
     assert inspect.signature(inference).parameters["dataset_name"].default == ""
+
+
+def test_objects_of_a_loop_over_masks_are_those_of_before_march_2019():
+    """What mask losses of 2018 do with them, beside what those of 2019 do."""
+    objects = [[[1, 1, 8, 1, 8, 8, 1, 8]], [[2, 2, 5, 2, 5, 5]]]
+    masks = SegmentationMask(objects, (10, 10))
+    scaled = [one.crop(torch.tensor([0.0, 0, 8, 8])).resize((4, 4)) for one in masks]
+    found = torch.stack([one.convert(mode="mask") for one in scaled], dim=0).to(dtype=torch.float32)
+    assert found.tolist() == torch.stack([one.get_mask_tensor() for one in scaled]).tolist() and found.sum() == 10
+    assert [[p.tolist() for p in one.polygons] for one in masks] == objects
+    areas = [mask_utils.area(mask_utils.frPyObjects(one, 10, 10)).sum() for one in objects]
+    assert [one.convert("mask").sum() for one in masks.polygons] == areas
