@@ -212,7 +212,7 @@ class SegmentationMask:
         self, instances: PolygonList | BinaryMaskList, size: Size | None = None, kind: type | None = None
     ) -> "SegmentationMask":
         """Of these instances, not copied."""
-        result = SegmentationMask.__new__(kind or type(self))
+        result: SegmentationMask = SegmentationMask.__new__(kind or type(self))
         result.instances, result.size, result.mode = instances, size or instances.size, instances.mode
         result.iter_idx = 0
         return result
