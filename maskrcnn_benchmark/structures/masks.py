@@ -207,14 +207,13 @@ class SegmentationMask:
             instances = instances.convert_to_binarymask()
         self.instances: Any = (PolygonList if mode == "poly" else BinaryMaskList)(instances, self.size)
         self.iter_idx = 0
+        self._is_one = False  # whether it came from a loop over such an object
 
-    def _of(
-        self, instances: PolygonList | BinaryMaskList, size: Size | None = None, kind: type | None = None
-    ) -> "SegmentationMask":
+    def _of(self, instances: PolygonList | BinaryMaskList, size: Size | None = None) -> "SegmentationMask":
         """Of these instances, not copied."""
-        result: SegmentationMask = SegmentationMask.__new__(kind or type(self))
+        result = SegmentationMask.__new__(SegmentationMask)
         result.instances, result.size, result.mode = instances, size or instances.size, instances.mode
-        result.iter_idx = 0
+        result.iter_idx, result._is_one = 0, self._is_one
         return result
 
     def transpose(self, method: int) -> "SegmentationMask":
@@ -234,7 +233,7 @@ class SegmentationMask:
 
     def convert(self, mode: str) -> "SegmentationMask":
         """The same masks in mode "poly" or "mask"."""
-        return self if mode == self.mode else type(self)(self.instances, self.size, mode)
+        return self if mode == self.mode else self._of(SegmentationMask(self.instances, self.size, mode).instances)
 
     def crop_and_resize(self, boxes: Tensor, index: Tensor, resolution: int) -> Tensor:
         """Mask targets: Tensor[K, 4] xyxy pixels, Tensor[K] the object of each box -> uint8 Tensor[K, R, R]."""
@@ -253,17 +252,31 @@ class SegmentationMask:
     def __getitem__(self, item: Any) -> "SegmentationMask":
         return self._of(self.instances[item], self.size)
 
-    @property
-    def polygons(self) -> list:
-        """The objects as they were kept until March 2019."""
-        return [Polygons(p, self.size) for p in self.convert("poly").instances]
-
     def __iter__(self) -> Iterator["SegmentationMask"]:
         self.iter_idx = 0
         return (self._one(i) for i in range(len(self)))
 
     def _one(self, index: int) -> "SegmentationMask":
-        return self._of(self.instances[index], self.size, OneMask)
+        one = self[index]
+        one._is_one = True
+        return one
+
+    # Until March 2019 a loop gave Polygons, whose `polygons` are coordinates and whose `convert` gives a tensor.
+
+    @property
+    def polygons(self) -> list:
+        """Of an object from a loop its polygons, Tensor[2 * points]; else the objects."""
+        instances = self.convert("poly").instances
+        return instances.polygons[0].polygons if self._is_one else [Polygons(p, self.size) for p in instances]
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """torch's functions, as in `torch.stack(masks)`, take what `get_mask_tensor` gives."""
+
+        def bitmaps(value: Any) -> Any:
+            return value.get_mask_tensor() if isinstance(value, SegmentationMask) else value
+
+        return func(*tree_map(bitmaps, args), **tree_map(bitmaps, kwargs or {}))
 
     def next(self) -> "SegmentationMask":
         """The objects in turn, from the first after `iter()` on; StopIteration after the last. Loops use iterators of their
@@ -277,22 +290,6 @@ class SegmentationMask:
 
     def __repr__(self) -> str:
         return f"{_describe(self)[:-1]}, mode={self.mode})"
-
-
-class OneMask(SegmentationMask):
-    """What a loop gives. Until March 2019 that were Polygons, whose `polygons` are coordinates and whose `convert` gives a
-    tensor: so torch's functions take this for its bitmap, Tensor[height, width], as in `torch.stack(masks)`."""
-
-    @property
-    def polygons(self) -> list[Tensor]:
-        return [p for instance in self.convert("poly").instances for p in instance.polygons]
-
-    @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        def bitmap(value: Any) -> Any:
-            return value.get_mask_tensor() if isinstance(value, cls) else value
-
-        return func(*tree_map(bitmap, args), **tree_map(bitmap, kwargs or {}))
 
 
 def _describe(masks: PolygonList | BinaryMaskList | SegmentationMask) -> str:
