@@ -163,7 +163,7 @@ class FBNetROIHead(nn.Module):
         self.out_channels = builder.last_depth
 
     def forward(self, x: Sequence[Tensor], proposals: list[BoxList]) -> Tensor:
-        return self.head(self.pooler(x, proposals)).contiguous()
+        return self.head(self.pooler(x, proposals))
 
 
 @registries.ROI_BOX_FEATURE_EXTRACTORS.register("FBNet.roi_head")

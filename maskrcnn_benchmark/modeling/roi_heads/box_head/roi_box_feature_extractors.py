@@ -26,7 +26,7 @@ class ResNet50Conv5ROIFeatureExtractor(nn.Module):
         self.out_channels = self.head.out_channels
 
     def forward(self, x: Sequence[Tensor], proposals: list[BoxList]) -> Tensor:
-        return self.head(self.pooler(x, proposals)).contiguous()  # for predictors that take views
+        return self.head(self.pooler(x, proposals))
 
 
 @registries.ROI_BOX_FEATURE_EXTRACTORS.register("FPN2MLPFeatureExtractor")

@@ -33,7 +33,7 @@ class KeypointRCNNFeatureExtractor(nn.Module):
         pooled = self.pooler(x, proposals)
         for name in self.blocks:
             pooled = F.relu_(getattr(self, name)(pooled))
-        return pooled.contiguous()  # for predictors that take views
+        return pooled
 
 
 def make_roi_keypoint_feature_extractor(cfg, in_channels: int | None = None) -> Any:

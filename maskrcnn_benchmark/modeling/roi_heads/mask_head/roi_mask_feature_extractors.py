@@ -42,7 +42,7 @@ class MaskRCNNFPNFeatureExtractor(nn.Module):
         pooled = self.pooler(x, proposals)
         for name in self.blocks:
             pooled = F.relu_(getattr(self, name)(pooled))
-        return pooled.contiguous()  # for predictors that take views
+        return pooled
 
 
 def make_roi_mask_feature_extractor(cfg, in_channels: int | None = None) -> Any:
