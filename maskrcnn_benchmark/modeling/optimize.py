@@ -10,7 +10,7 @@ import torch
 import torch._inductor.config
 from torch import Tensor, nn
 
-from maskrcnn_benchmark.layers.frozen_batch_norm import FrozenBatchNorm2d
+from maskrcnn_benchmark.layers.frozen_batch_norm import FrozenBatchNorm2d, can_be_fused
 from maskrcnn_benchmark.modeling.poolers import Pooler
 from maskrcnn_benchmark.ops.winograd import WinogradConv2d
 
@@ -103,7 +103,7 @@ def fold_norms(model: nn.Module) -> int:
     for module in list(model.modules()):
         for conv, name, norm in _pairs(module):
             affine = _affine(norm)
-            if affine is None or not isinstance(conv, nn.Conv2d):
+            if affine is None or not can_be_fused(conv, norm):
                 continue
             scale, shift = affine
             bias = shift if conv.bias is None else shift + conv.bias * scale
@@ -128,9 +128,9 @@ def _pairs(module: nn.Module) -> list[tuple[nn.Module, str, nn.Module]]:
 
 def _affine(norm: nn.Module) -> tuple[Tensor, Tensor] | None:
     """Scale and shift, each Tensor[C], that a norm layer stands for; None if they depend on its input."""
-    if isinstance(norm, FrozenBatchNorm2d):
+    if type(norm) is FrozenBatchNorm2d:
         return norm.affine()
-    if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None or norm.running_var is None:
+    if type(norm) is not nn.BatchNorm2d or norm.running_mean is None or norm.running_var is None:
         return None
     scale = (norm.running_var + norm.eps).rsqrt()
     if norm.weight is not None:

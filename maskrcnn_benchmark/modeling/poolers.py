@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers import ROIAlign
+from maskrcnn_benchmark.layers.frozen_batch_norm import is_watched
 from maskrcnn_benchmark.layers.layout import any_layout, is_marked
 from maskrcnn_benchmark.modeling.batching import numbered
 from maskrcnn_benchmark.modeling.pooling import make_pooler
@@ -73,8 +74,10 @@ class Pooler(nn.Module):
         )
 
     def _is_changed(self) -> bool:
-        """Whether someone put poolers or a mapping of their own in place of this package's."""
-        return type(self.map_levels) is not LevelMapper or not all(is_marked(type(pool)) for pool in self.poolers)
+        """Whether someone put poolers or a mapping of their own in place of this package's, or watches them."""
+        if type(self.map_levels) is not LevelMapper or is_watched(*self.poolers):
+            return True
+        return not all(is_marked(type(pool)) for pool in self.poolers)
 
     def _level_by_level(self, x: Sequence[Tensor], rois: Tensor, levels: Tensor) -> Tensor:
         if len(self.poolers) == 1:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers import FrozenBatchNorm2d
 from maskrcnn_benchmark.layers.deformable import DFConv2d
-from maskrcnn_benchmark.layers.frozen_batch_norm import conv_norm
+from maskrcnn_benchmark.layers.frozen_batch_norm import conv_norm, is_watched
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling.blocks import group_norm, group_norm_options
 from maskrcnn_benchmark.utils.registry import Registry
@@ -81,8 +81,15 @@ class _ResidualBlock(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else conv_norm(x, *self.downsample)
-        return F.relu_(self.residual(x).add_(shortcut))
+        return F.relu_(self.residual(x).add_(self._shortcut(x)))
+
+    def _shortcut(self, x: Tensor) -> Tensor:
+        if self.downsample is None:
+            return x
+        is_plain = type(self.downsample) is nn.Sequential and len(self.downsample) == 2
+        if not is_plain or is_watched(self.downsample):
+            return self.downsample(x)
+        return conv_norm(x, *self.downsample)
 
 
 @any_layout

@@ -4,7 +4,9 @@ Legend: N regions, K keypoints, R side of a heatmap.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -81,7 +83,7 @@ def _groups(sizes: Sequence[tuple[int, int]], depth: int) -> Iterator[tuple[list
 
 
 @torch.no_grad()
-def heatmaps_to_keypoints(maps: Tensor, rois: Tensor) -> tuple[Tensor, Tensor]:
+def heatmaps_to_keypoints(maps: Any, rois: Any) -> tuple[Any, Any]:
     """The best place of each keypoint in its heatmap, enlarged bicubically to the region's size in whole pixels.
 
     Regions are enlarged several at a time: bicubic interpolation is one matrix product along each axis.
@@ -91,8 +93,12 @@ def heatmaps_to_keypoints(maps: Tensor, rois: Tensor) -> tuple[Tensor, Tensor]:
         rois: Tensor[N, 4] xyxy, pixels.
 
     Returns:
-        Tensor[N, K, 3] of x, y in pixels and 1, and the logits there, Tensor[N, K].
+        Tensor[N, K, 3] of x, y in pixels and 1, and the logits there, Tensor[N, K]. Of NumPy arrays, as maskrcnn-benchmark
+        gives them, NumPy arrays.
     """
+    if isinstance(maps, np.ndarray):
+        points, scores = heatmaps_to_keypoints(torch.from_numpy(maps), torch.as_tensor(rois))
+        return points.numpy(), scores.numpy()
     extent = (rois[:, 2:] - rois[:, :2]).clamp(min=1)
     whole = extent.ceil().to(torch.int64)
     n, depth, rows, columns = maps.shape

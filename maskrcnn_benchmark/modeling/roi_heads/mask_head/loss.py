@@ -36,8 +36,7 @@ class MaskRCNNLossComputation:
 
     Which object a proposal stands for was decided by the box head ("labels", "matched_idxs"); proposals without these fields
     are matched here. Masks are cut from the target by index, because a copy of an object's whole mask for each of its
-    proposals would be large: `match_targets_to_proposals`, which makes one, is not called, and to override it has no effect.
-    `prepare_targets` is.
+    proposals would be large: `match_targets_to_proposals`, which makes one, is called only where a subclass has its own.
     """
 
     def __init__(self, proposal_matcher: Matcher, discretization_size: int):
@@ -55,7 +54,15 @@ class MaskRCNNLossComputation:
         """For the R proposals of each image: classes int64 Tensor[R] (0 is background), and the objects' masks inside them,
         float32 Tensor[R, M, M] of 0 and 1, meaningful where the class is positive."""
         labels, masks, size = [], [], self.discretization_size
+        is_own = type(self).match_targets_to_proposals is not MaskRCNNLossComputation.match_targets_to_proposals
         for proposal, target in zip(proposals, targets, strict=True):
+            if is_own:
+                objects = self.match_targets_to_proposals(proposal, target)
+                unmatched = objects.get_field("matched_idxs") == Matcher.BELOW_LOW_THRESHOLD
+                labels.append(objects.get_field("labels").to(torch.int64).masked_fill(unmatched, 0))
+                each = torch.arange(len(proposal), device=proposal.bbox.device)
+                masks.append(_cut_masks(objects.get_field("masks"), proposal, each, size))
+                continue
             objects = objects_of_proposals(self.proposal_matcher, proposal, target, ["labels"])
             labels.append(objects.get_field("labels").to(torch.int64))
             if len(target):
