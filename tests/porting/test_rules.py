@@ -506,3 +506,32 @@ def test_waiting_for_a_gpu_that_is_not_there():
         """
     )
     assert names["timed"](lambda: 3) == 3
+
+
+def test_methods_of_the_files_own_classes_stay():
+    names = run(
+        """
+        import torch
+        class Own(dict):
+            def view(self, n):
+                return "view", n
+            def iteritems(self):
+                return "iteritems"
+            def has_key(self, key):
+                return "has_key"
+            def cuda(self):
+                return "cuda"
+            def getsize(self, text):
+                return "getsize"
+        own = Own()
+        answers = own.view(1), own.iteritems(), own.has_key(1), own.cuda(), own.getsize("a")
+        """
+    )
+    assert names["answers"] == (("view", 1), "iteritems", "has_key", "cuda", "getsize")
+
+
+def test_views_that_are_no_sizes_of_tensors_stay():
+    assert not ported("def f(x):\n    return x.view(1)\n").changes
+    for kind in ("np.uint8", "torch.uint8", "'u1'", "dtype=np.uint8", "float", "x.dtype"):
+        assert not ported(f"import torch\nimport numpy as np\ndef f(x):\n    return x.view({kind})\n").changes
+    assert run("import torch\ny = torch.ones(2, 3).t().view(len('abcdef'))\n")["y"].shape == (6,)

@@ -34,6 +34,8 @@ def moves(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpressi
     func = updated.func
     if not isinstance(func, cst.Attribute) or not file.uses("torch") or _guarded(file, original):
         return updated
+    if file.defines_method(func.attr.value):
+        return updated
     args = list(updated.args)
     if func.attr.value == "cuda" and not any(arg.keyword is None or arg.keyword.value == "device" for arg in args):
         new = updated.with_changes(func=func.with_changes(attr=cst.Name("to")), args=[_argument(file), *args])

@@ -247,6 +247,8 @@ def view(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpressio
     name = original.func
     if not isinstance(name, cst.Attribute) or name.attr.value != "view" or not original.args:
         return updated
+    if not file.uses("torch") or file.defines_method("view"):
+        return updated
     first = original.args[0].value
     is_dtype = (
         isinstance(first, cst.SimpleString)
