@@ -535,3 +535,49 @@ def test_views_that_are_no_sizes_of_tensors_stay():
     for kind in ("np.uint8", "torch.uint8", "'u1'", "dtype=np.uint8", "float", "x.dtype"):
         assert not ported(f"import torch\nimport numpy as np\ndef f(x):\n    return x.view({kind})\n").changes
     assert run("import torch\ny = torch.ones(2, 3).t().view(len('abcdef'))\n")["y"].shape == (6,)
+
+
+def test_whole_numbers_by_more_ways():
+    names = run(
+        """
+        import torch
+        def f(k, W, x):
+            i = torch.nonzero(k).squeeze(1)
+            i = i[:3]
+            flat = torch.nonzero(k).view(-1) / W, torch.nonzero(k).reshape(-1).squeeze() / W
+            return i / W, flat[0], flat[1], x.long().sum() / 2
+        def g(n, W):
+            step = 0.5
+            order = torch.randperm(n) / W
+            down = torch.arange(-3, n) / 2
+            floats = torch.arange(0, n, step) / 2, torch.arange(2.0) / 2, torch.arange(n, dtype=torch.float) / 2
+            n = int(n)
+            return torch.arange(n) / 2, torch.arange(end=n) / W, order, down, floats
+        def h(x):
+            i = x.i.nonzero().squeeze(1)
+            i = i / 2
+            return i / 2
+        """
+    )
+    k = torch.tensor([0, 1, 0, 1, 1, 1])
+    rows, flat, squeezed, half = names["f"](k, 2, torch.tensor([-1.0, -2.0]))
+    assert rows.tolist() == [0, 1, 2] and flat.tolist() == squeezed.tolist() == [0, 1, 2, 2] and half.item() == -1
+    halves, ends, order, down, floats = names["g"](4, 2)
+    assert names["h"](type("X", (), {"i": k})).tolist() == [0, 0, 1, 1]
+    assert halves.tolist() == ends.tolist() == sorted(order.tolist()) == [0, 0, 1, 1]
+    assert down.tolist() == [-1, -1, 0, 0, 0, 1, 1]
+    assert floats[0].tolist()[1] == 0.25 and floats[1].tolist() == [0, 0.5] and floats[2].tolist()[1] == 0.5
+
+
+def test_byte_tensors_as_masks():
+    names = run(
+        """
+        import torch
+        def f(x):
+            m = torch.ByteTensor([1, 0, 1])
+            return x[torch.ByteTensor([0, 1, 1])], x[~m]
+        """
+    )
+    assert [t.tolist() for t in names["f"](torch.arange(3))] == [[1, 2], [1]]
+    done = ported("import torch\ny = x[torch.cuda.ByteTensor([0, 1])]\n")
+    assert "(torch.cuda.BoolTensor if torch.cuda.is_available() else torch.BoolTensor)([0, 1])" in done.text

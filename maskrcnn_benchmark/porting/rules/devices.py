@@ -77,7 +77,7 @@ def types(file: File, original: cst.Attribute, updated: cst.Attribute) -> cst.Ba
     if not name or not (called or cast) or _guarded(file, original):
         return updated
     torch = file.module_name("torch")
-    kind = name.rpartition(".")[2]
+    kind = updated.attr.value  # which may have become another: a mask's is BoolTensor
     new = expression(f"({torch}.cuda.{kind} if {torch}.cuda.is_available() else {torch}.{kind})")
     file.changed(DEVICE, original, new)
     return new

@@ -32,6 +32,7 @@ MASK_METHODS = {"masked_fill": 0, "masked_fill_": 0, "masked_select": 0, "masked
 MASK_FUNCTIONS = {"torch.masked_select": 1, "torch.masked_fill": 1, "torch.where": 0}
 COMPARISONS = {"eq", "ne", "gt", "lt", "ge", "le"}
 SHAPES = set("squeeze unsqueeze view reshape flatten contiguous clone detach t permute expand cpu cuda".split())
+SUMS = {"sum", "cumsum", "prod", "abs", "clamp"}
 CASTS = {
     "long": "int",
     "int": "int",
@@ -49,6 +50,11 @@ DTYPES = {
         ("torch.float32", "torch.float", "torch.float64", "torch.double", "torch.float16", "torch.half"), "float"
     ),
 }
+
+
+MEASURE = m.Call(func=m.Name("len") | m.Attribute(attr=m.Name("size") | m.Name("numel"))) | m.Subscript(
+    value=m.Attribute(attr=m.Name("shape"))
+)
 
 
 @dataclass
@@ -77,6 +83,7 @@ class _Scope:
         self.own_names = not isinstance(node, cst.ClassDef)  # in a class, attributes of self alone
         self.nodes = list(_walk(node, into_functions=not isinstance(node, cst.Module)))
         self.values: dict[str, list[tuple[cst.BaseExpression, int | None]]] = {}
+        self.assumed: dict[str, str | None] = {}  # kinds of names whose own values are being looked at: i = i[:3]
         self.parameters = {p.name.value for p in self.nodes if isinstance(p, cst.Param)}
         for inner in self.nodes:
             if isinstance(inner, cst.Assign):
@@ -147,10 +154,15 @@ class _Scope:
             return
         elif isinstance(node.operator, cst.Divide):
             kind = self.kind(node.left)
-            if kind in ("index", "int") and self.kind(node.right) != "float" and not isinstance(node.right, cst.Float):
+            if self._drops_fraction(node, kind, self.kind(node.right)):
                 self.made.divide[id(node)] = "floor" if kind == "index" else "trunc"
         elif isinstance(node.operator, cst.FloorDivide) and self.kind(node.left) in ("int", "float"):
             self.made.divide[id(node)] = "trunc"
+
+    def _drops_fraction(self, node: cst.BinaryOperation, left: str | None, right: str | None) -> bool:
+        """Whether a division by `/` was one of whole numbers to the torch of the fork."""
+        whole = left in ("index", "int") and right != "float" and not isinstance(node.right, cst.Float)
+        return whole and not self.file.facts.recent_torch
 
     def _uint8(self, value: cst.CSTNode) -> list[cst.CSTNode]:
         """The piece of an expression that makes a uint8 tensor: a dtype, or the call of byte()."""
@@ -159,6 +171,8 @@ class _Scope:
         method = value.func.attr.value if isinstance(value.func, cst.Attribute) else ""
         if method == "byte" and not value.args:
             return [value]
+        if self.file.names(value.func) & UINT8 and value.args:
+            return [value.func]  # torch.ByteTensor([0, 1])
         if self.file.names(value.func) & FILLED or method in FILLED_METHODS:
             arg = argument(value, "dtype")
         elif method in ("to", "type"):
@@ -216,8 +230,7 @@ class _Scope:
         if name:
             if name in self.parameters:
                 return None
-            kinds = {self._value_kind(value, index, depth) for value, index in self.values.get(name, ())}
-            return kinds.pop() if len(kinds) == 1 else None
+            return self.assumed[name] if name in self.assumed else self._name_kind(name, depth)
         if isinstance(node, cst.Call):
             return self._call_kind(node, depth)
         if isinstance(node, cst.Subscript):
@@ -236,6 +249,24 @@ class _Scope:
             return self._operation_kind(node, depth)
         return None
 
+    def _name_kind(self, name: str, depth: int) -> str | None:
+        """The kind of all its values; those made from the name itself (i = i[:3]) must keep the kind of the others."""
+        values = self.values.get(name, ())
+        selves = [self._mentions(value, name) for value, _ in values]
+        kinds = {self._value_kind(*value, depth) for value, own in zip(values, selves, strict=True) if not own}
+        if len(kinds) != 1:
+            return None
+        self.assumed[name] = kind = kinds.pop()
+        kinds = {self._value_kind(*value, depth) for value, own in zip(values, selves, strict=True) if own}
+        del self.assumed[name]
+        return kind if kinds <= {kind} else None
+
+    def _mentions(self, node: cst.CSTNode, name: str) -> bool:
+        if isinstance(node, (cst.Name, cst.Attribute)) and self._name(node) == name:
+            return True
+        inner = [node.value] if isinstance(node, (cst.Attribute, cst.Arg)) else node.children
+        return any(self._mentions(child, name) for child in inner)
+
     def _value_kind(self, value: cst.BaseExpression, index: int | None, depth: int) -> str | None:
         if index is None:
             return self.kind(value, depth + 1)
@@ -247,6 +278,8 @@ class _Scope:
             return "mask" if "mask" in (left, right) else None
         if "float" in (left, right):
             return "float"
+        if isinstance(node.operator, cst.Divide):
+            return left if self._drops_fraction(node, left, right) else None
         whole = [
             k or ("index" if isinstance(n, cst.Integer) else None) for n, k in ((node.left, left), (node.right, right))
         ]
@@ -278,7 +311,9 @@ class _Scope:
         if names & {f"torch.{comparison}" for comparison in COMPARISONS}:
             return "mask"
         dtype = argument(node, "dtype")
-        if names & FILLED:
+        if names & {"torch.arange", "torch.randperm"} and dtype is None:
+            return self._range_kind(node)
+        if names & {*FILLED, "torch.arange", "torch.randperm"}:
             kinds = {DTYPES[n] for n in self.file.names(dtype.value) if n in DTYPES} if dtype is not None else set()
             return kinds.pop() if len(kinds) == 1 else None
         if names or not isinstance(node.func, cst.Attribute):
@@ -294,7 +329,26 @@ class _Scope:
             arg = argument(node, "dtype", 0)
             kinds = {DTYPES[n] for n in self.file.names(arg.value) if n in DTYPES} if arg is not None else set()
             return kinds.pop() if len(kinds) == 1 else self.kind(base, depth + 1)
+        if method in SUMS and dtype is None:
+            kind = self.kind(base, depth + 1)
+            return "index" if kind == "mask" else kind
         return self.kind(base, depth + 1) if method in SHAPES else None
+
+    def _range_kind(self, call: cst.Call) -> str | None:
+        """Of torch.arange and randperm without a dtype: whole numbers, if all that they are given seem to be."""
+        numbers = [a for a in call.args if a.keyword is None or a.keyword.value in ("start", "end", "step", "n")]
+        if not numbers or any(a.star or not self._seems_whole(a.value) for a in numbers):
+            return None
+        return "index" if len(numbers) == 1 else "int"
+
+    def _seems_whole(self, node: cst.BaseExpression) -> bool:
+        """A literal, a name that nothing gives a fraction, or a measure of a shape."""
+        if isinstance(node, cst.UnaryOperation):
+            return isinstance(node.expression, cst.Integer)
+        if dotted(node):
+            given = (value for value, _ in self.values.get(dotted(node), ()))
+            return not any(m.findall(value, m.Float() | m.Divide()) for value in given)
+        return m.matches(node, m.Integer() | MEASURE)
 
     def _is_tensor(self, node: cst.BaseExpression, depth: int) -> bool:
         if self.kind(node, depth + 1) is not None:
