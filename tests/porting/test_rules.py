@@ -581,3 +581,57 @@ def test_byte_tensors_as_masks():
     assert [t.tolist() for t in names["f"](torch.arange(3))] == [[1, 2], [1]]
     done = ported("import torch\ny = x[torch.cuda.ByteTensor([0, 1])]\n")
     assert "(torch.cuda.BoolTensor if torch.cuda.is_available() else torch.BoolTensor)([0, 1])" in done.text
+
+
+def test_full_gives_floats():
+    code = """
+    import torch
+    filled = torch.full((2,), 1), torch.full((2,), -1), torch.full(size=(2,), fill_value=0x2)
+    whole = torch.full((2,), 1, dtype=torch.int64)
+    """
+    names = run(code)
+    assert [t.tolist() for t in names["filled"]] == [[1, 1], [-1, -1], [2, 2]]
+    assert {t.dtype for t in names["filled"]} == {torch.float32} and names["whole"].dtype == torch.int64
+    assert not ported(code, recent_torch=True).changes
+
+
+def test_sampling_and_scaling_as_in_2019():
+    x, grid = torch.rand(1, 1, 5, 5), torch.rand(1, 3, 3, 2)
+    code = """
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+    sampled = F.grid_sample(x, grid), F.grid_sample(x, grid, align_corners=False)
+    scaled = F.interpolate(x, scale_factor=0.7, mode="bilinear"), F.upsample(x, None, 0.7, "bicubic")
+    scaled += (nn.Upsample(scale_factor=0.7, mode="bilinear")(x),)
+    kept = F.interpolate(x, (3, 3), mode="bilinear"), F.interpolate(x, scale_factor=2, mode="nearest")
+    """
+    names = run(code, x=x, grid=grid)
+    resized = {
+        mode: torch.nn.functional.interpolate(x, (3, 3), mode=mode, align_corners=False)
+        for mode in ("bilinear", "bicubic")
+    }
+    for index, aligned in enumerate((True, False)):
+        torch.testing.assert_close(
+            names["sampled"][index], torch.nn.functional.grid_sample(x, grid, align_corners=aligned)
+        )
+    for value, mode in zip(names["scaled"], ("bilinear", "bicubic", "bilinear"), strict=True):
+        torch.testing.assert_close(value, resized[mode])
+    torch.testing.assert_close(names["kept"][0], resized["bilinear"])
+    assert "recompute" not in ported(code, recent_torch=True).text and names["kept"][1].shape[-1] == 10
+
+
+def test_optimizers_of_apex():
+    names = run(
+        """
+        from apex.optimizers import FusedAdam, FusedSGD
+        import apex.optimizers as fused
+        plain = FusedAdam(weights, lr=0.1, bias_correction=True)
+        decays = fused.FusedAdam(weights, weight_decay=0.1), FusedAdam(weights, adam_w_mode=False)
+        sgd = FusedSGD(weights, lr=0.1, wd_after_momentum=False)
+        """,
+        weights=[torch.nn.Parameter(torch.ones(1))],
+    )
+    assert type(names["plain"]) is torch.optim.AdamW and names["plain"].defaults["weight_decay"] == 0
+    assert names["decays"][0].defaults["weight_decay"] == 0.1 and not isinstance(names["decays"][1], torch.optim.AdamW)
+    assert type(names["sgd"]) is torch.optim.SGD
