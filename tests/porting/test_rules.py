@@ -14,6 +14,7 @@ import torch
 
 pytest.importorskip("libcst")
 
+from maskrcnn_benchmark.porting import dead_names  # noqa: E402
 from maskrcnn_benchmark.porting.rewriting import Facts, rewrite  # noqa: E402
 from maskrcnn_benchmark.porting.rules.names import MOVED, names_by_package  # noqa: E402
 
@@ -635,3 +636,47 @@ def test_optimizers_of_apex():
     assert type(names["plain"]) is torch.optim.AdamW and names["plain"].defaults["weight_decay"] == 0
     assert names["decays"][0].defaults["weight_decay"] == 0.1 and not isinstance(names["decays"][1], torch.optim.AdamW)
     assert type(names["sgd"]) is torch.optim.SGD
+
+
+def test_sums_of_masks_are_left_to_a_person():
+    code = """
+    import torch
+    def f(a, b, k):
+        m, n = a.clone(), 3
+        m = torch.eq(a, b)
+        both = (a > 0) + (b > 0) == 2
+        return both, m + (a > 0) + (b > 0) >= 1, (a > 0) + b > 1, (a > 0) + (b > 0)
+    """
+    assert [remark.line for remark in ported(code).remarks] == [6]
+    assert not ported(code, recent_torch=True).remarks
+    assert [r.line for r in ported("import torch\nm = x.eq(y)\nk = m + (x > 0) + (y > 0) > 1\n").remarks] == [3]
+
+
+def dead(code: str) -> list[tuple[int, str]]:
+    found, _ = dead_names.find("a.py", textwrap.dedent(code), ())
+    return [(name.line, name.name) for name in found]
+
+
+def test_dead_methods_of_tensors():
+    code = """
+    import torch
+    import numpy as np
+    values, vectors = x.symeig(eigenvectors=True)
+    answer = b.t().lstsq(a), np.linalg.lstsq(a, b), torch.linalg.lstsq(a, b)
+    """
+    assert dead(code) == [(4, "Tensor.symeig"), (5, "Tensor.lstsq")]
+    assert not dead(code.replace("import torch", "").replace("torch", "np"))
+    assert not dead("import torch\nclass A:\n    def lstsq(self):\n        return self.lstsq()\n")
+
+
+def test_names_that_are_dead_installed_or_not():
+    assert dead("from scipy.misc import imresize\nfrom scipy import misc\nmisc.imsave('a', x)\n") == [
+        (1, "scipy.misc.imresize"),
+        (3, "scipy.misc.imsave"),
+    ]
+    code = "from apex.fp16_utils import FP16_Optimizer\nfrom apex.multi_tensor_apply import multi_tensor_applier\n"
+    assert dead(ported(code).text) == [(1, "apex.fp16_utils"), (2, "apex.multi_tensor_apply")]
+    assert dead("import apex.fp16_utils\nfrom apex import multi_tensor_apply\n") == [
+        (1, "apex.fp16_utils"),
+        (2, "apex.multi_tensor_apply"),
+    ]

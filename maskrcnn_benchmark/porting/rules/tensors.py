@@ -64,6 +64,7 @@ class Plan:
     to_bool: set[int] = field(default_factory=set)  # dtypes and calls of byte()
     invert: dict[int, str] = field(default_factory=dict)  # "~", or "== 0" where it may be no tensor
     divide: dict[int, str] = field(default_factory=dict)  # "floor" or "trunc"
+    counts: set[int] = field(default_factory=set)  # comparisons of how many masks hold
 
 
 def plan(file: File) -> Plan:
@@ -126,9 +127,20 @@ class _Scope:
                 self._choice(node)
             elif isinstance(node, cst.BinaryOperation):
                 self._operation(node)
+            elif isinstance(node, cst.Comparison) and self._counts_masks(node):
+                self.made.counts.add(id(node))
             elif isinstance(node, cst.AugAssign) and isinstance(node.operator, cst.DivideAssign):
                 if self.kind(node.target) in ("index", "int") and not self.file.facts.recent_torch:
                     self.made.divide[id(node)] = "floor"
+
+    def _counts_masks(self, node: cst.Comparison) -> bool:
+        """(a > 0) + (b > 0) == 2"""
+        sides = [node.left, *(target.comparator for target in node.comparisons)]
+        sums = [s for s in sides if isinstance(s, cst.BinaryOperation) and isinstance(s.operator, cst.Add)]
+        numbers = [s for s in sides if isinstance(s, (cst.Integer, cst.Float))]
+        return bool(sums and numbers) and all(
+            isinstance(term, cst.Comparison) or self.kind(term) == "mask" for one in sums for term in _terms(one)
+        )
 
     def _choice(self, node: cst.IfExp) -> None:
         """ones if condition else zeros: truth for every element, whoever uses it."""
@@ -379,6 +391,25 @@ def _parts(node: cst.BaseExpression) -> Iterator[cst.BaseExpression]:
         yield from _parts(node.right)
 
 
+def _terms(node: cst.BaseExpression) -> Iterator[cst.BaseExpression]:
+    """What a sum adds up."""
+    if isinstance(node, cst.BinaryOperation) and isinstance(node.operator, cst.Add):
+        yield from _terms(node.left)
+        yield from _terms(node.right)
+    else:
+        yield node
+
+
+def counts(file: File, original: cst.Comparison, updated: cst.Comparison) -> cst.Comparison:
+    if id(original) in plan(file).counts and not file.facts.recent_torch:
+        file.remark(
+            original,
+            f"`{file.code(original)}`: a sum of masks counted until torch 1.2, now it is a mask; if these are tensors, "
+            "write .long() after each.",
+        )
+    return updated
+
+
 def dtypes(file: File, original: cst.Attribute, updated: cst.Attribute) -> cst.BaseExpression:
     if id(original) not in plan(file).to_bool:
         return updated
@@ -444,4 +475,5 @@ RULES: list[tuple[type, NodeRule]] = [
     (cst.Call, byte_calls),
     (cst.BinaryOperation, operations),
     (cst.AugAssign, divisions_in_place),
+    (cst.Comparison, counts),
 ]
