@@ -576,10 +576,15 @@ def test_byte_tensors_as_masks():
         import torch
         def f(x):
             m = torch.ByteTensor([1, 0, 1])
-            return x[torch.ByteTensor([0, 1, 1])], x[~m]
+            n = torch.tensor([1, 0, 1], dtype=torch.uint8)
+            k = n.byte() & m
+            colors = torch.tensor([5], dtype=torch.uint8)
+            colors[0] = 1
+            return x[torch.ByteTensor([0, 1, 1])], x[~m], x[~n], x[~k], colors
         """
     )
-    assert [t.tolist() for t in names["f"](torch.arange(3))] == [[1, 2], [1]]
+    *chosen, colors = names["f"](torch.arange(3))
+    assert [t.tolist() for t in chosen] == [[1, 2], [1], [1], [1]] and colors.dtype == torch.uint8
     done = ported("import torch\ny = x[torch.cuda.ByteTensor([0, 1])]\n")
     assert "(torch.cuda.BoolTensor if torch.cuda.is_available() else torch.BoolTensor)([0, 1])" in done.text
 

@@ -27,6 +27,7 @@ FLOOR = Rule("// of tensors", "Until torch 1.12 `//` of tensors rounded towards 
 
 UINT8 = {"torch.uint8", "torch.ByteTensor", "torch.cuda.ByteTensor"}
 FILLED = {"torch.zeros", "torch.ones", "torch.zeros_like", "torch.ones_like", "torch.full", "torch.full_like"}
+TENSOR = {"torch.tensor", "torch.as_tensor"}
 FILLED_METHODS = {"new_zeros", "new_ones", "new_full"}
 MASK_METHODS = {"masked_fill": 0, "masked_fill_": 0, "masked_select": 0, "masked_scatter": 0, "masked_scatter_": 0}
 MASK_FUNCTIONS = {"torch.masked_select": 1, "torch.masked_fill": 1, "torch.where": 0}
@@ -113,7 +114,8 @@ class _Scope:
     def decide(self) -> None:
         made: dict[str, list[cst.CSTNode]] = {}
         for name, values in self.values.items():
-            made[name] = [made_by for value, index in values if index is None for made_by in self._uint8(value)]
+            parts = [part for value, index in values if index is None for part in _parts(value)]
+            made[name] = [made_by for part in parts for made_by in self._uint8(part)]
         wanted = set()
         for place in self._mask_places():
             for part in _parts(place):
@@ -185,7 +187,7 @@ class _Scope:
             return [value]
         if self.file.names(value.func) & UINT8 and value.args:
             return [value.func]  # torch.ByteTensor([0, 1])
-        if self.file.names(value.func) & FILLED or method in FILLED_METHODS:
+        if self.file.names(value.func) & {*FILLED, *TENSOR} or method in FILLED_METHODS:
             arg = argument(value, "dtype")
         elif method in ("to", "type"):
             arg = argument(value, "dtype", 0)
@@ -219,6 +221,7 @@ class _Scope:
         """Whether 0 and 1 are all that is ever written into a tensor filled with a constant, and nothing computes with it."""
         values = [value for value, index in self.values[name] if index is None]
         made_filled = all(isinstance(v, cst.Call) and argument(v, "dtype") is not None for v in values)
+        made_filled &= not any(self.file.names(v.func) & TENSOR for v in values if isinstance(v, cst.Call))
         stored = []
         for node in self.nodes:
             if isinstance(node, cst.Assign):
@@ -325,7 +328,7 @@ class _Scope:
         dtype = argument(node, "dtype")
         if names & {"torch.arange", "torch.randperm"} and dtype is None:
             return self._range_kind(node)
-        if names & {*FILLED, "torch.arange", "torch.randperm"}:
+        if names & {*FILLED, *TENSOR, "torch.arange", "torch.randperm"}:
             kinds = {DTYPES[n] for n in self.file.names(dtype.value) if n in DTYPES} if dtype is not None else set()
             return kinds.pop() if len(kinds) == 1 else None
         if names or not isinstance(node.func, cst.Attribute):
