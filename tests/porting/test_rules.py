@@ -685,3 +685,25 @@ def test_names_that_are_dead_installed_or_not():
         (1, "apex.fp16_utils"),
         (2, "apex.multi_tensor_apply"),
     ]
+
+
+def test_ranges_whose_bounds_may_have_fractions_stay():
+    code = """
+    import torch
+    STEP = 0.5
+    class A:
+        def __init__(self, end: float, width=1.5):
+            self.step = end / 2
+            torch.arange(end) / 2, torch.arange(width) / 2, torch.arange(0, 3, STEP) / 2, torch.arange(self.step) / 2
+        def f(self, n):
+            half = n / 2
+            n = float(n)
+            def g():
+                return torch.arange(half) / 2
+            return torch.arange(half) / 2, torch.arange(n) / 2, torch.arange(x.size(0) / 2) / 2
+    """
+    assert not ported(code).changes
+    done = ported(
+        code + "    def h(self, x):\n            return torch.arange(x.size(0)) / 2, torch.arange(self.m) / 2\n"
+    )
+    assert len(done.changes) == 2

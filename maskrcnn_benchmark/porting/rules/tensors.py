@@ -361,8 +361,7 @@ class _Scope:
         if isinstance(node, cst.UnaryOperation):
             return isinstance(node.expression, cst.Integer)
         if dotted(node):
-            given = (value for value, _ in self.values.get(dotted(node), ()))
-            return not any(m.findall(value, m.Float() | m.Divide()) for value in given)
+            return dotted(node) not in _fractions(self.file)
         return m.matches(node, m.Integer() | MEASURE)
 
     def _is_tensor(self, node: cst.BaseExpression, depth: int) -> bool:
@@ -392,6 +391,27 @@ def _parts(node: cst.BaseExpression) -> Iterator[cst.BaseExpression]:
     elif isinstance(node, cst.BinaryOperation) and isinstance(node.operator, (cst.BitAnd, cst.BitOr, cst.BitXor)):
         yield from _parts(node.left)
         yield from _parts(node.right)
+
+
+def _fractions(file: File) -> set[str]:
+    """Names that anything in the file gives a fraction: step = 0.5, w = a / b, step=0.5 or step: float of a function."""
+    if "fractions" not in file.memo:
+        fraction = m.Float() | m.Divide() | m.Call(func=m.Name("float"))
+        found = file.memo["fractions"] = set()
+        for node in m.findall(file.module, m.Assign() | m.AugAssign() | m.AnnAssign() | m.Param()):
+            if not m.findall(node, fraction | m.DivideAssign() | m.Annotation(annotation=m.Name("float"))):
+                continue
+            if isinstance(node, cst.Param):
+                found.add(node.name.value)
+                continue
+            targets: list[cst.CSTNode] = []
+            if isinstance(node, cst.Assign):
+                targets += [target.target for target in node.targets]
+            elif isinstance(node, (cst.AugAssign, cst.AnnAssign)):
+                targets.append(node.target)
+            for target in targets:
+                found |= {dotted(name) for name in m.findall(target, m.Name() | m.Attribute())}
+    return file.memo["fractions"]
 
 
 def _terms(node: cst.BaseExpression) -> Iterator[cst.BaseExpression]:
