@@ -707,3 +707,8 @@ def test_ranges_whose_bounds_may_have_fractions_stay():
         code + "    def h(self, x):\n            return torch.arange(x.size(0)) / 2, torch.arange(self.m) / 2\n"
     )
     assert len(done.changes) == 2
+
+
+def test_an_argument_after_a_last_comma_has_its_own_line():
+    done = ported("import torch\ny = torch.load(\n    name,\n    map_location=place,\n)\n")
+    assert done.text.endswith("(\n    name,\n    map_location=place,\n    weights_only=False,\n)\n")

@@ -92,6 +92,9 @@ def _with_arg(call: cst.Call, text: str) -> cst.Call:
     args = list(call.args)
     if args and isinstance(args[-1].comma, cst.MaybeSentinel):
         args[-1] = args[-1].with_changes(comma=cst.Comma(whitespace_after=cst.SimpleWhitespace(" ")))
+    elif len(args) > 1:  # a last comma: the new argument stands as those before it
+        extra = extra.with_changes(comma=args[-1].comma)
+        args[-1] = args[-1].with_changes(comma=args[-2].comma)
     return call.with_changes(args=[*args, extra])
 
 
