@@ -14,8 +14,8 @@ from types import ModuleType
 
 # Modules whose names are looked up, where installed; others that are installed are looked up too when a file imports from them.
 NOT_IMPORTED = {"this", "antigravity", "idlelib", "turtledemo", "__main__"}
-# There, but they raise whatever they are given.
-ALWAYS_RAISE = {
+# Dead wherever they are looked up: not installed, or there but they raise whatever they are given.
+ALWAYS_DEAD = {
     "torch.eig": "it was removed in torch 1.9; torch.linalg.eig returns complex tensors",
     "torch.lstsq": "it was removed in torch 1.9; torch.linalg.lstsq takes its arguments in the other order",
     "torch.solve": "it was removed in torch 1.9; torch.linalg.solve takes its arguments in the other order",
@@ -23,6 +23,30 @@ ALWAYS_RAISE = {
     "torch.qr": "it was removed in torch 1.9; torch.linalg.qr does it",
     "torch.cholesky": "it was removed in torch 1.9; torch.linalg.cholesky does it",
     "torch.matrix_rank": "it was removed in torch 1.9; torch.linalg.matrix_rank does it",
+    **{
+        f"scipy.misc.{name}": "SciPy 1.3 removed it; Pillow, OpenCV or imageio does it"
+        for name in (
+            "imread",
+            "imsave",
+            "imresize",
+            "imrotate",
+            "imshow",
+            "imfilter",
+            "bytescale",
+            "toimage",
+            "fromimage",
+        )
+    },
+    "apex.fp16_utils": "ported code has no apex; torch.amp does what it did",
+    "apex.multi_tensor_apply": "ported code has no apex; torch's _foreach functions do what it did",
+}
+# Methods of tensors that are gone or raise.
+DEAD_METHODS = {
+    "symeig": "torch 1.9 removed it; torch.linalg.eigh does it",
+    "lstsq": "torch 1.9 removed it; torch.linalg.lstsq takes its arguments in the other order",
+    "gels": "torch 1.2 removed it; torch.linalg.lstsq takes its arguments in the other order",
+    "gesv": "torch 1.2 removed it; torch.linalg.solve takes its arguments in the other order",
+    "potrf": "torch 1.2 removed it; torch.linalg.cholesky does it",
 }
 # Removed, or about to be, in a Python that is supported, whether or not this one still has it.
 REMOVED_MODULES = {
@@ -141,6 +165,22 @@ class _Scan(ast.NodeVisitor):
         else:
             self.generic_visit(node)
 
+    def visit_Call(self, node: ast.Call) -> None:
+        func = node.func
+        if isinstance(func, ast.Attribute) and func.attr in DEAD_METHODS and self._may_be_tensor(func):
+            why = DEAD_METHODS[func.attr]
+            self.dead.append(Dead(self.path, node.lineno, f"Tensor.{func.attr}", why, self.guards > 0))
+        self.generic_visit(node)
+
+    def _may_be_tensor(self, method: ast.Attribute) -> bool:
+        """Whether this may be a tensor's method: not a function of a module, nor a method that the file defines."""
+        root = method.value
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        of_module = isinstance(root, ast.Name) and root.id in self.bound and root.id not in self.rebound
+        uses_torch = any(name.split(".")[0] == "torch" for name in self.bound.values())
+        return uses_torch and not of_module and method.attr not in self.rebound
+
     def visit_Name(self, node: ast.Name) -> None:
         if node.id in PYTHON_2_BUILTINS and node.id not in self.rebound and node.id not in self.bound:
             if not hasattr(builtins, node.id):
@@ -177,7 +217,7 @@ class _Scan(ast.NodeVisitor):
             self.dead.append(Dead(self.path, line, name, f"Python or setuptools removed {parts[0]}", self.guards > 0))
             return
         for end in range(2, len(parts) + 1):
-            why = ALWAYS_RAISE.get(".".join(parts[:end]))
+            why = ALWAYS_DEAD.get(".".join(parts[:end]))
             if why:
                 self.dead.append(Dead(self.path, line, ".".join(parts[:end]), why, self.guards > 0))
                 return

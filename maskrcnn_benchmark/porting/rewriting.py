@@ -86,9 +86,12 @@ class File:
         self.aliases = _imported_modules(wrapper.module)
         self.memo: dict = {}  # of what rules work out once for a file
         self._used, self._bound = _all_names(wrapper.module)
+        self._methods = _all_methods(wrapper.module)
 
     def names(self, node: cst.CSTNode) -> set[str]:
         """Dotted names that `node` may stand for by the file's imports: np.float -> {"numpy.float"}."""
+        if isinstance(node, (cst.Attribute, cst.Call, cst.Subscript)) and not dotted(node):
+            return set()  # f(x).y is no name, though LibCST calls it f.y
         found = self._names.get(node, ())
         found = found() if callable(found) else found
         return {name.name for name in found if name.source.name in ("IMPORT", "BUILTIN")}
@@ -100,6 +103,10 @@ class File:
     def uses(self, module: str) -> bool:
         """Whether the file imports this module, or from it, anywhere."""
         return any(name == module or name.startswith(f"{module}.") for name in self._used)
+
+    def defines_method(self, name: str) -> bool:
+        """Whether a class in the file has a method of this name: calls of it may mean that one."""
+        return name in self._methods
 
     def is_unbound(self, node: cst.Name) -> bool:
         """Whether this is a name by itself, not a part of another, that nothing in the file binds."""
@@ -288,6 +295,17 @@ def _all_names(module: cst.Module) -> tuple[set[str], set[str]]:
         if isinstance(node, (cst.FunctionDef, cst.ClassDef)):
             bound.add(node.name.value)
     return used, bound
+
+
+def _all_methods(module: cst.Module) -> set[str]:
+    """Names of the methods of every class in the file."""
+    return {
+        method.name.value
+        for owner in matchers.findall(module, matchers.ClassDef())
+        if isinstance(owner, cst.ClassDef)
+        for method in owner.body.body
+        if isinstance(method, cst.FunctionDef)
+    }
 
 
 def _add_imports(module: cst.Module, names: Sequence[str]) -> cst.Module:

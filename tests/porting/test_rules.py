@@ -14,6 +14,7 @@ import torch
 
 pytest.importorskip("libcst")
 
+from maskrcnn_benchmark.porting import dead_names  # noqa: E402
 from maskrcnn_benchmark.porting.rewriting import Facts, rewrite  # noqa: E402
 from maskrcnn_benchmark.porting.rules.names import MOVED, names_by_package  # noqa: E402
 
@@ -506,3 +507,208 @@ def test_waiting_for_a_gpu_that_is_not_there():
         """
     )
     assert names["timed"](lambda: 3) == 3
+
+
+def test_methods_of_the_files_own_classes_stay():
+    names = run(
+        """
+        import torch
+        class Own(dict):
+            def view(self, n):
+                return "view", n
+            def iteritems(self):
+                return "iteritems"
+            def has_key(self, key):
+                return "has_key"
+            def cuda(self):
+                return "cuda"
+            def getsize(self, text):
+                return "getsize"
+        own = Own()
+        answers = own.view(1), own.iteritems(), own.has_key(1), own.cuda(), own.getsize("a")
+        """
+    )
+    assert names["answers"] == (("view", 1), "iteritems", "has_key", "cuda", "getsize")
+
+
+def test_views_that_are_no_sizes_of_tensors_stay():
+    assert not ported("def f(x):\n    return x.view(1)\n").changes
+    for kind in ("np.uint8", "torch.uint8", "'u1'", "dtype=np.uint8", "float", "x.dtype"):
+        assert not ported(f"import torch\nimport numpy as np\ndef f(x):\n    return x.view({kind})\n").changes
+    assert run("import torch\ny = torch.ones(2, 3).t().view(len('abcdef'))\n")["y"].shape == (6,)
+
+
+def test_whole_numbers_by_more_ways():
+    names = run(
+        """
+        import torch
+        def f(k, W, x):
+            i = torch.nonzero(k).squeeze(1)
+            i = i[:3]
+            flat = torch.nonzero(k).view(-1) / W, torch.nonzero(k).reshape(-1).squeeze() / W
+            return i / W, flat[0], flat[1], x.long().sum() / 2
+        def g(n, W):
+            step = 0.5
+            order = torch.randperm(n) / W
+            down = torch.arange(-3, n) / 2
+            floats = torch.arange(0, n, step) / 2, torch.arange(2.0) / 2, torch.arange(n, dtype=torch.float) / 2
+            n = int(n)
+            return torch.arange(n) / 2, torch.arange(end=n) / W, order, down, floats
+        def h(x):
+            i = x.i.nonzero().squeeze(1)
+            i = i / 2
+            return i / 2
+        """
+    )
+    k = torch.tensor([0, 1, 0, 1, 1, 1])
+    rows, flat, squeezed, half = names["f"](k, 2, torch.tensor([-1.0, -2.0]))
+    assert rows.tolist() == [0, 1, 2] and flat.tolist() == squeezed.tolist() == [0, 1, 2, 2] and half.item() == -1
+    halves, ends, order, down, floats = names["g"](4, 2)
+    assert names["h"](type("X", (), {"i": k})).tolist() == [0, 0, 1, 1]
+    assert halves.tolist() == ends.tolist() == sorted(order.tolist()) == [0, 0, 1, 1]
+    assert down.tolist() == [-1, -1, 0, 0, 0, 1, 1]
+    assert floats[0].tolist()[1] == 0.25 and floats[1].tolist() == [0, 0.5] and floats[2].tolist()[1] == 0.5
+
+
+def test_byte_tensors_as_masks():
+    names = run(
+        """
+        import torch
+        def f(x):
+            m = torch.ByteTensor([1, 0, 1])
+            n = torch.tensor([1, 0, 1], dtype=torch.uint8)
+            k = n.byte() & m
+            colors = torch.tensor([5], dtype=torch.uint8)
+            colors[0] = 1
+            return x[torch.ByteTensor([0, 1, 1])], x[~m], x[~n], x[~k], colors
+        """
+    )
+    *chosen, colors = names["f"](torch.arange(3))
+    assert [t.tolist() for t in chosen] == [[1, 2], [1], [1], [1]] and colors.dtype == torch.uint8
+    done = ported("import torch\ny = x[torch.cuda.ByteTensor([0, 1])]\n")
+    assert "(torch.cuda.BoolTensor if torch.cuda.is_available() else torch.BoolTensor)([0, 1])" in done.text
+
+
+def test_full_gives_floats():
+    code = """
+    import torch
+    filled = torch.full((2,), 1), torch.full((2,), -1), torch.full(size=(2,), fill_value=0x2)
+    whole = torch.full((2,), 1, dtype=torch.int64)
+    """
+    names = run(code)
+    assert [t.tolist() for t in names["filled"]] == [[1, 1], [-1, -1], [2, 2]]
+    assert {t.dtype for t in names["filled"]} == {torch.float32} and names["whole"].dtype == torch.int64
+    assert not ported(code, recent_torch=True).changes
+
+
+def test_sampling_and_scaling_as_in_2019():
+    x, grid = torch.rand(1, 1, 5, 5), torch.rand(1, 3, 3, 2)
+    code = """
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+    sampled = F.grid_sample(x, grid), F.grid_sample(x, grid, align_corners=False)
+    scaled = F.interpolate(x, scale_factor=0.7, mode="bilinear"), F.upsample(x, None, 0.7, "bicubic")
+    scaled += (nn.Upsample(scale_factor=0.7, mode="bilinear")(x),)
+    kept = F.interpolate(x, (3, 3), mode="bilinear"), F.interpolate(x, scale_factor=2, mode="nearest")
+    """
+    names = run(code, x=x, grid=grid)
+    resized = {
+        mode: torch.nn.functional.interpolate(x, (3, 3), mode=mode, align_corners=False)
+        for mode in ("bilinear", "bicubic")
+    }
+    for index, aligned in enumerate((True, False)):
+        torch.testing.assert_close(
+            names["sampled"][index], torch.nn.functional.grid_sample(x, grid, align_corners=aligned)
+        )
+    for value, mode in zip(names["scaled"], ("bilinear", "bicubic", "bilinear"), strict=True):
+        torch.testing.assert_close(value, resized[mode])
+    torch.testing.assert_close(names["kept"][0], resized["bilinear"])
+    assert "recompute" not in ported(code, recent_torch=True).text and names["kept"][1].shape[-1] == 10
+
+
+def test_optimizers_of_apex():
+    names = run(
+        """
+        from apex.optimizers import FusedAdam, FusedSGD
+        import apex.optimizers as fused
+        plain = FusedAdam(weights, lr=0.1, bias_correction=True)
+        decays = fused.FusedAdam(weights, weight_decay=0.1), FusedAdam(weights, adam_w_mode=False)
+        sgd = FusedSGD(weights, lr=0.1, wd_after_momentum=False)
+        """,
+        weights=[torch.nn.Parameter(torch.ones(1))],
+    )
+    assert type(names["plain"]) is torch.optim.AdamW and names["plain"].defaults["weight_decay"] == 0
+    assert names["decays"][0].defaults["weight_decay"] == 0.1 and not isinstance(names["decays"][1], torch.optim.AdamW)
+    assert type(names["sgd"]) is torch.optim.SGD
+
+
+def test_sums_of_masks_are_left_to_a_person():
+    code = """
+    import torch
+    def f(a, b, k):
+        m, n = a.clone(), 3
+        m = torch.eq(a, b)
+        both = (a > 0) + (b > 0) == 2
+        return both, m + (a > 0) + (b > 0) >= 1, (a > 0) + b > 1, (a > 0) + (b > 0)
+    """
+    assert [remark.line for remark in ported(code).remarks] == [6]
+    assert not ported(code, recent_torch=True).remarks
+    assert [r.line for r in ported("import torch\nm = x.eq(y)\nk = m + (x > 0) + (y > 0) > 1\n").remarks] == [3]
+
+
+def dead(code: str) -> list[tuple[int, str]]:
+    found, _ = dead_names.find("a.py", textwrap.dedent(code), ())
+    return [(name.line, name.name) for name in found]
+
+
+def test_dead_methods_of_tensors():
+    code = """
+    import torch
+    import numpy as np
+    values, vectors = x.symeig(eigenvectors=True)
+    answer = b.t().lstsq(a), np.linalg.lstsq(a, b), torch.linalg.lstsq(a, b)
+    """
+    assert dead(code) == [(4, "Tensor.symeig"), (5, "Tensor.lstsq")]
+    assert not dead(code.replace("import torch", "").replace("torch", "np"))
+    assert not dead("import torch\nclass A:\n    def lstsq(self):\n        return self.lstsq()\n")
+
+
+def test_names_that_are_dead_installed_or_not():
+    assert dead("from scipy.misc import imresize\nfrom scipy import misc\nmisc.imsave('a', x)\n") == [
+        (1, "scipy.misc.imresize"),
+        (3, "scipy.misc.imsave"),
+    ]
+    code = "from apex.fp16_utils import FP16_Optimizer\nfrom apex.multi_tensor_apply import multi_tensor_applier\n"
+    assert dead(ported(code).text) == [(1, "apex.fp16_utils"), (2, "apex.multi_tensor_apply")]
+    assert dead("import apex.fp16_utils\nfrom apex import multi_tensor_apply\n") == [
+        (1, "apex.fp16_utils"),
+        (2, "apex.multi_tensor_apply"),
+    ]
+
+
+def test_ranges_whose_bounds_may_have_fractions_stay():
+    code = """
+    import torch
+    STEP = 0.5
+    class A:
+        def __init__(self, end: float, width=1.5):
+            self.step = end / 2
+            torch.arange(end) / 2, torch.arange(width) / 2, torch.arange(0, 3, STEP) / 2, torch.arange(self.step) / 2
+        def f(self, n):
+            half = n / 2
+            n = float(n)
+            def g():
+                return torch.arange(half) / 2
+            return torch.arange(half) / 2, torch.arange(n) / 2, torch.arange(x.size(0) / 2) / 2
+    """
+    assert not ported(code).changes
+    done = ported(
+        code + "    def h(self, x):\n            return torch.arange(x.size(0)) / 2, torch.arange(self.m) / 2\n"
+    )
+    assert len(done.changes) == 2
+
+
+def test_an_argument_after_a_last_comma_has_its_own_line():
+    done = ported("import torch\ny = torch.load(\n    name,\n    map_location=place,\n)\n")
+    assert done.text.endswith("(\n    name,\n    map_location=place,\n    weights_only=False,\n)\n")

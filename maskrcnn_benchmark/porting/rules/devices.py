@@ -34,6 +34,8 @@ def moves(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpressi
     func = updated.func
     if not isinstance(func, cst.Attribute) or not file.uses("torch") or _guarded(file, original):
         return updated
+    if file.defines_method(func.attr.value):
+        return updated
     args = list(updated.args)
     if func.attr.value == "cuda" and not any(arg.keyword is None or arg.keyword.value == "device" for arg in args):
         new = updated.with_changes(func=func.with_changes(attr=cst.Name("to")), args=[_argument(file), *args])
@@ -75,7 +77,7 @@ def types(file: File, original: cst.Attribute, updated: cst.Attribute) -> cst.Ba
     if not name or not (called or cast) or _guarded(file, original):
         return updated
     torch = file.module_name("torch")
-    kind = name.rpartition(".")[2]
+    kind = updated.attr.value  # which may have become another: a mask's is BoolTensor
     new = expression(f"({torch}.cuda.{kind} if {torch}.cuda.is_available() else {torch}.{kind})")
     file.changed(DEVICE, original, new)
     return new

@@ -138,6 +138,8 @@ def text_sizes(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExp
     func = updated.func
     if not isinstance(func, cst.Attribute) or any(name.startswith("os.") for name in file.names(original.func)):
         return updated
+    if file.defines_method(func.attr.value):
+        return updated
     code, args = "", list(updated.args)
     if func.attr.value in ("textsize", "multiline_textsize"):
         box = func.attr.value.replace("size", "bbox")

@@ -105,7 +105,7 @@ def iterators(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpr
     new_name = {"iteritems": "items", "itervalues": "values", "iterkeys": "keys", "viewitems": "items"}.get(
         func.attr.value
     )
-    if new_name is None:
+    if new_name is None or file.defines_method(func.attr.value):
         return updated
     new = updated.with_changes(func=func.with_changes(attr=cst.Name(new_name)))
     file.changed(DICTIONARY, original, new)
@@ -114,6 +114,8 @@ def iterators(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpr
 
 def has_key(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
     if not m.matches(original, m.Call(func=m.Attribute(attr=m.Name("has_key")), args=[m.Arg()])) or file.uses("six"):
+        return updated
+    if file.defines_method("has_key"):
         return updated
     base = cst.ensure_type(updated.func, cst.Attribute).value
     new = expression(f"({file.code(updated.args[0].value)} in {file.code(base)})")

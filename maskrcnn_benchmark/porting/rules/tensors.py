@@ -27,11 +27,13 @@ FLOOR = Rule("// of tensors", "Until torch 1.12 `//` of tensors rounded towards 
 
 UINT8 = {"torch.uint8", "torch.ByteTensor", "torch.cuda.ByteTensor"}
 FILLED = {"torch.zeros", "torch.ones", "torch.zeros_like", "torch.ones_like", "torch.full", "torch.full_like"}
+TENSOR = {"torch.tensor", "torch.as_tensor"}
 FILLED_METHODS = {"new_zeros", "new_ones", "new_full"}
 MASK_METHODS = {"masked_fill": 0, "masked_fill_": 0, "masked_select": 0, "masked_scatter": 0, "masked_scatter_": 0}
 MASK_FUNCTIONS = {"torch.masked_select": 1, "torch.masked_fill": 1, "torch.where": 0}
 COMPARISONS = {"eq", "ne", "gt", "lt", "ge", "le"}
 SHAPES = set("squeeze unsqueeze view reshape flatten contiguous clone detach t permute expand cpu cuda".split())
+SUMS = {"sum", "cumsum", "prod", "abs", "clamp"}
 CASTS = {
     "long": "int",
     "int": "int",
@@ -51,6 +53,11 @@ DTYPES = {
 }
 
 
+MEASURE = m.Call(func=m.Name("len") | m.Attribute(attr=m.Name("size") | m.Name("numel"))) | m.Subscript(
+    value=m.Attribute(attr=m.Name("shape"))
+)
+
+
 @dataclass
 class Plan:
     """What to rewrite in a file, by the identity of its nodes."""
@@ -58,6 +65,7 @@ class Plan:
     to_bool: set[int] = field(default_factory=set)  # dtypes and calls of byte()
     invert: dict[int, str] = field(default_factory=dict)  # "~", or "== 0" where it may be no tensor
     divide: dict[int, str] = field(default_factory=dict)  # "floor" or "trunc"
+    counts: set[int] = field(default_factory=set)  # comparisons of how many masks hold
 
 
 def plan(file: File) -> Plan:
@@ -77,6 +85,7 @@ class _Scope:
         self.own_names = not isinstance(node, cst.ClassDef)  # in a class, attributes of self alone
         self.nodes = list(_walk(node, into_functions=not isinstance(node, cst.Module)))
         self.values: dict[str, list[tuple[cst.BaseExpression, int | None]]] = {}
+        self.assumed: dict[str, str | None] = {}  # kinds of names whose own values are being looked at: i = i[:3]
         self.parameters = {p.name.value for p in self.nodes if isinstance(p, cst.Param)}
         for inner in self.nodes:
             if isinstance(inner, cst.Assign):
@@ -105,7 +114,8 @@ class _Scope:
     def decide(self) -> None:
         made: dict[str, list[cst.CSTNode]] = {}
         for name, values in self.values.items():
-            made[name] = [made_by for value, index in values if index is None for made_by in self._uint8(value)]
+            parts = [part for value, index in values if index is None for part in _parts(value)]
+            made[name] = [made_by for part in parts for made_by in self._uint8(part)]
         wanted = set()
         for place in self._mask_places():
             for part in _parts(place):
@@ -119,9 +129,20 @@ class _Scope:
                 self._choice(node)
             elif isinstance(node, cst.BinaryOperation):
                 self._operation(node)
+            elif isinstance(node, cst.Comparison) and self._counts_masks(node):
+                self.made.counts.add(id(node))
             elif isinstance(node, cst.AugAssign) and isinstance(node.operator, cst.DivideAssign):
                 if self.kind(node.target) in ("index", "int") and not self.file.facts.recent_torch:
                     self.made.divide[id(node)] = "floor"
+
+    def _counts_masks(self, node: cst.Comparison) -> bool:
+        """(a > 0) + (b > 0) == 2"""
+        sides = [node.left, *(target.comparator for target in node.comparisons)]
+        sums = [s for s in sides if isinstance(s, cst.BinaryOperation) and isinstance(s.operator, cst.Add)]
+        numbers = [s for s in sides if isinstance(s, (cst.Integer, cst.Float))]
+        return bool(sums and numbers) and all(
+            isinstance(term, cst.Comparison) or self.kind(term) == "mask" for one in sums for term in _terms(one)
+        )
 
     def _choice(self, node: cst.IfExp) -> None:
         """ones if condition else zeros: truth for every element, whoever uses it."""
@@ -147,10 +168,15 @@ class _Scope:
             return
         elif isinstance(node.operator, cst.Divide):
             kind = self.kind(node.left)
-            if kind in ("index", "int") and self.kind(node.right) != "float" and not isinstance(node.right, cst.Float):
+            if self._drops_fraction(node, kind, self.kind(node.right)):
                 self.made.divide[id(node)] = "floor" if kind == "index" else "trunc"
         elif isinstance(node.operator, cst.FloorDivide) and self.kind(node.left) in ("int", "float"):
             self.made.divide[id(node)] = "trunc"
+
+    def _drops_fraction(self, node: cst.BinaryOperation, left: str | None, right: str | None) -> bool:
+        """Whether a division by `/` was one of whole numbers to the torch of the fork."""
+        whole = left in ("index", "int") and right != "float" and not isinstance(node.right, cst.Float)
+        return whole and not self.file.facts.recent_torch
 
     def _uint8(self, value: cst.CSTNode) -> list[cst.CSTNode]:
         """The piece of an expression that makes a uint8 tensor: a dtype, or the call of byte()."""
@@ -159,7 +185,9 @@ class _Scope:
         method = value.func.attr.value if isinstance(value.func, cst.Attribute) else ""
         if method == "byte" and not value.args:
             return [value]
-        if self.file.names(value.func) & FILLED or method in FILLED_METHODS:
+        if self.file.names(value.func) & UINT8 and value.args:
+            return [value.func]  # torch.ByteTensor([0, 1])
+        if self.file.names(value.func) & {*FILLED, *TENSOR} or method in FILLED_METHODS:
             arg = argument(value, "dtype")
         elif method in ("to", "type"):
             arg = argument(value, "dtype", 0)
@@ -193,6 +221,7 @@ class _Scope:
         """Whether 0 and 1 are all that is ever written into a tensor filled with a constant, and nothing computes with it."""
         values = [value for value, index in self.values[name] if index is None]
         made_filled = all(isinstance(v, cst.Call) and argument(v, "dtype") is not None for v in values)
+        made_filled &= not any(self.file.names(v.func) & TENSOR for v in values if isinstance(v, cst.Call))
         stored = []
         for node in self.nodes:
             if isinstance(node, cst.Assign):
@@ -216,8 +245,7 @@ class _Scope:
         if name:
             if name in self.parameters:
                 return None
-            kinds = {self._value_kind(value, index, depth) for value, index in self.values.get(name, ())}
-            return kinds.pop() if len(kinds) == 1 else None
+            return self.assumed[name] if name in self.assumed else self._name_kind(name, depth)
         if isinstance(node, cst.Call):
             return self._call_kind(node, depth)
         if isinstance(node, cst.Subscript):
@@ -236,6 +264,24 @@ class _Scope:
             return self._operation_kind(node, depth)
         return None
 
+    def _name_kind(self, name: str, depth: int) -> str | None:
+        """The kind of all its values; those made from the name itself (i = i[:3]) must keep the kind of the others."""
+        values = self.values.get(name, ())
+        selves = [self._mentions(value, name) for value, _ in values]
+        kinds = {self._value_kind(*value, depth) for value, own in zip(values, selves, strict=True) if not own}
+        if len(kinds) != 1:
+            return None
+        self.assumed[name] = kind = kinds.pop()
+        kinds = {self._value_kind(*value, depth) for value, own in zip(values, selves, strict=True) if own}
+        del self.assumed[name]
+        return kind if kinds <= {kind} else None
+
+    def _mentions(self, node: cst.CSTNode, name: str) -> bool:
+        if isinstance(node, (cst.Name, cst.Attribute)) and self._name(node) == name:
+            return True
+        inner = [node.value] if isinstance(node, (cst.Attribute, cst.Arg)) else node.children
+        return any(self._mentions(child, name) for child in inner)
+
     def _value_kind(self, value: cst.BaseExpression, index: int | None, depth: int) -> str | None:
         if index is None:
             return self.kind(value, depth + 1)
@@ -247,6 +293,8 @@ class _Scope:
             return "mask" if "mask" in (left, right) else None
         if "float" in (left, right):
             return "float"
+        if isinstance(node.operator, cst.Divide):
+            return left if self._drops_fraction(node, left, right) else None
         whole = [
             k or ("index" if isinstance(n, cst.Integer) else None) for n, k in ((node.left, left), (node.right, right))
         ]
@@ -278,7 +326,9 @@ class _Scope:
         if names & {f"torch.{comparison}" for comparison in COMPARISONS}:
             return "mask"
         dtype = argument(node, "dtype")
-        if names & FILLED:
+        if names & {"torch.arange", "torch.randperm"} and dtype is None:
+            return self._range_kind(node)
+        if names & {*FILLED, *TENSOR, "torch.arange", "torch.randperm"}:
             kinds = {DTYPES[n] for n in self.file.names(dtype.value) if n in DTYPES} if dtype is not None else set()
             return kinds.pop() if len(kinds) == 1 else None
         if names or not isinstance(node.func, cst.Attribute):
@@ -294,7 +344,25 @@ class _Scope:
             arg = argument(node, "dtype", 0)
             kinds = {DTYPES[n] for n in self.file.names(arg.value) if n in DTYPES} if arg is not None else set()
             return kinds.pop() if len(kinds) == 1 else self.kind(base, depth + 1)
+        if method in SUMS and dtype is None:
+            kind = self.kind(base, depth + 1)
+            return "index" if kind == "mask" else kind
         return self.kind(base, depth + 1) if method in SHAPES else None
+
+    def _range_kind(self, call: cst.Call) -> str | None:
+        """Of torch.arange and randperm without a dtype: whole numbers, if all that they are given seem to be."""
+        numbers = [a for a in call.args if a.keyword is None or a.keyword.value in ("start", "end", "step", "n")]
+        if not numbers or any(a.star or not self._seems_whole(a.value) for a in numbers):
+            return None
+        return "index" if len(numbers) == 1 else "int"
+
+    def _seems_whole(self, node: cst.BaseExpression) -> bool:
+        """A literal, a name that nothing gives a fraction, or a measure of a shape."""
+        if isinstance(node, cst.UnaryOperation):
+            return isinstance(node.expression, cst.Integer)
+        if dotted(node):
+            return dotted(node) not in _fractions(self.file)
+        return m.matches(node, m.Integer() | MEASURE)
 
     def _is_tensor(self, node: cst.BaseExpression, depth: int) -> bool:
         if self.kind(node, depth + 1) is not None:
@@ -323,6 +391,46 @@ def _parts(node: cst.BaseExpression) -> Iterator[cst.BaseExpression]:
     elif isinstance(node, cst.BinaryOperation) and isinstance(node.operator, (cst.BitAnd, cst.BitOr, cst.BitXor)):
         yield from _parts(node.left)
         yield from _parts(node.right)
+
+
+def _fractions(file: File) -> set[str]:
+    """Names that anything in the file gives a fraction: step = 0.5, w = a / b, step=0.5 or step: float of a function."""
+    if "fractions" not in file.memo:
+        fraction = m.Float() | m.Divide() | m.Call(func=m.Name("float"))
+        found = file.memo["fractions"] = set()
+        for node in m.findall(file.module, m.Assign() | m.AugAssign() | m.AnnAssign() | m.Param()):
+            if not m.findall(node, fraction | m.DivideAssign() | m.Annotation(annotation=m.Name("float"))):
+                continue
+            if isinstance(node, cst.Param):
+                found.add(node.name.value)
+                continue
+            targets: list[cst.CSTNode] = []
+            if isinstance(node, cst.Assign):
+                targets += [target.target for target in node.targets]
+            elif isinstance(node, (cst.AugAssign, cst.AnnAssign)):
+                targets.append(node.target)
+            for target in targets:
+                found |= {dotted(name) for name in m.findall(target, m.Name() | m.Attribute())}
+    return file.memo["fractions"]
+
+
+def _terms(node: cst.BaseExpression) -> Iterator[cst.BaseExpression]:
+    """What a sum adds up."""
+    if isinstance(node, cst.BinaryOperation) and isinstance(node.operator, cst.Add):
+        yield from _terms(node.left)
+        yield from _terms(node.right)
+    else:
+        yield node
+
+
+def counts(file: File, original: cst.Comparison, updated: cst.Comparison) -> cst.Comparison:
+    if id(original) in plan(file).counts and not file.facts.recent_torch:
+        file.remark(
+            original,
+            f"`{file.code(original)}`: a sum of masks counted until torch 1.2, now it is a mask; if these are tensors, "
+            "write .long() after each.",
+        )
+    return updated
 
 
 def dtypes(file: File, original: cst.Attribute, updated: cst.Attribute) -> cst.BaseExpression:
@@ -390,4 +498,5 @@ RULES: list[tuple[type, NodeRule]] = [
     (cst.Call, byte_calls),
     (cst.BinaryOperation, operations),
     (cst.AugAssign, divisions_in_place),
+    (cst.Comparison, counts),
 ]

@@ -31,6 +31,14 @@ VIEW = Rule(
     "Results of elementwise operations keep the strides of their input since torch 1.5, where they were contiguous before; "
     "reshape() is view(), and copies what cannot be viewed.",
 )
+FULL = Rule(
+    "torch.full", "torch.full gave floats whatever it was filled with; since torch 1.7 it takes the kind of the number."
+)
+CORNERS = Rule("align_corners", "torch 1.3 made align_corners=False the default of grid_sample and affine_grid.")
+SCALE = Rule(
+    "scale_factor",
+    "Until torch 1.5 interpolate computed with the rounded size, today with the scale_factor as it is given.",
+)
 
 LOSSES = {
     f"torch.nn{module}.{name}"
@@ -59,6 +67,18 @@ APEX_DDP = {
     "gradient_average_split_factor",
     "prof",
 }
+# Of apex's optimizers; torch's have none of them.
+APEX_OPTIMIZERS = (
+    "bias_correction adam_w_mode eps_inside_sqrt max_grad_norm set_grad_none use_mt amp_scale_adjustment "
+    "wd_after_momentum materialize_master_grads"
+).split()
+# Positions of align_corners, and of size (which says as much as scale_factor), scale_factor and mode.
+ALIGNED = {"torch.nn.functional.grid_sample": 4, "torch.nn.functional.affine_grid": 2}
+SCALED = {
+    "torch.nn.functional.interpolate": (1, 2, 3),
+    "torch.nn.functional.upsample": (1, 2, 3),
+    "torch.nn.Upsample": (0, 1, 2),
+}
 
 
 def _literal(arg: cst.Arg | None) -> bool | None:
@@ -72,6 +92,9 @@ def _with_arg(call: cst.Call, text: str) -> cst.Call:
     args = list(call.args)
     if args and isinstance(args[-1].comma, cst.MaybeSentinel):
         args[-1] = args[-1].with_changes(comma=cst.Comma(whitespace_after=cst.SimpleWhitespace(" ")))
+    elif len(args) > 1:  # a last comma: the new argument stands as those before it
+        extra = extra.with_changes(comma=args[-1].comma)
+        args[-1] = args[-1].with_changes(comma=args[-2].comma)
     return call.with_changes(args=[*args, extra])
 
 
@@ -175,6 +198,78 @@ def apex_ddp(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpre
     return new
 
 
+def apex_optimizers(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
+    """FusedAdam decays weights as AdamW does, but by 0 unless it is told otherwise."""
+    adam = {"apex.optimizers.FusedAdam", "apex.optimizers.fused_adam.FusedAdam"}
+    names = file.names(original.func)
+    if names.isdisjoint({*adam, "apex.optimizers.FusedSGD"}):
+        return updated
+    new = _without(updated, *APEX_OPTIMIZERS)
+    if names & adam:
+        if argument(original, "weight_decay", 6) is None and not any(arg.star for arg in original.args):
+            new = _with_arg(new, "weight_decay=0")
+        if _literal(argument(original, "adam_w_mode")) is False:
+            file.need_import("torch.optim")
+            new = new.with_changes(func=expression("torch.optim.Adam"))
+    if not new.deep_equals(updated):
+        file.changed(APEX, original, new)
+    return new
+
+
+def full(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
+    """torch.full(size, 1): the number as a float."""
+    fill = argument(updated, "fill_value", 1)
+    if file.facts.recent_torch or not file.calls(original, "torch.full") or fill is None:
+        return updated
+    if argument(original, "dtype") or argument(original, "out") or any(arg.star for arg in original.args):
+        return updated
+    number = m.Integer() | m.UnaryOperation(operator=m.Minus(), expression=m.Integer())
+    if not m.matches(fill.value, number):
+        return updated
+    code = file.code(fill.value)
+    value = expression(f"{code}.0" if code.lstrip("-").isdecimal() else f"float({code})")
+    new = updated.with_changes(args=[arg.with_changes(value=value) if arg is fill else arg for arg in updated.args])
+    file.changed(FULL, original, new)
+    return new
+
+
+def align_corners(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
+    """grid_sample and affine_grid with the default of before torch 1.3."""
+    position = next((ALIGNED[name] for name in file.names(original.func) if name in ALIGNED), None)
+    if position is None or file.facts.recent_torch or any(arg.star for arg in original.args):
+        return updated
+    if argument(original, "align_corners", position) is not None:
+        return updated
+    new = _with_arg(updated, "align_corners=True")
+    file.changed(CORNERS, original, new)
+    return new
+
+
+def scale_factor(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
+    """interpolate by a factor; by a whole one the rounded size is the same."""
+    positions = next((SCALED[name] for name in file.names(original.func) if name in SCALED), None)
+    if positions is None or file.facts.recent_torch or any(arg.star for arg in original.args):
+        return updated
+    size, scale, mode = (
+        argument(original, name, at) for name, at in zip(("size", "scale_factor", "mode"), positions, strict=True)
+    )
+    if scale is None or m.matches(scale.value, m.Integer() | m.Name("None")):
+        return updated
+    if size is not None and not m.matches(size.value, m.Name("None")):
+        return updated
+    smooth = getattr(getattr(mode, "value", None), "evaluated_value", None) in (
+        "bilinear",
+        "bicubic",
+        "trilinear",
+        "linear",
+    )
+    if not smooth or argument(original, "recompute_scale_factor", max(positions) + 2) is not None:
+        return updated
+    new = _with_arg(updated, "recompute_scale_factor=True")
+    file.changed(SCALE, original, new)
+    return new
+
+
 def first_of_loss(file: File, original: cst.Subscript, updated: cst.Subscript) -> cst.BaseExpression:
     """loss.data[0] for variables whose name says that they are a loss."""
     pattern = m.Subscript(
@@ -247,6 +342,8 @@ def view(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpressio
     name = original.func
     if not isinstance(name, cst.Attribute) or name.attr.value != "view" or not original.args:
         return updated
+    if not file.uses("torch") or file.defines_method("view"):
+        return updated
     first = original.args[0].value
     is_dtype = (
         isinstance(first, cst.SimpleString)
@@ -266,6 +363,10 @@ RULES: list[tuple[type, NodeRule]] = [
     (cst.Call, reduction),
     (cst.Call, volatile),
     (cst.Call, apex_ddp),
+    (cst.Call, apex_optimizers),
+    (cst.Call, full),
+    (cst.Call, align_corners),
+    (cst.Call, scale_factor),
     (cst.Call, upsample_bilinear),
     (cst.Call, view),
     (cst.Attribute, solution),
