@@ -12,10 +12,17 @@ import sys
 from pathlib import Path
 
 
+def folder(text: str) -> Path:
+    """A path; an empty word, as of a variable that is not set, would be the current folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty: name a folder")
+    return Path(text)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("fork", metavar="FORK", type=Path, help="the fork; it is only read")
-    parser.add_argument("out", metavar="OUT", type=Path, help="the folder to make")
+    parser.add_argument("fork", metavar="FORK", type=folder, help="the fork; it is only read")
+    parser.add_argument("out", metavar="OUT", type=folder, help="the folder to make")
     parser.add_argument(
         "--check", action="store_true", help="also train two iterations and test on the CPU with the fork's own tools"
     )

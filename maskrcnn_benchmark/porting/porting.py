@@ -8,7 +8,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from . import assembling, dead_names, importing, native, trial
@@ -28,16 +28,16 @@ def port(fork_path: Path, out: Path, check: bool = False, say=print) -> Outcome:
     Raises:
         ForkError: `out` exists, or there is no fork to be found; nothing was written then.
     """
-    out = out.absolute()
     if out.exists() or out.is_symlink():
         raise ForkError(
             f"{str(out)!r} exists already: OUT is a folder that this tool makes. Remove it or name another."
         )
+    out = out.resolve()
     if not out.parent.is_dir():
         raise ForkError(f"There is no folder {str(out.parent)!r} to make OUT in.")
-    with _scratch() as scratch:
+    with _scratch(say) as (scratch, say):
         fork = open_fork(fork_path.absolute(), scratch)
-        if out.is_relative_to(fork.root.resolve()):
+        if any(out.is_relative_to(folder.resolve()) for folder in (fork_path, fork.root)):
             raise ForkError(
                 f"{str(out)!r} lies inside the fork, to which nothing is written: name a folder outside it."
             )
@@ -47,6 +47,7 @@ def port(fork_path: Path, out: Path, check: bool = False, say=print) -> Outcome:
             outcome = _port_into(fork, building, scratch, check, say)
             (building / REPORT).write_text(write_report(outcome), encoding="utf-8")
             building.chmod(0o755)
+            say(f"Moving the tree to {out}")
             building.rename(out)
         finally:
             shutil.rmtree(building, ignore_errors=True)
@@ -96,17 +97,33 @@ def our_native_functions() -> set[str]:
 
 
 @contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
-    """A temporary folder, removed however this ends; a request to terminate counts as Ctrl-C."""
+def _scratch(say: Callable[[str], object]) -> Iterator[tuple[Path, Callable[[str], object]]]:
+    """A temporary folder, removed however this ends, and a `say` that stops after a signal.
 
-    def stop(*_):
-        raise KeyboardInterrupt
+    Ctrl-C and a request to terminate end the work at once and come out as KeyboardInterrupt. Libraries may turn that
+    into an error of another kind, or lose it: every error after a signal counts, and the next `say` raises.
+    """
+    stopped: list[int] = []
+
+    def stop(number, _frame):
+        stopped.append(number)
+        if len(stopped) == 1:  # another one does not disturb the cleaning up
+            raise KeyboardInterrupt
+
+    def say_or_stop(sentence: str) -> None:
+        if stopped:
+            raise KeyboardInterrupt
+        say(sentence)
 
     on_main_thread = threading.current_thread() is threading.main_thread()  # the only one that may ask for signals
-    before = signal.signal(signal.SIGTERM, stop) if on_main_thread else None
+    before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)} if on_main_thread else {}
     try:
         with tempfile.TemporaryDirectory(prefix="port-") as folder:
-            yield Path(folder)
+            yield Path(folder), say_or_stop
+    except BaseException:
+        if stopped:
+            raise KeyboardInterrupt from None
+        raise
     finally:
-        if on_main_thread:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 pytest.importorskip("libcst")
 
-from maskrcnn_benchmark.porting import losses, trial, upstream  # noqa: E402
+from maskrcnn_benchmark.porting import assembling, losses, rewriting, trial, upstream  # noqa: E402
 from maskrcnn_benchmark.porting.fork import ForkError, open_fork  # noqa: E402
 from maskrcnn_benchmark.porting.porting import port  # noqa: E402
 from maskrcnn_benchmark.porting.report import write_report  # noqa: E402
@@ -56,9 +57,7 @@ def known(monkeypatch):
     text = BOXES.replace("tiny_core", upstream.NAME)
     path = "maskrcnn_benchmark/structures/bounding_box.py"
     known = {**upstream.versions(), path: frozenset({upstream.blob_id(text.encode())})}
-    everything = frozenset().union(*upstream.versions().values(), known[path])
     monkeypatch.setattr(upstream, "versions", lambda: known)
-    monkeypatch.setattr(upstream, "_all_versions", lambda: everything)
 
 
 def write_fork(folder: Path, **more: str) -> Path:
@@ -171,8 +170,10 @@ def test_a_module_that_imports_in_the_fork_alone_fails_the_port(tmp_path, known)
 _PORT_WITH_BOXES = f"""
 import runpy, sys
 from maskrcnn_benchmark.porting import upstream
-everything = upstream._all_versions() | {{upstream.blob_id({BOXES.replace("tiny_core", upstream.NAME).encode()!r})}}
-upstream._all_versions = lambda: everything
+path = "maskrcnn_benchmark/structures/bounding_box.py"
+blob = upstream.blob_id({BOXES.replace("tiny_core", upstream.NAME).encode()!r})
+known = {{**upstream.versions(), path: frozenset([blob])}}
+upstream.versions = lambda: known
 sys.argv = ["port.py", *sys.argv[1:]]
 runpy.run_path({str(ROOT / "tools/port.py")!r}, run_name="__main__")
 """
@@ -193,6 +194,18 @@ def test_a_name_of_an_older_upstream_brings_the_forks_module(tmp_path, known):
     assert (
         "tiny_core/structures/bounding_box.py: an older upstream's, for cat" in (tmp_path / "out/PORT.md").read_text()
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "state"),
+    [
+        ("tiny_core/structures/bounding_box.py", "upstream"),
+        ("tiny_core/structures/segmentation_mask.py", "changed"),
+        ("tiny_core/engine/predictor.py", "new"),
+    ],
+)
+def test_only_the_same_file_of_upstream_is_upstreams(path, state, known):
+    assert upstream.state(path, BOXES.encode(), "tiny_core") == state
 
 
 @pytest.mark.parametrize("kind", ["checkout", "git directory", "bare", "edited checkout"])
@@ -246,9 +259,40 @@ def test_an_out_that_exists_is_refused(tmp_path):
         port(fork, tmp_path / "out")
     with pytest.raises(ForkError, match="inside the fork"):
         port(fork, fork / "out")
+    (tmp_path / "link").symlink_to(fork)
+    with pytest.raises(ForkError, match="inside the fork"):
+        port(fork, tmp_path / "link" / "out")
+    with pytest.raises(ForkError, match="inside the fork"):  # beside the package, in the folder that was named
+        port(write_fork(tmp_path / "whole/detection").parent, tmp_path / "whole/out")
     with pytest.raises(ForkError, match="no folder"):
         port(fork, tmp_path / "nowhere" / "out")
     assert os.listdir(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("words", [["", "out"], ["fork", ""]])
+def test_an_empty_word_is_no_folder(words, tmp_path):
+    program = [sys.executable, str(ROOT / "tools/port.py"), *words]
+    done = subprocess.run(
+        program, cwd=tmp_path, env=dict(os.environ, PYTHONPATH=_path()), capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "is empty: name a folder" in done.stderr and not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_error_after_ctrl_c_is_ctrl_c(lost, tmp_path, monkeypatch):
+    def interrupted(*_):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            if not lost:
+                raise KeyError("of a library") from None
+        return rewriting.Rewritten("")
+
+    monkeypatch.setattr(assembling, "rewrite_file", interrupted)
+    fork, before = write_fork(tmp_path / "fork"), signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        port(fork, fork / ".." / "out", say=lambda sentence: None)
+    assert os.listdir(tmp_path) == ["fork"] and signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
