@@ -63,13 +63,15 @@ def _port_into(fork: Fork, building: Path, scratch: Path, check: bool, say) -> O
     own = (fork.package, *others, assembling.CONTROL_NAME)
     folders = {path.split("/")[0] for path in fork.files if "/" in path}  # what scripts at the top import from
     local = {*own, *folders, *(Path(path).stem for path in fork.files if path.endswith(".py"))}
+    outcome.native = native.missing(fork, our_native_functions(), assembly.texts)
+    outcome.extensions = {*native.extensions(fork), *(m.module for m in outcome.native)} - {"_C"}
+    local |= outcome.extensions
     for path, text in assembly.texts.items():
         dead, absent = dead_names.find(path, text, (*own, *folders))
         outcome.dead += dead
         for name, line in absent.items():
             if name not in local and not any(f"/{name}/" in f"/{file}" for file in fork.files):
                 outcome.third_party.setdefault(name, f"{path}:{line}")
-    outcome.native = native.missing(fork, our_native_functions(), assembly.texts)
     names = [
         importing.module_name(taken.path)
         for taken in assembly.taken

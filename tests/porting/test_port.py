@@ -137,9 +137,10 @@ def test_the_report_says_all(ported):
     for said in (
         "tiny_core/extra/python2.py:2: not Python 3",
         "tiny_core/extra/dead.py:3: dead name without a rule: `numpy.no_such_function`",
-        "pip install no_such_package_anywhere",
+        "\nunknown: no_such_package_anywhere (",
+        "- native function that is missing: `_C.own_pool` (a call raises NotImplementedError), for tiny_core/extra/native",
         "`no_such_package_anywhere`: imported in tiny_core/extra/lacking.py:1",
-        "| `own_pool` | tiny_core/csrc/vision.cpp | tiny_core/extra/native.py:2 |",
+        "| `own_pool` | _C | tiny_core/csrc/vision.cpp | tiny_core/extra/native.py:2 |",
         "| 3 | numpy aliases | `np.float` | `float` |",
         "| 3 | torch._six | `from torch._six import PY3` | `PY3 = True` |",
         "- tiny_core/structures/bounding_box.py",
@@ -177,6 +178,31 @@ upstream.versions = lambda: known
 sys.argv = ["port.py", *sys.argv[1:]]
 runpy.run_path({str(ROOT / "tools/port.py")!r}, run_name="__main__")
 """
+
+
+@pytest.mark.slow
+def test_an_extension_of_the_forks_own_is_told_apart(tmp_path, known):
+    own = {
+        "tiny_core/dcn/__init__.py": "",
+        "tiny_core/dcn/setup.py": "setup(ext_modules=[CUDAExtension(\n    'deform_cuda', ['src/deform.cpp'])])\n",
+        "tiny_core/dcn/src/deform.cpp": 'PYBIND11_MODULE(T, m) {\n  m.def("nms", &nms);\n  m.def("idle", &i);\n}\n',
+        "tiny_core/dcn/conv.py": "from . import deform_cuda\n\ndef f(x):\n    return deform_cuda.nms(x)\n",
+        "tiny_core/extra/plain.py": "import deform_cuda\n",
+    }
+    outcome = port(write_fork(tmp_path / "fork", **own), tmp_path / "out", say=lambda sentence: None)
+    assert set(outcome.unbuilt) == {"tiny_core.dcn.conv", "tiny_core.extra.plain"} and not outcome.broken
+    assert outcome.failed and set(outcome.third_party) == {"no_such_package_anywhere"}
+    report = write_report(outcome)
+    for said in (
+        "`deform_cuda.nms` (an extension of the fork's own, not built), for tiny_core/dcn/conv.py:4",
+        "nothing calls: `deform_cuda.idle`",
+        "| `nms` | deform_cuda | tiny_core/dcn/src/deform.cpp | tiny_core/dcn/conv.py:4 |",
+        "**2 modules need an extension of the fork's own",
+    ):
+        assert said in report, said
+    assert (
+        "tiny_core.dcn.conv" not in report.partition("do not import in the fork by itself either")[2].partition("#")[0]
+    )
 
 
 def _path() -> str:
