@@ -6,6 +6,7 @@ import ast
 import re
 from dataclasses import dataclass
 
+from .assembling import lines_in_fork
 from .fork import Fork
 
 SOURCES = (".cpp", ".cc", ".cxx", ".cu", ".h", ".hpp", ".cuh", ".c")
@@ -76,9 +77,11 @@ def missing(fork: Fork, ours: set[str], texts: dict[str, str]) -> list[Missing]:
     own = set(extensions(fork))
     calls: dict[tuple[str, str], list[str]] = {}
     for path, text in texts.items():
-        for module, name, line in _calls(text, own):
+        found_here = _calls(text, own)
+        place = lines_in_fork(fork, path, text) if found_here else int
+        for module, name, line in found_here:
             if f"{module}.py" not in files:
-                calls.setdefault((module, name), []).append(f"{path}:{line}")
+                calls.setdefault((module, name), []).append(f"{path}:{place(line)}")
     native = exported(fork)
     found = {(module, name) for module, name in (*native, *calls) if module != "_C" or name not in ours}
     return [

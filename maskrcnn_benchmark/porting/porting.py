@@ -9,6 +9,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from . import assembling, dead_names, importing, native, trial
@@ -68,10 +69,11 @@ def _port_into(fork: Fork, building: Path, scratch: Path, check: bool, say) -> O
     local |= outcome.extensions
     for path, text in assembly.texts.items():
         dead, absent = dead_names.find(path, text, (*own, *folders))
-        outcome.dead += dead
+        place = assembling.lines_in_fork(fork, path, text) if dead or absent else int
+        outcome.dead += [replace(one, line=place(one.line)) for one in dead]
         for name, line in absent.items():
             if name not in local and not any(f"/{name}/" in f"/{file}" for file in fork.files):
-                outcome.third_party.setdefault(name, f"{path}:{line}")
+                outcome.third_party.setdefault(name, f"{path}:{place(line)}")
     names = [
         importing.module_name(taken.path)
         for taken in assembly.taken

@@ -34,7 +34,7 @@ PIP_NAMES = {
 SAME_NAMES = """
     albumentations cython dominate easydict editdistance einops ftfy gensim graphviz h5py imageio imgaug inflect ipdb
     jsonlines lmdb lvis matplotlib networkx nltk numba pandas prettytable pyclipper pycocotools requests scipy seaborn
-    sentencepiece shapely spacy tabulate tensorboard tensorboardX tensorboard_logger tensorflow termcolor timm tqdm
+    sentencepiece shapely simplejson spacy tabulate tensorboard tensorboardX tensorboard_logger tensorflow termcolor timm tqdm
     transformers visdom wandb yacs
 """.split()
 

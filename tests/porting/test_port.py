@@ -234,6 +234,37 @@ def test_only_the_same_file_of_upstream_is_upstreams(path, state, known):
     assert upstream.state(path, BOXES.encode(), "tiny_core") == state
 
 
+def rewritten(tmp_path, data: bytes):
+    """A file of the fork's through `rewrite_file` and `write`: (Rewritten, fork, what was written)."""
+    folder = write_fork(tmp_path / "fork")
+    path = "tiny_core/extra/swish.py"
+    (folder / path).write_bytes(data)
+    fork = open_fork(folder, tmp_path / "scratch")
+    done = assembling.rewrite_file(fork, path, False)
+    assembling.write(tmp_path / "new.py", fork, assembling.Taken(path, "new", "the fork's", done))
+    return done, fork, (tmp_path / "new.py").read_bytes()
+
+
+def test_a_file_keeps_the_encoding_of_its_coding_line(tmp_path):
+    text = "# -*- coding: latin-1 -*-\nimport numpy as np\nname, kind = 'caf\u00e9', np.float\n"
+    done, _, data = rewritten(tmp_path, text.encode("latin-1"))
+    assert done.error is None and data == text.replace("np.float", "float").encode("latin-1")
+    done, _, data = rewritten(tmp_path, b"# nothing said\nname = 'caf\xe9'\n")
+    assert done.error == (2, "the file's text is not encoded as UTF-8") and data.endswith(b"\xe9'\n")
+
+
+@pytest.mark.parametrize("source", ["a = 1\n\nprint 'old'\n\n\nb = 2\n", "a = 1\n\nx = (1 2)\nb = 2\n"])
+def test_the_line_of_what_is_no_python_3(source, tmp_path):
+    assert rewritten(tmp_path, source.encode())[0].error[0] == 3
+
+
+def test_lines_are_those_of_the_forks_file(tmp_path):
+    source = "a = 1\nb = 2\nc = 3\n"
+    _, fork, _ = rewritten(tmp_path, source.encode())
+    place = assembling.lines_in_fork(fork, "tiny_core/extra/swish.py", "import os\nimport sys\na = 1\nb = 20\nc = 3\n")
+    assert [place(line) for line in (3, 4, 5)] == [1, 2, 3]
+
+
 @pytest.mark.parametrize("kind", ["checkout", "git directory", "bare", "edited checkout"])
 def test_forms_of_a_fork(kind, tmp_path):
     fork = write_fork(tmp_path / "fork", **{"inner/.keep": "", ".gitignore": "data/\n", "data/big.bin": "0"})
