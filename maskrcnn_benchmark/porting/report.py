@@ -77,6 +77,9 @@ class Outcome:
 def write_report(outcome: Outcome) -> str:
     fork = outcome.fork
     title = f"# {fork.package}, ported\n\nFrom {fork.origin}, by `tools/port.py`."
+    for source, branches in fork.branches.items():
+        title += f"\n\nNot brought over: other branches, {', '.join(branches)}. To port one of them:\n\n"
+        title += f"    git clone -b NAME {source} FOLDER\n    python tools/port.py FOLDER OUT"
     sections = [
         title,
         _summary(outcome),
@@ -148,6 +151,7 @@ def _person(outcome: Outcome) -> str:
         for old, new in moved_modules(fork, outcome.assembly).items()
     ]
     lines += [f"- {path}: git lists it, but this copy of the repository lacks it" for path in fork.absent]
+    lines += [f"- {path}: not taken over: link to {to}" for path, to in fork.links.items()]
     if fork.elsewhere:
         lines.append(
             f"- {outcome.fork.elsewhere} files of the repository outside the package's folder were not brought over."

@@ -16,7 +16,7 @@ pytest.importorskip("libcst")
 from maskrcnn_benchmark.porting import assembling, losses, rewriting, trial, upstream  # noqa: E402
 from maskrcnn_benchmark.porting.fork import ForkError, open_fork  # noqa: E402
 from maskrcnn_benchmark.porting.porting import port  # noqa: E402
-from maskrcnn_benchmark.porting.report import write_report  # noqa: E402
+from maskrcnn_benchmark.porting.report import Outcome, write_report  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 # Stands for a file of upstream's: its blob id is made known below.
@@ -285,7 +285,47 @@ def test_forms_of_a_fork(kind, tmp_path):
     )
     edited = kind == "edited checkout"
     assert (found.read("tiny_core/extra/swish.py") == b"NEW = 1\n") == edited
-    assert ("commit" in found.origin) == (kind in ("git directory", "bare"))
+    assert ", branch main, commit " in found.origin and not found.branches
+
+
+def test_other_branches_are_named_with_what_to_clone(tmp_path):
+    fork = write_fork(tmp_path / "fork")
+    git(fork, "init")
+    git(fork, "add", ".")
+    git(fork, "commit", "-m", "a")
+    git(fork, "branch", "other")
+    git(tmp_path, "clone", str(fork), str(tmp_path / "clone"))
+    assert open_fork(fork, tmp_path / "scratch").branches == {str(fork): ["other"]}
+    found = open_fork(tmp_path / "clone/.git", tmp_path / "scratch2")
+    assert found.branches == {str(fork): ["other"]} and ", branch main, commit " in found.origin
+    report = write_report(Outcome(found, assembling.Assembly()))
+    assert "other branches, other." in report and f"git clone -b NAME {fork} FOLDER" in report
+
+
+@pytest.mark.parametrize("kind", ["folder", "checkout", "git directory"])
+def test_links_are_followed_inside_the_fork_only(kind, tmp_path):
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/key.txt").write_text("outside")
+    fork = write_fork(tmp_path / "fork")
+    extra = {
+        "models": "tiny_core/extra",
+        "tiny_core/up": "..",
+        "one.json": "tiny_core/extra/names.json",
+        "data": str(tmp_path / "secret"),
+        "key.txt": "../secret/key.txt",
+        "gone": "nowhere",
+    }
+    for name, to in extra.items():
+        (fork / name).symlink_to(to)
+    if kind != "folder":
+        git(fork, "init")
+        git(fork, "add", ".")
+        git(fork, "commit", "-m", "a")
+    found = open_fork(fork / ".git" if kind == "git directory" else fork, tmp_path / "scratch")
+    assert set(found.links) == {"tiny_core/up", "data", "key.txt", "gone"} and found.links["gone"] == "nowhere"
+    assert {"models/names.json", "models/swish.py", "one.json"} < set(found.files)
+    assert found.read("models/names.json") == b"[1]" and not any("key" in path for path in found.files)
+    assert "- gone: not taken over: link to nowhere" in write_report(Outcome(found, assembling.Assembly()))
 
 
 def test_a_package_deeper_in_the_repository(tmp_path):
