@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -28,7 +29,7 @@ class Fork:
         elsewhere: the number of files of the repository outside `root`.
         origin: what to call it in a report: the path, and the branch and commit where there is one.
         links: symbolic links that were not followed, with where they lead.
-        branches: other branches of the repository, by what to clone for them.
+        branches: other branches of the repository, by the command that gets one of them.
     """
 
     root: Path
@@ -122,7 +123,7 @@ def _branch_with_package(git: Path, path: Path) -> str:
 
 
 def _describe(git: Path, branch: str, path: Path) -> tuple[str, dict[str, list[str]]]:
-    """The branch and commit for a report, and the other branches by what to clone for them."""
+    """The branch and commit for a report, and the other branches by the command that gets one."""
 
     def ask(*words: str) -> str:
         done = subprocess.run(["git", f"--git-dir={git}", *words], capture_output=True)
@@ -134,8 +135,11 @@ def _describe(git: Path, branch: str, path: Path) -> tuple[str, dict[str, list[s
     local = [ref for ref in ask("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads").split() if ref != name]
     far = ask("for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes").split()
     far = sorted({ref for ref in far if ref not in ("HEAD", remote, *local)})
-    url = ask("config", "--get", "remote.origin.url") or "the repository that it was cloned from"
-    branches = {source: refs for source, refs in ((str(path), local), (url, far)) if refs}
+    here, url = shlex.quote(str(path)), ask("config", "--get", "remote.origin.url")
+    fetch = f"git clone -b NAME {url} FOLDER"
+    if not url:
+        fetch = f"git init FOLDER && git -C FOLDER pull {here} refs/remotes/origin/NAME"
+    branches = {way: refs for way, refs in ((f"git clone -b NAME {here} FOLDER", local), (fetch, far)) if refs}
     on = f", branch {name}" if name and name != "HEAD" else ""
     return f"{on}, commit {commit}" if commit else "", branches
 

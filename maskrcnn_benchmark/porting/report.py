@@ -77,9 +77,9 @@ class Outcome:
 def write_report(outcome: Outcome) -> str:
     fork = outcome.fork
     title = f"# {fork.package}, ported\n\nFrom {fork.origin}, by `tools/port.py`."
-    for source, branches in fork.branches.items():
+    for command, branches in fork.branches.items():
         title += f"\n\nNot brought over: other branches, {', '.join(branches)}. To port one of them:\n\n"
-        title += f"    git clone -b NAME {source} FOLDER\n    python tools/port.py FOLDER OUT"
+        title += f"    {command}\n    python tools/port.py FOLDER OUT"
     sections = [
         title,
         _summary(outcome),

@@ -295,9 +295,11 @@ def test_other_branches_are_named_with_what_to_clone(tmp_path):
     git(fork, "commit", "-m", "a")
     git(fork, "branch", "other")
     git(tmp_path, "clone", str(fork), str(tmp_path / "clone"))
-    assert open_fork(fork, tmp_path / "scratch").branches == {str(fork): ["other"]}
+    assert open_fork(fork, tmp_path / "scratch").branches == {f"git clone -b NAME {fork} FOLDER": ["other"]}
     found = open_fork(tmp_path / "clone/.git", tmp_path / "scratch2")
-    assert found.branches == {str(fork): ["other"]} and ", branch main, commit " in found.origin
+    assert (
+        found.branches == {f"git clone -b NAME {fork} FOLDER": ["other"]} and ", branch main, commit " in found.origin
+    )
     report = write_report(Outcome(found, assembling.Assembly()))
     assert "other branches, other." in report and f"git clone -b NAME {fork} FOLDER" in report
 
