@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
+import io
 import re
 import shutil
+import tokenize
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import displacing, older_names, upstream
 from .fork import Fork
-from .rewriting import Facts, Rewritten, rewrite
+from .rewriting import Facts, Rewritten, _refused, _rename_async, rewrite
 
 OURS = Path(__file__).resolve().parents[1]  # this package
 ROOT = OURS.parent
@@ -105,15 +109,42 @@ def _take_older_modules(fork: Fork, assembly: Assembly, recent_torch: bool) -> N
                 waiting.append((taken.path, taken.rewritten.text))
 
 
-def rewrite_file(fork: Fork, path: str, recent_torch: bool) -> Rewritten:
-    """A Python file's text with today's names; one that is no UTF-8 comes back as an error on line 1."""
-    data = fork.read(path)
+def encoding_of(data: bytes) -> str:
+    """The encoding that Python reads a file in: by its mark or its coding line, else UTF-8."""
     try:
-        text = data.decode("utf-8-sig")
+        name, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        data.decode(name)
+    except (SyntaxError, UnicodeDecodeError):
+        return "utf-8"
+    return name
+
+
+def rewrite_file(fork: Fork, path: str, recent_torch: bool) -> Rewritten:
+    """A Python file's text with today's names; one that cannot be decoded comes back as an error on its line."""
+    data = fork.read(path)
+    encoding = encoding_of(data)
+    try:
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         return Rewritten(data.decode("latin-1"), error=(line, "the file's text is not encoded as UTF-8"))
-    return rewrite(text, Facts(path, fork.package, recent_torch))
+    rewritten = rewrite(text, Facts(path, fork.package, recent_torch))
+    if rewritten.error is not None:
+        # Python says the line of an error, LibCST where it noticed.
+        rewritten.error = _refused(_rename_async(text)[0]) or rewritten.error
+    return rewritten
+
+
+def lines_in_fork(fork: Fork, path: str, text: str) -> Callable[[int], int]:
+    """From a line of the rewritten `text` to the line of the fork's file."""
+    data = fork.read(path)
+    old, new = data.decode(encoding_of(data), errors="replace").splitlines(), text.splitlines()
+    if old == new:
+        return lambda line: line
+    places: list[int] = []
+    for _, start, end, new_start, new_end in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        places += [min(start + index, max(end - 1, start)) for index in range(new_end - new_start)]
+    return lambda line: places[line - 1] + 1 if 0 < line <= len(places) else line
 
 
 def _left_out(path: str, fork: Fork) -> bool:
@@ -158,7 +189,8 @@ def write(target: Path, fork: Fork, taken: Taken) -> None:
     """Put a file of the fork's at `target`, rewritten where it is Python."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if taken.rewritten is not None and taken.rewritten.error is None:
-        target.write_text(taken.rewritten.text, encoding="utf-8", newline="")
+        encoding = encoding_of(fork.read(taken.path)).replace("utf-8-sig", "utf-8")
+        target.write_text(taken.rewritten.text, encoding=encoding, newline="")
     else:
         shutil.copy(fork.root / taken.path, target)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -26,7 +27,9 @@ class Fork:
         files: paths of its files below `root`, with slashes, sorted.
         absent: paths that git lists without having their content, and submodules.
         elsewhere: the number of files of the repository outside `root`.
-        origin: what to call it in a report: the path, and the commit where there is one.
+        origin: what to call it in a report: the path, and the branch and commit where there is one.
+        links: symbolic links that were not followed, with where they lead.
+        branches: other branches of the repository, by the command that gets one of them.
     """
 
     root: Path
@@ -35,6 +38,8 @@ class Fork:
     absent: list[str] = field(default_factory=list)
     elsewhere: int = 0
     origin: str = ""
+    links: dict[str, str] = field(default_factory=dict)
+    branches: dict[str, list[str]] = field(default_factory=dict)
 
     def read(self, path: str) -> bytes:
         return (self.root / path).read_bytes()
@@ -56,16 +61,20 @@ def open_fork(path: Path, scratch: Path) -> Fork:
     git = _git_directory(path)
     absent: list[str] = []
     origin = str(path)
+    branches: dict[str, list[str]] = {}
     # Of a checkout the files that lie there, edited or not; of a git directory alone what its branch holds.
     if git is not None and (git == path or not _find_packages(_list_folder(path))):
         branch = _branch_with_package(git, path)
         folder = scratch / "fork"
         absent = _write_tree(git, branch, folder)
-        files = _list_folder(folder)
-        origin += f", commit {_git(git, 'rev-parse', branch).decode().strip()}"
+        names = _list_folder(folder)
     else:
-        folder = path
-        files = _list_checkout(path) if git is not None else _list_folder(path)
+        folder, branch = path, "HEAD"
+        names = _list_checkout(path) if git is not None else _list_folder(path)
+    if git is not None:
+        said, branches = _describe(git, branch, path)
+        origin += said
+    files, links = _follow_links(folder, names)
     packages = _find_packages(files)
     if not packages:
         raise ForkError(
@@ -76,7 +85,9 @@ def open_fork(path: Path, scratch: Path) -> Fork:
     prefix = "" if package.parent == PurePosixPath(".") else f"{package.parent}/"
     inside = [name.removeprefix(prefix) for name in files if name.startswith(prefix)]
     absent = [name.removeprefix(prefix) for name in absent if name.startswith(prefix)]
-    return Fork(folder / prefix, package.name, inside, absent, len(files) - len(inside), origin)
+    links = {name.removeprefix(prefix): to for name, to in links.items() if name.startswith(prefix)}
+    elsewhere = len(files) - len(inside)
+    return Fork(folder / prefix, package.name, inside, absent, elsewhere, origin, links, branches)
 
 
 def _git(git: Path, *words: str, stdin: bytes | None = None) -> bytes:
@@ -111,6 +122,28 @@ def _branch_with_package(git: Path, path: Path) -> str:
     )
 
 
+def _describe(git: Path, branch: str, path: Path) -> tuple[str, dict[str, list[str]]]:
+    """The branch and commit for a report, and the other branches by the command that gets one."""
+
+    def ask(*words: str) -> str:
+        done = subprocess.run(["git", f"--git-dir={git}", *words], capture_output=True)
+        return "" if done.returncode else done.stdout.decode(errors="replace").strip()
+
+    commit = ask("rev-parse", "--verify", branch)
+    name = ask("rev-parse", "--abbrev-ref", branch) if commit else ""
+    remote = name.partition("/")[2] if branch.startswith("refs/remotes/") else name
+    local = [ref for ref in ask("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads").split() if ref != name]
+    far = ask("for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes").split()
+    far = sorted({ref for ref in far if ref not in ("HEAD", remote, *local)})
+    here, url = shlex.quote(str(path)), ask("config", "--get", "remote.origin.url")
+    fetch = f"git clone -b NAME {url} FOLDER"
+    if not url:
+        fetch = f"git init FOLDER && git -C FOLDER pull {here} refs/remotes/origin/NAME"
+    branches = {way: refs for way, refs in ((f"git clone -b NAME {here} FOLDER", local), (fetch, far)) if refs}
+    on = f", branch {name}" if name and name != "HEAD" else ""
+    return f"{on}, commit {commit}" if commit else "", branches
+
+
 def _write_tree(git: Path, branch: str, folder: Path) -> list[str]:
     """Write the files of a branch; returns the paths without content (a partial clone, submodules).
 
@@ -119,7 +152,7 @@ def _write_tree(git: Path, branch: str, folder: Path) -> list[str]:
     entries = [entry.split(b"\t", 1) for entry in _git(git, "ls-tree", "-r", "-z", branch).split(b"\0") if entry]
     wanted = [(mode, blob, os.fsdecode(name)) for (mode, kind, blob), name in ((h.split(), n) for h, n in entries)]
     content = _git(git, "cat-file", "--batch", stdin=b"".join(blob + b"\n" for _, blob, _ in wanted))
-    absent, position = [], 0
+    absent, links, position = [], {}, 0
     for mode, _, name in wanted:
         end = content.index(b"\n", position)
         header, position = content[position:end].split(), end + 1
@@ -132,38 +165,69 @@ def _write_tree(git: Path, branch: str, folder: Path) -> list[str]:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if mode == b"120000":
-            _link(target, os.fsdecode(data), folder, absent, name)
+            links[target] = os.fsdecode(data)
         else:
             target.write_bytes(data)
+    for target, destination in links.items():  # after all files, so that none is written through a link
+        target.symlink_to(destination)
     return absent
 
 
-def _link(target: Path, destination: str, folder: Path, absent: list[str], name: str) -> None:
-    """A symbolic link, unless it leads out of the tree."""
-    inside = os.path.normpath(os.path.join(target.parent, destination))
-    if os.path.isabs(destination) or not inside.startswith(f"{folder}{os.sep}"):
-        absent.append(name)
-    else:
-        target.symlink_to(destination)
+def _follow_links(folder: Path, names: list[str]) -> tuple[list[str], dict[str, str]]:
+    """The files among `names`, with those that links inside `folder` lead to, and the links that were not followed.
+
+    A link to a folder stands for what `names` has of that folder.
+    """
+    root = folder.resolve()
+    files: list[str] = []
+    links: dict[str, str] = {}
+
+    def add(name: str, seen: tuple[str, ...]) -> None:
+        path = folder / name
+        if not path.is_symlink():
+            if path.is_file() and path.resolve().is_relative_to(root):
+                files.append(name)
+            return
+        try:
+            real = path.resolve(strict=True)
+            place = real.relative_to(root).as_posix()
+        except (OSError, RuntimeError, ValueError):  # it leads nowhere, in a circle or outside
+            links[name] = os.readlink(path)
+            return
+        inside = [other for other in names if other.startswith(f"{place}/")]
+        if real.is_file() and not LEFT_OUT & set(place.split("/")):
+            files.append(name)
+        elif place in seen or name.startswith(f"{place}/") or not inside:  # it holds itself, or nothing of the fork
+            links[name] = os.readlink(path)
+        else:
+            for other in inside:
+                add(name + other.removeprefix(place), (*seen, place))
+
+    for name in names:
+        add(name, ())
+    return sorted(files), links
 
 
 def _list_folder(folder: Path) -> list[str]:
+    """Files and symbolic links."""
     names = []
     for parent, directories, files in os.walk(folder):
         directories[:] = [name for name in directories if name not in LEFT_OUT and not name.endswith(BUILT)]
-        names += [Path(parent, name).relative_to(folder).as_posix() for name in files if not name.endswith(BUILT)]
-    return sorted(name for name in names if (folder / name).is_file())
+        found = [name for name in files if not name.endswith(BUILT)]
+        found += [name for name in directories if Path(parent, name).is_symlink()]
+        names += [Path(parent, name).relative_to(folder).as_posix() for name in found]
+    return sorted(names)
 
 
 def _list_checkout(folder: Path) -> list[str]:
-    """A checkout's files without those that git ignores: data sets, weights, builds."""
+    """A checkout's files and links without those that git ignores: data sets, weights, builds."""
     done = subprocess.run(
         ["git", "-C", folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True
     )
     if done.returncode:
         return _list_folder(folder)
     names = {os.fsdecode(name) for name in done.stdout.split(b"\0") if name}
-    return sorted(n for n in names if (folder / n).is_file() and not n.endswith(BUILT) and "__pycache__" not in n)
+    return sorted(n for n in names if not n.endswith(BUILT) and "__pycache__" not in n)
 
 
 def _find_packages(names: list[str]) -> list[PurePosixPath]:

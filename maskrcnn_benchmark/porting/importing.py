@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 TIMEOUT_S = 900
+_LACKING = re.compile(r"(?:No module named|cannot import name) '([\w.]+)'")
 # One process for all, in the order of the list: a module that ends the process is named by the next start.
 _PROGRAM = """
 import importlib, json, sys, warnings
@@ -38,6 +40,11 @@ class Failure:
 
     reason: str
     third_party: str = ""
+
+    def lacks(self, modules: set[str]) -> bool:
+        """Whether one of these modules, named without its packages, is what it lacks."""
+        found = _LACKING.search(self.reason)
+        return found is not None and found[1].rpartition(".")[2] in modules
 
 
 def module_name(path: str) -> str:

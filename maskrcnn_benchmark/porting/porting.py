@@ -8,7 +8,8 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from . import assembling, dead_names, importing, native, trial
@@ -28,16 +29,16 @@ def port(fork_path: Path, out: Path, check: bool = False, say=print) -> Outcome:
     Raises:
         ForkError: `out` exists, or there is no fork to be found; nothing was written then.
     """
-    out = out.absolute()
     if out.exists() or out.is_symlink():
         raise ForkError(
             f"{str(out)!r} exists already: OUT is a folder that this tool makes. Remove it or name another."
         )
+    out = out.resolve()
     if not out.parent.is_dir():
         raise ForkError(f"There is no folder {str(out.parent)!r} to make OUT in.")
-    with _scratch() as scratch:
+    with _scratch(say) as (scratch, say):
         fork = open_fork(fork_path.absolute(), scratch)
-        if out.is_relative_to(fork.root.resolve()):
+        if any(out.is_relative_to(folder.resolve()) for folder in (fork_path, fork.root)):
             raise ForkError(
                 f"{str(out)!r} lies inside the fork, to which nothing is written: name a folder outside it."
             )
@@ -47,6 +48,7 @@ def port(fork_path: Path, out: Path, check: bool = False, say=print) -> Outcome:
             outcome = _port_into(fork, building, scratch, check, say)
             (building / REPORT).write_text(write_report(outcome), encoding="utf-8")
             building.chmod(0o755)
+            say(f"Moving the tree to {out}")
             building.rename(out)
         finally:
             shutil.rmtree(building, ignore_errors=True)
@@ -62,13 +64,16 @@ def _port_into(fork: Fork, building: Path, scratch: Path, check: bool, say) -> O
     own = (fork.package, *others, assembling.CONTROL_NAME)
     folders = {path.split("/")[0] for path in fork.files if "/" in path}  # what scripts at the top import from
     local = {*own, *folders, *(Path(path).stem for path in fork.files if path.endswith(".py"))}
+    outcome.native = native.missing(fork, our_native_functions(), assembly.texts)
+    outcome.extensions = {*native.extensions(fork), *(m.module for m in outcome.native)} - {"_C"}
+    local |= outcome.extensions
     for path, text in assembly.texts.items():
         dead, absent = dead_names.find(path, text, (*own, *folders))
-        outcome.dead += dead
+        place = assembling.lines_in_fork(fork, path, text) if dead or absent else int
+        outcome.dead += [replace(one, line=place(one.line)) for one in dead]
         for name, line in absent.items():
             if name not in local and not any(f"/{name}/" in f"/{file}" for file in fork.files):
-                outcome.third_party.setdefault(name, f"{path}:{line}")
-    outcome.native = native.missing(fork, our_native_functions(), assembly.texts)
+                outcome.third_party.setdefault(name, f"{path}:{place(line)}")
     names = [
         importing.module_name(taken.path)
         for taken in assembly.taken
@@ -96,17 +101,33 @@ def our_native_functions() -> set[str]:
 
 
 @contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
-    """A temporary folder, removed however this ends; a request to terminate counts as Ctrl-C."""
+def _scratch(say: Callable[[str], object]) -> Iterator[tuple[Path, Callable[[str], object]]]:
+    """A temporary folder, removed however this ends, and a `say` that stops after a signal.
 
-    def stop(*_):
-        raise KeyboardInterrupt
+    Ctrl-C and a request to terminate end the work at once and come out as KeyboardInterrupt. Libraries may turn that
+    into an error of another kind, or lose it: every error after a signal counts, and the next `say` raises.
+    """
+    stopped: list[int] = []
+
+    def stop(number, _frame):
+        stopped.append(number)
+        if len(stopped) == 1:  # another one does not disturb the cleaning up
+            raise KeyboardInterrupt
+
+    def say_or_stop(sentence: str) -> None:
+        if stopped:
+            raise KeyboardInterrupt
+        say(sentence)
 
     on_main_thread = threading.current_thread() is threading.main_thread()  # the only one that may ask for signals
-    before = signal.signal(signal.SIGTERM, stop) if on_main_thread else None
+    before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)} if on_main_thread else {}
     try:
         with tempfile.TemporaryDirectory(prefix="port-") as folder:
-            yield Path(folder)
+            yield Path(folder), say_or_stop
+    except BaseException:
+        if stopped:
+            raise KeyboardInterrupt from None
+        raise
     finally:
-        if on_main_thread:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -21,9 +21,7 @@ PIP_NAMES = {
     "sklearn": "scikit-learn",
     "Polygon": "Polygon3",
     "cityscapesscripts": "cityscapesScripts",
-    "tensorflow": "tensorflow",
     "google": "protobuf",
-    "editdistance": "editdistance",
     "dateutil": "python-dateutil",
     "bs4": "beautifulsoup4",
     "git": "GitPython",
@@ -32,6 +30,13 @@ PIP_NAMES = {
     "onmt": "OpenNMT-py",
     "csHelpers": "cityscapesScripts",
 }
+# Modules that forks use and whose package is called likewise; of any other, who knows what the index has under its name.
+SAME_NAMES = """
+    albumentations cython dominate easydict editdistance einops ftfy gensim graphviz h5py imageio imgaug inflect ipdb
+    jsonlines lmdb lvis matplotlib networkx nltk numba pandas prettytable pyclipper pycocotools requests scipy seaborn
+    sentencepiece shapely simplejson spacy tabulate tensorboard tensorboardX tensorboard_logger tensorflow termcolor timm tqdm
+    transformers visdom wandb yacs
+""".split()
 
 
 @dataclass
@@ -43,6 +48,7 @@ class Outcome:
     dead: list[Dead] = field(default_factory=list)
     third_party: dict[str, str] = field(default_factory=dict)  # module: the place that imports it
     native: list[Missing] = field(default_factory=list)
+    extensions: set[str] = field(default_factory=set)  # native modules that only the fork's own build makes
     modules: int = 0
     out_failures: dict[str, Failure] = field(default_factory=dict)
     control_failures: dict[str, Failure] = field(default_factory=dict)
@@ -55,13 +61,25 @@ class Outcome:
         return {name: why for name, why in self.out_failures.items() if name not in self.control_failures}
 
     @property
+    def unbuilt(self) -> dict[str, Failure]:
+        """Modules that import in neither, because an extension of the fork's own is not built."""
+        return {
+            name: why
+            for name, why in self.out_failures.items()
+            if name in self.control_failures and why.lacks(self.extensions)
+        }
+
+    @property
     def failed(self) -> bool:
-        return bool(self.broken) or self.check_failed
+        return bool(self.broken or self.unbuilt) or self.check_failed
 
 
 def write_report(outcome: Outcome) -> str:
     fork = outcome.fork
     title = f"# {fork.package}, ported\n\nFrom {fork.origin}, by `tools/port.py`."
+    for command, branches in fork.branches.items():
+        title += f"\n\nNot brought over: other branches, {', '.join(branches)}. To port one of them:\n\n"
+        title += f"    {command}\n    python tools/port.py FOLDER OUT"
     sections = [
         title,
         _summary(outcome),
@@ -86,11 +104,13 @@ def _summary(outcome: Outcome) -> str:
     verdict = "Every module of the fork that imports by itself imports here."
     if outcome.broken:
         verdict = f"**{len(outcome.broken)} modules that import in the fork by itself do not import here.**"
+    unbuilt = len(outcome.unbuilt)
     return "\n".join(
         [
             "## Summary",
             "",
             f"- {verdict}",
+            *([f"- **{unbuilt} modules need an extension of the fork's own, which is not built.**"] if unbuilt else []),
             f"- {count['ours']} files are as some version of upstream's: this package's stand in their place.",
             f"- {own} files are the fork's own ({states['changed']} changed, {states['new']} new, "
             f"{states['upstream']} upstream's that this package has not); {changes} pieces of code in them were rewritten.",
@@ -125,11 +145,13 @@ def _person(outcome: Outcome) -> str:
     for dead in outcome.dead:
         guarded = " (inside a `try` that catches it)" if dead.guarded else ""
         lines.append(f"- {dead.path}:{dead.line}: dead name without a rule: `{dead.name}`: {dead.why}{guarded}")
+    lines += _native_calls(outcome)
     lines += [
         f"- {fork.package}.{old} is the fork's new module; this package's own of that name is {fork.package}.{new} here"
         for old, new in moved_modules(fork, outcome.assembly).items()
     ]
     lines += [f"- {path}: git lists it, but this copy of the repository lacks it" for path in fork.absent]
+    lines += [f"- {path}: not taken over: link to {to}" for path, to in fork.links.items()]
     if fork.elsewhere:
         lines.append(
             f"- {outcome.fork.elsewhere} files of the repository outside the package's folder were not brought over."
@@ -137,27 +159,48 @@ def _person(outcome: Outcome) -> str:
     return "\n".join(["## What needs a person", "", *(lines or ["Nothing was found."])])
 
 
+def _native_calls(outcome: Outcome) -> list[str]:
+    """A line for each native function that is missing and called, and one for all those that nothing calls."""
+    lines = []
+    for m in outcome.native:
+        if m.callers:
+            what = (
+                "a call raises NotImplementedError" if m.module == "_C" else "an extension of the fork's own, not built"
+            )
+            lines.append(
+                f"- native function that is missing: `{m.module}.{m.name}` ({what}), for {', '.join(m.callers)}"
+            )
+    idle = [f"`{m.module}.{m.name}`" for m in outcome.native if not m.callers]
+    return [*lines, f"- native functions that are missing and that nothing calls: {', '.join(idle)}"] if idle else lines
+
+
 def _third_party(outcome: Outcome) -> str:
     if not outcome.third_party:
         return ""
     names = sorted(outcome.third_party)
-    packages = " ".join(sorted({PIP_NAMES.get(name, name) for name in names if name != "apex"}))
+    known = {name: PIP_NAMES.get(name, name) for name in names if name in PIP_NAMES or name in SAME_NAMES}
+    unknown = [name for name in names if name not in known and name != "apex"]
     lines = ["## Third-party packages that are missing", ""]
     lines += [f"- `{name}`: imported in {outcome.third_party[name]}" for name in names]
-    return "\n".join([*lines, "", f"    pip install {packages}"] if packages else lines)
+    if known:
+        lines += ["", f"    pip install {' '.join(sorted(set(known.values())))}"]
+    if unknown:
+        lines += ["", f"unknown: {' '.join(unknown)} (find out where the fork has them from)"]
+    return "\n".join(lines)
 
 
 def _native(outcome: Outcome) -> str:
     if not outcome.native:
         return ""
-    rows = [(f"`{m.name}`", m.source or "-", ", ".join(m.callers) or "nothing") for m in outcome.native]
+    rows = [(f"`{m.name}`", m.module, m.source or "-", ", ".join(m.callers) or "nothing") for m in outcome.native]
     text = (
-        "The fork's C++ and CUDA sources export these, or its code calls them of `_C`; this package has none of them. "
+        "The fork's C++ and CUDA sources export these, or its code calls them; this package has none of them. "
+        "Those of `_C` can be imported; a call raises NotImplementedError."
     )
-    text += "They can be imported; a call raises NotImplementedError."
-    return "\n".join(
-        ["## Native functions that are missing", "", text, "", _table(("function", "exported in", "called in"), rows)]
-    )
+    if any(m.module != "_C" for m in outcome.native):
+        text += " The other modules are extensions of the fork's own, which are not built: importing them fails."
+    head = ("function", "module", "exported in", "called in")
+    return "\n".join(["## Native functions that are missing", "", text, "", _table(head, rows)])
 
 
 def _imports(outcome: Outcome) -> str:
@@ -165,12 +208,16 @@ def _imports(outcome: Outcome) -> str:
     if not outcome.out_failures:
         return "\n".join([*lines, f"All {outcome.modules} modules of the fork import."])
     lines.append(f"Of {outcome.modules} modules of the fork.")
-    alone = [(name, _reason(why)) for name, why in sorted(outcome.broken.items())]
-    both = [(name, _reason(why)) for name, why in sorted(outcome.out_failures.items()) if name not in outcome.broken]
-    if alone:
-        lines += ["", "These import in the fork by itself:", "", _table(("module", "reason"), alone)]
-    if both:
-        lines += ["", "These do not import in the fork by itself either:", "", _table(("module", "reason"), both)]
+    told = {**outcome.broken, **outcome.unbuilt}
+    both = {name: why for name, why in outcome.out_failures.items() if name not in told}
+    for title, failures in (
+        ("These import in the fork by itself:", outcome.broken),
+        ("These need an extension of the fork's own, which is built neither here nor in the fork:", outcome.unbuilt),
+        ("These do not import in the fork by itself either:", both),
+    ):
+        if failures:
+            rows = [(name, _reason(why)) for name, why in sorted(failures.items())]
+            lines += ["", title, "", _table(("module", "reason"), rows)]
     return "\n".join(lines)
 
 

@@ -30,13 +30,14 @@ def versions() -> dict[str, frozenset[str]]:
     return {path: frozenset(ids.split()) for path, _, ids in (line.partition("\t") for line in text.splitlines())}
 
 
-@cache
-def _all_versions() -> frozenset[str]:
-    return frozenset().union(*versions().values())
+def path_of(path: str, package: str) -> str:
+    """Upstream's name for a path of a fork whose package is called `package`."""
+    first, _, rest = path.partition("/")
+    return f"{NAME}/{rest}" if first == package else path
 
 
-def same_as_upstream(data: bytes, package: str) -> bool:
-    """Whether any file of upstream ever had this content; files moved, so the path does not count.
+def same_as_upstream(path: str, data: bytes, package: str) -> bool:
+    """Whether upstream's file of this path ever had this content; another file's content is a change of the fork's.
 
     Line ends, a mark of the encoding and the package's name are taken as upstream's.
     """
@@ -46,7 +47,8 @@ def same_as_upstream(data: bytes, package: str) -> bool:
         forms |= {form.replace(package.encode(), NAME.encode()) for form in (data, plain)}
     # An editor that adds or takes the last line end changes nothing.
     forms |= {form.rstrip(b"\n") + b"\n" for form in tuple(forms) if form.strip()}
-    return any(blob_id(form) in _all_versions() for form in forms)
+    known = versions().get(path_of(path, package), frozenset())
+    return any(blob_id(form) in known for form in forms)
 
 
 def state(path: str, data: bytes, package: str) -> str:
@@ -57,7 +59,6 @@ def state(path: str, data: bytes, package: str) -> str:
     """
     if not data.strip() and path.endswith("__init__.py"):
         return "upstream"
-    if same_as_upstream(data, package):
+    if same_as_upstream(path, data, package):
         return "upstream"
-    first, _, rest = path.partition("/")
-    return "changed" if (f"{NAME}/{rest}" if first == package else path) in versions() else "new"
+    return "changed" if path_of(path, package) in versions() else "new"

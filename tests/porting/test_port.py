@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,10 @@ import pytest
 
 pytest.importorskip("libcst")
 
-from maskrcnn_benchmark.porting import losses, trial, upstream  # noqa: E402
+from maskrcnn_benchmark.porting import assembling, losses, rewriting, trial, upstream  # noqa: E402
 from maskrcnn_benchmark.porting.fork import ForkError, open_fork  # noqa: E402
 from maskrcnn_benchmark.porting.porting import port  # noqa: E402
-from maskrcnn_benchmark.porting.report import write_report  # noqa: E402
+from maskrcnn_benchmark.porting.report import Outcome, write_report  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 # Stands for a file of upstream's: its blob id is made known below.
@@ -56,9 +57,7 @@ def known(monkeypatch):
     text = BOXES.replace("tiny_core", upstream.NAME)
     path = "maskrcnn_benchmark/structures/bounding_box.py"
     known = {**upstream.versions(), path: frozenset({upstream.blob_id(text.encode())})}
-    everything = frozenset().union(*upstream.versions().values(), known[path])
     monkeypatch.setattr(upstream, "versions", lambda: known)
-    monkeypatch.setattr(upstream, "_all_versions", lambda: everything)
 
 
 def write_fork(folder: Path, **more: str) -> Path:
@@ -138,9 +137,10 @@ def test_the_report_says_all(ported):
     for said in (
         "tiny_core/extra/python2.py:2: not Python 3",
         "tiny_core/extra/dead.py:3: dead name without a rule: `numpy.no_such_function`",
-        "pip install no_such_package_anywhere",
+        "\nunknown: no_such_package_anywhere (",
+        "- native function that is missing: `_C.own_pool` (a call raises NotImplementedError), for tiny_core/extra/native",
         "`no_such_package_anywhere`: imported in tiny_core/extra/lacking.py:1",
-        "| `own_pool` | tiny_core/csrc/vision.cpp | tiny_core/extra/native.py:2 |",
+        "| `own_pool` | _C | tiny_core/csrc/vision.cpp | tiny_core/extra/native.py:2 |",
         "| 3 | numpy aliases | `np.float` | `float` |",
         "| 3 | torch._six | `from torch._six import PY3` | `PY3 = True` |",
         "- tiny_core/structures/bounding_box.py",
@@ -171,11 +171,38 @@ def test_a_module_that_imports_in_the_fork_alone_fails_the_port(tmp_path, known)
 _PORT_WITH_BOXES = f"""
 import runpy, sys
 from maskrcnn_benchmark.porting import upstream
-everything = upstream._all_versions() | {{upstream.blob_id({BOXES.replace("tiny_core", upstream.NAME).encode()!r})}}
-upstream._all_versions = lambda: everything
+path = "maskrcnn_benchmark/structures/bounding_box.py"
+blob = upstream.blob_id({BOXES.replace("tiny_core", upstream.NAME).encode()!r})
+known = {{**upstream.versions(), path: frozenset([blob])}}
+upstream.versions = lambda: known
 sys.argv = ["port.py", *sys.argv[1:]]
 runpy.run_path({str(ROOT / "tools/port.py")!r}, run_name="__main__")
 """
+
+
+@pytest.mark.slow
+def test_an_extension_of_the_forks_own_is_told_apart(tmp_path, known):
+    own = {
+        "tiny_core/dcn/__init__.py": "",
+        "tiny_core/dcn/setup.py": "setup(ext_modules=[CUDAExtension(\n    'deform_cuda', ['src/deform.cpp'])])\n",
+        "tiny_core/dcn/src/deform.cpp": 'PYBIND11_MODULE(T, m) {\n  m.def("nms", &nms);\n  m.def("idle", &i);\n}\n',
+        "tiny_core/dcn/conv.py": "from . import deform_cuda\n\ndef f(x):\n    return deform_cuda.nms(x)\n",
+        "tiny_core/extra/plain.py": "import deform_cuda\n",
+    }
+    outcome = port(write_fork(tmp_path / "fork", **own), tmp_path / "out", say=lambda sentence: None)
+    assert set(outcome.unbuilt) == {"tiny_core.dcn.conv", "tiny_core.extra.plain"} and not outcome.broken
+    assert outcome.failed and set(outcome.third_party) == {"no_such_package_anywhere"}
+    report = write_report(outcome)
+    for said in (
+        "`deform_cuda.nms` (an extension of the fork's own, not built), for tiny_core/dcn/conv.py:4",
+        "nothing calls: `deform_cuda.idle`",
+        "| `nms` | deform_cuda | tiny_core/dcn/src/deform.cpp | tiny_core/dcn/conv.py:4 |",
+        "**2 modules need an extension of the fork's own",
+    ):
+        assert said in report, said
+    assert (
+        "tiny_core.dcn.conv" not in report.partition("do not import in the fork by itself either")[2].partition("#")[0]
+    )
 
 
 def _path() -> str:
@@ -193,6 +220,49 @@ def test_a_name_of_an_older_upstream_brings_the_forks_module(tmp_path, known):
     assert (
         "tiny_core/structures/bounding_box.py: an older upstream's, for cat" in (tmp_path / "out/PORT.md").read_text()
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "state"),
+    [
+        ("tiny_core/structures/bounding_box.py", "upstream"),
+        ("tiny_core/structures/segmentation_mask.py", "changed"),
+        ("tiny_core/engine/predictor.py", "new"),
+    ],
+)
+def test_only_the_same_file_of_upstream_is_upstreams(path, state, known):
+    assert upstream.state(path, BOXES.encode(), "tiny_core") == state
+
+
+def rewritten(tmp_path, data: bytes):
+    """A file of the fork's through `rewrite_file` and `write`: (Rewritten, fork, what was written)."""
+    folder = write_fork(tmp_path / "fork")
+    path = "tiny_core/extra/swish.py"
+    (folder / path).write_bytes(data)
+    fork = open_fork(folder, tmp_path / "scratch")
+    done = assembling.rewrite_file(fork, path, False)
+    assembling.write(tmp_path / "new.py", fork, assembling.Taken(path, "new", "the fork's", done))
+    return done, fork, (tmp_path / "new.py").read_bytes()
+
+
+def test_a_file_keeps_the_encoding_of_its_coding_line(tmp_path):
+    text = "# -*- coding: latin-1 -*-\nimport numpy as np\nname, kind = 'caf\u00e9', np.float\n"
+    done, _, data = rewritten(tmp_path, text.encode("latin-1"))
+    assert done.error is None and data == text.replace("np.float", "float").encode("latin-1")
+    done, _, data = rewritten(tmp_path, b"# nothing said\nname = 'caf\xe9'\n")
+    assert done.error == (2, "the file's text is not encoded as UTF-8") and data.endswith(b"\xe9'\n")
+
+
+@pytest.mark.parametrize("source", ["a = 1\n\nprint 'old'\n\n\nb = 2\n", "a = 1\n\nx = (1 2)\nb = 2\n"])
+def test_the_line_of_what_is_no_python_3(source, tmp_path):
+    assert rewritten(tmp_path, source.encode())[0].error[0] == 3
+
+
+def test_lines_are_those_of_the_forks_file(tmp_path):
+    source = "a = 1\nb = 2\nc = 3\n"
+    _, fork, _ = rewritten(tmp_path, source.encode())
+    place = assembling.lines_in_fork(fork, "tiny_core/extra/swish.py", "import os\nimport sys\na = 1\nb = 20\nc = 3\n")
+    assert [place(line) for line in (3, 4, 5)] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("kind", ["checkout", "git directory", "bare", "edited checkout"])
@@ -215,7 +285,49 @@ def test_forms_of_a_fork(kind, tmp_path):
     )
     edited = kind == "edited checkout"
     assert (found.read("tiny_core/extra/swish.py") == b"NEW = 1\n") == edited
-    assert ("commit" in found.origin) == (kind in ("git directory", "bare"))
+    assert ", branch main, commit " in found.origin and not found.branches
+
+
+def test_other_branches_are_named_with_what_to_clone(tmp_path):
+    fork = write_fork(tmp_path / "fork")
+    git(fork, "init")
+    git(fork, "add", ".")
+    git(fork, "commit", "-m", "a")
+    git(fork, "branch", "other")
+    git(tmp_path, "clone", str(fork), str(tmp_path / "clone"))
+    assert open_fork(fork, tmp_path / "scratch").branches == {f"git clone -b NAME {fork} FOLDER": ["other"]}
+    found = open_fork(tmp_path / "clone/.git", tmp_path / "scratch2")
+    assert (
+        found.branches == {f"git clone -b NAME {fork} FOLDER": ["other"]} and ", branch main, commit " in found.origin
+    )
+    report = write_report(Outcome(found, assembling.Assembly()))
+    assert "other branches, other." in report and f"git clone -b NAME {fork} FOLDER" in report
+
+
+@pytest.mark.parametrize("kind", ["folder", "checkout", "git directory"])
+def test_links_are_followed_inside_the_fork_only(kind, tmp_path):
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/key.txt").write_text("outside")
+    fork = write_fork(tmp_path / "fork")
+    extra = {
+        "models": "tiny_core/extra",
+        "tiny_core/up": "..",
+        "one.json": "tiny_core/extra/names.json",
+        "data": str(tmp_path / "secret"),
+        "key.txt": "../secret/key.txt",
+        "gone": "nowhere",
+    }
+    for name, to in extra.items():
+        (fork / name).symlink_to(to)
+    if kind != "folder":
+        git(fork, "init")
+        git(fork, "add", ".")
+        git(fork, "commit", "-m", "a")
+    found = open_fork(fork / ".git" if kind == "git directory" else fork, tmp_path / "scratch")
+    assert set(found.links) == {"tiny_core/up", "data", "key.txt", "gone"} and found.links["gone"] == "nowhere"
+    assert {"models/names.json", "models/swish.py", "one.json"} < set(found.files)
+    assert found.read("models/names.json") == b"[1]" and not any("key" in path for path in found.files)
+    assert "- gone: not taken over: link to nowhere" in write_report(Outcome(found, assembling.Assembly()))
 
 
 def test_a_package_deeper_in_the_repository(tmp_path):
@@ -246,9 +358,40 @@ def test_an_out_that_exists_is_refused(tmp_path):
         port(fork, tmp_path / "out")
     with pytest.raises(ForkError, match="inside the fork"):
         port(fork, fork / "out")
+    (tmp_path / "link").symlink_to(fork)
+    with pytest.raises(ForkError, match="inside the fork"):
+        port(fork, tmp_path / "link" / "out")
+    with pytest.raises(ForkError, match="inside the fork"):  # beside the package, in the folder that was named
+        port(write_fork(tmp_path / "whole/detection").parent, tmp_path / "whole/out")
     with pytest.raises(ForkError, match="no folder"):
         port(fork, tmp_path / "nowhere" / "out")
     assert os.listdir(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("words", [["", "out"], ["fork", ""]])
+def test_an_empty_word_is_no_folder(words, tmp_path):
+    program = [sys.executable, str(ROOT / "tools/port.py"), *words]
+    done = subprocess.run(
+        program, cwd=tmp_path, env=dict(os.environ, PYTHONPATH=_path()), capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "is empty: name a folder" in done.stderr and not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_error_after_ctrl_c_is_ctrl_c(lost, tmp_path, monkeypatch):
+    def interrupted(*_):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            if not lost:
+                raise KeyError("of a library") from None
+        return rewriting.Rewritten("")
+
+    monkeypatch.setattr(assembling, "rewrite_file", interrupted)
+    fork, before = write_fork(tmp_path / "fork"), signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        port(fork, fork / ".." / "out", say=lambda sentence: None)
+    assert os.listdir(tmp_path) == ["fork"] and signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
