@@ -85,6 +85,10 @@ class _Scope:
 
     def _bind(self, target: cst.BaseExpression, value: cst.BaseExpression | None) -> None:
         if isinstance(target, (cst.Tuple, cst.List)):
+            if isinstance(value, (cst.Tuple, cst.List)) and len(value.elements) == len(target.elements):
+                for element, part in zip(target.elements, value.elements, strict=True):
+                    self._bind(element.value, part.value)
+                return
             for index, element in enumerate(target.elements):
                 name = self._name(element.value)
                 if name:
@@ -320,6 +324,15 @@ class _Scope:
         if names & {*FILLED, *TENSOR, "torch.arange", "torch.randperm"}:
             kinds = {DTYPES[n] for n in self.file.names(dtype.value) if n in DTYPES} if dtype is not None else set()
             return kinds.pop() if len(kinds) == 1 else None
+        if "torch.randint" in names and dtype is None:
+            return "int"
+        first = node.args[0].value if node.args else None
+        if names & {"torch.cat", "torch.stack"} and isinstance(first, (cst.List, cst.Tuple)):
+            joined = {self.kind(element.value, depth + 1) for element in first.elements}
+            return joined.pop() if len(joined) == 1 else None
+        if first is not None and dtype is None and names & {f"torch.{name}" for name in SUMS | SHAPES}:
+            kind = self.kind(first, depth + 1)
+            return "index" if kind == "mask" and names & {f"torch.{name}" for name in SUMS} else kind
         if names or not isinstance(node.func, cst.Attribute):
             return None
         base = node.func.value

@@ -558,9 +558,17 @@ def test_whole_numbers_by_more_ways():
             i = x.i.nonzero().squeeze(1)
             i = i / 2
             return i / 2
+        def s(m, n):
+            some, more = torch.nonzero(m).squeeze(1), torch.randperm(n)
+            joined = torch.cat([some, more]) / 2, torch.stack((some, some)) / 2, torch.cat((some, m * 0.5)) / 2
+            return torch.cumsum(m.long(), 0) / 2, torch.sum(m > 0) / 2, torch.randint(3, 4, (2,)) / 2, joined
         """
     )
     k = torch.tensor([0, 1, 0, 1, 1, 1])
+    running, total, drawn, joined = names["s"](k, 1)
+    assert running.tolist() == [0, 0, 0, 1, 1, 2] and total.item() == 2 and drawn.tolist() == [1, 1]
+    assert joined[0].tolist() == [0, 1, 2, 2, 0] and joined[1].tolist() == [[0, 1, 2, 2]] * 2
+    assert joined[2].tolist() == [0.5, 1.5, 2, 2.5, 0, 0.25, 0, 0.25, 0.25, 0.25]
     rows, flat, squeezed, half = names["f"](k, 2, torch.tensor([-1.0, -2.0]))
     assert rows.tolist() == [0, 1, 2] and flat.tolist() == squeezed.tolist() == [0, 1, 2, 2] and half.item() == -1
     halves, ends, order, down, floats = names["g"](4, 2)
