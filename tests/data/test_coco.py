@@ -215,6 +215,9 @@ def test_targets_are_those_of_pycocotools(split):
         assert [category_ids[label - 1] for label in labels] == [a["category_id"] for a in annotations]
         if annotations and index < 20:
             masks = target.get_field("masks").convert("mask").instances.masks.numpy()
-            assert all((m == coco.annToMask(a)).all() for m, a in zip(masks, annotations, strict=True))
+            for mask, annotation in zip(masks, annotations, strict=True):
+                # Coordinates are kept in float32, as upstream keeps them; some edges move by a pixel for it.
+                polygons = [np.float32(p).tolist() for p in annotation["segmentation"]]
+                assert (mask == coco.annToMask(annotation | {"segmentation": polygons})).all()
         compared += len(annotations)
     assert compared > 300
