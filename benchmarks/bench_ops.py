@@ -59,6 +59,7 @@ def roi_align_cases(device: torch.device, dtype: torch.dtype, share: int) -> Ite
     generator = torch.Generator().manual_seed(0)
     size = torch.finfo(dtype).bits // 8
     for count, images, bins, what in ((1000, 1, 7, "testing"), (512, 2, 7, "training"), (100, 1, 14, "masks")):
+        count = count // share
         maps = [
             torch.randn(images, CHANNELS, HEIGHT // share // s, WIDTH // share // s, generator=generator)
             .to(device, dtype)
@@ -129,11 +130,11 @@ def nms_cases(device: torch.device, dtype: torch.dtype, share: int) -> Iterator[
 
 
 def roi_pool_cases(device: torch.device, dtype: torch.dtype, share: int) -> Iterator[Case]:
-    generator = torch.Generator().manual_seed(0)
+    generator, count = torch.Generator().manual_seed(0), 512 // share
     size = (2, CHANNELS, HEIGHT // share // 16, WIDTH // share // 16)
     map = torch.randn(size, generator=generator).to(device, dtype).requires_grad_()
-    boxes = torch.cat([random_boxes(512, device, generator, share) for _ in range(2)]).to(dtype)
-    rois = torch.cat((torch.arange(2, device=device, dtype=dtype).repeat_interleave(512)[:, None], boxes), dim=1)
+    boxes = torch.cat([random_boxes(count, device, generator, share) for _ in range(2)]).to(dtype)
+    rois = torch.cat((torch.arange(2, device=device, dtype=dtype).repeat_interleave(count)[:, None], boxes), dim=1)
 
     def ours() -> Tensor:
         return roi_pool(map, rois, (7, 7), 1 / 16)
@@ -142,8 +143,8 @@ def roi_pool_cases(device: torch.device, dtype: torch.dtype, share: int) -> Iter
         return torchvision.ops.roi_pool(map, rois, (7, 7), 1 / 16)
 
     least = (ours().numel() + map.numel()) * map.element_size()
-    yield Case("roi_pool 2 x 512, 7 x 7, forward", no_grad(ours), no_grad(theirs), least)
-    yield Case("roi_pool 2 x 512, 7 x 7, backward", backward(ours, [map]), backward(theirs, [map]), least)
+    yield Case(f"roi_pool 2 x {count}, 7 x 7, forward", no_grad(ours), no_grad(theirs), least)
+    yield Case(f"roi_pool 2 x {count}, 7 x 7, backward", backward(ours, [map]), backward(theirs, [map]), least)
 
 
 def focal_loss_cases(device: torch.device, dtype: torch.dtype, share: int) -> Iterator[Case]:
@@ -230,7 +231,7 @@ def bandwidth(device: torch.device) -> float:
 def main() -> None:
     parser = harness.argument_parser(__doc__, repeat=9, dtypes=("float32", "float64", "bfloat16", "float16"))
     parser.add_argument("--only", nargs="+", default=sorted(FAMILIES), choices=sorted(FAMILIES), help="to be timed")
-    parser.add_argument("--divide", type=int, default=1, metavar="N", help="sizes by N, to try the script out (e.g. 5)")
+    parser.add_argument("--divide", type=int, default=1, metavar="N", help="sizes by N, to try the script out (10)")
     args = parser.parse_args()
     device, dtype = harness.device_and_dtype(args)
     rate = bandwidth(device)

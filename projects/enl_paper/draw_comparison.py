@@ -11,17 +11,15 @@ from collections import defaultdict
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 
 from enl_paper.outcome import FOUND, MISSED, ImageOutcome, image_outcome
 from enl_paper.outcome_pictures import COLOURS, legend, panel
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
-from maskrcnn_benchmark.data.transforms import build_transforms
+from maskrcnn_benchmark.data.pictures import read_upright
+from maskrcnn_benchmark.engine import Predictor
 from maskrcnn_benchmark.engine.run import CONFIG_NAME, command_line
-from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.structures.image_list import to_image_list
-from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
 from maskrcnn_benchmark.utils.drawing import side_by_side
 
 SMALL = 32  # pixels; COCO's limit
@@ -68,14 +66,12 @@ def detections_of(folder: str, dataset: str, threshold: float) -> dict[int, list
 def small_proposals(folder: str, images: dict[int, str], limit: int) -> dict[int, list[dict]]:
     """The best `limit` proposals of each image, of these those below SMALL x SMALL pixels, in the image's pixels."""
     cfg = run_cfg(folder)
-    model = build_detection_model(cfg).eval()
-    DetectronCheckpointer(cfg, model).load(os.path.join(folder, "model_final.pth"))
-    transforms = build_transforms(cfg, is_train=False)
-    found = {}
+    predictor = Predictor(cfg, os.path.join(folder, "model_final.pth"), opts=["TEST.OPTIMIZE", False])
+    model, found = predictor.model, {}
     for image_id, path in images.items():
-        image = Image.open(path).convert("RGB")
-        tensor, _ = transforms(image, None)
-        batch = to_image_list([tensor.to(cfg.MODEL.DEVICE)], cfg.DATALOADER.SIZE_DIVISIBILITY)
+        image = read_upright(path)
+        tensor = predictor.network_input(image).to(predictor.device)
+        batch = to_image_list([tensor], cfg.DATALOADER.SIZE_DIVISIBILITY)
         (proposals,), _ = model.rpn(batch, model.backbone(batch.tensors))
         proposals = proposals.resize(image.size).convert("xywh")
         best = proposals.get_field("objectness").argsort(descending=True)[:limit]

@@ -6,7 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
+import draw_comparison
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from tests.helpers import write_coco
@@ -14,8 +16,6 @@ from tests.helpers import write_coco
 
 @pytest.fixture
 def runs(tmp_path) -> tuple[Path, Path, dict]:
-    import torch
-
     content = write_coco(tmp_path)
     folders = []
     for name, moved in (("a", 0.0), ("b", 40.0)):
@@ -63,6 +63,22 @@ def test_proposals_of_both(run_tool, runs, tmp_path):
     out = tmp_path / "p.jpg"
     code, text = run_tool("draw_comparison", f"A={a}", f"B={b}", "--dataset", "set", "--out", out, "--proposals", 50)
     assert code == 0 and cv2.imread(str(out)) is not None, text
+
+
+def test_proposals_are_those_of_the_tested_weights(runs, tmp_path):
+    """The averaged weights where a checkpoint has them, and the CPU where the GPU of the training is missing."""
+    a, b, content = runs
+    image = content["images"][0]
+    paths = {image["id"]: str(tmp_path / "set" / image["file_name"])}
+    expected, other = (draw_comparison.small_proposals(str(folder), paths, 50) for folder in (b, a))
+    assert expected != other and expected[image["id"]]
+    weights = [torch.load(folder / "model_final.pth", weights_only=True)["model"] for folder in (a, b)]
+    torch.save({"model": weights[0], "ema": weights[1]}, a / "model_final.pth")
+    if not torch.cuda.is_available():
+        config = (a / "config.yml").read_text()
+        (a / "config.yml").write_text(config.replace("DEVICE: cpu", "DEVICE: cuda"))
+        assert "DEVICE: cuda" in (a / "config.yml").read_text()
+    assert draw_comparison.small_proposals(str(a), paths, 50) == expected
 
 
 def test_what_is_not_there_is_said(run_tool, runs, tmp_path):
