@@ -66,13 +66,12 @@ def generate(path: str, images: int) -> int:
 
 
 def build(path: str, cache: str):
-    """The data set and its aspect groups, as make_data_loader makes them."""
+    """The data set and the aspect ratios of its images, which make_data_loader groups them by."""
     from maskrcnn_benchmark.data import build
     from maskrcnn_benchmark.data.datasets import COCODataset
 
-    keys = {"cache": cache} if "cache" in COCODataset.__init__.__code__.co_varnames else {}
-    dataset = COCODataset(path, os.path.dirname(path), True, **keys)
-    return dataset, build._aspect_groups(dataset)
+    dataset = COCODataset(path, os.path.dirname(path), True, cache=cache)
+    return dataset, build._compute_aspect_ratios(dataset)
 
 
 class Targets(torch.utils.data.Dataset):

@@ -9,7 +9,7 @@ the exponents of a power law fitted to the largest five sizes. What is expected 
 than --memory GB is not run, and the table says so.
 maps: ENL against its literal form and against NL in turn, medians and ratios of the turns, at the maps of Table 3's models.
 model: the share of three ENL in Faster R-CNN R-50-FPN at 800 x 1120: the time of the modules' own operators, recorded by
-PyTorch's profiler, over that of the rest; and the ratio of models with and without them, in turn.
+PyTorch's profiler, over that of the rest of the same run; and the ratio of models with and without them, in turn.
 
 Times are seconds, medians; memory is the peak beyond the input, in MB of 10^6 bytes. Maps and weights are channels_last, as in
 the detector.
@@ -165,8 +165,9 @@ def maps(args: argparse.Namespace, device: torch.device, dtype: torch.dtype) -> 
         "| map | | ENL s | ENL, literal s | NL, attention s | NL, literal s | literal / ENL | attention / ENL | NL / ENL |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
-    for height, width in ((100, 136), (50, 68), (25, 34)):
-        forms = ["ENL", "ENL, literal"] + (["NL, attention", "NL, literal"] if height <= 50 else [])
+    for level in (1, 2, 4):
+        height, width = 100 // level // args.divide, 136 // level // args.divide
+        forms = ["ENL", "ENL, literal"] + (["NL, attention", "NL, literal"] if level > 1 else [])
         cases = {form: Case(form, height, width, device, dtype) for form in forms}
         for what in ("inference", "training"):
             runs = {form: getattr(case, what) for form, case in cases.items()}
@@ -189,21 +190,25 @@ def model(args: argparse.Namespace, device: torch.device, dtype: torch.dtype) ->
         runs = {name: make(side[0], side[index]) for name, side in sides.items()}
         with harness.autocast(device, dtype):
             times = harness.take_turns(runs, args.repeat, lambda run: harness.seconds(run, device))
-            modules = statistics.median(operator_seconds(runs["+3ENL"], device) for _ in range(3))
+            recorded = [operator_seconds(runs["+3ENL"], device) for _ in range(min(args.repeat, 5))]
         baseline, with_enl = (statistics.median(series) for series in times.values())
-        ratio, share = harness.ratio(times["+3ENL"], times["baseline"]), modules / (with_enl - modules)
+        ratio = harness.ratio(times["+3ENL"], times["baseline"])
+        modules = statistics.median(own for own, _ in recorded)
+        share = statistics.median(own / (whole - own) for own, whole in recorded)
         print(f"| {what} | {baseline:.4f} | {with_enl:.4f} | {ratio:.3f} | {1e3 * modules:.2f} | {100 * share:.2f} % |")
 
 
-def operator_seconds(run: Run, device: torch.device) -> float:
-    """Time within ENL's operators, forward and backward: of the host, or of the kernels that they start on a GPU."""
+def operator_seconds(run: Run, device: torch.device) -> tuple[float, float]:
+    """Time within ENL's operators, forward and backward: of the host, or of the kernels that they start on a GPU. And that of
+    the whole run."""
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
     with profile(activities=activities) as recorded:
-        run()
+        whole = harness.seconds(run, device)
     rows = [row for row in recorded.key_averages() if row.key.startswith("maskrcnn_benchmark::efficient_non_local")]
     if not rows:
         raise RuntimeError("The profiler recorded no operator of ENL.")
-    return sum(row.device_time_total if device.type == "cuda" else row.cpu_time_total for row in rows) / 1e6
+    own = sum(row.device_time_total if device.type == "cuda" else row.cpu_time_total for row in rows) / 1e6
+    return own, whole
 
 
 def main() -> None:
@@ -214,6 +219,9 @@ def main() -> None:
     parser.add_argument("--memory", type=float, default=12, help="scaling: largest memory of a form, GB (12)")
     parser.add_argument("--budget", type=float, default=2, help="scaling: time for each figure, s (2)")
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="scaling: of the maps (25 to 400)")
+    parser.add_argument(
+        "--divide", type=int, default=1, metavar="N", help="maps: sizes by N, to try the script out (10)"
+    )
     parser.add_argument("--size", type=parse_size, default=bench_model.SIZE, help="model: of the image (800x1120)")
     args = parser.parse_args()
     device, dtype = harness.device_and_dtype(args)
