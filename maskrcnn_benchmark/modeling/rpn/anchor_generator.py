@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
+from maskrcnn_benchmark.modeling.batching import is_overridden
 from maskrcnn_benchmark.modeling.rpn.anchor_windows import (  # noqa: F401 (for forks)
     _generate_anchors,
     _mkanchors,
@@ -15,7 +16,6 @@ from maskrcnn_benchmark.modeling.rpn.anchor_windows import (  # noqa: F401 (for 
     _whctrs,
 )
 from maskrcnn_benchmark.modeling.rpn.retinanet.anchors import make_anchor_generator_retinanet
-from maskrcnn_benchmark.modeling.batching import is_overridden
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList
 
