@@ -90,6 +90,14 @@ def python_blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
+def test_the_import_of_the_generated_scenes():
+    """As REPRODUCING.md has it, which is all that programs outside the project need."""
+    (program,) = python_blocks((ROOT / "projects" / "enl_paper" / "REPRODUCING.md").read_text(), "python")
+    words = [sys.executable, "-c", program + "print(image.shape, len(annotations))"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and re.match(r"\(\d+, \d+, 3\) [1-9]", done.stdout), done.stderr
+
+
 @pytest.mark.slow
 def test_getting_started_from_its_first_line_to_its_last(tmp_path):
     """As it is written, but for a smaller model, smaller images, two iterations and no weights to download."""
