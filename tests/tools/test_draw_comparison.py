@@ -9,7 +9,7 @@ import pytest
 
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.modeling.detector import build_detection_model
-from tests.helpers import write_coco
+from tests.support.helpers import write_coco
 
 
 @pytest.fixture

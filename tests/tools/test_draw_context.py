@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.helpers import CONFIG
+from tests.support.helpers import CONFIG
 
 ROOT = Path(__file__).parents[2]
 MODEL = ["MODEL.NON_LOCAL.TOP_DOWN.TYPE", "enl", "MODEL.RESNETS.BACKBONE_OUT_CHANNELS", "32", "SEED", "1"]
