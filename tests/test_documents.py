@@ -15,7 +15,8 @@ import yaml
 from maskrcnn_benchmark.config import cfg as defaults
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted(str(p.relative_to(ROOT)) for p in [*ROOT.glob("*.md"), ROOT / "docker" / "README.md"])
+FILES = [*ROOT.glob("*.md"), ROOT / "docker" / "README.md", *(ROOT / "tests").rglob("README.md")]
+DOCUMENTS = sorted(str(path.relative_to(ROOT)) for path in FILES)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(#[^)]*)?\)")
 START = re.compile(r"^(?:\S+=\S+ )*(python|torchrun|make) ")
 KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*")
