@@ -41,8 +41,9 @@ case $wheel in
 esac
 
 # Away from the sources, which would be imported instead of the wheel.
-mkdir -p "$folder/tests/tests/layers" "$folder/tests/tests/ops"
-cp tests/__init__.py tests/dense_non_local.py "$folder/tests/tests"
+mkdir -p "$folder/tests/tests/support" "$folder/tests/tests/layers" "$folder/tests/tests/ops"
+cp tests/__init__.py "$folder/tests/tests"
+cp tests/support/__init__.py tests/support/dense_non_local.py "$folder/tests/tests/support"
 cp tests/layers/test_*.py "$folder/tests/tests/layers"
 cp tests/ops/test_*.py "$folder/tests/tests/ops"
 rm "$folder/tests/tests/ops/test_build.py" "$folder/tests/tests/ops/test_copies.py" # about the source tree

@@ -15,7 +15,7 @@ import yaml
 from maskrcnn_benchmark.config import cfg as defaults
 
 ROOT = Path(__file__).parents[1]
-PLACES = ("*.md", "docker/*.md", "benchmarks/results/*.md", "projects/**/*.md")
+PLACES = ("*.md", "docker/*.md", "benchmarks/results/*.md", "projects/**/*.md", "tests/**/README.md")
 DOCUMENTS = sorted(str(path.relative_to(ROOT)) for place in PLACES for path in ROOT.glob(place))
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(#[^)]*)?\)")
 START = re.compile(r"^(?:\S+=\S+ )*(python|torchrun|make) ")
@@ -35,7 +35,7 @@ def commands(text: str) -> list[list[str]]:
 def tool_of(words: list[str]) -> tuple[str, list[str]] | None:
     """(tools/x.py, its arguments) if the command runs a program of this checkout."""
     for i, word in enumerate(words):
-        if word.endswith(".py") and "/" in word and word != "tools/launch.py":
+        if word.endswith(".py") and "/" in word and word != "tools/launch.py" and "pytest" not in words:
             return word, words[i + 1 :]
     return None
 

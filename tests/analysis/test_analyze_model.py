@@ -9,7 +9,7 @@ import pytest
 from maskrcnn_benchmark.analysis import sizes
 from maskrcnn_benchmark.config import cfg
 from tests.analysis.helpers import CONFIGS, DEMO, call_tool
-from tests.helpers import write_coco
+from tests.support.helpers import write_coco
 
 TOOL = "tools/analyze_model.py"
 

@@ -11,8 +11,8 @@ from maskrcnn_benchmark.analysis.context import context_weights, non_local_modul
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.utils.drawing import draw_weights
-from tests.dense_non_local import dct_matrix, module_of, pair_weights
-from tests.helpers import CONFIG
+from tests.support.dense_non_local import dct_matrix, module_of, pair_weights
+from tests.support.helpers import CONFIG
 
 
 def detector(*options: object) -> torch.nn.Module:

@@ -16,7 +16,7 @@ from maskrcnn_benchmark.config import ConfigError, cfg
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
 from maskrcnn_benchmark.utils.checkpoint import Checkpointer, DetectronCheckpointer
-from tests.helpers import CONFIG
+from tests.support.helpers import CONFIG
 
 
 class Run:

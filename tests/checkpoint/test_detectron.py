@@ -18,8 +18,8 @@ from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.utils.c2_model_loading import load_c2_format, load_resnet_c2_format
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
-from tests.helpers import SMALL
-from tests.utils.detectron_layout import blob_name, c4_blob_name, is_constant, retinanet_blob, write
+from tests.support.detectron_layout import blob_name, c4_blob_name, is_constant, retinanet_blob, write
+from tests.support.helpers import SMALL
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -15,7 +15,7 @@ from maskrcnn_benchmark.checkpoint.errors import CheckpointError, ShapeMismatchE
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
-from tests.helpers import SMALL
+from tests.support.helpers import SMALL
 
 ROOT = Path(__file__).parents[2]
 CLASSES = 5

@@ -27,7 +27,7 @@ from maskrcnn_benchmark.structures import bounding_box, boxes
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
-from tests.utils.detectron_layout import blob_name, is_constant, write
+from tests.support.detectron_layout import blob_name, is_constant, write
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 COCO_IDS = [0] + [i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]

@@ -1,23 +1,19 @@
 """Every file in configs/ merges and builds a model; upstream's files mean what they mean there.
 
-golden/ holds facts about facebookresearch/maskrcnn-benchmark at its last commit: effective.json a CRC of what each of
-its YAML files changes of the defaults (and of the defaults), state_dicts.json parameter counts and a CRC of all
-state-dict keys with their shapes.
+golden/ holds what they mean: see golden/README.md.
 """
 
 from __future__ import annotations
 
 import json
-import zlib
-from ast import literal_eval
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.modeling.detector import build_detection_model
+from tests.config.facts import changes, crc, describe_model, flat
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 GOLDEN = Path(__file__).parent / "golden"
@@ -64,29 +60,6 @@ def load(name: str):
     return cfg
 
 
-def plain(value: Any) -> Any:
-    """Numbers as floats and sequences as lists, whether YAML wrote them as strings or not."""
-    if isinstance(value, str):
-        try:
-            value = literal_eval(value)
-        except (ValueError, SyntaxError):
-            return value
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
-
-
-def flat(node: dict, prefix: str = "") -> dict[str, Any]:
-    leaves = {}
-    for key, value in node.items():
-        leaves.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: plain(value)})
-    return leaves
-
-
-def crc(values: dict[str, Any]) -> int:
-    return zlib.crc32("\n".join(f"{key} {json.dumps(value)}" for key, value in sorted(values.items())).encode())
-
-
 def build(cfg):
     with torch.device("meta"):
         return build_detection_model(cfg)
@@ -99,8 +72,7 @@ def test_defaults_are_upstreams():
 
 @pytest.mark.parametrize("name", [name for name in FILES if name in EFFECTIVE])
 def test_file_means_what_it_means_upstream(name):
-    unchanged = flat(defaults)
-    assert crc({k: v for k, v in flat(load(name)).items() if v != unchanged[k]}) == EFFECTIVE[name]
+    assert changes(load(name), defaults) == EFFECTIVE[name]
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if not Path(name).name.startswith("base")])
@@ -113,14 +85,7 @@ def test_file_builds_a_model(name):
 
 @pytest.mark.parametrize("name", [name for name in FILES if name in STATE_DICTS])
 def test_state_dict_is_upstreams(name):
-    model = build(load(name))
-    entries = sorted(f"{key} {tuple(value.shape)}" for key, value in model.state_dict().items())
-    assert STATE_DICTS[name] == {
-        "params": sum(p.numel() for p in model.parameters()),
-        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "keys": len(entries),
-        "keys_crc": zlib.crc32("\n".join(entries).encode()),
-    }
+    assert STATE_DICTS[name] == describe_model(build(load(name)))
 
 
 def test_the_families_that_are_compared_exist():

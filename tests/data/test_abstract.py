@@ -17,7 +17,7 @@ from maskrcnn_benchmark.data.datasets.evaluation.coco.abs_to_coco import (
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.data.datasets.list_dataset import ListDataset
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from tests.helpers import write_coco
+from tests.support.helpers import write_coco
 
 
 class Mine(AbstractDataset):

@@ -17,7 +17,7 @@ from maskrcnn_benchmark.data.catalog import ConfiguredCatalog
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.data.guarded import GuardedDataset, TooManyBrokenImagesError
 from maskrcnn_benchmark.data.samplers import GroupedBatchSampler, IterationBasedBatchSampler
-from tests.helpers import CONFIG, options, write_annotations, write_coco
+from tests.support.helpers import CONFIG, options, write_annotations, write_coco
 
 AUGMENT = {
     "INPUT__BRIGHTNESS": 0.5,
@@ -28,7 +28,7 @@ AUGMENT = {
 
 @pytest.fixture
 def config(tmp_path):
-    """The configuration of a tiny model on a set of six images; keys as in tests.helpers.options."""
+    """The configuration of a tiny model on a set of six images; keys as in tests.support.helpers.options."""
     write_coco(tmp_path, images=6)
 
     def make(**keys: object):

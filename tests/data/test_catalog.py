@@ -9,7 +9,7 @@ from maskrcnn_benchmark.config.paths_catalog import DatasetCatalog
 from maskrcnn_benchmark.data.build import build_dataset
 from maskrcnn_benchmark.data.catalog import dataset_catalog
 from maskrcnn_benchmark.data.datasets import DATASETS, AbstractDataset, PascalVOCDataset
-from tests.data.voc_set import write_voc
+from tests.support.voc_set import write_voc
 
 COCO_FORMAT = [
     *(f"{kind}coco_2017_{split}" for kind in ("", "keypoints_") for split in ("train", "val")),

@@ -5,7 +5,7 @@ import pytest
 from maskrcnn_benchmark.config import ConfigError
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.data.categories import COCO_CATEGORIES, Categories, find_categories
-from tests.helpers import write_coco
+from tests.support.helpers import write_coco
 
 
 @pytest.fixture

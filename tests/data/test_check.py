@@ -10,7 +10,7 @@ import cv2
 import pytest
 
 from maskrcnn_benchmark.data.check import check, contact_sheet, load
-from tests.helpers import write_coco
+from tests.support.helpers import write_coco
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from maskrcnn_benchmark.data.datasets import CityScapesDataset
-from tests.data.cityscapes_set import SIZE, write_cityscapes
+from tests.support.cityscapes_set import SIZE, write_cityscapes
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from maskrcnn_benchmark.data.datasets.evaluation import evaluate
 from maskrcnn_benchmark.data.datasets.evaluation.cityscapes import eval_instances
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
-from tests.data.cityscapes_set import write_cityscapes
+from tests.support.cityscapes_set import write_cityscapes
 
 SIZE = (80, 60)
 HALF = np.arange(SIZE[0])[None].repeat(SIZE[1], 0) < SIZE[0] // 2

@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from maskrcnn_benchmark.data.datasets import COCODataset, ConcatDataset
 from maskrcnn_benchmark.data.datasets.coco import has_valid_annotation
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
-from tests.helpers import uncompressed_rle, write_annotations, write_coco
+from tests.support.helpers import uncompressed_rle, write_annotations, write_coco
 
 
 def square(x: float, y: float, w: float, h: float, **keys: object) -> dict:

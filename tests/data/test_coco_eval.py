@@ -26,7 +26,7 @@ from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import (
 from maskrcnn_benchmark.data.datasets.evaluation.coco.evaluators import use_coco_evaluator
 from maskrcnn_benchmark.engine.results import to_original_image
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from tests.helpers import uncompressed_rle, write_annotations
+from tests.support.helpers import uncompressed_rle, write_annotations
 
 SIZE = (320, 240)
 CATEGORIES = {2: "two", 5: "five", 9: "nine"}

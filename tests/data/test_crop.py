@@ -17,7 +17,7 @@ from maskrcnn_benchmark.data.transforms.crop import crop, on_canvas
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint import PersonKeypoints
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
-from tests.helpers import CONFIG, options, write_annotations, write_coco
+from tests.support.helpers import CONFIG, options, write_annotations, write_coco
 
 MODES = pytest.mark.parametrize("mode", ["poly", "mask"])
 

@@ -20,8 +20,8 @@ from maskrcnn_benchmark.data.datasets.evaluation.coco.evaluators import use_coco
 from maskrcnn_benchmark.engine.results import to_original_image
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint import Keypoints, PersonKeypoints
-from tests.helpers import CONFIG, options, write_annotations, write_coco
-from tests.people import write_people
+from tests.support.helpers import CONFIG, options, write_annotations, write_coco
+from tests.support.people import write_people
 
 NUMBERS = {f"MODEL__{key}": value for key, value in {"KEYPOINT_ON": True, "ROI_BOX_HEAD__NUM_CLASSES": 2}.items()}
 

@@ -13,7 +13,7 @@ from maskrcnn_benchmark.data.datasets import COCODataset, ConcatDataset
 from maskrcnn_benchmark.data.datasets.concat_dataset import labels_by_image
 from maskrcnn_benchmark.data.samplers import GroupedBatchSampler, IterationBasedBatchSampler, RepeatFactorSampler
 from maskrcnn_benchmark.data.samplers.repeat_factor import repeat_factors
-from tests.helpers import CONFIG, options, write_annotations, write_coco
+from tests.support.helpers import CONFIG, options, write_annotations, write_coco
 
 
 def naive_factors(categories: list[list[int]], threshold: float) -> list[float]:

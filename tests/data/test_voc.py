@@ -15,7 +15,7 @@ from maskrcnn_benchmark.data.datasets.evaluation.voc.voc_eval import (
     eval_detection_voc,
 )
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from tests.data.voc_set import SIZE, write_voc
+from tests.support.voc_set import SIZE, write_voc
 
 
 def boxlist(boxes, labels, scores=None, difficult=None, size=(200, 100)) -> BoxList:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny import write_model
+from tests.support.tiny import write_model
 
 DEMO = Path(__file__).parents[2] / "demo"
 

@@ -13,7 +13,7 @@ from maskrcnn_benchmark.data.categories import COCO_NAMES
 from maskrcnn_benchmark.engine import Predictor
 from maskrcnn_benchmark.structures.keypoint import PersonKeypoints
 from tests.engine.test_predictor import Sees
-from tests.tiny import write_model
+from tests.support.tiny import write_model
 
 
 @pytest.fixture

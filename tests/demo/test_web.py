@@ -18,7 +18,7 @@ import pytest
 
 from maskrcnn_benchmark.analysis.context import context_weights
 from maskrcnn_benchmark.engine import Predictor, predictor_options
-from tests.tiny import write_model
+from tests.support.tiny import write_model
 
 pytest.importorskip("fastapi", reason="demo/web.py needs FastAPI: the extra 'web'")
 pytest.importorskip("uvicorn", reason="demo/web.py needs uvicorn: the extra 'web'")

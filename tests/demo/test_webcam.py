@@ -12,7 +12,7 @@ import pytest
 from maskrcnn_benchmark.engine import predictor_options
 from maskrcnn_benchmark.utils.video import Video, VideoWriter
 from tests.demo.conftest import DEMO
-from tests.mjpeg import mjpeg_server
+from tests.support.mjpeg import mjpeg_server
 
 FRAMES = [np.full((96, 128, 3), 15 * i, np.uint8) for i in range(8)]
 

@@ -11,7 +11,7 @@ import torch
 
 from maskrcnn_benchmark.engine import run as engine_run
 from maskrcnn_benchmark.utils import distributed as comm
-from tests.engine.fakes import Loader, Run
+from tests.support.fakes import Loader, Run
 
 ITERATIONS, PERIOD = 300, 10
 

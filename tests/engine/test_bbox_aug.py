@@ -16,7 +16,7 @@ from maskrcnn_benchmark.engine.test_time_augmentation import View, make_box_augm
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList, to_image_list
-from tests.helpers import CONFIG, options, write_coco
+from tests.support.helpers import CONFIG, options, write_coco
 
 CPU = torch.device("cpu")
 ON = {"TEST__BBOX_AUG__ENABLED": True}

@@ -21,9 +21,9 @@ from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 from maskrcnn_benchmark.utils import distributed as comm
 from maskrcnn_benchmark.utils.checkpoint import Checkpointer
 from maskrcnn_benchmark.utils.seed import seed_everything
-from tests.engine.fakes import Loader, Run
-from tests.helpers import CONFIG, options
-from tests.utils.processes import run_in_processes
+from tests.support.fakes import Loader, Run
+from tests.support.helpers import CONFIG, options
+from tests.support.processes import run_in_processes
 
 
 def train_until_it_fails(folder: str) -> dict:

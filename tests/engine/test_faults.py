@@ -22,9 +22,9 @@ from maskrcnn_benchmark.engine import run as engine_run
 from maskrcnn_benchmark.engine.batches import Batches, LoaderDiedError
 from maskrcnn_benchmark.engine.hang_watch import EXIT_STATUS
 from maskrcnn_benchmark.utils import distributed as comm
-from tests.engine.fakes import Loader, Run
 from tests.engine.faulty import ITERATIONS, resume
-from tests.utils.processes import run_in_processes
+from tests.support.fakes import Loader, Run
+from tests.support.processes import run_in_processes
 
 ROOT = Path(__file__).parents[2]
 

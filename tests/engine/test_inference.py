@@ -14,7 +14,7 @@ from maskrcnn_benchmark.engine.inference import compute_on_dataset, inference
 from maskrcnn_benchmark.engine.results import to_original_image
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.timer import Timer
-from tests.helpers import CONFIG, options, write_coco
+from tests.support.helpers import CONFIG, options, write_coco
 
 
 class Detector(nn.Module):

@@ -17,7 +17,7 @@ from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.engine.inference import inference
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.inference import Masker
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from tests.helpers import CONFIG, options, write_coco
+from tests.support.helpers import CONFIG, options, write_coco
 
 IMAGES, SCALE = 7, 2  # the network sees the images at twice their size
 CATEGORIES = {1: 3, 2: 7}

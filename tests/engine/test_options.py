@@ -16,9 +16,9 @@ from maskrcnn_benchmark.engine import run as engine_run
 from maskrcnn_benchmark.engine.periodic_test import scalar_metrics
 from maskrcnn_benchmark.solver import make_ema
 from maskrcnn_benchmark.utils import distributed as comm
-from tests.engine.fakes import Loader, Model, Run
-from tests.helpers import CONFIG, options, write_coco
-from tests.utils.processes import run_in_processes
+from tests.support.fakes import Loader, Model, Run
+from tests.support.helpers import CONFIG, options, write_coco
+from tests.support.processes import run_in_processes
 
 
 class Halves(Loader):

@@ -24,8 +24,8 @@ from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint import PersonKeypoints
 from maskrcnn_benchmark.utils.drawing import class_colour
 from maskrcnn_benchmark.utils.video import VideoError, VideoWriter
-from tests.helpers import write_coco
-from tests.tiny import write_model
+from tests.support.helpers import write_coco
+from tests.support.tiny import write_model
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import to_image_list
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
-from tests.helpers import SMALL
+from tests.support.helpers import SMALL
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 # Operators whose result has a size that depends on values, or that read a value.

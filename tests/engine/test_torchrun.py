@@ -14,7 +14,7 @@ from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.engine.inference import inference
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
-from tests.helpers import CONFIG, options, write_coco
+from tests.support.helpers import CONFIG, options, write_coco
 
 ROOT = Path(__file__).parents[2]
 

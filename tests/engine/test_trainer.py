@@ -13,7 +13,7 @@ from maskrcnn_benchmark.engine.precision import autocast
 from maskrcnn_benchmark.engine.step import _check_strides
 from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, TrainingInterrupted
 from maskrcnn_benchmark.engine.trainer import reduce_loss_dict
-from tests.engine.fakes import Loader, Model, Run
+from tests.support.fakes import Loader, Model, Run
 
 
 def files(run: Run) -> set[str]:

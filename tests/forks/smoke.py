@@ -59,8 +59,8 @@ MODELS = {
 
 
 def write_data(root: Path, keypoints: bool) -> None:
-    from tests.helpers import write_coco
-    from tests.people import write_people
+    from tests.support.helpers import write_coco
+    from tests.support.people import write_people
 
     if keypoints:
         write_people(root, "set", size=SIDE, per_image=1)

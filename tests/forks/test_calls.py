@@ -29,7 +29,7 @@ from maskrcnn_benchmark.structures.image_list import to_image_list
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 from maskrcnn_benchmark.utils.checkpoint import Checkpointer
 from maskrcnn_benchmark.utils.timer import Timer
-from tests.engine.fakes import Loader, Run
+from tests.support.fakes import Loader, Run
 
 OPTIMIZERS = {
     "SGD": lambda parameters: SGD(parameters, lr=0.05, momentum=0.9),

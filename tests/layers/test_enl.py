@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from maskrcnn_benchmark.layers import NonLocal2d
 from maskrcnn_benchmark.layers.enl import Weights, cost, efficient_non_local, op, passes
 from maskrcnn_benchmark.ops.library import ops
-from tests.dense_non_local import dense_non_local, module_of
+from tests.support.dense_non_local import dense_non_local, module_of
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
 on_devices = pytest.mark.parametrize("device", DEVICES)
@@ -42,7 +42,7 @@ def map_of(*shape: int, seed: int = 1) -> Tensor:
 
 
 def dense(x: Tensor, weights: Weights, dct_size: int) -> Tensor:
-    """Equation 9, or 6 without frequencies, with N x N matrices (tests/dense_non_local.py)."""
+    """Equation 9, or 6 without frequencies, with N x N matrices (tests/support/dense_non_local.py)."""
     channels = x.shape[1]
     module = NonLocal2d(channels, dct_size=max(dct_size, 1), reduction=1)  # its weights are replaced
     convs = zip((module.theta, module.phi, module.g, module.out), weights[::2], weights[1::2], strict=True)

@@ -9,7 +9,7 @@ import torch
 
 from maskrcnn_benchmark.layers import NonLocal2d
 from maskrcnn_benchmark.layers.enl.dct import dct_basis
-from tests.dense_non_local import dct_matrix, dense_non_local, module_of
+from tests.support.dense_non_local import dct_matrix, dense_non_local, module_of
 
 SIZES = [(7, 13), (14, 11), (1, 1), (3, 20), (11, 10), (9, 9), (1, 17)]
 KINDS = [("nl", "dct"), ("nl_dot", "dct"), ("enl", "dct"), ("enl", "")]

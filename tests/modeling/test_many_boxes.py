@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from tests.helpers import CONFIG
+from tests.support.helpers import CONFIG
 
 WIDTH, HEIGHT = 1120, 800
 # What 5,000 objects may take more than 10, MB of 10^6 bytes. Their IoU with the 223,827 anchors alone would be 4,477 MB.

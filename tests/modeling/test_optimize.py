@@ -14,7 +14,7 @@ from maskrcnn_benchmark.modeling import optimize
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.modeling.optimize import fold_norms, optimize_for_inference, use_winograd
 from maskrcnn_benchmark.structures.boxes import box_iou
-from tests.helpers import SMALL
+from tests.support.helpers import SMALL
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FEW = (

@@ -1,8 +1,7 @@
 """The same numbers as maskrcnn-benchmark.
 
-golden/ holds what facebookresearch/maskrcnn-benchmark itself computed, at its last commit (November 2019), on the CPU:
-golden/synthetic on images that are a formula (see probe.py), golden/coco on the first two images of a small subset of
-COCO val2017. Files ending in _train hold losses and gradient norms, the others features, proposals and detections.
+golden/ holds what facebookresearch/maskrcnn-benchmark itself computed, on images that are a formula and on images of COCO: see
+golden/README.md.
 
 The second kind needs those images: MRB_TEST_COCO names a folder with annotations/instances_val2017.json and val2017/.
 """

@@ -4,7 +4,7 @@ import json
 
 import cv2
 
-from tests.helpers import write_annotations, write_coco
+from tests.support.helpers import write_annotations, write_coco
 
 
 def test_a_sound_set_and_a_broken_one(run_tool, tmp_path):

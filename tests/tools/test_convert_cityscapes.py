@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from maskrcnn_benchmark.data.datasets import CityScapesDataset, COCODataset
-from tests.data.cityscapes_set import write_cityscapes
+from tests.support.cityscapes_set import write_cityscapes
 
 TOOL = Path(__file__).parents[2] / "tools" / "cityscapes" / "convert_cityscapes_to_coco.py"
 

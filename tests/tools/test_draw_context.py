@@ -11,7 +11,7 @@ import torch
 
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.modeling.detector import build_detection_model
-from tests.helpers import CONFIG
+from tests.support.helpers import CONFIG
 
 ROOT = Path(__file__).parents[2]
 MODEL = ["MODEL.NON_LOCAL.TOP_DOWN.TYPE", "enl", "MODEL.RESNETS.BACKBONE_OUT_CHANNELS", "32", "SEED", "1"]

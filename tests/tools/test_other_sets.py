@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from maskrcnn_benchmark.engine import bbox_aug, run
-from tests.data.cityscapes_set import write_cityscapes
-from tests.data.voc_set import write_voc
-from tests.helpers import CONFIG, options, write_coco
+from tests.support.cityscapes_set import write_cityscapes
+from tests.support.helpers import CONFIG, options, write_coco
+from tests.support.voc_set import write_voc
 
 TOOLS = Path(__file__).parents[2] / "tools"
 

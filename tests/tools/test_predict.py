@@ -9,9 +9,9 @@ from pycocotools.coco import COCO
 
 from maskrcnn_benchmark.engine import Predictor, predictor_options
 from maskrcnn_benchmark.utils.video import Video, VideoWriter
-from tests.helpers import write_coco
-from tests.mjpeg import mjpeg_server
-from tests.tiny import write_model
+from tests.support.helpers import write_coco
+from tests.support.mjpeg import mjpeg_server
+from tests.support.tiny import write_model
 
 
 @pytest.fixture(scope="module")

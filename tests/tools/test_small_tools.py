@@ -9,7 +9,7 @@ import cv2
 import pytest
 import torch
 
-from tests.helpers import write_annotations, write_coco
+from tests.support.helpers import write_annotations, write_coco
 
 TOOLS = Path(__file__).parents[2] / "tools"
 

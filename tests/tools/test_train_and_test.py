@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from maskrcnn_benchmark.engine import run
-from tests.helpers import CONFIG, options, write_annotations, write_coco
+from tests.support.helpers import CONFIG, options, write_annotations, write_coco
 
 TOOLS = Path(__file__).parents[2] / "tools"
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from maskrcnn_benchmark.utils import distributed as comm
-from tests.utils.processes import run_in_processes
+from tests.support.processes import run_in_processes
 
 
 def talk() -> dict:

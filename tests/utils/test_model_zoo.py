@@ -22,7 +22,7 @@ from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.config.paths_catalog import ModelCatalog
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
 from maskrcnn_benchmark.utils.model_zoo import cache_url
-from tests.utils.processes import free_port, run_in_processes
+from tests.support.processes import free_port, run_in_processes
 
 CONTENT = bytes(range(256)) * 1000
 SUM = hashlib.sha256(CONTENT).hexdigest()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from maskrcnn_benchmark.utils.video import Newest, Video, VideoError, VideoWriter, is_video
-from tests.mjpeg import mjpeg_server
+from tests.support.mjpeg import mjpeg_server
 
 FRAMES = [np.full((48, 64, 3), 20 * i, np.uint8) for i in range(1, 11)]
 

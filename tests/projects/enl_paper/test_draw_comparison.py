@@ -11,7 +11,7 @@ import torch
 import draw_comparison
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.modeling.detector import build_detection_model
-from tests.helpers import write_coco
+from tests.support.helpers import write_coco
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from enl_paper import reproduction, tables
-from tests.helpers import write_coco
+from tests.support.helpers import write_coco
 
 
 def test_the_papers_rows():

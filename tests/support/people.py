@@ -1,4 +1,4 @@
-"""Drawn people with COCO's 17 keypoints, in COCO's format: `python -m tests.people FOLDER [COUNT]`."""
+"""Drawn people with COCO's 17 keypoints, in COCO's format: `python -m tests.support.people FOLDER [COUNT]`."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from maskrcnn_benchmark.structures.keypoint import PersonKeypoints
-from tests.helpers import write_annotations
+from tests.support.helpers import write_annotations
 
 # Where each keypoint lies in the box of a person who faces us, from 0 to 1; then their right side by mirroring.
 _NOSE = (0.5, 0.1)

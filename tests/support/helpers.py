@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-CONFIG = Path(__file__).parents[1] / "configs" / "demo" / "base_R_18_FPN.yaml"
+CONFIG = Path(__file__).parents[2] / "configs" / "demo" / "base_R_18_FPN.yaml"
 
 # Narrow layers, of at least the 32 channels that group norms need, for what depends on names and not on sizes.
 SMALL: list = [

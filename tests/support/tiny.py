@@ -8,7 +8,7 @@ import yaml
 
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.modeling.detector import build_detection_model
-from tests.helpers import CONFIG
+from tests.support.helpers import CONFIG
 
 NARROW = {
     "MODEL.ROI_BOX_HEAD.NUM_CLASSES": 3,

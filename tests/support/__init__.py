@@ -1,0 +1,1 @@
+"""What several folders of tests share: data sets, models, programs and processes, small enough for tests."""
