@@ -20,6 +20,12 @@ OPTIONS.MODEL.COMPILE = False
 # Load a checkpoint in which some shapes differ (another number of classes): those weights keep their initialisation.
 OPTIONS.MODEL.WEIGHT_ALLOW_MISMATCH = False
 
+# Heads registered in modeling/registries.ROI_HEADS, by name: all of them together (ROI_HEADS) or one; "" for
+# maskrcnn-benchmark's.
+for _head in ("ROI_HEADS", "ROI_BOX_HEAD", "ROI_MASK_HEAD", "ROI_KEYPOINT_HEAD"):
+    OPTIONS.MODEL[_head] = CN()
+    OPTIONS.MODEL[_head].NAME = ""
+
 # Non-local context modules (Levi and Ullman 2019). TYPE: "", "nl" (embedded Gaussian), "nl_dot", "enl". BOTTOM_UP acts
 # before the last residual block of each stage, TOP_DOWN before the upsampling of each level. POSITION: "dct" or "".
 # INIT_STD: standard deviation of the first weights of theta, phi and g; OUT_INIT_STD: of the last layer's. LITERAL: in the

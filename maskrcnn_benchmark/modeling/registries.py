@@ -1,7 +1,7 @@
-"""What a configuration may name: backbones and heads.
+"""What a configuration may name: detectors, backbones and heads.
 
-They are those of registry.py, where forks and programs of one's own register theirs too; a fork's registry.py of before 2019
-lacks the later ones, which are then made here.
+Those that maskrcnn-benchmark knows are those of registry.py, where forks and programs of one's own register theirs too; a
+fork's registry.py of before 2019 lacks the later ones, which are then made here.
 """
 
 from typing import Any
@@ -14,6 +14,12 @@ def _of(name: str) -> Any:
     found = getattr(registry, name, None)
     return Registry() if found is None else found
 
+
+# MODEL.META_ARCHITECTURE: make(cfg) -> a detector.
+META_ARCHITECTURES = Registry()
+# MODEL.ROI_HEADS.NAME, all heads together, and MODEL.ROI_BOX_HEAD.NAME, ROI_MASK_HEAD.NAME and ROI_KEYPOINT_HEAD.NAME, one of
+# them: make(cfg, in_channels) -> a module like CombinedROIHeads or ROIBoxHead.
+ROI_HEADS = Registry()
 
 BACKBONES = _of("BACKBONES")
 RPN_HEADS = _of("RPN_HEADS")

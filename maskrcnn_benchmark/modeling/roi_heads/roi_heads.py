@@ -1,10 +1,11 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.layers.layout import any_layout
-from maskrcnn_benchmark.modeling import forks
+from maskrcnn_benchmark.modeling import forks, registries
 from maskrcnn_benchmark.modeling.roi_heads.box_head.box_head import build_roi_box_head
 from maskrcnn_benchmark.modeling.roi_heads.keypoint_head.keypoint_head import build_roi_keypoint_head
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.mask_head import build_roi_mask_head
@@ -39,14 +40,21 @@ class CombinedROIHeads(nn.ModuleDict):
         return x, detections, losses
 
 
-def build_roi_heads(cfg, in_channels: int | None = None) -> CombinedROIHeads | None:
-    """None for a model without a second stage."""
+def build_roi_heads(cfg, in_channels: int | None = None) -> Any:
+    """A CombinedROIHeads, or what MODEL.ROI_HEADS.NAME names; None for a model without a second stage."""
     if cfg.MODEL.RPN_ONLY or cfg.MODEL.RETINANET_ON:
         return None
     channels = in_channels or forks.body_channels(cfg)
-    heads: list[tuple[str, nn.Module]] = [("box", forks.build(build_roi_box_head, cfg, channels))]
+    named = options(cfg).MODEL
+    if named.ROI_HEADS.NAME:
+        return registries.ROI_HEADS[named.ROI_HEADS.NAME](cfg, channels)
+
+    def build(name: str, upstreams: Callable[..., nn.Module]) -> nn.Module:
+        return forks.build(registries.ROI_HEADS[name] if name else upstreams, cfg, channels)
+
+    heads = [("box", build(named.ROI_BOX_HEAD.NAME, build_roi_box_head))]
     if cfg.MODEL.MASK_ON:
-        heads.append(("mask", forks.build(build_roi_mask_head, cfg, channels)))
+        heads.append(("mask", build(named.ROI_MASK_HEAD.NAME, build_roi_mask_head)))
     if cfg.MODEL.KEYPOINT_ON:
-        heads.append(("keypoint", forks.build(build_roi_keypoint_head, cfg, channels)))
+        heads.append(("keypoint", build(named.ROI_KEYPOINT_HEAD.NAME, build_roi_keypoint_head)))
     return CombinedROIHeads(cfg, heads)
