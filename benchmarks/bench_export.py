@@ -84,7 +84,8 @@ def session(path: str) -> Detect:
 def main() -> None:
     parser = harness.argument_parser(__doc__, repeat=15)
     parser.add_argument("--config-file", default=os.path.join(MODELS, "relations_enl.yaml"), metavar="FILE")
-    parser.add_argument("--ckpt", default=os.path.join(MODELS, "relations_enl.pth"), metavar="FILE")
+    weights = os.path.join(MODELS, "relations_enl.pth")
+    parser.add_argument("--ckpt", default=weights, metavar="FILE", help='"" for random weights')
     parser.add_argument("--forms", nargs="+", default=list(FORMS), choices=FORMS, help="exported forms (default: all)")
     parser.add_argument("--markdown", metavar="FILE", help="write the table there too")
     args = parser.parse_args()
@@ -92,8 +93,9 @@ def main() -> None:
         cfg = defaults.clone()
         cfg.merge_from_file(args.config_file)
         cfg.merge_from_list(["MODEL.DEVICE", "cpu", "MODEL.ROI_MASK_HEAD.POSTPROCESS_MASKS", False])
+        torch.manual_seed(0)
         model = build_detection_model(cfg).eval()
-        DetectronCheckpointer(cfg, model).load(args.ckpt)
+        DetectronCheckpointer(cfg, model).load(args.ckpt, averaged=True)
         with torch.inference_mode(False):
             detectors = variants(model, cfg, folder, args.forms)
         images = pictures(cfg.INPUT.MIN_SIZE_TEST, 5)
