@@ -32,7 +32,7 @@ $(BUILT): $(INSTALLED) pyproject.toml $(SOURCES)
 	touch $@
 
 $(SCENES)/relations.json: | $(BUILT)
-	$(BIN)/python tools/make_relations.py --out $(SCENES) --preset demo --train 1500 --val 100
+	$(BIN)/python projects/enl_paper/make_relations.py --out $(SCENES) --preset demo --train 1500 --val 100
 
 $(DEMO)/model_final.pth: $(SCENES)/relations.json | $(BUILT)
 	$(BIN)/python tools/train_net.py --skip-test --config-file configs/demo/relations_R_18_FPN_enl.yaml OUTPUT_DIR $(DEMO)

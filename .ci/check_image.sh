@@ -35,7 +35,7 @@ else
 fi
 
 cd /workspace
-python tools/make_relations.py --quiet --out datasets/relations --preset demo --train 32 --val 4
+python projects/enl_paper/make_relations.py --quiet --out datasets/relations --preset demo --train 32 --val 4
 options=(--config-file configs/demo/relations_R_18_FPN_enl.yaml OUTPUT_DIR runs/check SOLVER.MAX_ITER 40 SOLVER.IMS_PER_BATCH 2
     SOLVER.LOG_PERIOD 1 INPUT.MIN_SIZE_TRAIN "(128,)" INPUT.MAX_SIZE_TRAIN 160 INPUT.MIN_SIZE_TEST 128 INPUT.MAX_SIZE_TEST 160
     TEST.IMS_PER_BATCH 2 DATALOADER.NUM_WORKERS 1)

@@ -19,6 +19,8 @@ import time
 
 import torch
 
+import harness
+
 OBJECTS = 7.29  # an image, on average; 36 % have one or two, as in COCO
 
 
@@ -64,13 +66,12 @@ def generate(path: str, images: int) -> int:
 
 
 def build(path: str, cache: str):
-    """The data set and its aspect groups, as make_data_loader makes them."""
+    """The data set and the aspect ratios of its images, which make_data_loader groups them by."""
     from maskrcnn_benchmark.data import build
     from maskrcnn_benchmark.data.datasets import COCODataset
 
-    keys = {"cache": cache} if "cache" in COCODataset.__init__.__code__.co_varnames else {}
-    dataset = COCODataset(path, os.path.dirname(path), True, **keys)
-    return dataset, build._aspect_groups(dataset)
+    dataset = COCODataset(path, os.path.dirname(path), True, cache=cache)
+    return dataset, build._compute_aspect_ratios(dataset)
 
 
 class Targets(torch.utils.data.Dataset):
@@ -136,12 +137,11 @@ def measure(path: str, cache: str, ranks: int, workers: int) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = harness.argument_parser(__doc__, repeat=3)
     parser.add_argument("--folder", default="/tmp/scale")
     parser.add_argument("--images", type=int, default=118_000)
-    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--ranks", type=int, nargs="*", default=[1, 2], help="of a node; none: builds alone")
     parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--repeat", type=int, default=3, help="builds of which the median is given")
     parser.add_argument("--rank", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.rank:
@@ -154,6 +154,7 @@ def main() -> None:
             generate(name + ".part", images)
             os.replace(name + ".part", name)
     cache = os.path.join(args.folder, "cache")
+    print(harness.machine())
     print(f"{args.images} images, {os.path.getsize(path) / 1e6:.0f} MB of JSON")
     for what, folder in (("without", ""), ("making", cache), ("with", cache)):
         runs = [measure(path, folder, 1, 0) for _ in range(1 if what == "making" else args.repeat)]

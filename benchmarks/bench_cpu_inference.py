@@ -8,26 +8,20 @@ and boxes from this package's plain model, for the same proposals: which proposa
     python benchmarks/bench_cpu_inference.py [--model mask] [--repeat 15] [--markdown FILE]
 """
 
-import argparse
-import datetime
 import os
-import platform
 import statistics
-import sys
-import time
 import warnings
-from collections.abc import Callable
 
 import torch
-import torchvision
-from bench_model import CONFIGS, inference, ours, sample, theirs
 from torch import Tensor, nn
-from tqdm import tqdm
 
+import harness
+from bench_model import CONFIGS, SIZE, inference, ours, sample, theirs
+from harness import CPU, Run
+from maskrcnn_benchmark.analysis.sizes import Size, parse_size
 from maskrcnn_benchmark.modeling.optimize import optimize_for_inference
 from maskrcnn_benchmark.structures.image_list import to_image_list
 
-CPU = torch.device("cpu")
 VARIANTS = {
     "this package, plain": None,
     "folded": (torch.float32, False),
@@ -37,30 +31,20 @@ VARIANTS = {
 }
 
 
-def processor() -> str:
-    """The CPU's name and what it multiplies narrow numbers with."""
-    name, units = platform.processor() or platform.machine(), ""
-    if os.path.isfile("/proc/cpuinfo"):
-        with open("/proc/cpuinfo", encoding="utf-8") as f:
-            lines = dict(line.split(":", 1) for line in f.read().split("\n\n")[0].splitlines())
-        fields = {key.strip(): value.strip() for key, value in lines.items()}
-        name = fields.get("model name", name)
-        known = {"avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"}
-        units = ", ".join(sorted(known & set(fields.get("flags", "").split())))
-    return f"{name} ({units})" if units else name
-
-
-def make_variants(kind: str) -> tuple[dict[str, Callable[[], object]], dict[str, nn.Module], Tensor]:
+def make_variants(kind: str, size: Size, compiled: bool) -> tuple[dict[str, Run], dict[str, nn.Module], Tensor]:
     """What is timed, by name; this package's models; the image they see."""
     torch.manual_seed(0)
-    other, detect_other, _ = theirs(kind, CPU, 1)
-    model, _, _ = ours(os.path.join(CONFIGS, f"e2e_{kind}_rcnn_R_50_FPN_1x.yaml"), CPU, 1, False)
+    other, detect_other, _ = theirs(kind, CPU, size=size)
+    model, _, _ = ours(os.path.join(CONFIGS, f"e2e_{kind}_rcnn_R_50_FPN_1x.yaml"), CPU, size=size)
     model.eval()
-    pixels = sample(CPU)[0][[2, 1, 0]] * 255 - torch.tensor([102.9801, 115.9465, 122.7717])[:, None, None]
-    models = {name: model if use is None else optimize_for_inference(model, *use) for name, use in VARIANTS.items()}
-    compiled = torch.compile(other.eval(), dynamic=True)
-    image = sample(CPU)[0]
-    runs = {"torchvision, plain": inference(other, detect_other), "torchvision, compiled": lambda: compiled([image])}
+    image = sample(CPU, size)[0]
+    pixels = image[[2, 1, 0]] * 255 - torch.tensor([102.9801, 115.9465, 122.7717])[:, None, None]
+    chosen = {name: use for name, use in VARIANTS.items() if compiled or "compiled" not in name}
+    models = {name: model if use is None else optimize_for_inference(model, *use) for name, use in chosen.items()}
+    runs = {"torchvision, plain": inference(other, detect_other)}
+    if compiled:
+        compiled_other = torch.compile(other.eval(), dynamic=True)
+        runs["torchvision, compiled"] = lambda: compiled_other([image])
     runs.update({name: lambda m=m: m(pixels) for name, m in models.items()})  # type: ignore[misc]
     return runs, models, pixels
 
@@ -85,43 +69,33 @@ def differences(models: dict[str, nn.Module], pixels: Tensor) -> dict[str, tuple
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = harness.argument_parser(__doc__, repeat=15)
     parser.add_argument("--model", default="faster", choices=("faster", "mask"))
-    parser.add_argument("--repeat", type=int, default=15)
+    parser.add_argument("--size", type=parse_size, default=SIZE, metavar="HxW", help="of the image (default 800x1120)")
+    parser.add_argument("--no-compile", action="store_true", help="leave out what is compiled, which takes minutes")
     parser.add_argument("--markdown", metavar="FILE", help="append the table to this file as well")
     args = parser.parse_args()
     warnings.filterwarnings("ignore", "Changing trainable_backbone_layers")  # bench_model fixes them itself
-    runs, models, pixels = make_variants(args.model)
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    first = {}
+    runs, models, pixels = make_variants(args.model, args.size, not args.no_compile)
     with torch.inference_mode():
-        for turn in tqdm(range(-2, args.repeat), desc="turns, two of them to compile"):
-            for name, run in runs.items():
-                begin = time.perf_counter()
-                run()
-                elapsed = time.perf_counter() - begin
-                if turn >= 0:
-                    times[name].append(elapsed)
-                else:
-                    first.setdefault(name, elapsed)
+        first = {name: harness.seconds(run) for name, run in runs.items()}  # compiles
+        times = harness.take_turns(runs, args.repeat, harness.seconds)
         error = differences(models, pixels)
-    plain = times["torchvision, plain"]
     lines = [
-        f"{datetime.date.today()}, {processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, torchvision "
-        f"{torchvision.__version__}; {args.model} R-CNN R-50-FPN, {args.repeat} turns",
+        f"{harness.machine()}; {args.model} R-CNN R-50-FPN, {args.repeat} turns",
         "",
         "| | seconds | ratio | first image, s | scores differ by | boxes differ by, pixels |",
         "|---|---|---|---|---|---|",
     ]
     for name, series in times.items():
-        ratio = statistics.median(a / b for a, b in zip(plain, series, strict=True))
+        ratio = harness.ratio(times["torchvision, plain"], series)
         score, box = error.get(name, (None, None))
         shown = ("", "") if score is None else (f"{score:.1e}", f"{box:.2g}")
         lines.append(
             f"| {name} | {statistics.median(series):.3f} | {ratio:.2f} | {first[name]:.1f} | {shown[0]} | {shown[1]} |"
         )
     text = "\n".join(lines) + "\n"
-    sys.stdout.write(text)
+    print(text, end="")
     if args.markdown:
         with open(args.markdown, "a", encoding="utf-8") as f:
             f.write("\n" + text)

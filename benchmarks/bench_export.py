@@ -7,36 +7,38 @@ median of the turns' ratios.
     python benchmarks/bench_export.py [--repeat 15] [--markdown FILE]
 """
 
-import argparse
 import os
 import shutil
 import statistics
+import sys
 import tempfile
-import time
 from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from bench_cpu_inference import processor
 from torch import Tensor
 from torchvision.ops import box_iou
 
+import harness
 from maskrcnn_benchmark.config import cfg as defaults
-from maskrcnn_benchmark.data.datasets.relations import PRESETS, generate_scene
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.export import ExportableDetector, export_program, quantize_onnx, write
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
 from maskrcnn_benchmark.utils.files import write_text
 
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "projects", "enl_paper"))  # of the generated scenes
 MODELS = os.path.join(os.path.dirname(__file__), "..", "demo", "models")
+FORMS = ("program", "aoti", "onnx", "int8")
 Detect = Callable[[Tensor], Any]
 
 
 def pictures(side: int, count: int, seed: int = 99) -> list[Tensor]:
     """Scenes with a shorter side of `side` pixels: uint8 Tensor[H, W, 3], RGB."""
+    from enl_paper.relations import PRESETS, generate_scene
+
     made = []
     for index in range(count):
         scene, _ = generate_scene(PRESETS["demo"], index, seed=seed)
@@ -46,34 +48,44 @@ def pictures(side: int, count: int, seed: int = 99) -> list[Tensor]:
     return made
 
 
-def variants(model: torch.nn.Module, cfg: Any, folder: str) -> dict[str, Detect]:
+def variants(model: torch.nn.Module, cfg: Any, folder: str, forms: list[str]) -> dict[str, Detect]:
     """The plain detector and its exported forms, by name; all take the pixels and return boxes, labels, scores, masks."""
-    import onnxruntime
-
     detector = ExportableDetector(model, cfg)
     program = export_program(model, cfg)
-    for format, end in (("onnx", ".onnx"), ("aoti", ".package.pt2")):
-        write(program, format, os.path.join(folder, "model" + end), detector.names)
-    narrow = os.path.join(folder, "narrow.onnx")
-    shutil.copy(os.path.join(folder, "model.onnx"), narrow)
-    quantize_onnx(narrow, pictures(cfg.INPUT.MIN_SIZE_TEST, 32, seed=98))
+    found: dict[str, Detect] = {"plain (batch norms folded)": detector}
+    if "program" in forms:
+        found["torch.export program"] = program.module()
+    if "aoti" in forms:
+        library = os.path.join(folder, "model.package.pt2")
+        write(program, "aoti", library, detector.names)
+        found["ahead-of-time library"] = torch._inductor.aoti_load_package(library)
+    if {"onnx", "int8"} & set(forms):
+        import onnxruntime
+
+        wide, narrow = (os.path.join(folder, name) for name in ("model.onnx", "narrow.onnx"))
+        write(program, "onnx", wide, detector.names)
+        found[f"ONNX, onnxruntime {onnxruntime.__version__}"] = session(wide)
+        if "int8" in forms:
+            shutil.copy(wide, narrow)
+            quantize_onnx(narrow, pictures(cfg.INPUT.MIN_SIZE_TEST, 32, seed=98))
+            found["ONNX in 8 bits"] = session(narrow)
+    return found
+
+
+def session(path: str) -> Detect:
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    sessions = [onnxruntime.InferenceSession(p, options) for p in (os.path.join(folder, "model.onnx"), narrow)]
-    return {
-        "plain (batch norms folded)": detector,
-        "torch.export program": program.module(),
-        "ahead-of-time library": torch._inductor.aoti_load_package(os.path.join(folder, "model.package.pt2")),
-        f"ONNX, onnxruntime {onnxruntime.__version__}": lambda image: sessions[0].run(None, {"image": image.numpy()}),
-        "ONNX in 8 bits": lambda image: sessions[1].run(None, {"image": image.numpy()}),
-    }
+    opened = onnxruntime.InferenceSession(path, options)
+    return lambda image: opened.run(None, {"image": image.numpy()})
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = harness.argument_parser(__doc__, repeat=15)
     parser.add_argument("--config-file", default=os.path.join(MODELS, "relations_enl.yaml"), metavar="FILE")
     parser.add_argument("--ckpt", default=os.path.join(MODELS, "relations_enl.pth"), metavar="FILE")
-    parser.add_argument("--repeat", type=int, default=15, help="turns (default 15)")
+    parser.add_argument("--forms", nargs="+", default=list(FORMS), choices=FORMS, help="exported forms (default: all)")
     parser.add_argument("--markdown", metavar="FILE", help="write the table there too")
     args = parser.parse_args()
     with command_line(), torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
@@ -83,13 +95,11 @@ def main() -> None:
         model = build_detection_model(cfg).eval()
         DetectronCheckpointer(cfg, model).load(args.ckpt)
         with torch.inference_mode(False):
-            detectors = variants(model, cfg, folder)
+            detectors = variants(model, cfg, folder, args.forms)
         images = pictures(cfg.INPUT.MIN_SIZE_TEST, 5)
         lines = report(detectors, images, args.repeat)
-        about = (
-            f"{os.path.basename(args.config_file)}, {len(images)} scenes of shorter side {cfg.INPUT.MIN_SIZE_TEST}; "
-        )
-        lines.append(f"\n{about}torch {torch.__version__}, {torch.get_num_threads()} threads, {processor()}")
+        about = f"{os.path.basename(args.config_file)}, {len(images)} scenes of shorter side {cfg.INPUT.MIN_SIZE_TEST}"
+        lines.append(f"\n{about}; {harness.machine()}")
         print("\n".join(lines))
         if args.markdown:
             write_text(args.markdown, "\n".join(lines) + "\n")
@@ -117,20 +127,15 @@ def report(detectors: dict[str, Detect], images: list[Tensor], repeat: int) -> l
     for name, detect in detectors.items():  # also warms up
         found = [[np.asarray(part) for part in detect(image)] for image in images]
         agreement[name] = compare(expected, found)
-    times: dict[str, list[float]] = {name: [] for name in detectors}
-    for _ in range(repeat):
-        for name, detect in detectors.items():
-            start = time.perf_counter()
-            for image in images:
-                detect(image)
-            times[name].append(1000 * (time.perf_counter() - start) / len(images))
+    runs = {name: lambda detect=detect: [detect(image) for image in images] for name, detect in detectors.items()}
+    times = harness.take_turns(runs, repeat, lambda run: 1000 * harness.seconds(run) / len(images), warm_up=0)
     lines = [
         f"| detector | ms an image | ratio | of {sum(len(parts[0]) for parts in expected)} detections found | "
         "boxes differ by | scores differ by |",
         "|---|---|---|---|---|---|",
     ]
     for name, of_name in times.items():
-        ratio = statistics.median(a / b for a, b in zip(times[plain], of_name, strict=True))
+        ratio = harness.ratio(times[plain], of_name)
         again, boxes, scores = agreement[name]
         lines.append(
             f"| {name} | {statistics.median(of_name):.1f} | {ratio:.2f} | {again} | {boxes:.1e} px | {scores:.1e} |"

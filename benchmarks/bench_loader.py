@@ -11,11 +11,9 @@ take turns; figures are medians over the turns, ratios medians of the turns' rat
     MRB_TEST_COCO=... python benchmarks/bench_loader.py [--turns 7] [--images 80]
 """
 
-import argparse
 import contextlib
 import io
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -27,6 +25,7 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.transforms import v2
 
+import harness
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.data.collate_batch import BatchCollator
@@ -145,28 +144,27 @@ def medians(turns: Iterable[dict[str, float]]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = harness.argument_parser(__doc__)
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--images", type=int, default=80, help="images of a turn")
     args = parser.parse_args()
-    root = os.environ["MRB_TEST_COCO"]
+    root = os.environ.get("MRB_TEST_COCO", "")
+    if not os.path.isdir(root):
+        raise SystemExit(f"MRB_TEST_COCO must name a folder with train2017/ and annotations/; it is {root!r}.")
     torch.set_num_threads(1)
     config = configuration(root, args.images // BATCH)
     transform = GeneralizedRCNNTransform(800, 1333, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-    print(
-        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, torchvision {torchvision.__version__}"
-    )
-    by_stage, ours, other = [], [], []
-    for turn in range(args.turns + 1):
-        torch.manual_seed(turn)
-        results = (
-            stages(config, args.images),
-            timed(make_data_loader(config)),
-            timed(quiet(theirs, root, args.images), lambda batch: transform(list(batch[0]), list(batch[1]))),
-        )
-        if turn:  # the first warms the caches of files
-            for kept, result in zip((by_stage, ours, other), results, strict=True):
-                kept.append(result)
+    print(harness.machine())
+    sides: dict[str, Callable[[], dict[str, float]]] = {
+        "stages": lambda: stages(config, args.images),
+        "this package": lambda: timed(make_data_loader(config)),
+        "torchvision": lambda: timed(
+            quiet(theirs, root, args.images), lambda batch: transform(list(batch[0]), list(batch[1]))
+        ),
+    }
+    torch.manual_seed(0)
+    found = harness.take_turns(sides, args.turns, lambda run: run())  # the first, to warm up, fills the caches of files
+    by_stage, ours, other = found.values()
     for name, value in medians(by_stage).items():
         print(f"| {name} | {value:.2f} |")
     print(f"| all stages | {statistics.median(sum(t.values()) for t in by_stage):.2f} |")
@@ -176,7 +174,7 @@ def main() -> None:
             f"{name}: {1 / m['cpu']:.1f} images a second and core ({m['cpu'] * 1e3:.1f} ms of processor time an image, of that "
             f"{m['model'] * 1e3:.1f} in the model's transform), {1 / m['wall']:.1f} a second of wall time"
         )
-    print(f"ratio {statistics.median(b['cpu'] / a['cpu'] for a, b in zip(ours, other, strict=True)):.2f}")
+    print(f"ratio {harness.ratio([t['cpu'] for t in other], [t['cpu'] for t in ours]):.2f}")
 
 
 if __name__ == "__main__":

@@ -8,11 +8,8 @@ both. Times are seconds, medians over --repeat turns; ratio is torchvision / thi
     python benchmarks/bench_model.py [--device cuda] [--dtype bfloat16] [--batch 8] [--compile] [--models faster mask]
 """
 
-import argparse
 import os
-import platform
 import statistics
-import time
 import warnings
 from collections.abc import Callable
 
@@ -21,23 +18,27 @@ import torchvision
 from torch import nn
 from torchvision.models.detection import fasterrcnn_resnet50_fpn, maskrcnn_resnet50_fpn
 
+import harness
+from harness import Run
+from maskrcnn_benchmark.analysis.sizes import Size, parse_size
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.inference import Masker
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 
-HEIGHT, WIDTH, OBJECTS = 800, 1120, 12
+SIZE, OBJECTS = (800, 1120), 12
 CONFIGS = os.path.join(os.path.dirname(__file__), "..", "configs")
 
 
-def sample(device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list]:
+def sample(device: torch.device, size: Size = SIZE) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list]:
     """An image in [0, 1], boxes, labels and a diamond as the polygon of each object."""
     generator = torch.Generator().manual_seed(0)
-    image = torch.rand(3, HEIGHT // 16, WIDTH // 16, generator=generator)
-    image = nn.functional.interpolate(image[None], size=(HEIGHT, WIDTH), mode="bicubic")[0].clamp(0, 1)
-    corner = torch.rand(OBJECTS, 2, generator=generator) * torch.tensor([WIDTH - 330.0, HEIGHT - 330.0])
-    extent = 16 + torch.rand(OBJECTS, 2, generator=generator) * 300
+    (height, width), unit = size, size[0] / SIZE[0]
+    image = torch.rand(3, height // 16, width // 16, generator=generator)
+    image = nn.functional.interpolate(image[None], size=size, mode="bicubic")[0].clamp(0, 1)
+    corner = torch.rand(OBJECTS, 2, generator=generator) * torch.tensor([width - 330 * unit, height - 330 * unit])
+    extent = (16 + torch.rand(OBJECTS, 2, generator=generator) * 300) * unit
     boxes = torch.cat((corner, corner + extent), 1)
     labels = torch.randint(1, 81, (OBJECTS,), generator=generator)
     polygons = [[[(a + c) / 2, b, c, (b + d) / 2, (a + c) / 2, d, a, (b + d) / 2]] for a, b, c, d in boxes.tolist()]
@@ -45,19 +46,20 @@ def sample(device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
 
 
 def ours(
-    config_file: str, device: torch.device, batch: int, compiled: bool
-) -> tuple[nn.Module, Callable[[], object], Callable[[], object]]:
+    config_file: str, device: torch.device, batch: int = 1, compiled: bool = False, size: Size = SIZE
+) -> tuple[nn.Module, Run, Run]:
+    """A model of this package with random weights, a detection and the losses of a training step."""
     config = cfg.clone()
     config.merge_from_file(config_file)
     model = build_detection_model(config).to(device)
     if compiled:
         model.backbone.compile(dynamic=True)  # as MODEL.COMPILE does
-    image, boxes, labels, polygons = sample(device)
+    image, boxes, labels, polygons = sample(device, size)
     mean = torch.tensor(config.INPUT.PIXEL_MEAN, device=device)[:, None, None]
     pixels = (image[[2, 1, 0]] * 255 - mean).expand(batch, -1, -1, -1).contiguous()
-    target = BoxList(boxes, (WIDTH, HEIGHT))
+    target = BoxList(boxes, size[::-1])
     target.add_field("labels", labels)
-    target.add_field("masks", SegmentationMask(polygons, (WIDTH, HEIGHT)))
+    target.add_field("masks", SegmentationMask(polygons, size[::-1]))
     masker = Masker()
 
     def detect() -> object:
@@ -68,23 +70,29 @@ def ours(
     return model, detect, lambda: model(pixels, [target] * batch)
 
 
-def theirs(kind: str, device: torch.device, batch: int) -> tuple[nn.Module, Callable[[], object], Callable[[], object]]:
+def theirs(kind: str, device: torch.device, batch: int = 1, size: Size = SIZE) -> tuple[nn.Module, Run, Run]:
+    """torchvision's model, likewise."""
     build = fasterrcnn_resnet50_fpn if kind == "faster" else maskrcnn_resnet50_fpn
     model = build(
-        weights=None, weights_backbone=None, num_classes=81, min_size=HEIGHT, max_size=1333, trainable_backbone_layers=5
+        weights=None,
+        weights_backbone=None,
+        num_classes=81,
+        min_size=min(size),
+        max_size=1333,
+        trainable_backbone_layers=5,
     )
     _freeze_norms(model)
     for name, parameter in model.backbone.body.named_parameters():
         parameter.requires_grad_(not name.startswith(("conv1", "layer1")))
     model = model.to(device)
-    image, boxes, labels, polygons = sample(device)
-    masks = SegmentationMask(polygons, (WIDTH, HEIGHT)).get_mask_tensor().to(device)
+    image, boxes, labels, polygons = sample(device, size)
+    masks = SegmentationMask(polygons, size[::-1]).get_mask_tensor().to(device)
     target = {"boxes": boxes, "labels": labels, "masks": masks}
     spread_scores(model, model.roi_heads.box_predictor.cls_score, lambda: model([image]))
     return model, lambda: model([image] * batch), lambda: model([image] * batch, [target] * batch)
 
 
-def spread_scores(model: nn.Module, predictor: nn.Linear, detect: Callable[[], object]) -> None:
+def spread_scores(model: nn.Module, predictor: nn.Linear, detect: Run) -> None:
     """Scale the class logits to a standard deviation of 2; random weights leave all classes below the score threshold."""
     logits: list[torch.Tensor] = []
     handle = predictor.register_forward_hook(lambda module, args, output: logits.append(output))
@@ -103,15 +111,7 @@ def _freeze_norms(module: nn.Module) -> None:
             _freeze_norms(child)
 
 
-def seconds(run: Callable[[], object], device: torch.device) -> float:
-    begin = time.perf_counter()
-    run()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - begin
-
-
-def inference(model: nn.Module, detect: Callable[[], object]) -> Callable[[], object]:
+def inference(model: nn.Module, detect: Run) -> Run:
     def run() -> object:
         model.eval()
         with torch.inference_mode():
@@ -120,7 +120,7 @@ def inference(model: nn.Module, detect: Callable[[], object]) -> Callable[[], ob
     return run
 
 
-def training(model: nn.Module, losses: Callable[[], dict]) -> Callable[[], object]:
+def training(model: nn.Module, losses: Callable[[], dict]) -> Run:
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-5, momentum=0.9)
 
     def run() -> None:
@@ -133,37 +133,30 @@ def training(model: nn.Module, losses: Callable[[], dict]) -> Callable[[], objec
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
+    parser = harness.argument_parser(__doc__, repeat=7, dtypes=harness.DTYPES)
     parser.add_argument("--models", nargs="+", default=["faster", "mask"], choices=("faster", "mask"))
-    parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--batch", type=int, default=1, help="images at a time (default 1)")
     parser.add_argument("--compile", action="store_true", help="with this package's body and pyramid compiled")
+    parser.add_argument("--size", type=parse_size, default=SIZE, metavar="HxW", help="of the image (default 800x1120)")
     args = parser.parse_args()
-    device = torch.device(args.device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    device, dtype = harness.device_and_dtype(args)
     warnings.filterwarnings("ignore", "Changing trainable_backbone_layers")  # they are fixed below
-    print(
-        f"torch {torch.__version__}, torchvision {torchvision.__version__}, {platform.machine()}, {name}, {args.dtype}, "
-        f"batch {args.batch}{', compiled' * args.compile}"
-    )
+    print(f"{harness.machine(device)}, {args.dtype}, batch {args.batch}{', compiled' * args.compile}")
     print(f"{'model':8} {'what':10} {'torchvision':>12} {'this package':>13} {'ratio':>6}")
     for kind in args.models:
         torch.manual_seed(0)
         config_file = os.path.join(CONFIGS, f"e2e_{kind}_rcnn_R_50_FPN_1x.yaml")
-        sides = [theirs(kind, device, args.batch), ours(config_file, device, args.batch, args.compile)]
-        for what, make, index in (("inference", inference, 1), ("training", training, 2)):
-            runs = [make(side[0], side[index]) for side in sides]
-            times: list[list[float]] = [[], []]
-            with torch.autocast(device.type, dtype=getattr(torch, args.dtype), enabled=args.dtype != "float32"):
-                for turn in range(args.repeat + 1):
-                    for series, run in zip(times, runs, strict=True):
-                        elapsed = seconds(run, device)
-                        if turn:  # the first turn warms up
-                            series.append(elapsed)
-            a, b = (statistics.median(series) for series in times)
-            ratio = statistics.median(x / y for x, y in zip(*times, strict=True))
+        other, detect_other, losses_other = theirs(kind, device, args.batch, args.size)
+        own, detect, losses = ours(config_file, device, args.batch, args.compile, args.size)
+        pairs = {
+            "inference": {"other": inference(other, detect_other), "own": inference(own, detect)},
+            "training": {"other": training(other, losses_other), "own": training(own, losses)},
+        }
+        for what, sides in pairs.items():
+            with harness.autocast(device, dtype):
+                times = harness.take_turns(sides, args.repeat, lambda run: harness.seconds(run, device))
+            a, b = (statistics.median(series) for series in times.values())
+            ratio = harness.ratio(times["other"], times["own"])
             print(f"{kind:8} {what:10} {a:12.3f} {b:13.3f} {ratio:6.2f}", flush=True)
 
 

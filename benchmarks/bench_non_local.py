@@ -9,7 +9,7 @@ the exponents of a power law fitted to the largest five sizes. What is expected 
 than --memory GB is not run, and the table says so.
 maps: ENL against its literal form and against NL in turn, medians and ratios of the turns, at the maps of Table 3's models.
 model: the share of three ENL in Faster R-CNN R-50-FPN at 800 x 1120: the time of the modules' own operators, recorded by
-PyTorch's profiler, over that of the rest; and the ratio of models with and without them, in turn.
+PyTorch's profiler, over that of the rest of the same run; and the ratio of models with and without them, in turn.
 
 Times are seconds, medians; memory is the peak beyond the input, in MB of 10^6 bytes. Maps and weights are channels_last, as in
 the detector.
@@ -18,17 +18,18 @@ the detector.
 import argparse
 import math
 import os
-import platform
 import statistics
-import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+import bench_model
+import harness
+from harness import Run
 from maskrcnn_benchmark.analysis.memory import peak_memory
+from maskrcnn_benchmark.analysis.sizes import parse_size
 from maskrcnn_benchmark.layers import NonLocal2d
 
 CHANNELS = 256
@@ -57,7 +58,6 @@ class Case:
 
     def __init__(self, form: str, height: int, width: int, device: torch.device, dtype: torch.dtype):
         torch.manual_seed(0)
-        self.device = device
         self.module = NonLocal2d(CHANNELS, **FORMS[form]).to(device, dtype, memory_format=torch.channels_last)
         x = torch.randn(1, CHANNELS, height, width, device=device, dtype=dtype)
         self.x = x.contiguous(memory_format=torch.channels_last)
@@ -71,21 +71,14 @@ class Case:
         x = self.x.detach().requires_grad_()
         torch.autograd.grad(self.module(x), [x, *self.module.parameters()], self.grad)
 
-    def seconds(self, run: Callable[[], None]) -> float:
-        begin = time.perf_counter()
-        run()
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter() - begin
 
-
-def median_seconds(case: Case, run: Callable[[], None], budget: float) -> float:
+def median_seconds(run: Run, device: torch.device, budget: float) -> float:
     """The median of as many runs as fit into the budget (seconds), 3 to 50, after one to warm up; that one if it is long."""
-    first = case.seconds(run)
+    first = harness.seconds(run, device)
     if first > budget:
         return first
     count = min(max(int(budget / max(first, 1e-6)), 3), 50)
-    return statistics.median(case.seconds(run) for _ in range(count))
+    return statistics.median(harness.seconds(run, device) for _ in range(count))
 
 
 def expected_bytes(form: str, positions: int, dtype: torch.dtype) -> float:
@@ -99,7 +92,7 @@ def scaling(args: argparse.Namespace, device: torch.device, dtype: torch.dtype) 
     print("|---|---|---|---|---|---|---|")
     for form in FORMS:
         rows = measured.setdefault(form, [])
-        for side in SIDES:
+        for side in args.sides:
             positions = side * side
             if expected_bytes(form, positions, dtype) > args.memory * 1e9:
                 print(f"| {form} | {side} | {positions} | not run: over {args.memory:g} GB expected | | | |")
@@ -109,7 +102,7 @@ def scaling(args: argparse.Namespace, device: torch.device, dtype: torch.dtype) 
                 if expected_seconds(form, positions, rows, field) > args.limit:
                     figures += [math.nan, math.nan]
                 else:
-                    figures += [median_seconds(case, run, args.budget), peak_memory(run, device) / 1e6]
+                    figures += [median_seconds(run, device, args.budget), peak_memory(run, device) / 1e6]
             rows.append(Row(positions, *figures))
             cells = (f"over {args.limit:g} s" if math.isnan(n) else f"{n:.4g}" for n in figures)
             print(f"| {form} | {side} | {positions} | " + " | ".join(cells) + " |", flush=True)
@@ -120,7 +113,7 @@ def scaling(args: argparse.Namespace, device: torch.device, dtype: torch.dtype) 
         fits = [exponent(rows, field) for field in ("inference_s", "training_s", "inference_mb", "training_mb")]
         print(f"| {form} | " + " | ".join(f"{fit:.2f}" for fit in fits) + " |")
     if args.plot:
-        plot(measured, args.plot, f"{describe(device)}, {args.dtype}")
+        plot(measured, args.plot, f"{harness.describe(device)}, {args.dtype}")
 
 
 def expected_seconds(form: str, positions: int, rows: list[Row], field: str) -> float:
@@ -172,79 +165,67 @@ def maps(args: argparse.Namespace, device: torch.device, dtype: torch.dtype) -> 
         "| map | | ENL s | ENL, literal s | NL, attention s | NL, literal s | literal / ENL | attention / ENL | NL / ENL |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
-    for height, width in ((100, 136), (50, 68), (25, 34)):
-        forms = ["ENL", "ENL, literal"] + (["NL, attention", "NL, literal"] if height <= 50 else [])
-        cases = [Case(form, height, width, device, dtype) for form in forms]
+    for level in (1, 2, 4):
+        height, width = 100 // level // args.divide, 136 // level // args.divide
+        forms = ["ENL", "ENL, literal"] + (["NL, attention", "NL, literal"] if level > 1 else [])
+        cases = {form: Case(form, height, width, device, dtype) for form in forms}
         for what in ("inference", "training"):
-            times: list[list[float]] = [[] for _ in forms]
-            for turn in range(args.repeat + 1):
-                for series, case in zip(times, cases, strict=True):
-                    elapsed = case.seconds(getattr(case, what))
-                    if turn:  # the first turn warms up
-                        series.append(elapsed)
-            seconds = [f"{statistics.median(series):.5f}" for series in times]
-            ratios = [
-                f"{statistics.median(b / a for a, b in zip(times[0], series, strict=True)):.2f}" for series in times[1:]
-            ]
+            runs = {form: getattr(case, what) for form, case in cases.items()}
+            times = harness.take_turns(runs, args.repeat, lambda run: harness.seconds(run, device))
+            seconds = [f"{statistics.median(series):.5f}" for series in times.values()]
+            ratios = [f"{harness.ratio(times[form], times['ENL']):.2f}" for form in forms[1:]]
             cells = seconds + [""] * (4 - len(seconds)) + ratios + [""] * (3 - len(ratios))
             print(f"| {height} x {width} | {what} | " + " | ".join(cells) + " |", flush=True)
 
 
 def model(args: argparse.Namespace, device: torch.device, dtype: torch.dtype) -> None:
-    import bench_model
-
     torch.set_flush_denormal(True)  # gradients of random weights shrink to denormal numbers, which a CPU is slow with
-    folder = os.path.join(bench_model.CONFIGS, "enl")
-    names = ("faster_rcnn_R_50_FPN.yaml", "faster_rcnn_R_50_FPN_3enl_td.yaml")
+    files = {"baseline": "faster_rcnn_R_50_FPN.yaml", "+3ENL": "faster_rcnn_R_50_FPN_3enl_td.yaml"}
+    paths = {name: os.path.join(bench_model.CONFIGS, "enl", file) for name, file in files.items()}
     torch.manual_seed(0)
-    sides = [bench_model.ours(os.path.join(folder, name), device) for name in names]
+    sides = {name: bench_model.ours(path, device, size=args.size) for name, path in paths.items()}
     print("| | baseline s | +3ENL s | ratio of the turns | operators of ENL ms | share of the rest |")
     print("|---|---|---|---|---|---|")
     for what, make, index in (("inference", bench_model.inference, 1), ("training step", bench_model.training, 2)):
-        runs = [make(side[0], side[index]) for side in sides]
-        times: list[list[float]] = [[], []]
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-            for turn in range(args.repeat + 1):
-                for side in (0, 1) if turn % 2 else (1, 0):  # who comes second finds memory that is paged in
-                    elapsed = bench_model.seconds(runs[side], device)
-                    if turn:
-                        times[side].append(elapsed)
-            own = [operator_seconds(runs[1], device) for _ in range(3)]
-        baseline, with_enl = (statistics.median(series) for series in times)
-        ratio = statistics.median(b / a for a, b in zip(*times, strict=True))
-        modules = statistics.median(own)
-        share = modules / (with_enl - modules)
+        runs = {name: make(side[0], side[index]) for name, side in sides.items()}
+        with harness.autocast(device, dtype):
+            times = harness.take_turns(runs, args.repeat, lambda run: harness.seconds(run, device))
+            recorded = [operator_seconds(runs["+3ENL"], device) for _ in range(min(args.repeat, 5))]
+        baseline, with_enl = (statistics.median(series) for series in times.values())
+        ratio = harness.ratio(times["+3ENL"], times["baseline"])
+        modules = statistics.median(own for own, _ in recorded)
+        share = statistics.median(own / (whole - own) for own, whole in recorded)
         print(f"| {what} | {baseline:.4f} | {with_enl:.4f} | {ratio:.3f} | {1e3 * modules:.2f} | {100 * share:.2f} % |")
 
 
-def operator_seconds(run: Callable[[], object], device: torch.device) -> float:
-    """Time within ENL's operators, forward and backward: of the host, or of the kernels that they start on a GPU."""
+def operator_seconds(run: Run, device: torch.device) -> tuple[float, float]:
+    """Time within ENL's operators, forward and backward: of the host, or of the kernels that they start on a GPU. And that of
+    the whole run."""
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
     with profile(activities=activities) as recorded:
-        run()
+        whole = harness.seconds(run, device)
     rows = [row for row in recorded.key_averages() if row.key.startswith("maskrcnn_benchmark::efficient_non_local")]
     if not rows:
         raise RuntimeError("The profiler recorded no operator of ENL.")
-    return sum(row.device_time_total if device.type == "cuda" else row.cpu_time_total for row in rows) / 1e6
-
-
-def describe(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    own = sum(row.device_time_total if device.type == "cuda" else row.cpu_time_total for row in rows) / 1e6
+    return own, whole
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = harness.argument_parser(__doc__, repeat=15, dtypes=harness.DTYPES)
     parser.add_argument("what", choices=("scaling", "maps", "model"))
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
     parser.add_argument("--plot", metavar="FILE", help="scaling: write a log-log plot (PNG)")
     parser.add_argument("--limit", type=float, default=30, help="scaling: longest run, s (30)")
     parser.add_argument("--memory", type=float, default=12, help="scaling: largest memory of a form, GB (12)")
     parser.add_argument("--budget", type=float, default=2, help="scaling: time for each figure, s (2)")
-    parser.add_argument("--repeat", type=int, default=15, help="maps, model: turns (15)")
+    parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="scaling: of the maps (25 to 400)")
+    parser.add_argument(
+        "--divide", type=int, default=1, metavar="N", help="maps: sizes by N, to try the script out (10)"
+    )
+    parser.add_argument("--size", type=parse_size, default=bench_model.SIZE, help="model: of the image (800x1120)")
     args = parser.parse_args()
-    device, dtype = torch.device(args.device), getattr(torch, args.dtype)
-    print(f"torch {torch.__version__}, {platform.machine()}, {describe(device)}, {args.dtype}\n")
+    device, dtype = harness.device_and_dtype(args)
+    print(f"{harness.machine(device)}, {args.dtype}\n")
     {"scaling": scaling, "maps": maps, "model": model}[args.what](args, device, dtype)
 
 

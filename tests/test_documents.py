@@ -15,8 +15,8 @@ import yaml
 from maskrcnn_benchmark.config import cfg as defaults
 
 ROOT = Path(__file__).parents[1]
-FILES = [*ROOT.glob("*.md"), ROOT / "docker" / "README.md", *(ROOT / "tests").rglob("README.md")]
-DOCUMENTS = sorted(str(path.relative_to(ROOT)) for path in FILES)
+PLACES = ("*.md", "docker/*.md", "benchmarks/results/*.md", "projects/**/*.md", "tests/**/*.md")
+DOCUMENTS = sorted(str(path.relative_to(ROOT)) for place in PLACES for path in ROOT.glob(place))
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(#[^)]*)?\)")
 START = re.compile(r"^(?:\S+=\S+ )*(python|torchrun|make) ")
 KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*")
@@ -74,7 +74,7 @@ def test_commands_are_understood(document, options):
             continue
         program, arguments = found
         assert (ROOT / program).is_file(), program
-        takes_command = program == "tools/reproduce.py"
+        takes_command = program == "projects/enl_paper/reproduce.py"
         text = help_of(options, program, arguments[0] if takes_command and arguments else None)
         for word in arguments:
             if word.startswith("--"):
@@ -94,7 +94,7 @@ def python_blocks(text: str, language: str) -> list[str]:
 def test_getting_started_from_its_first_line_to_its_last(tmp_path):
     """As it is written, but for a smaller model, smaller images, two iterations and no weights to download."""
     text = (ROOT / "GETTING_STARTED.md").read_text()
-    for name in ("tools", "configs"):
+    for name in ("tools", "configs", "projects"):
         os.symlink(ROOT / name, tmp_path / name)
     content = yaml.safe_load(python_blocks(text, "yaml")[0])
     assert content["_BASE_"].startswith("configs/enl/")
@@ -104,7 +104,7 @@ def test_getting_started_from_its_first_line_to_its_last(tmp_path):
     content["DATALOADER"] = {"NUM_WORKERS": 0}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
     steps = [words for words in commands(text) if words[0] == "python"]
-    assert len(steps) == 7 and "tools/make_relations.py" in steps[-1]
+    assert len(steps) == 7 and "projects/enl_paper/make_relations.py" in steps[-1]
     for words in (steps[-1], *steps[:-1]):  # the data are offered in a sentence, which comes last in the list
         replaced = ["8" if w == "400" else "4" if w == "50" else w for w in words[1:]]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -69,8 +69,8 @@ class Step:
         """Take a step on batches of (images, targets, ...).
 
         Returns:
-            What was computed, scalars on the device by name, the sum of the losses as "loss"; None if the last step whose verdict
-            is in by now says to stop: nothing was changed then.
+            What was computed, scalars on the device by name, the sum of the losses as "loss"; None if the optimizer
+            cannot leave out a bad step and this one's verdict says to stop: nothing was changed then.
         """
         if self.seed >= 0:
             seed_everything(derive_seed(self.seed, iteration, distributed.get_rank()))
@@ -83,9 +83,6 @@ class Step:
                     losses = {name: _scalar(loss) for name, loss in self.model(images, targets).items()}
                     total = torch.stack(list(losses.values())).sum() / len(batches)
                 if k == 0:
-                    # On a GPU this step's work is queued already.
-                    if self.watch.check():
-                        return None
                     self.optimizer.zero_grad()
                 self.scaler.scale(total).backward()
             for name, value in {**{n: v / len(batches) for n, v in losses.items()}, "loss": total}.items():

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,12 +30,31 @@ class TrainingInterrupted(SystemExit):
         )
 
 
+class _Arriving:
+    """A small tensor on its way to the host, which waits only if it asks before the tensor is there."""
+
+    def __init__(self, tensor: Tensor):
+        self.is_on_its_way = tensor.is_cuda
+        if tensor.is_cuda:
+            self.host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            self.host.copy_(tensor, non_blocking=True)
+            self.arrival = torch.cuda.Event()
+            self.arrival.record(torch.cuda.current_stream(tensor.device))
+        else:
+            self.host = tensor
+
+    def read(self) -> list[float]:
+        if self.is_on_its_way:
+            self.arrival.synchronize()
+        return self.host.tolist()
+
+
 class StepWatch:
     """Watches for losses that are not finite and for signals that ask to stop, without waiting for the device.
 
     All processes agree on both through one small reduction on the device. After a bad loss the optimizer changes nothing
-    (FOUND_INF); the host learns of it one iteration later, when the answer has long arrived. For an optimizer that cannot be
-    told so, ask `check` before each step.
+    (FOUND_INF); the host learns of it one iteration later, when the answer has long arrived (`check_earlier`). For an optimizer
+    that cannot be told so, ask `check` before each step.
 
     SIGUSR1 is what batch systems send before they take a node away.
     """
@@ -47,7 +67,8 @@ class StepWatch:
         self.skips_bad_steps = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
         self.received: int | None = None
         self._handlers: dict[int, Any] = {}
-        self._last: tuple[int, dict[str, Tensor], Sequence, Tensor] | None = None
+        self._verdicts: deque[tuple[int, dict[str, Tensor], Sequence, _Arriving]] = deque()
+        self._stop = 0
 
     def __enter__(self) -> "StepWatch":
         if threading.current_thread() is threading.main_thread():
@@ -73,22 +94,33 @@ class StepWatch:
         flags = distributed.all_reduce_max(torch.stack((bad, torch.full_like(bad, float(self.received or 0)))))
         if self.skips_bad_steps:
             setattr(self.optimizer, FOUND_INF, flags[0])
-        self._last = iteration, {name: value.detach() for name, value in values.items()}, image_ids, flags
+        named = {name: value.detach() for name, value in values.items()}
+        self._verdicts.append((iteration, named, image_ids, _Arriving(flags)))
 
     def leave_to_scaler(self) -> None:
         """Let the optimizer's flag be set by a loss scaler: an overflow in float16 is its business."""
         if self.skips_bad_steps:
             delattr(self.optimizer, FOUND_INF)
 
-    def check(self) -> int:
-        """The signal to stop for, as of the last step watched; 0 for none.
+    def check_earlier(self) -> int:
+        """`check` of the steps whose verdicts are in: on a GPU of all but the last one watched, on a CPU of all."""
+        is_queued = bool(self._verdicts) and self._verdicts[-1][-1].is_on_its_way
+        return self._check(leave=1 if is_queued else 0)
 
-        Raises NonFiniteLossError on all processes if that step was bad on any.
+    def check(self) -> int:
+        """The signal to stop for, as of the steps watched; 0 for none.
+
+        Raises NonFiniteLossError on all processes if a step was bad on any.
         """
-        if self._last is None:
-            return 0
-        iteration, named, image_ids, flags = self._last
-        bad, stop = flags.tolist()
+        return self._check(leave=0)
+
+    def _check(self, leave: int) -> int:
+        while len(self._verdicts) > leave:
+            self._stop = self._judge(*self._verdicts.popleft()) or self._stop
+        return self._stop
+
+    def _judge(self, iteration: int, named: dict[str, Tensor], image_ids: Sequence, flags: _Arriving) -> int:
+        bad, stop = flags.read()
         if not bad:
             return int(stop)
         values = {name: value.item() for name, value in named.items() if not torch.isfinite(value)}

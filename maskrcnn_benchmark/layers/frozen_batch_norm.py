@@ -9,6 +9,32 @@ from torch import Tensor, nn
 from maskrcnn_benchmark.layers.layout import any_layout
 
 
+def _scale_and_shift(weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    scale = weight * variance.rsqrt()
+    return scale, bias - mean * scale
+
+
+class _Kept:
+    """Scale and shift of a norm, and the buffers in the state that they were computed from."""
+
+    def __init__(self, buffers: tuple[Tensor, ...]):
+        self.buffers, self.versions = buffers, [buffer._version for buffer in buffers]
+        with torch.inference_mode(False), torch.no_grad():
+            self.scale, shift = _scale_and_shift(*buffers)
+        self.shifts = {shift.dtype: shift}
+
+    def is_of(self, buffers: tuple[Tensor, ...]) -> bool:
+        """Whether nobody has replaced or changed a buffer since."""
+        same = all(a is b for a, b in zip(self.buffers, buffers, strict=True))
+        return same and self.versions == [buffer._version for buffer in buffers]
+
+    def shift(self, dtype: torch.dtype) -> Tensor:
+        if dtype not in self.shifts:
+            with torch.inference_mode(False):
+                self.shifts[dtype] = next(iter(self.shifts.values())).to(dtype)
+        return self.shifts[dtype]
+
+
 @any_layout
 class FrozenBatchNorm2d(nn.Module):
     """Batch normalisation whose statistics and affine parameters are constants.
@@ -28,10 +54,21 @@ class FrozenBatchNorm2d(nn.Module):
         self.register_buffer("running_mean", torch.zeros(n))
         self.register_buffer("running_var", torch.ones(n))
 
-    def affine(self) -> tuple[Tensor, Tensor]:
-        """(scale, shift), each Tensor[n], such that y = scale * x + shift."""
-        scale = self.weight * self.running_var.rsqrt()
-        return scale, self.bias - self.running_mean * scale
+        self._kept: _Kept | None = None
+
+    def affine(self, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+        """(scale, shift), each Tensor[n], such that y = scale * x + shift; the shift in `dtype`, where one is given.
+
+        Both are kept until a buffer changes: on a GPU the tiny kernels that make them for each of fifty norms take longer than
+        many a convolution.
+        """
+        buffers = self.weight, self.bias, self.running_mean, self.running_var
+        if torch.compiler.is_compiling() or any(buffer.is_inference() for buffer in buffers):
+            scale, shift = _scale_and_shift(*buffers)
+            return scale, shift.to(dtype or shift.dtype)
+        if self._kept is None or not self._kept.is_of(buffers):
+            self._kept = _Kept(buffers)
+        return self._kept.scale, self._kept.shift(dtype or self.bias.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         scale, shift = (v[:, None, None].to(x.dtype) for v in self.affine())
@@ -63,7 +100,8 @@ def conv_norm(x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
     """
     if type(norm) is not FrozenBatchNorm2d or not can_be_fused(conv, norm) or conv.padding_mode != "zeros":
         return norm(conv(x))
-    scale, shift = norm.affine()
+    # In the map's type, which under autocast is that of the convolution.
+    scale, shift = norm.affine(x.dtype if conv.bias is None else None)
     if conv.bias is not None:
         shift = shift + conv.bias * scale
     weight = conv.weight * scale[:, None, None, None]

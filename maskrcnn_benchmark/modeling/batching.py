@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from maskrcnn_benchmark.structures.boxes import constant
+
 
 def group_sizes(groups: Tensor, num_groups: int) -> Tensor:
     """How many entries each group has: int64 Tensor[N] in [0, num_groups) -> int64 Tensor[num_groups], on the device."""
@@ -30,7 +32,7 @@ def sizes_of_images(sizes: Sequence[tuple[float, float]], like: Tensor) -> Tenso
     """(width, height) of each image as Tensor[len(sizes), 2] of the kind of `like`, while a program is exported too."""
     if any(isinstance(side, torch.SymInt) for size in sizes for side in size):
         return torch.stack([torch.stack([like.new_full((), side) for side in size]) for size in sizes])
-    return like.new_tensor(sizes)
+    return constant([side for size in sizes for side in size], like).view(len(sizes), 2)
 
 
 def rank_in_group(groups: Tensor, num_groups: int) -> Tensor:

@@ -16,21 +16,36 @@ def _centres_and_extents(boxes: Tensor) -> tuple[Tensor, Tensor]:
     return boxes[..., :2] + 0.5 * extent, extent
 
 
+# Weights are numbers and stay on the host: as a tensor they would have to be copied to the device, and the host to wait for it.
+
+
+def _times(pairs: Tensor, a: float, b: float) -> Tensor:
+    """Tensor[..., 2] times (a, b)."""
+    return pairs * a if a == b else torch.stack((pairs[..., 0] * a, pairs[..., 1] * b), dim=-1)
+
+
+def _over(pairs: Tensor, a: float, b: float) -> Tensor:
+    """Tensor[..., 2] divided by (a, b)."""
+    return pairs / a if a == b else torch.stack((pairs[..., 0] / a, pairs[..., 1] / b), dim=-1)
+
+
 def encode_boxes(reference_boxes: Tensor, proposals: Tensor, weights: Sequence[float]) -> Tensor:
     """Offsets (dx, dy, dw, dh) that lead from proposals to reference boxes, both Tensor[..., 4] xyxy, pixels."""
     centre, extent = _centres_and_extents(proposals)
     target_centre, target_extent = _centres_and_extents(reference_boxes)
     shift = (target_centre - centre) / extent
     scale = torch.log(target_extent / extent)
-    return torch.cat((shift, scale), dim=-1) * proposals.new_tensor(weights)
+    wx, wy, ww, wh = weights
+    return torch.cat((_times(shift, wx, wy), _times(scale, ww, wh)), dim=-1)
 
 
 def decode_boxes(deltas: Tensor, boxes: Tensor, weights: Sequence[float], scale_clip: float = SCALE_CLIP) -> Tensor:
     """The inverse of `encode_boxes`: offsets Tensor[..., 4], boxes Tensor[..., 4] -> Tensor[..., 4] xyxy, pixels."""
-    deltas = deltas / deltas.new_tensor(weights)
+    wx, wy, ww, wh = weights
+    shift, scale = _over(deltas[..., :2], wx, wy), _over(deltas[..., 2:], ww, wh)
     centre, extent = _centres_and_extents(boxes.to(deltas.dtype))
-    new_centre = deltas[..., :2] * extent + centre
-    new_extent = torch.exp(deltas[..., 2:].clamp(max=scale_clip)) * extent
+    new_centre = shift * extent + centre
+    new_extent = torch.exp(scale.clamp(max=scale_clip)) * extent
     return torch.cat((new_centre - 0.5 * new_extent, new_centre + 0.5 * new_extent - PIXEL), dim=-1)
 
 

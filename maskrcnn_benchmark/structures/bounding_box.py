@@ -11,6 +11,7 @@ from maskrcnn_benchmark.structures.boxes import (
     PIXEL,
     box_area,
     clip_boxes,
+    constant,
     xywh_to_xyxy,
     xyxy_to_xywh,
 )
@@ -95,7 +96,7 @@ class BoxList:
         if ratio_w == ratio_h:  # then an extent scales as corners do
             scaled = BoxList(self.bbox * ratio_w, size, self.mode)
         else:
-            scale = self.bbox.new_tensor((ratio_w, ratio_h, ratio_w, ratio_h))
+            scale = constant((ratio_w, ratio_h, ratio_w, ratio_h), self.bbox)
             scaled = BoxList(self._xyxy() * scale, size)
         return self._transformed(scaled, "resize", size, *args, **kwargs)
 
@@ -115,7 +116,7 @@ class BoxList:
         """Cut to the region (x1, y1, x2, y2), exclusive of x2 and y2; boxes outside it become empty, not removed."""
         x1, y1, x2, y2 = box
         width, height = x2 - x1, y2 - y1
-        shifted = self._xyxy() - self.bbox.new_tensor((x1, y1, x1, y1))
+        shifted = self._xyxy() - constant((x1, y1, x1, y1), self.bbox)
         cropped = BoxList(clip_boxes(shifted, width + PIXEL, height + PIXEL), (width, height))
         return self._transformed(cropped, "crop", box)
 

@@ -1,5 +1,8 @@
 """Geometry of boxes and points as plain tensors: xyxy corners in pixels, both corners belonging to the box."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -14,6 +17,19 @@ FLIP_TOP_BOTTOM = 1
 # blocks that its caches hold.
 MAX_BLOCK = 1 << 24
 MAX_BLOCK_CPU = 1 << 21
+
+
+def constant(values: Sequence[float], like: Tensor) -> Tensor:
+    """Tensor[len(values)] of the type and on the device of `like`. On a GPU the numbers are made there: copying them would make
+    the host wait for the device."""
+    if like.is_cuda:
+        return torch.stack([torch.full((), v, dtype=like.dtype, device=like.device) for v in values])
+    return like.new_tensor(values)
+
+
+def moved(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """`tensor.to`; from pinned memory the host does not wait for the copy."""
+    return tensor.to(*args, **{"non_blocking": tensor.is_pinned(), **kwargs})
 
 
 def box_area(boxes: Tensor) -> Tensor:
@@ -38,9 +54,9 @@ def clip_boxes(boxes: Tensor, width: float | Tensor, height: float | Tensor) -> 
     """
     if isinstance(width, Tensor) and isinstance(height, Tensor):
         limit = torch.stack((width, height, width, height), dim=-1)
-    else:
-        limit = boxes.new_tensor((width, height, width, height))
-    return torch.minimum(boxes.clamp(min=0), limit - PIXEL)
+        return torch.minimum(boxes.clamp(min=0), limit - PIXEL)
+    x, y = boxes[..., 0::2].clamp(min=0, max=width - PIXEL), boxes[..., 1::2].clamp(min=0, max=height - PIXEL)
+    return torch.stack((x, y), dim=-1).flatten(-2)
 
 
 def xywh_to_xyxy(boxes: Tensor) -> Tensor:
@@ -59,7 +75,7 @@ def crop_points(points: Tensor, box: tuple[float, float, float, float]) -> Tenso
     What lies outside is not labelled any more: 0, 0, 0, as is what was not labelled.
     """
     x1, y1, x2, y2 = box
-    moved = points - points.new_tensor((x1, y1, 0))
+    moved = points - constant((x1, y1, 0), points)
     x, y, visibility = moved.unbind(-1)
     inside = (x >= 0) & (y >= 0) & (x < x2 - x1) & (y < y2 - y1) & (visibility != 0)
     return moved.masked_fill(~inside[..., None], 0)

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from maskrcnn_benchmark.structures.boxes import moved
+
 
 class ImageList:
     """A batch of images, padded with zeros at the right and the bottom.
@@ -20,7 +22,8 @@ class ImageList:
         self.image_sizes = image_sizes
 
     def to(self, *args: Any, **kwargs: Any) -> "ImageList":
-        return ImageList(self.tensors.to(*args, **kwargs), self.image_sizes)
+        """The same on a device. From pinned memory (`pin_memory`) the host does not wait for the copy."""
+        return ImageList(moved(self.tensors, *args, **kwargs), self.image_sizes)
 
     def pin_memory(self) -> "ImageList":
         return ImageList(self.tensors.pin_memory(), self.image_sizes)

@@ -6,7 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskrcnn_benchmark.structures.boxes import FLIP_LEFT_RIGHT, FLIP_TOP_BOTTOM, PIXEL, crop_points
+from maskrcnn_benchmark.structures.boxes import (
+    FLIP_LEFT_RIGHT,
+    FLIP_TOP_BOTTOM,
+    PIXEL,
+    constant,
+    crop_points,
+    moved,
+)
 
 
 class Keypoints:
@@ -47,7 +54,7 @@ class Keypoints:
     def resize(self, size: tuple[int, int], *args: Any, **kwargs: Any) -> "Keypoints":
         """Scale to an image of `size` = (width, height)."""
         ratio_w, ratio_h = (float(new) / float(old) for new, old in zip(size, self.size, strict=True))
-        return self._with(self.keypoints * self.keypoints.new_tensor((ratio_w, ratio_h, 1)), size)
+        return self._with(self.keypoints * constant((ratio_w, ratio_h, 1), self.keypoints), size)
 
     def transpose(self, method: int) -> "Keypoints":
         """Mirror: FLIP_LEFT_RIGHT (0) or FLIP_TOP_BOTTOM (1). Either way a left hand becomes a right one."""
@@ -71,12 +78,16 @@ class Keypoints:
 
     def to(self, *args: Any, **kwargs: Any) -> "Keypoints":
         fields = {
-            name: data.to(*args, **kwargs) if hasattr(data, "to") else data for name, data in self.extra_fields.items()
+            name: moved(data, *args, **kwargs) if isinstance(data, Tensor) else data
+            for name, data in self.extra_fields.items()
         }
-        return self._with(self.keypoints.to(*args, **kwargs), fields=fields)
+        return self._with(moved(self.keypoints, *args, **kwargs), fields=fields)
 
     def pin_memory(self) -> "Keypoints":
-        return self._with(self.keypoints.pin_memory())
+        fields = {
+            name: data.pin_memory() if isinstance(data, Tensor) else data for name, data in self.extra_fields.items()
+        }
+        return self._with(self.keypoints.pin_memory(), fields=fields)
 
     def add_field(self, field: str, field_data: Any) -> None:
         self.extra_fields[field] = field_data

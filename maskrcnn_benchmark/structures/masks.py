@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from maskrcnn_benchmark.ops.roi_align import roi_align
-from maskrcnn_benchmark.structures.boxes import FLIP_LEFT_RIGHT
+from maskrcnn_benchmark.structures.boxes import FLIP_LEFT_RIGHT, moved
 from maskrcnn_benchmark.structures.polygons import PolygonInstance, Polygons, Size, as_size, check_flip, crop_region
 
 
@@ -155,7 +155,10 @@ class BinaryMaskList:
         return (sampled[:, 0] >= 0.5).to(torch.uint8)
 
     def to(self, *args: Any, **kwargs: Any) -> "BinaryMaskList":
-        return self._of(self.masks.to(*args, **kwargs))
+        return self._of(moved(self.masks, *args, **kwargs))
+
+    def pin_memory(self) -> "BinaryMaskList":
+        return self._of(self.masks.pin_memory())
 
     def convert_to_polygon(self) -> PolygonList:
         """Outlines of the bitmaps, simplified by Teh and Chin's approximation; holes are lost."""
@@ -230,6 +233,9 @@ class SegmentationMask:
     def to(self, *args: Any, **kwargs: Any) -> "SegmentationMask":
         """Polygons stay on the host: the same object."""
         return self if self.mode == "poly" else self._of(self.instances.to(*args, **kwargs))
+
+    def pin_memory(self) -> "SegmentationMask":
+        return self if self.mode == "poly" else self._of(self.instances.pin_memory())
 
     def convert(self, mode: str) -> "SegmentationMask":
         """The same masks in mode "poly" or "mask"."""

@@ -9,8 +9,6 @@ import numpy as np
 from maskrcnn_benchmark.utils.lettering import leader, place_captions, put_text, text_size
 from maskrcnn_benchmark.utils.palette import class_colour
 
-__all__ = ["class_colour", "draw_objects", "draw_weights", "side_by_side"]
-
 MIN_SIDE = 480  # smaller images are enlarged, or their labels would cover them
 MIN_LETTERS = 11  # pixels
 CAPTIONS_SHARE = 0.1

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from maskrcnn_benchmark.analysis.outcome import FOUND, image_outcome
-from maskrcnn_benchmark.data.datasets.relations import PRESETS, RELATIONS_CATEGORIES, generate_scene
+from enl_paper.outcome import FOUND, image_outcome
+from enl_paper.relations import PRESETS, RELATIONS_CATEGORIES, generate_scene
 from maskrcnn_benchmark.engine import Predictor
 from maskrcnn_benchmark.ops.winograd import WinogradConv2d
 

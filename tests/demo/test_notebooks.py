@@ -27,7 +27,7 @@ def test_outputs_are_not_stored(name):
 def test_every_cell_runs(name, tmp_path, monkeypatch):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
-    for folder in ("configs", "demo", "tools"):
+    for folder in ("configs", "demo", "projects", "tools"):
         os.symlink(ROOT / folder, tmp_path / folder)
     monkeypatch.setenv("MRB_NOTEBOOK_ITERATIONS", "4")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

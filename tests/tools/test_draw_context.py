@@ -7,7 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.modeling.detector import build_detection_model
 from tests.support.helpers import CONFIG
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +39,22 @@ def test_a_row_for_each_module(tmp_path, image):
         panel = picture[row * 524 + 24 : (row + 1) * 524, 706 : 2 * 706 - 6].astype(int)
         near, far = panel[180:186, 175:180].mean((0, 1)), panel[480:, 680:].mean((0, 1))
         assert near[2] - near[0] > 80 > abs(far[2] - far[0])
+
+
+def test_averaged_weights_are_drawn(tmp_path, image):
+    """As in testing: a checkpoint of a training with SOLVER.EMA gives its averaged weights."""
+    cfg = defaults.clone()
+    cfg.merge_from_file(str(CONFIG))
+    cfg.merge_from_list(MODEL)
+    states = [build_detection_model(cfg).state_dict() for _ in range(2)]
+    contents = {"plain": {"model": states[0]}, "averaged": {"model": states[1], "ema": states[0]}}
+    for name, content in contents.items():
+        torch.save(content, tmp_path / f"{name}.pth")
+        words = ("--ckpt", tmp_path / f"{name}.pth", "--out", tmp_path / f"{name}.png")
+        done = draw(tmp_path, "--image", image, "--point", 30, 40, *words)
+        assert done.returncode == 0, done.stderr
+    drawn, expected = (cv2.imread(str(tmp_path / f"{name}.png")) for name in ("averaged", "plain"))
+    assert (drawn == expected).all()
 
 
 def test_said_in_a_sentence(tmp_path, image):

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from maskrcnn_benchmark.data.datasets.relations import PRESETS, generate_scene
+from enl_paper.relations import PRESETS, generate_scene
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "demo" / "models"

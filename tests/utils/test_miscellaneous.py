@@ -1,5 +1,7 @@
+import inspect
 import json
 import logging
+import runpy
 import sys
 
 import pytest
@@ -89,3 +91,10 @@ def test_a_report_of_the_environment_names_the_versions():
 
     report = collect_env_info()
     assert torch.__version__ in report and PIL.__version__ in report
+
+
+def test_the_report_is_a_command(capsys):
+    """python -m maskrcnn_benchmark.utils.collect_env, as TROUBLESHOOTING.md has it."""
+    path = inspect.getsourcefile(collect_env_info)
+    runpy.run_path(path, run_name="__main__")
+    assert "PyTorch version" in capsys.readouterr().out

@@ -48,9 +48,9 @@ struct OutputPixel {
 // row: index among the N * OH * OW output pixels.
 template <typename A>
 MRB_HOST_DEVICE OutputPixel output_pixel(const DeformWindow<A>& window, int64_t row) {
-  const int64_t area = static_cast<int64_t>(window.out_height) * window.out_width;
-  const int64_t within = row % area;
-  return {row / area, static_cast<int>(within / window.out_width), static_cast<int>(within % window.out_width)};
+  const Division of_image = divide(row, static_cast<int64_t>(window.out_height) * window.out_width);
+  const Division of_row = divide(of_image.remainder, window.out_width);
+  return {of_image.quotient, static_cast<int>(of_row.quotient), static_cast<int>(of_row.remainder)};
 }
 
 // Two neighbours along one axis, their weights and the weights' derivatives. A neighbour outside the map counts as a

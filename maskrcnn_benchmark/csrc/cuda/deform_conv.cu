@@ -9,28 +9,43 @@ namespace {
 
 constexpr int kWarp = 32;
 
-// One thread per element of columns, [rows, positions, C] from first_row on.
+// One sample of each deformable group, whose channels the lanes of a warp share out.
+struct Sample {
+  int group, position;
+  int64_t column;  // row * positions + position; row: of columns, [rows, positions, C]
+  OutputPixel output;
+};
+
+template <typename A>
+__device__ Sample sample_of(const DeformWindow<A>& window, int64_t index, int64_t first_row) {
+  const auto [column, group] = divide(index, window.groups);
+  const auto [row, position] = divide(column, window.positions());
+  return {static_cast<int>(group), static_cast<int>(position), column, output_pixel(window, first_row + row)};
+}
+
+// One warp per sample.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    sample_kernel(DeformWindow<compute_t<T>> window, const T* pixels, int64_t first_row, int64_t count, T* columns) {
+    sample_kernel(DeformWindow<compute_t<T>> window, const T* pixels, int64_t first_row, int64_t samples, T* columns) {
   using A = compute_t<T>;
-  const int positions = window.positions();
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) {
-    const int64_t channel = i % window.channels, row = i / window.channels / positions;
-    const int position = static_cast<int>(i / window.channels % positions);
-    const OutputPixel output = output_pixel(window, first_row + row);
-    const int group = static_cast<int>(channel / window.group_channels());
-    const DeformSample<A> sample = deform_sample(window, output, group, position);
-    A value = sample.outside_value;
-    if (sample.inside) {
-      const T* image = pixels + output.image * window.height * window.width * window.channels + channel;
-      value = A(0);
-      for (int corner = 0; corner < 4; ++corner) {
-        value += sample.weight[corner] * static_cast<A>(image[sample.pixel[corner] * window.channels]);
+  const int64_t channels = window.channels, per_group = window.group_channels();
+  const int64_t step = static_cast<int64_t>(gridDim.x) * (blockDim.x / kWarp);
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * (blockDim.x / kWarp) + threadIdx.x / kWarp; i < samples;
+       i += step) {
+    const Sample place = sample_of(window, i, first_row);
+    const DeformSample<A> sample = deform_sample(window, place.output, place.group, place.position);
+    const T* image = pixels + place.output.image * window.height * window.width * channels + place.group * per_group;
+    T* column = columns + place.column * channels + place.group * per_group;
+    for (int64_t c = threadIdx.x % kWarp; c < per_group; c += kWarp) {
+      A value = sample.outside_value;
+      if (sample.inside) {
+        value = A(0);
+        for (int corner = 0; corner < 4; ++corner) {
+          value += sample.weight[corner] * static_cast<A>(image[sample.pixel[corner] * channels + c]);
+        }
       }
+      column[c] = static_cast<T>(sample.mask * value);
     }
-    columns[i] = static_cast<T>(sample.mask * value);
   }
 }
 
@@ -42,21 +57,18 @@ __device__ A warp_sum(A value) {
   return value;  // in the first lane
 }
 
-// One warp per sample of each deformable group; its lanes share out the group's channels.
+// One warp per sample.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     differentiate_kernel(DeformWindow<compute_t<T>> window, const T* pixels, const T* grad_columns, int64_t first_row,
                          int64_t samples, compute_t<T>* grad_pixels, DeformGradientMaps<compute_t<T>> grads) {
   using A = compute_t<T>;
-  const int positions = window.positions(), lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int64_t channels = window.channels, per_group = window.group_channels();
   const int64_t step = static_cast<int64_t>(gridDim.x) * (blockDim.x / kWarp);
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * (blockDim.x / kWarp) + threadIdx.x / kWarp; i < samples;
        i += step) {
-    const int group = static_cast<int>(i % window.groups);
-    const int64_t column = i / window.groups;  // row * positions + position
-    const int position = static_cast<int>(column % positions);
-    const OutputPixel output = output_pixel(window, first_row + column / positions);
+    const auto [group, position, column, output] = sample_of(window, i, first_row);
     const DeformSample<A> sample = deform_sample(window, output, group, position);
     A products[4] = {A(0), A(0), A(0), A(0)};
     if (sample.inside) {  // the same for the whole warp
@@ -96,8 +108,9 @@ void im2col(const Tensor& pixels, const Tensor& offset, const std::optional<Tens
   dispatch_floating(pixels.scalar_type(), [&](auto zero) {
     using T = decltype(zero);
     const auto window = deform_window<compute_t<T>>(pixels, offset, mask, arguments);
-    sample_kernel<T><<<blocks_for(columns.numel()), kThreads, 0, current_stream(pixels)>>>(
-        window, pixels.template const_data_ptr<T>(), first_row, columns.numel(), columns.template mutable_data_ptr<T>());
+    const int64_t samples = columns.size(0) * columns.size(1) * deformable_groups;
+    sample_kernel<T><<<blocks_for(samples * kWarp), kThreads, 0, current_stream(pixels)>>>(
+        window, pixels.template const_data_ptr<T>(), first_row, samples, columns.template mutable_data_ptr<T>());
     STD_CUDA_KERNEL_LAUNCH_CHECK();
   });
 }

@@ -20,13 +20,15 @@ struct Element {
 
 template <typename A>
 __device__ Element<A> element_of(int64_t i, const PsroiSettings& s, const A* rois) {
-  const int column = static_cast<int>(i % s.bins), row = static_cast<int>(i / s.bins % s.bins);
-  const int64_t bins = static_cast<int64_t>(s.bins) * s.bins, top = i / bins % s.channels, k = i / bins / s.channels;
-  const int64_t category = top / s.channels_per_class();
+  const int64_t bins = static_cast<int64_t>(s.bins) * s.bins;
+  const auto [plane, bin] = divide(i, bins);
+  const auto [k, top] = divide(plane, s.channels);
+  const int column = static_cast<int>(bin % s.bins), row = static_cast<int>(bin / s.bins);
+  const int64_t category = divide(top, s.channels_per_class()).quotient;
   const int64_t channel = (top * s.groups + s.group_of(row)) * s.groups + s.group_of(column);
   const A* roi = rois + 5 * k;
   return {roi, k, category, channel, row, column, s.shifted ? s.offset_of(k, category, row, column) : 0,
-          (k * s.classes + category) * bins + i % bins, roi[0] >= A(0) && roi[0] < static_cast<A>(s.images)};
+          (k * s.classes + category) * bins + bin, roi[0] >= A(0) && roi[0] < static_cast<A>(s.images)};
 }
 
 // Calls visit(y, x) for the samples of a bin that are on the map.

@@ -13,10 +13,11 @@ __global__ void __launch_bounds__(kThreads)
   using A = compute_t<T>;
   const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) {
-    const int64_t target = targets[i / classes];
+    const auto [row, column] = divide(i, classes);
+    const int64_t target = targets[row];
     A value = A(0);
     if (target >= 0) {
-      const bool right = target == i % classes + 1;
+      const bool right = target == column + 1;
       const A sign = right ? A(1) : A(-1), weight = right ? alpha : A(1) - alpha;
       const A z = sign * static_cast<A>(logits[i]);
       if constexpr (Backward) {

@@ -57,9 +57,10 @@ struct Element {
 template <bool ChannelsLast>
 __device__ Element element_of(int64_t index, int64_t channels, const Bins& bins) {
   const int64_t area = static_cast<int64_t>(bins.rows) * bins.columns;
-  const int64_t roi = index / (channels * area), within = index % (channels * area);
-  const int64_t channel = ChannelsLast ? within % channels : within / area;
-  const int bin = static_cast<int>(ChannelsLast ? within / channels : within % area);
+  const auto [roi, within] = divide(index, channels * area);
+  const Division inner = divide(within, ChannelsLast ? channels : area);
+  const int64_t channel = ChannelsLast ? inner.remainder : inner.quotient;
+  const int bin = static_cast<int>(ChannelsLast ? inner.quotient : inner.remainder);
   return {roi, channel, bin / bins.columns, bin % bins.columns, (roi * channels + channel) * area + bin};
 }
 

@@ -21,9 +21,10 @@ __global__ void __launch_bounds__(kThreads)
   using A = compute_t<T>;
   const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) {
-    const int column = static_cast<int>(i % bins_x), row = static_cast<int>(i / bins_x % bins_y);
-    const int64_t channel = i / bins_x / bins_y % map.channels;
-    const A* roi = rois + 5 * (i / bins_x / bins_y / map.channels);
+    const Division plane_of = divide(i, bins_x * bins_y), roi_of = divide(plane_of.quotient, map.channels);
+    const int bin = static_cast<int>(plane_of.remainder), row = bin / bins_x, column = bin % bins_x;
+    const int64_t channel = roi_of.remainder;
+    const A* roi = rois + 5 * roi_of.quotient;
     A best = A(0);
     int32_t place = -1;
     if (roi[0] >= A(0) && roi[0] < static_cast<A>(map.images)) {
@@ -55,8 +56,8 @@ __global__ void __launch_bounds__(kThreads)
   using A = compute_t<T>;
   const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) {
-    const int64_t channel = i / bins % channels;
-    const A image = rois[5 * (i / bins / channels)];
+    const auto [roi, channel] = divide(divide(i, bins).quotient, channels);
+    const A image = rois[5 * roi];
     const int64_t place = argmax[i];
     if (image >= A(0) && image < static_cast<A>(images) && place >= 0 && place < area) {
       atomicAdd(sums + (static_cast<int64_t>(image) * channels + channel) * area + place, static_cast<A>(grad[i]));

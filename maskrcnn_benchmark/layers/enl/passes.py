@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .algebra import contract
 
-__all__ = ["contract", "mix", "position_sums"]
+__all__ = ["contract", "first_half", "is_channels_last", "mix", "position_sums"]
 
 _BLOCK = 2048  # positions at a time of a narrow map: 2 MB of float32 in a 256-channel map, what a cache holds
 

@@ -285,8 +285,20 @@ _NAMED_BLOCK = re.compile(
 
 
 def make_block(name: str, C_in: int, C_out: int, expansion: float, stride: int, **kwargs: Any) -> Any:
-    """A block by name, with the attribute `output_depth`. The names are skip, basic_block, shift_5x5, shuffle and
-    ir_kK[_sep][_eE|_sG][_se], for kernels K, expansions E and groups G."""
+    """A block by name, with the attribute `output_depth`.
+
+    Args:
+        name: skip, basic_block, shift_5x5, shuffle, or an inverted residual, ir_kK[_sep][_eE or _sG][_se]. K: the kernel of the
+            convolution per channel, 1, 3, 5 or 7 (33: two of 3); _sep: two of them; E: the expansion, in place of
+            `expansion`; G: groups, with a shuffle, and an expansion of 4 for 4 groups and of 1 for others; _se: squeeze and
+            excitation at the end.
+        C_in, C_out: channels of input and output.
+        expansion: of an inverted residual whose name has neither _e nor _s, of shift_5x5 and of shuffle.
+        stride: as of `IRFBlock`.
+        kwargs: more arguments of `IRFBlock`.
+
+    Raises ValueError for any other name.
+    """
     if name == "skip":
         return Identity(C_in, C_out, stride)
     if name == "basic_block":

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
+from maskrcnn_benchmark.modeling.batching import is_overridden
 from maskrcnn_benchmark.modeling.rpn.anchor_windows import (  # noqa: F401 (for forks)
     _generate_anchors,
     _mkanchors,
@@ -116,26 +117,33 @@ class AnchorGenerator(nn.Module):
 
     def add_visibility_to(self, boxlist: BoxList) -> None:
         """Add the field "visibility": bool Tensor[N], whether the anchor may be used in training."""
-        width, height = boxlist.size
-        boxes, slack = boxlist.bbox, self.straddle_thresh
+        boxlist.add_field("visibility", self._visible(boxlist.bbox, *boxlist.size))
+
+    def _visible(self, boxes: Tensor, width: float, height: float) -> Tensor:
+        slack = self.straddle_thresh
         if slack < 0:
-            visible = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
-        else:
-            limit = boxes.new_tensor((width + slack, height + slack))
-            visible = (boxes[:, :2] >= -slack).all(dim=1) & (boxes[:, 2:] < limit).all(dim=1)
-        boxlist.add_field("visibility", visible)
+            return torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
+        x1, y1, x2, y2 = boxes.unbind(1)
+        return (torch.minimum(x1, y1) >= -slack) & (x2 < width + slack) & (y2 < height + slack)
 
     def forward(self, image_list: ImageList, feature_maps: Sequence[Tensor]) -> list[list[BoxList]]:
         """For each image, for each map: its anchors as a BoxList, in training with "visibility". The images share the boxes."""
         grids = self.grid_anchors([(m.shape[-2], m.shape[-1]) for m in feature_maps])
+        own_visibility = is_overridden(self, AnchorGenerator, "add_visibility_to")
+        everywhere = torch.cat(grids) if self.training and not own_visibility else None
         anchors = []
         for size in image_list.image_sizes:
             # A symbolic size, of a program being exported, stays one.
             sides: Any = tuple(side if isinstance(side, torch.SymInt) else int(side) for side in size)
             height, width = sides
             in_image = [BoxList(grid, (width, height)) for grid in grids]
-            for boxlist in in_image if self.training else ():
-                self.add_visibility_to(boxlist)
+            if everywhere is not None:
+                visible = self._visible(everywhere, width, height).split([len(grid) for grid in grids])
+                for boxlist, of_level in zip(in_image, visible, strict=True):
+                    boxlist.add_field("visibility", of_level)
+            elif self.training:
+                for boxlist in in_image:
+                    self.add_visibility_to(boxlist)
             anchors.append(in_image)
         return anchors
 
