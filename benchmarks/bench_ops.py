@@ -78,7 +78,9 @@ def roi_align_cases(device: torch.device, dtype: torch.dtype, share: int) -> Ite
         def ours(maps=maps, rois=rois, mapper=mapper, scales=scales, bins=bins) -> Tensor:
             return multiscale_roi_align(maps, rois, mapper.levels(rois[:, 1:]), scales, bins, 2)
 
-        def theirs(maps=plain, boxes=boxes, pool=pool, images=images) -> Tensor:
+        of_maps = [box.to(dtype) for box in boxes]  # torchvision's wants both of one type
+
+        def theirs(maps=plain, boxes=of_maps, pool=pool, images=images) -> Tensor:
             return pool(
                 OrderedDict(zip("0123", maps, strict=True)), boxes, [(HEIGHT // share, WIDTH // share)] * images
             )

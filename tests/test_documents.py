@@ -15,7 +15,7 @@ import yaml
 from maskrcnn_benchmark.config import cfg as defaults
 
 ROOT = Path(__file__).parents[1]
-PLACES = ("*.md", "docker/*.md", "benchmarks/results/*.md", "projects/**/*.md", "tests/**/*.md")
+PLACES = ("*.md", "docker/*.md", "benchmarks/results/*.md", "projects/**/*.md", "tests/**/README.md")
 DOCUMENTS = sorted(str(path.relative_to(ROOT)) for place in PLACES for path in ROOT.glob(place))
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(#[^)]*)?\)")
 START = re.compile(r"^(?:\S+=\S+ )*(python|torchrun|make) ")
@@ -35,7 +35,7 @@ def commands(text: str) -> list[list[str]]:
 def tool_of(words: list[str]) -> tuple[str, list[str]] | None:
     """(tools/x.py, its arguments) if the command runs a program of this checkout."""
     for i, word in enumerate(words):
-        if word.endswith(".py") and "/" in word and word != "tools/launch.py":
+        if word.endswith(".py") and "/" in word and word != "tools/launch.py" and "pytest" not in words:
             return word, words[i + 1 :]
     return None
 
@@ -88,6 +88,14 @@ def test_commands_are_understood(document, options):
 
 def python_blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_import_of_the_generated_scenes():
+    """As REPRODUCING.md has it, which is all that programs outside the project need."""
+    (program,) = python_blocks((ROOT / "projects" / "enl_paper" / "REPRODUCING.md").read_text(), "python")
+    words = [sys.executable, "-c", program + "print(image.shape, len(annotations))"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and re.match(r"\(\d+, \d+, 3\) [1-9]", done.stdout), done.stderr
 
 
 @pytest.mark.slow

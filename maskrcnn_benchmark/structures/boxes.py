@@ -52,8 +52,9 @@ def clip_boxes(boxes: Tensor, width: float | Tensor, height: float | Tensor) -> 
 
     `width` and `height` are numbers, or tensors that broadcast against boxes[..., 0].
     """
-    if isinstance(width, Tensor) and isinstance(height, Tensor):
-        limit = torch.stack((width, height, width, height), dim=-1)
+    if isinstance(width, Tensor) or isinstance(height, Tensor):
+        sides = [torch.as_tensor(side, dtype=boxes.dtype, device=boxes.device) for side in (width, height)]
+        limit = torch.stack(sides * 2, dim=-1)
         return torch.minimum(boxes.clamp(min=0), limit - PIXEL)
     x, y = boxes[..., 0::2].clamp(min=0, max=width - PIXEL), boxes[..., 1::2].clamp(min=0, max=height - PIXEL)
     return torch.stack((x, y), dim=-1).flatten(-2)

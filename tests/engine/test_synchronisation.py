@@ -116,5 +116,5 @@ def test_the_same_on_a_gpu(name):
             step(3, [batch], [1, 2])
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    waits = [str(w.message) for w in caught if "synchronizing" in str(w.message)]
+    waits = [str(w.message) for w in caught if "called a synchronizing" in str(w.message)]
     assert len(waits) <= ALLOWED[name], waits

@@ -29,6 +29,12 @@ def test_models_differ_in_their_modules_alone(tmp_path):
         assert cfg.MODEL.WEIGHT == str(tmp_path / "pretraining" / "model_final.pth")
 
 
+def test_the_full_size_starts_from_imagenet(tmp_path):
+    start, runs = experiment.plan("full", experiment.SIZES["full"], str(tmp_path), [0])
+    weights = {run.cfg().MODEL.WEIGHT for run in runs}
+    assert not start and weights == {"catalog://ImageNetPretrained/MSRA/R-50"}
+
+
 def test_a_dry_run_names_every_command(run_tool, tmp_path):
     code, text = run_tool("reproduce", "relations", "--size", "full", "--dry-run", "--out", tmp_path, "--processes", 1)
     assert (
