@@ -1,5 +1,6 @@
 # make demo   train, evaluate and draw on the generated Relations scenes (CPU, minutes)
-# make test   the test suite
+# make test   the test suite without its slow whole runs, in two processes
+# make test-all   all of it, with the line coverage of the package
 # make check  lint, format and types, shell scripts and Dockerfiles too
 # make cuda   compile the CUDA operators and the Triton kernels, no GPU needed
 # make wheel  one wheel, tested on two versions of Python and the oldest and newest torch
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 DEMO := runs/demo
 SCENES := datasets/relations
 
-.PHONY: demo test check cuda wheel docker test-gpu clean
+.PHONY: demo test test-all check cuda wheel docker test-gpu clean
 .DELETE_ON_ERROR:
 
 INSTALLED := $(VENV)/.installed
@@ -46,8 +47,14 @@ demo: $(DEMO)/inference/relations_val/metrics.json
 	    --results $(DEMO)/inference/relations_val --out $(DEMO)/pictures
 	@echo "Pictures: $(DEMO)/pictures/sheet.jpg   Metrics: $(DEMO)/inference/relations_val/metrics.json"
 
+# One thread in each of two processes takes half the time of two threads in one.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
 test: $(BUILT)
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not slow"
+
+test-all: $(BUILT)
+	$(PYTEST) --cov=maskrcnn_benchmark --cov-report=term:skip-covered
 
 check: $(BUILT)
 	$(BIN)/ruff check .

@@ -83,6 +83,7 @@ def eps(dtype: torch.dtype) -> float:
 
 @pytest.mark.skipif(INTERPRETED, reason="this is that process")
 @pytest.mark.skipif(OLD_INTERPRETER, reason="Triton's interpreter fails with this numpy before version 3.8")
+@pytest.mark.slow
 def test_in_the_interpreter():
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", __file__]
     result = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)

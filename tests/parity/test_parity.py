@@ -20,6 +20,8 @@ from maskrcnn_benchmark.modeling.detector import build_detection_model
 
 GOLDEN = Path(__file__).parent / "golden"
 MODELS = sorted({path.stem for path in GOLDEN.glob("*/*.json") if not path.stem.endswith("_train")})
+# Their thousands of proposals go through res5 one by one: minutes on one core.
+SLOW = {"e2e_faster_rcnn_R_50_C4_1x"}
 RELATIVE = 1e-4
 PIXELS = 1e-2
 # Upstream's own float32 rounding in models with group normalisation: computed in float64, gradients still differ from its
@@ -54,7 +56,10 @@ def same_summary(actual: dict, expected: dict, absolute: float | None = None) ->
         close(actual[key], expected[key], absolute)
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in MODELS],
+)
 def name(request) -> str:
     return request.param
 
