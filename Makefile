@@ -1,6 +1,6 @@
 # make demo   train, evaluate and draw on the generated Relations scenes (CPU, minutes)
 # make test   the test suite without its slow whole runs, in two processes
-# make test-all   all of it, with the line coverage of the package
+# make test-slow   what `make test` leaves out: whole runs that take minutes
 # make check  lint, format and types, shell scripts and Dockerfiles too
 # make cuda   compile the CUDA operators and the Triton kernels, no GPU needed
 # make wheel  one wheel, tested on two versions of Python and the oldest and newest torch
@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 DEMO := runs/demo
 SCENES := datasets/relations
 
-.PHONY: demo test test-all check cuda wheel docker test-gpu clean
+.PHONY: demo test test-slow check cuda wheel docker test-gpu clean
 .DELETE_ON_ERROR:
 
 INSTALLED := $(VENV)/.installed
@@ -53,8 +53,8 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 test: $(BUILT)
 	$(PYTEST) -m "not slow"
 
-test-all: $(BUILT)
-	$(PYTEST) --cov=maskrcnn_benchmark --cov-report=term:skip-covered
+test-slow: $(BUILT)
+	$(PYTEST) -m slow
 
 check: $(BUILT)
 	$(BIN)/ruff check .
