@@ -27,7 +27,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
-from maskrcnn_benchmark.layers.enl import Weights, triton_kernels, triton_passes
+from maskrcnn_benchmark.layers.non_local import Weights, triton_kernels, triton_passes
 
 SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024}
 SPILL_LIMIT = 64  # bytes a thread, stores and loads together

@@ -30,7 +30,7 @@ import harness
 from harness import Run
 from maskrcnn_benchmark.analysis.memory import peak_memory
 from maskrcnn_benchmark.analysis.sizes import parse_size
-from maskrcnn_benchmark.layers import NonLocal2d
+from maskrcnn_benchmark.layers.non_local import NON_LOCAL
 
 CHANNELS = 256
 SIDES = (25, 35, 50, 71, 100, 141, 200, 283, 400)
@@ -41,6 +41,11 @@ FORMS: dict[str, dict[str, Any]] = {
     "ENL, literal": {"type": "enl", "literal": True},
     "ENL": {"type": "enl"},
 }
+
+
+def make(form: dict[str, Any]) -> torch.nn.Module:
+    """A module with CHANNELS channels of this type, with these options."""
+    return NON_LOCAL[form["type"]](CHANNELS, **{key: value for key, value in form.items() if key != "type"})
 
 
 class Row(NamedTuple):
@@ -58,7 +63,7 @@ class Case:
 
     def __init__(self, form: str, height: int, width: int, device: torch.device, dtype: torch.dtype):
         torch.manual_seed(0)
-        self.module = NonLocal2d(CHANNELS, **FORMS[form]).to(device, dtype, memory_format=torch.channels_last)
+        self.module = make(FORMS[form]).to(device, dtype, memory_format=torch.channels_last)
         x = torch.randn(1, CHANNELS, height, width, device=device, dtype=dtype)
         self.x = x.contiguous(memory_format=torch.channels_last)
         self.grad = torch.randn_like(self.x)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from maskrcnn_benchmark.layers.non_local import NonLocal2d, PairWeights
+from maskrcnn_benchmark.layers.non_local import NonLocal, PairWeights
 from maskrcnn_benchmark.structures.image_list import to_image_list
 
 
-def non_local_modules(model: nn.Module) -> dict[str, NonLocal2d]:
+def non_local_modules(model: nn.Module) -> dict[str, NonLocal]:
     """The non-local modules of a detector by name, as in its state dict: backbone.fpn.non_local_res3 and so on."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, NonLocal2d)}
+    return {name: module for name, module in model.named_modules() if isinstance(module, NonLocal)}
 
 
 @torch.no_grad()
@@ -47,7 +47,7 @@ def context_weights(model: nn.Module, image: Tensor, point: tuple[float, float],
     return module.pair_weights(features, int(y * rows / height), int(x * columns / width))
 
 
-def _find(model: nn.Module, name: str) -> NonLocal2d:
+def _find(model: nn.Module, name: str) -> NonLocal:
     modules = non_local_modules(model)
     found = [module for full, module in modules.items() if full == name or full.endswith(name)]
     if not modules:

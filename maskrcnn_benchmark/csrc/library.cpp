@@ -65,7 +65,7 @@ STABLE_TORCH_LIBRARY(maskrcnn_benchmark, m) {
 
   // x: [B, C, H, W]; weights [D, C, 1, 1] (out: [C, D, 1, 1]). Returns the map and, for the backward pass, x x^T
   // [B, C, C] and its lowest DCT frequencies [B, C, K]; both are empty for maps of few positions. Its kernels are matrix
-  // products, written in Python (layers/enl).
+  // products, written in Python (layers/non_local).
   m.def(
       "efficient_non_local(Tensor x, Tensor theta_weight, Tensor theta_bias, Tensor phi_weight, Tensor phi_bias, "
       "Tensor g_weight, Tensor g_bias, Tensor out_weight, Tensor out_bias, int dct_size) -> (Tensor, Tensor, Tensor)");

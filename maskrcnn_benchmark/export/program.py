@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from maskrcnn_benchmark.layers.non_local import NonLocal2d
+from maskrcnn_benchmark.layers.non_local import EfficientNonLocal
 from maskrcnn_benchmark.modeling.optimize import fold_norms
 from maskrcnn_benchmark.structures.image_list import ImageList
 
@@ -38,7 +38,7 @@ class ExportableDetector(nn.Module):
         detector: Any = copy.deepcopy(model).eval().requires_grad_(False)
         fold_norms(detector)
         for module in detector.modules():
-            if isinstance(module, NonLocal2d) and module.kind == "enl":
+            if isinstance(module, EfficientNonLocal):
                 module.literal = True  # equation 9 in operators that every runtime has, still linear in the positions
         if detector.roi_heads is not None:
             # How many regions there are is found at run time, and inductor then takes every convolution's result for

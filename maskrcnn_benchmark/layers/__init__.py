@@ -1,4 +1,4 @@
-"""Upstream's layers, and GroupNorm, NonLocal2d, batched_nms, conv_norm and multiscale_roi_align.
+"""Upstream's layers, and GroupNorm, EfficientNonLocal, batched_nms, conv_norm and multiscale_roi_align.
 
 Those five are not upstream's. The package itself imports them from the modules that define them, since a fork's version of this
 file lacks them.
@@ -20,7 +20,7 @@ from maskrcnn_benchmark.layers.frozen_batch_norm import conv_norm
 from maskrcnn_benchmark.layers.group_norm import GroupNorm
 from maskrcnn_benchmark.layers.misc import Conv2d, ConvTranspose2d, interpolate
 from maskrcnn_benchmark.layers.nms import nms
-from maskrcnn_benchmark.layers.non_local import NonLocal2d
+from maskrcnn_benchmark.layers.non_local import EfficientNonLocal
 from maskrcnn_benchmark.layers.roi_align import ROIAlign, roi_align
 from maskrcnn_benchmark.layers.roi_pool import ROIPool, roi_pool
 from maskrcnn_benchmark.layers.sigmoid_focal_loss import SigmoidFocalLoss
@@ -36,12 +36,12 @@ __all__ = [
     "DeformConv",
     "DeformRoIPooling",
     "DeformRoIPoolingPack",
+    "EfficientNonLocal",
     "FrozenBatchNorm2d",
     "GroupNorm",
     "ModulatedDeformConv",
     "ModulatedDeformConvPack",
     "ModulatedDeformRoIPoolingPack",
-    "NonLocal2d",
     "ROIAlign",
     "ROIPool",
     "SigmoidFocalLoss",

@@ -1,7 +1,7 @@
 """The native operators: loading `_C`, what PyTorch asks about each operator, and the functions that call them.
 
 Nothing here depends on another part of the package. `layers/`, whose files forks replace, offers upstream's names over it.
-Importing this package registers every operator but `efficient_non_local`, which is in layers/enl.
+Importing this package registers every operator but `efficient_non_local`, which is in layers/non_local.
 """
 
 from . import library

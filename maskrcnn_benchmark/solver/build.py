@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from maskrcnn_benchmark.config.options import options
-from maskrcnn_benchmark.layers.non_local import NonLocal2d
+from maskrcnn_benchmark.layers.non_local import NonLocal
 from maskrcnn_benchmark.solver.lr_scheduler import WarmupMultiStepLR
 from maskrcnn_benchmark.solver.warmup import WarmupCosineLR
 
@@ -15,7 +15,7 @@ def make_optimizer(cfg, model: nn.Module) -> torch.optim.SGD:
     solver, non_local_factor = cfg.SOLVER, options(cfg).SOLVER.NON_LOCAL_LR_FACTOR
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     # A factor of 1 leaves two groups, as in the checkpoints of maskrcnn-benchmark.
-    apart = [m for m in model.modules() if isinstance(m, NonLocal2d)] if non_local_factor != 1.0 else []
+    apart = [m for m in model.modules() if isinstance(m, NonLocal)] if non_local_factor != 1.0 else []
     non_local = {id(p) for m in apart for p in m.parameters()}
     members: dict[tuple[bool, bool], list[tuple[str, nn.Parameter]]] = defaultdict(list)
     for name, p in trainable:

@@ -23,7 +23,7 @@ from enl_paper.relations import DECIDED_PAIRS
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.data.transforms import build_transforms
 from maskrcnn_benchmark.engine.run import command_line
-from maskrcnn_benchmark.layers.non_local import NonLocal2d
+from maskrcnn_benchmark.layers.non_local import NON_LOCAL
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.structures.image_list import to_image_list
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
@@ -31,12 +31,12 @@ from maskrcnn_benchmark.utils.files import write_text
 
 STRIDE = 8  # of res3
 LEARNED = 0.75
-MODULES = {
-    "none": None,
-    "NL": {"type": "nl"},
-    "NL, dot product": {"type": "nl_dot"},
-    "ENL": {"type": "enl"},
-    "ENL without position": {"type": "enl", "position": ""},
+MODULES: dict[str, tuple[str, dict]] = {  # kind and options
+    "none": ("", {}),
+    "NL": ("nl", {}),
+    "NL, dot product": ("nl_dot", {}),
+    "ENL": ("enl", {}),
+    "ENL without position": ("enl", {"position": ""}),
 }
 
 
@@ -134,14 +134,15 @@ def main() -> None:
         lines = ["| module | initial weights | " + " | ".join(head) + " |", "|---" * (2 + len(head)) + "|"]
         print("\n".join(lines), flush=True)
         for name in args.modules:
-            for std in args.stds if MODULES[name] else args.stds[:1]:
-                cells = [name, f"{std:g}" if MODULES[name] else "-"]
+            kind, options = MODULES[name]
+            for std in args.stds if kind else args.stds[:1]:
+                cells = [name, f"{std:g}" if kind else "-"]
                 for rate in args.rates:
                     values = []
                     for seed in args.seeds:
                         torch.manual_seed(seed)
-                        options = MODULES[name]
-                        module = NonLocal2d(data.maps.shape[1], init_std=std, **options) if options else nn.Identity()
+                        channels = data.maps.shape[1]
+                        module = NON_LOCAL[kind](channels, init_std=std, **options) if kind else nn.Identity()
                         values.append(steps_to_learn(data, module, rate, args.steps))
                     cells.append(", ".join(values))
                 lines.append("| " + " | ".join(cells) + " |")

@@ -83,7 +83,7 @@ def test_comparisons_are_not_counted():
 def test_enl_counts_what_its_order_needs(size):
     """On a small map the paper's order: as its products one by one, biases aside. On a large one less than that."""
     x = torch.rand(1, 16, *size)
-    module, literal = layers.NonLocal2d(16, dct_size=2), layers.NonLocal2d(16, dct_size=2, literal=True)
+    module, literal = layers.EfficientNonLocal(16, dct_size=2), layers.EfficientNonLocal(16, dct_size=2, literal=True)
     ours, products = flops(lambda: module(x)), flops(lambda: literal(x))
     positions = size[0] * size[1]
     if positions < 16:
@@ -92,7 +92,7 @@ def test_enl_counts_what_its_order_needs(size):
         )  # the biases of three maps
     else:
         assert ours < 0.85 * products
-    on_meta = layers.NonLocal2d(16, dct_size=2).to("meta")
+    on_meta = layers.EfficientNonLocal(16, dct_size=2).to("meta")
     assert flops(lambda: on_meta(x.to("meta"))) == ours
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from maskrcnn_benchmark.analysis.memory import peak_memory
-from maskrcnn_benchmark.layers import NonLocal2d
+from maskrcnn_benchmark.layers import EfficientNonLocal
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
 on_devices = pytest.mark.parametrize("device", DEVICES)
@@ -31,7 +31,7 @@ def test_counts_what_is_alive_at_once(device):
 @pytest.mark.parametrize("format", [torch.contiguous_format, torch.channels_last])
 def test_enl_needs_little_beyond_its_output(format, device):
     """At 256 x 100 x 136: its output and a fifth of it, in inference, in the forward pass of training, and backward."""
-    module, literal = NonLocal2d(256).to(device), NonLocal2d(256, literal=True).to(device)
+    module, literal = EfficientNonLocal(256).to(device), EfficientNonLocal(256, literal=True).to(device)
     x = torch.randn(1, 256, 100, 136, device=device).contiguous(memory_format=format).requires_grad_()
     grad, size = torch.randn_like(x), x.numel() * x.element_size()
     inputs = [x, *module.parameters()]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from maskrcnn_benchmark.layers import NonLocal2d
-from maskrcnn_benchmark.layers.enl import Weights, cost, efficient_non_local, op, passes
+from maskrcnn_benchmark.layers import EfficientNonLocal
+from maskrcnn_benchmark.layers.non_local import Weights, cost, efficient_non_local, operator, passes
 from maskrcnn_benchmark.ops.library import ops
 from tests.support.dense_non_local import dense_non_local, module_of
 
@@ -44,7 +44,7 @@ def map_of(*shape: int, seed: int = 1) -> Tensor:
 def dense(x: Tensor, weights: Weights, dct_size: int) -> Tensor:
     """Equation 9, or 6 without frequencies, with N x N matrices (tests/support/dense_non_local.py)."""
     channels = x.shape[1]
-    module = NonLocal2d(channels, dct_size=max(dct_size, 1), reduction=1)  # its weights are replaced
+    module = EfficientNonLocal(channels, dct_size=max(dct_size, 1), reduction=1)  # its weights are replaced
     convs = zip((module.theta, module.phi, module.g, module.out), weights[::2], weights[1::2], strict=True)
     for conv, weight, bias in convs:
         del conv.weight, conv.bias
@@ -105,7 +105,7 @@ def test_the_order_with_fewer_operations_is_taken(channels, inner, dct_size, pay
                 x, grad = map_of(1, channels, 3, w), map_of(1, channels, 3, w, seed=2)
                 results = []
                 for order in (False, True):
-                    with mock.patch.object(op, "is_regrouped", return_value=order):
+                    with mock.patch.object(operator, "is_regrouped", return_value=order):
                         results.append(gradients(efficient_non_local, x, weights, dct_size, grad))
                 torch.testing.assert_close(*results, rtol=1e-10, atol=1e-10)
         if width < 3 or (taken and fewer != taken[-1]) or width == 399:
@@ -128,10 +128,10 @@ def test_counted_operations_are_those_of_the_products(channels, inner, size, dct
     in_place = {torch.ops.aten.addmm_: product, torch.ops.aten.baddbmm_: product}
     x, weights = map_of(2, channels, *size).contiguous(memory_format=format), weights_of(channels, inner)
     with FlopCounterMode(display=False, custom_mapping=in_place) as counter:
-        z, gram, spectrum = op._forward(passes, x, *weights, dct_size)
+        z, gram, spectrum = operator._forward(passes, x, *weights, dct_size)
     assert counter.get_total_flops() == 2 * cost.multiply_adds(x.shape, inner, dct_size)
     with FlopCounterMode(display=False, custom_mapping=in_place) as counter:
-        op._backward(passes, z, x, *weights, gram, spectrum, dct_size)
+        operator._backward(passes, z, x, *weights, gram, spectrum, dct_size)
     assert counter.get_total_flops() == 2 * cost.multiply_adds_backward(x.shape, inner, dct_size)
 
 
@@ -228,10 +228,10 @@ def saved_elements(run) -> list[int]:
 
 
 def test_keeps_its_input_and_two_small_matrices():
-    module, x = NonLocal2d(16), torch.randn(1, 16, 40, 50, requires_grad=True)
+    module, x = EfficientNonLocal(16), torch.randn(1, 16, 40, 50, requires_grad=True)
     parameters = [p.numel() for p in module.parameters()]
     assert saved_elements(lambda: module(x)) == sorted([x.numel(), 16 * 16, 16 * 81, *parameters])
-    literal = NonLocal2d(16, literal=True)
+    literal = EfficientNonLocal(16, literal=True)
     maps = [n for n in saved_elements(lambda: literal(x)) if n >= x.numel() // 2]
     assert len(maps) >= 4  # x and maps of theta, phi, g, y: what the operator saves
 

@@ -19,11 +19,11 @@ triton = pytest.importorskip("triton")
 # Seen with Triton 3.6 and today's numpy: the interpreter cannot take a loop's bounds from values in the kernel. 3.8 can.
 OLD_INTERPRETER = tuple(int(n) for n in triton.__version__.split(".")[:2]) < (3, 8)
 
-from maskrcnn_benchmark.layers.enl import Weights, op, passes, triton_passes  # noqa: E402
-from maskrcnn_benchmark.layers.enl import triton_contract as algebra  # noqa: E402
-from maskrcnn_benchmark.layers.enl import triton_kernels as kernels  # noqa: E402
-from maskrcnn_benchmark.layers.enl.dct import dct_basis  # noqa: E402
-from maskrcnn_benchmark.layers.enl.triton_passes import contract, mix, position_sums  # noqa: E402
+from maskrcnn_benchmark.layers.non_local import Weights, operator, passes, triton_passes  # noqa: E402
+from maskrcnn_benchmark.layers.non_local import triton_contract as algebra  # noqa: E402
+from maskrcnn_benchmark.layers.non_local import triton_kernels as kernels  # noqa: E402
+from maskrcnn_benchmark.layers.non_local.equations import dct_basis  # noqa: E402
+from maskrcnn_benchmark.layers.non_local.triton_passes import contract, mix, position_sums  # noqa: E402
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 NEEDS_INTERPRETER = pytest.mark.skipif(not INTERPRETED, reason="runs in the process of test_in_the_interpreter")
@@ -172,7 +172,7 @@ def test_operator_on_these_passes(dct_size, dtype, bound, device, monkeypatch):
     shapes = [(16, 48, 1, 1), (16,)] * 3 + [(48, 16, 1, 1), (48,)]
     weights = [0.2 * torch.randn(shape, device=device) for shape in shapes]
     x, grad = (random_map((2, 48, 10, 14), dtype, device, torch.channels_last) for _ in range(2))
-    monkeypatch.setattr(op, "is_regrouped", lambda *arguments: True)
+    monkeypatch.setattr(operator, "is_regrouped", lambda *arguments: True)
     launches = []
 
     def counted(kernel):
@@ -185,14 +185,14 @@ def test_operator_on_these_passes(dct_size, dtype, bound, device, monkeypatch):
 
     for module, name in [(kernels, f"{n}_kernel") for n in ("sums", "reduce", "mix")] + [(algebra, "contract_kernel")]:
         monkeypatch.setattr(module, name, counted(getattr(module, name)))
-    z, *sums = op._forward(triton_passes, x, *weights, dct_size)
+    z, *sums = operator._forward(triton_passes, x, *weights, dct_size)
     assert len(launches) == 4
-    grads = op._backward(triton_passes, grad, x, *weights, *sums, dct_size)
+    grads = operator._backward(triton_passes, grad, x, *weights, *sums, dct_size)
     assert len(launches) == 7
 
     wide = [w.double() for w in weights]
-    expected, *sums = op._forward(passes, x.double(), *wide, dct_size)
-    expected_grads = op._backward(passes, grad.double(), x.double(), *wide, *sums, dct_size)
+    expected, *sums = operator._forward(passes, x.double(), *wide, dct_size)
+    expected_grads = operator._backward(passes, grad.double(), x.double(), *wide, *sums, dct_size)
     assert z.dtype == grads[0].dtype == dtype and z.is_contiguous(memory_format=torch.channels_last)
     for a, b in ((z, expected), *zip(grads, expected_grads, strict=True)):
         assert (a.double() - b).abs().max() < bound * b.abs().max()

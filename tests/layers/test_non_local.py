@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
-from maskrcnn_benchmark.layers import NonLocal2d
-from maskrcnn_benchmark.layers.enl.dct import dct_basis
+from maskrcnn_benchmark.config.node import ConfigError
+from maskrcnn_benchmark.layers.non_local import NON_LOCAL, EfficientNonLocal
+from maskrcnn_benchmark.layers.non_local.equations import dct_basis
 from tests.support.dense_non_local import dct_matrix, dense_non_local, module_of
 
 SIZES = [(7, 13), (14, 11), (1, 1), (3, 20), (11, 10), (9, 9), (1, 17)]
@@ -82,7 +83,7 @@ def test_position_term_keeps_low_frequencies_only():
 
 def test_initialisation():
     torch.manual_seed(1)
-    module = NonLocal2d(256)
+    module = EfficientNonLocal(256)
     for name in ("theta", "phi", "g", "out"):
         conv = getattr(module, name)
         n = conv.weight.numel()  # 32768: the bounds are five standard errors
@@ -90,16 +91,16 @@ def test_initialisation():
         assert abs(conv.weight.std().item() / 0.01 - 1) < 5 / math.sqrt(2 * n)
         assert not conv.bias.any()
     for options, out_std in (({}, 0.1), ({"out_init_std": 0.001}, 0.001)):
-        module = NonLocal2d(256, init_std=0.1, **options)
+        module = EfficientNonLocal(256, init_std=0.1, **options)
         assert abs(module.g.weight.std().item() / 0.1 - 1) < 5 / math.sqrt(2 * 32768)
         assert abs(module.out.weight.std().item() / out_std - 1) < 5 / math.sqrt(2 * 32768)
     x = torch.randn(1, 256, 3, 4)
-    assert torch.equal(NonLocal2d(256, init_std=0.1, out_init_std=0.0)(x), x)
+    assert torch.equal(EfficientNonLocal(256, init_std=0.1, out_init_std=0.0)(x), x)
 
 
 @pytest.mark.parametrize("type", ["nl", "nl_dot", "enl"])
 def test_parameters(type):
-    shapes = {name: tuple(p.shape) for name, p in NonLocal2d(256, type=type).named_parameters()}
+    shapes = {name: tuple(p.shape) for name, p in NON_LOCAL[type](256).named_parameters()}
     inner = {f"{n}.{k}": s for n in ("theta", "phi", "g") for k, s in (("weight", (128, 256, 1, 1)), ("bias", (128,)))}
     assert shapes == {**inner, "out.weight": (256, 128, 1, 1), "out.bias": (256,)}
     assert sum(math.prod(s) for s in shapes.values()) == 395_136 // 3
@@ -138,8 +139,6 @@ def test_channels_last(type, position):
 @pytest.mark.parametrize(
     ("kwargs", "said"),
     [
-        ({"type": "gaussian"}, r"nl, nl_dot, enl; got 'gaussian'"),
-        ({"type": ""}, "got ''"),
         ({"position": "sine"}, "got 'sine'"),
         ({"reduction": 3}, "divide the 8 channels; got 3"),
         ({"reduction": 0}, "got 0"),
@@ -148,4 +147,9 @@ def test_channels_last(type, position):
 )
 def test_bad_arguments(kwargs, said):
     with pytest.raises(ValueError, match=said):
-        NonLocal2d(8, **kwargs)
+        EfficientNonLocal(8, **kwargs)
+
+
+def test_an_unknown_kind_is_told_the_known_ones():
+    with pytest.raises(ConfigError, match="'gaussian' is not one of enl, nl, nl_dot"):
+        NON_LOCAL["gaussian"]

@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from maskrcnn_benchmark.analysis.context import context_weights, non_local_modules
 from maskrcnn_benchmark.config import cfg as defaults
-from maskrcnn_benchmark.layers import NonLocal2d
+from maskrcnn_benchmark.config.node import ConfigError
+from maskrcnn_benchmark.layers.non_local import NON_LOCAL, NonLocal, NonLocal2d, PairWeights
 from maskrcnn_benchmark.modeling.backbone import build_backbone
 from maskrcnn_benchmark.modeling.backbone.fpn import FPN, LastLevelMaxPool
 from maskrcnn_benchmark.modeling.detector import build_detection_model
@@ -41,7 +43,7 @@ def fpn(stages: tuple[str, ...], type: str = "enl") -> FPN:
     torch.manual_seed(0)
     pyramid = FPN([8, 8, 8, 8], 8, conv_with_kaiming_uniform(), LastLevelMaxPool())
     for stage in stages:
-        pyramid.set_context(stage, NonLocal2d(8, type=type, init_std=0.3))
+        pyramid.set_context(stage, NON_LOCAL[type](8, init_std=0.3))
     return pyramid.double()
 
 
@@ -142,15 +144,15 @@ def test_all_other_keys_stay_where_they_are(place):
 
 
 def test_settings_reach_the_modules():
-    options = (f"{TOP_DOWN}.TYPE", "nl_dot", f"{TOP_DOWN}.STAGES", ("res4",), "MODEL.NON_LOCAL.POSITION", "")
+    options = (f"{TOP_DOWN}.TYPE", "enl", f"{TOP_DOWN}.STAGES", ("res4",), "MODEL.NON_LOCAL.LITERAL", True)
     options += ("MODEL.NON_LOCAL.DCT_SIZE", 5, "MODEL.NON_LOCAL.REDUCTION", 4, "MODEL.NON_LOCAL.INIT_STD", 0.5)
     options += ("MODEL.NON_LOCAL.OUT_INIT_STD", 0.0)
     pyramid = r18_backbone(*options).fpn
     modules = {name: m for name, m in pyramid.named_modules() if isinstance(m, NonLocal2d)}
     assert list(modules) == ["non_local_res4"]
     module = modules["non_local_res4"]
-    assert (module.position, module.dct_size, module.theta.out_channels) == ("", 5, 8)
-    assert "type='nl_dot'" in repr(module)
+    assert (module.literal, module.dct_size, module.theta.out_channels) == (True, 5, 8)
+    assert "dct_size=5, literal=True" in repr(module)
     assert 0.4 < module.theta.weight.std() < 0.6
     assert not module.out.weight.any()
 
@@ -183,5 +185,36 @@ def test_unknown_stages(place, stage, said):
 
 
 def test_unknown_type():
-    with pytest.raises(ValueError, match="got 'gaussian'"):
+    with pytest.raises(ConfigError, match="'gaussian' is not one of enl, nl, nl_dot"):
         r18_backbone(f"{TOP_DOWN}.TYPE", "gaussian")
+
+
+class MeanContext(NonLocal):
+    """What a kind of someone's own takes: this class, and the line that registers it."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(channels, 1, 1))
+
+    def forward(self, x):
+        return x + self.scale * x.mean((2, 3), keepdim=True)
+
+    def pair_weights(self, x, row, column):
+        mean = torch.full(x.shape[1:], 1 / x[0].numel())
+        return PairWeights(mean, torch.zeros_like(mean), mean)
+
+
+def test_a_kind_of_ones_own_is_used_at_every_place(monkeypatch):
+    monkeypatch.setitem(NON_LOCAL, "mean", MeanContext)
+    backbone = r18_backbone(f"{TOP_DOWN}.TYPE", "mean", f"{BOTTOM_UP}.TYPE", "mean")
+    kinds = {name: type(module) for name, module in non_local_modules(backbone).items()}
+    names = ("fpn.non_local_res5", "fpn.non_local_res4", "fpn.non_local_res3", "body.non_local_res4")
+    assert kinds == dict.fromkeys(names, MeanContext)
+    maps = backbone(torch.randn(1, 3, 64, 96))
+    maps[0].sum().backward()
+    assert all(module.scale.grad.abs().sum() > 0 for module in non_local_modules(backbone).values())
+
+    model = torch.nn.Module()
+    model.backbone = backbone
+    weights = context_weights(model, torch.randn(3, 64, 96), (50.0, 20.0), "fpn.non_local_res3").total
+    torch.testing.assert_close(weights, torch.full((8, 12), 1 / 96))

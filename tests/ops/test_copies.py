@@ -65,7 +65,7 @@ import other_core.ops.nms, maskrcnn_benchmark.ops.nms
 assert other_core.ops.nms is maskrcnn_benchmark.ops.nms
 x = torch.rand(1, 16, 12, 12, requires_grad=True)
 for package in (other_core, maskrcnn_benchmark):
-    package.layers.NonLocal2d(16)(x).sum().backward()
+    package.layers.EfficientNonLocal(16)(x).sum().backward()
     package.layers.ROIAlign((2, 2), 1.0, 2)(x, torch.tensor([[0.0, 0, 0, 6, 6]])).sum().backward()
 """
     result = run(tmp_path, program)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from maskrcnn_benchmark.config import cfg
-from maskrcnn_benchmark.layers import NonLocal2d
+from maskrcnn_benchmark.layers import EfficientNonLocal
 from maskrcnn_benchmark.solver import make_optimizer
 
 
@@ -42,7 +42,7 @@ def test_a_model_without_biases(config):
 
 
 def test_non_local_modules_have_a_rate_of_their_own(config):
-    model = nn.Sequential(NonLocal2d(4), nn.Conv2d(4, 4, 1))
+    model = nn.Sequential(EfficientNonLocal(4), nn.Conv2d(4, 4, 1))
     assert len(make_optimizer(config, model).param_groups) == 2
     config.SOLVER.NON_LOCAL_LR_FACTOR = 5.0
     named = {id(p): n for n, p in model.named_parameters()}

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from maskrcnn_benchmark.layers import NonLocal2d
+from maskrcnn_benchmark.layers.non_local import NON_LOCAL, NonLocal2d
 
 
 def dct_matrix(height: int, width: int, size: int) -> Tensor:
@@ -58,7 +58,11 @@ def _project(conv: torch.nn.Conv2d, columns: Tensor) -> Tensor:
 def module_of(type: str, position: str = "dct", channels: int = 8, **kwargs) -> NonLocal2d:
     """A float64 module with weights and biases large enough that every term shows."""
     torch.manual_seed(0)
-    module = NonLocal2d(channels, type=type, position=position, **{"init_std": 0.4, **kwargs}).double()
+    if type == "enl":
+        kwargs = {"position": position, **kwargs}
+    else:
+        kwargs = {key: value for key, value in kwargs.items() if key == "init_std" or (key, type) == ("literal", "nl")}
+    module = NON_LOCAL[type](channels, **{"init_std": 0.4, **kwargs}).double()
     for conv in (module.theta, module.phi, module.g, module.out):
         assert conv.bias is not None
         torch.nn.init.normal_(conv.bias, std=0.3)

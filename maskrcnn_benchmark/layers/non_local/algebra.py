@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .dct import dct_low_pass
+from .equations import dct_low_pass
 
 
 class Weights(NamedTuple):

@@ -17,7 +17,7 @@ from maskrcnn_benchmark.ops.library import has_kernels, ops, refuse_second_deriv
 from . import passes
 from .algebra import Weights, contract_backward, literal_order, literal_order_backward
 from .cost import is_regrouped
-from .dct import dct_tables
+from .equations import dct_tables
 
 _FORWARD = "maskrcnn_benchmark::efficient_non_local"
 _BACKWARD = "maskrcnn_benchmark::efficient_non_local_backward"
