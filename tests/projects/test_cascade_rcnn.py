@@ -1,0 +1,115 @@
+"""Cascade R-CNN, the worked example of an extension: nothing of it is in the package, and all command lines take it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.modeling.detector import build_detection_model
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+from tests.support.helpers import SMALL, write_coco
+
+ROOT = Path(__file__).parents[2]
+PROJECT = ROOT / "projects" / "cascade_rcnn"
+
+
+@pytest.fixture(scope="module")
+def extension():
+    spec = importlib.util.spec_from_file_location("cascade_rcnn", PROJECT / "cascade_rcnn.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["cascade_rcnn"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def cfg(extension):
+    extension.setup_environment()
+    config = defaults.clone()
+    defaults.MODEL.pop("CASCADE")
+    config.merge_from_file(str(ROOT / "configs" / "e2e_faster_rcnn_R_50_FPN_1x.yaml"))
+    config.merge_from_list(
+        [*SMALL, "MODEL.ROI_BOX_HEAD.NAME", "CascadeROIBoxHead", "MODEL.ROI_BOX_HEAD.NUM_CLASSES", 4]
+    )
+    return config
+
+
+def objects() -> BoxList:
+    target = BoxList([[10.0, 12, 70, 60], [30, 30, 100, 120]], (128, 128))
+    target.add_field("labels", torch.tensor([1, 2]))
+    return target
+
+
+def test_every_stage_has_losses_gradients_and_weights_of_its_own(cfg):
+    torch.manual_seed(0)
+    model = build_detection_model(cfg).train()
+    losses = model(torch.rand(1, 3, 128, 128), [objects()])
+    kinds = [f"loss_{kind}_{i}" for i in (1, 2, 3) for kind in ("classifier", "box_reg")]
+    assert sorted(losses) == sorted(["loss_objectness", "loss_rpn_box_reg", *kinds])
+    sum(losses.values()).backward()
+    weights = {name: p for name, p in model.named_parameters() if ".predictor.cls_score.weight" in name}
+    assert list(weights) == [f"roi_heads.box.stages.{i}.predictor.cls_score.weight" for i in range(3)]
+    assert all(weight.grad.abs().sum() > 0 for weight in weights.values())
+
+
+def test_later_stages_see_refined_boxes_and_stricter_labels(cfg, extension):
+    torch.manual_seed(0)
+    head = build_detection_model(cfg).roi_heads["box"]
+    target = objects()
+    loose = target.bbox + torch.tensor([[8.0, 0, 8, 0], [14, 0, 14, 0]])  # IoU 0.77 and 0.67
+    proposals = [BoxList(loose, target.size)]
+    labels = [
+        stage.targets.subsample(proposals, [target])[0].get_field("labels").sort(descending=True).values.tolist()
+        for stage in head.stages
+    ]
+    assert labels == [[2, 1], [2, 1], [1, 0]]
+    first = head.stages[0]
+    deltas = torch.zeros(2, 8)
+    deltas[:, 4:] = first.box_coder.encode(target.bbox, loose)
+    (refined,) = first.refine(deltas, proposals)
+    torch.testing.assert_close(refined.bbox, target.bbox, rtol=0, atol=1e-3)
+
+
+def test_scores_are_means_over_the_stages(cfg):
+    torch.manual_seed(0)
+    cfg.MODEL.ROI_HEADS.SCORE_THRESH = 0.0
+    model = build_detection_model(cfg).eval()
+    head, seen = model.roi_heads["box"], []
+    for stage in head.stages:
+        torch.nn.init.normal_(stage.predictor.cls_score.weight, std=0.5)
+        stage.predictor.register_forward_hook(lambda module, args, output: seen.append(output[0]))
+    with torch.no_grad():
+        (found,) = model(torch.rand(1, 3, 128, 128))
+    means = torch.stack([F.softmax(logits, dim=1) for logits in seen]).mean(0)[:, 1:].flatten()
+    assert len(seen) == 3 and len(found)
+    distance = (found.get_field("scores")[:, None] - means).abs().amin(dim=1)
+    assert distance.max() < 1e-6
+
+
+@pytest.mark.slow
+def test_the_command_lines_take_it(tmp_path):
+    write_coco(tmp_path)
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"_BASE_: '{PROJECT / 'relations_R_18_FPN_cascade.yaml'}'\n"
+        "DATASETS:\n"
+        f"  DEFINITIONS: {{tiny: {{IMG_DIR: '{tmp_path / 'set'}', ANN_FILE: '{tmp_path / 'set.json'}'}}}}\n"
+        "  TRAIN: ('tiny',)\n  TEST: ('tiny',)\n"
+        "MODEL: {ROI_BOX_HEAD: {NUM_CLASSES: 3}}\n"
+        f"SOLVER: {{MAX_ITER: 2, IMS_PER_BATCH: 2, LOG_PERIOD: 1}}\nOUTPUT_DIR: '{tmp_path / 'run'}'\n"
+    )
+    environment = {**os.environ, "TORCH_DETECTRON_ENV_MODULE": str(PROJECT / "cascade_rcnn.py")}
+    for program in ("train_net.py", "test_net.py"):
+        words = [sys.executable, str(ROOT / "tools" / program), "--config-file", str(config)]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert "loss_classifier_3" in (tmp_path / "run" / "log.txt").read_text()
+    assert (tmp_path / "run" / "inference" / "tiny" / "metrics.json").is_file()
