@@ -112,8 +112,6 @@ def train(
                     break
                 arguments["iteration"] = iteration
                 progress.step(values, len(ids), time.perf_counter() - end, waited)
-                if watch.check_earlier():  # on a GPU this step's work is queued already
-                    break
                 is_last = iteration == max_iter
                 saves = not is_last and (saver.is_due(iteration) or (saver.is_owed and progress.is_due(iteration)))
                 is_tested = tests is not None and iteration % test_period == 0 and not is_last
@@ -122,6 +120,8 @@ def train(
                     arguments.update(step.state())
                 if progress.is_due(iteration):
                     progress.report(iteration, optimizer.param_groups[0]["lr"], device, **step.extra_values())
+                if watch.check_earlier():  # on a GPU this step's work is queued already
+                    break
                 hang.pause()
                 if saves:
                     saver.save(iteration, arguments)
