@@ -6,7 +6,7 @@ from typing import Any
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data import datasets as D
-from maskrcnn_benchmark.data.datasets.factories import DATASETS
+from maskrcnn_benchmark.data.registries import DATASETS
 from maskrcnn_benchmark.utils.imports import import_file
 
 

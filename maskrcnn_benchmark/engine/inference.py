@@ -1,17 +1,3 @@
-"""Detection on whole data sets."""
-
-import logging
-import os
-import sys
-import time
-from collections.abc import Sequence
-from typing import Any
-
-import torch
-from torch import nn
-from tqdm import tqdm
-
-from maskrcnn_benchmark.data.datasets.evaluation import evaluate
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import (  # noqa: F401 (they stood here until November 2018)
     COCOResults,
     check_expected_results,
@@ -20,105 +6,8 @@ from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import (  # noqa
     prepare_for_coco_detection,
     prepare_for_coco_segmentation,
 )
-from maskrcnn_benchmark.engine.bbox_aug import im_detect_bbox_aug
-from maskrcnn_benchmark.engine.results import gather_predictions
-from maskrcnn_benchmark.structures.bounding_box import BoxList
-from maskrcnn_benchmark.utils import distributed
-from maskrcnn_benchmark.utils.files import write_atomically
-from maskrcnn_benchmark.utils.timer import Timer, get_time_str
-
-
-def compute_on_dataset(
-    model: nn.Module,
-    data_loader,
-    device: torch.device,
-    bbox_aug: Any = False,
-    timer: Timer | None = None,
-) -> dict[int, BoxList]:
-    """Detections for each image of this process's share, by index. Images that could not be read are missing.
-
-    They are in the pixels of the network's input, as the model gives them. With `bbox_aug` (test-time augmentation as the
-    global configuration describes it) the loader gives PIL images.
-    """
-    if not isinstance(bbox_aug, bool):  # until September 2019 the timer stood in this place
-        bbox_aug, timer = False, bbox_aug
-    model.eval()
-    host = torch.device("cpu")
-    results: dict[int, BoxList] = {}
-    watched = distributed.is_main_process() and sys.stderr.isatty()
-    for batch in tqdm(data_loader, desc="testing", unit="batch", disable=not watched):
-        if batch is None:
-            continue
-        images, _, indices = batch
-        if timer is not None:
-            timer.tic()
-        with torch.no_grad():
-            predictions = im_detect_bbox_aug(model, images, device) if bbox_aug else model(images.to(device))
-            if device.type == "cuda" and timer is not None:
-                torch.cuda.synchronize(device)
-        if timer is not None:
-            timer.toc()
-        results.update(zip(indices, (prediction.to(host) for prediction in predictions), strict=True))
-    return results
-
-
-def _accumulate_predictions_from_multiple_gpus(predictions_per_gpu: dict[int, BoxList]) -> list[BoxList] | None:
-    """The predictions of all processes in the order of their indices, on the main process; for forks."""
-    shares = distributed.gather(predictions_per_gpu)
-    if shares is None:
-        return None
-    merged = {index: prediction for share in shares for index, prediction in share.items()}
-    return [merged[index] for index in sorted(merged)]
-
-
-def inference(
-    model: nn.Module,
-    data_loader,
-    dataset_name: str = "",
-    iou_types: Sequence[str] = ("bbox",),
-    box_only: bool = False,
-    bbox_aug: bool = False,
-    device: str | torch.device = "cuda",
-    expected_results: Sequence = (),
-    expected_results_sigma_tol: float = 4,
-    output_folder: str | None = None,
-) -> Any:
-    """Detect on a data set and evaluate.
-
-    With `output_folder`, predictions.pth (a BoxList an image, in pixels of the network's input) and what the evaluation
-    writes go there.
-
-    Returns:
-        What the data set's evaluation returns, on the main process; None on the others.
-    """
-    device = torch.device(device)
-    logger = logging.getLogger("maskrcnn_benchmark.inference")
-    dataset = data_loader.dataset
-    logger.info("Testing on %s (%d images)", dataset_name or type(dataset).__name__, len(dataset))
-    timer = Timer()
-    began = time.perf_counter()
-    predictions = compute_on_dataset(model, data_loader, device, bbox_aug, timer)
-    distributed.synchronize()
-    seconds = time.perf_counter() - began
-    logger.info(
-        "Testing took %s (%.4f s an image on %d processes; model alone %s)",
-        get_time_str(seconds),
-        seconds * distributed.get_world_size() / max(len(dataset), 1),
-        distributed.get_world_size(),
-        get_time_str(timer.total_time),
-    )
-    gathered = gather_predictions(predictions, dataset)
-    if gathered is None:
-        return None
-    if output_folder:
-        os.makedirs(output_folder, exist_ok=True)
-        write_atomically(os.path.join(output_folder, "predictions.pth"), lambda f: torch.save(gathered, f))
-    return evaluate(
-        dataset=dataset,
-        predictions=gathered,
-        output_folder=output_folder,
-        box_only=box_only,
-        iou_types=tuple(iou_types),
-        expected_results=expected_results,
-        expected_results_sigma_tol=expected_results_sigma_tol,
-    )
+from maskrcnn_benchmark.engine.detection import (  # noqa: F401
+    _accumulate_predictions_from_multiple_gpus,
+    compute_on_dataset,
+    inference,
+)

@@ -10,33 +10,22 @@ import numpy as np
 from maskrcnn_benchmark.checkpoint import forks
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
 from maskrcnn_benchmark.utils import distributed
 
 
-def scalar_metrics(names: Sequence[str], results: Sequence[Any] | None) -> dict[str, float]:
-    """What evaluations returned, flat: "NAME/bbox/AP". Fractions of one; what could not be measured is left out.
-
-    Args:
-        names: of the data sets.
-        results: what `data.datasets.evaluation.evaluate` returned for each.
-    """
-    metrics: dict[str, float] = {}
-    for name, result in zip(names, results or (), strict=False):
-        result = result[0] if isinstance(result, tuple) else result
-        by_task = {"bbox": {"AP50": result["map"]}} if isinstance(result, dict) and "map" in result else {}
-        for task, values in getattr(result, "results", by_task).items():
-            metrics |= {
-                f"{name}/{task}/{metric}": float(v) for metric, v in values.items() if v >= 0
-            }  # not NaN, not -1
-    return metrics
+def scalar_metrics(names: Sequence[str], results: Sequence[EvaluationResult | None] | None) -> dict[str, float]:
+    """The results on the named data sets, flat: "NAME/bbox/AP". Fractions of one; what could not be measured is left out."""
+    pairs = zip(names, results or (), strict=False)
+    return {f"{name}/{metric}": v for name, found in pairs if found for metric, v in found.scalars.items()}
 
 
 class PeriodicTest:
     """Tests every so often.
 
     Args:
-        evaluate: returns on the main process one result for each data set of DATASETS.TEST; called by all processes, with a
-            dict that it may fill with pictures of detections, RGB by name.
+        evaluate: returns on the main process an EvaluationResult for each data set of DATASETS.TEST; called by all processes,
+            with a dict that it may fill with pictures of detections, RGB by name.
         checkpointer: writes model_best.pth.
         arguments: of the training; "best" in it is kept up to date: the metric, its value, its iteration, and the tests since.
         note: called with the iteration, the metrics and the pictures, on all processes.

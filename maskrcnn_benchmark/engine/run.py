@@ -21,12 +21,12 @@ from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.config.whole import cfg
 from maskrcnn_benchmark.data import make_data_loader
-from maskrcnn_benchmark.data.datasets.evaluation.coco.evaluators import use_coco_evaluator
+from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
 from maskrcnn_benchmark.engine import forks, trainer, training
-from maskrcnn_benchmark.engine.inference import inference
 from maskrcnn_benchmark.engine.pictures import draw_predictions
-from maskrcnn_benchmark.engine.precision import autocast, dtype_of
+from maskrcnn_benchmark.engine.precision import dtype_of
 from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, TrainingInterrupted
+from maskrcnn_benchmark.engine.testing import evaluate_model
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.modeling.optimize import optimize_for_inference
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
@@ -210,7 +210,9 @@ def _check_same_start(iteration: int) -> None:
         )
 
 
-def test(model: nn.Module, device: torch.device, pictures: dict[str, np.ndarray] | None = None) -> list:
+def test(
+    model: nn.Module, device: torch.device, pictures: dict[str, np.ndarray] | None = None
+) -> list[EvaluationResult | None]:
     """Evaluate on every data set of DATASETS.TEST; results go to OUTPUT_DIR/inference/NAME.
 
     All processes test the main one's model, which is the one that checkpoints hold. `pictures` is filled with drawings of some
@@ -218,30 +220,15 @@ def test(model: nn.Module, device: torch.device, pictures: dict[str, np.ndarray]
     """
 
     distributed.broadcast_tensors(model.buffers())
-    switches = {"bbox": True, "segm": cfg.MODEL.MASK_ON, "keypoints": cfg.MODEL.KEYPOINT_ON}
-    iou_types = tuple(task for task, is_on in switches.items() if is_on)
     loaders: Any = make_data_loader(cfg, is_train=False, is_distributed=distributed.get_world_size() > 1)
     results = []
     for name, loader in zip(cfg.DATASETS.TEST, loaders, strict=True):
         folder = os.path.join(cfg.OUTPUT_DIR, "inference", name) if cfg.OUTPUT_DIR else None
         if folder:
             mkdir(folder)
-        with autocast(cfg, device), use_coco_evaluator(options(cfg).TEST.COCO_EVALUATOR):
-            result = inference(
-                model,
-                loader,
-                dataset_name=name,
-                iou_types=iou_types,
-                box_only=cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON,
-                bbox_aug=cfg.TEST.BBOX_AUG.ENABLED,
-                device=device,
-                expected_results=cfg.TEST.EXPECTED_RESULTS,
-                expected_results_sigma_tol=cfg.TEST.EXPECTED_RESULTS_SIGMA_TOL,
-                output_folder=folder,
-            )
-        results.append(result)
+        results.append(evaluate_model(cfg, model, loader, name, device, folder, cfg.TEST.BBOX_AUG.ENABLED))
         if pictures is not None and folder and distributed.is_main_process():
-            # Written a moment ago by `inference`, which a fork may have made its own.
+            # Written a moment ago by the test, which a fork may have made its own.
             found = torch.load(os.path.join(folder, "predictions.pth"), weights_only=False)
             pictures.update(draw_predictions(loader.dataset, found))
         distributed.synchronize()

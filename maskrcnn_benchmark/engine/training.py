@@ -1,7 +1,6 @@
 """The training loop."""
 
 import contextlib
-import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -16,12 +15,11 @@ from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.config.whole import cfg as global_cfg
 from maskrcnn_benchmark.engine.batches import Batches
 from maskrcnn_benchmark.engine.hang_watch import HangWatch
-from maskrcnn_benchmark.engine.inference import inference
 from maskrcnn_benchmark.engine.periodic_test import PeriodicTest
-from maskrcnn_benchmark.engine.precision import autocast
 from maskrcnn_benchmark.engine.progress import Progress
 from maskrcnn_benchmark.engine.step import Step
 from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, StepWatch, TrainingInterrupted
+from maskrcnn_benchmark.engine.testing import evaluate_model
 from maskrcnn_benchmark.utils import distributed
 
 
@@ -172,31 +170,14 @@ def do_train(
         cfg = data_loader_val = None
     if cfg is None:
         cfg = global_cfg
-    evaluate = None
-    if data_loader_val is not None and test_period > 0:
-        evaluate = functools.partial(_validate, cfg, model, data_loader_val, device)
+
+    def validate(pictures: dict) -> list:
+        return [evaluate_model(cfg, getattr(model, "module", model), data_loader_val, "[Validation]", device)]
+
     train(
         *(cfg, model, data_loader, optimizer, scheduler, checkpointer, device),
         checkpoint_period,
         test_period,
         arguments,
-        evaluate,
+        validate if data_loader_val is not None and test_period > 0 else None,
     )
-
-
-def _validate(cfg, model: nn.Module, loader: Any, device: torch.device, pictures: dict) -> list:
-    """The results on the data set of one loader, for PeriodicTest."""
-    switches = {"bbox": True, "segm": cfg.MODEL.MASK_ON, "keypoints": cfg.MODEL.KEYPOINT_ON}
-    with autocast(cfg, device):
-        result = inference(
-            getattr(model, "module", model),
-            loader,
-            dataset_name="[Validation]",
-            iou_types=tuple(task for task, is_on in switches.items() if is_on),
-            box_only=cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON,
-            device=device,
-            expected_results=cfg.TEST.EXPECTED_RESULTS,
-            expected_results_sigma_tol=cfg.TEST.EXPECTED_RESULTS_SIGMA_TOL,
-            output_folder=None,
-        )
-    return [result]

@@ -8,7 +8,8 @@ from maskrcnn_benchmark.config import ConfigError, cfg
 from maskrcnn_benchmark.config.paths_catalog import DatasetCatalog
 from maskrcnn_benchmark.data.build import build_dataset
 from maskrcnn_benchmark.data.catalog import dataset_catalog
-from maskrcnn_benchmark.data.datasets import DATASETS, AbstractDataset, PascalVOCDataset
+from maskrcnn_benchmark.data.datasets import AbstractDataset, PascalVOCDataset
+from maskrcnn_benchmark.data.registries import DATASETS
 from tests.support.voc_set import write_voc
 
 COCO_FORMAT = [

@@ -145,7 +145,7 @@ def test_ap_is_the_definitions(scene, evaluation, area, ignored):
 def test_a_data_set_is_evaluated_by_its_own_metric(scene, tmp_path, log):
     objects, detections = scene
     predictions = [boxlist(d, predicted=True) for d in detections]
-    metrics = evaluate(
+    result = evaluate(
         dataset=Streets(objects),
         predictions=[p.resize((160, 120)) for p in predictions],
         output_folder=str(tmp_path),
@@ -155,11 +155,11 @@ def test_a_data_set_is_evaluated_by_its_own_metric(scene, tmp_path, log):
     )
     for task, area in (("bbox", rectangle), ("segm", lambda box: ellipse(*box))):
         expected = np.array([[naive_ap(objects, detections, k, t, area) for t in OVERLAPS] for k in (1, 2)])
-        assert metrics.results[task]["AP"] == pytest.approx(expected.mean())
-        assert metrics.results[task]["AP50"] == pytest.approx(expected[:, 0].mean())
-        assert metrics.per_class[task]["car"] == pytest.approx(expected[1].mean())
+        assert result.metrics[task]["AP"] == pytest.approx(expected.mean())
+        assert result.metrics[task]["AP50"] == pytest.approx(expected[:, 0].mean())
+        assert result.per_class[task]["car"] == pytest.approx(expected[1].mean())
         written = json.loads((tmp_path / f"cityscapes_{task}.json").read_text())
-        assert written["averages"]["allAp"] == metrics.results[task]["AP"]
+        assert written["averages"]["allAp"] == result.metrics[task]["AP"]
         assert written["averages"]["classes"]["train"] == {"ap": None, "ap50%": None}
         np.testing.assert_allclose(written["resultApMatrix"][:2], expected, atol=1e-9)
     assert "NOT as expected" in log.text and "average" in log.text
@@ -176,11 +176,11 @@ def test_objects_found_exactly(tmp_path):
         prediction.add_field("scores", torch.full((len(objects),), 0.5))
         prediction.add_field("rle", rles)
         predictions.append(prediction)
-    metrics = evaluate(dataset, predictions, None, box_only=False, iou_types=("bbox", "segm"))
+    result = evaluate(dataset, predictions, None, box_only=False, iou_types=("bbox", "segm"))
     for task in ("bbox", "segm"):
-        assert metrics.results[task] == {"AP": 1.0, "AP50": 1.0}
+        assert result.metrics[task] == {"AP": 1.0, "AP50": 1.0}
         # The person is too small to count.
-        assert {k for k, v in metrics.per_class[task].items() if not math.isnan(v)} == {"rider", "car", "bicycle"}
+        assert {k for k, v in result.per_class[task].items() if not math.isnan(v)} == {"rider", "car", "bicycle"}
 
 
 def test_masks_of_the_network_are_pasted(scene):

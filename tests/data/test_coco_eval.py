@@ -13,8 +13,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from maskrcnn_benchmark.data.datasets import COCODataset
-from maskrcnn_benchmark.data.datasets.evaluation import EVALUATORS, evaluate
+from maskrcnn_benchmark.data.datasets.evaluation import evaluate
 from maskrcnn_benchmark.data.datasets.evaluation.coco import do_orig_coco_evaluation as coco_evaluation
+from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import use_coco_evaluator
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import (
     METRICS,
     COCOResults,
@@ -23,7 +24,6 @@ from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import (
     prepare_for_coco_detection,
     prepare_for_coco_segmentation,
 )
-from maskrcnn_benchmark.data.datasets.evaluation.coco.evaluators import use_coco_evaluator
 from maskrcnn_benchmark.engine.results import to_original_image
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from tests.support.helpers import uncompressed_rle, write_annotations
@@ -310,13 +310,3 @@ def test_unknown_tasks_and_unnamed_evaluators():
         COCOResults("bbox", "panoptic")
     with pytest.raises(ValueError, match="list does not name its evaluation.*coco"):
         evaluate([], [], None)
-
-
-def test_a_data_set_names_its_evaluator(monkeypatch):
-    class Mine:
-        evaluator = "mine"
-
-    monkeypatch.setitem(EVALUATORS, "mine", lambda **kwargs: kwargs)
-    dataset = Mine()
-    expected = {"dataset": dataset, "predictions": [1], "output_folder": "out", "box_only": False}
-    assert evaluate(dataset, [1], "out", box_only=False) == expected

@@ -15,8 +15,8 @@ from maskrcnn_benchmark.config.paths_catalog import DatasetCatalog
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.data.datasets import COCODataset
 from maskrcnn_benchmark.data.datasets.evaluation import evaluate
+from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import use_coco_evaluator
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import KEYPOINT_METRICS, prepare_for_coco_keypoint
-from maskrcnn_benchmark.data.datasets.evaluation.coco.evaluators import use_coco_evaluator
 from maskrcnn_benchmark.engine.results import to_original_image
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint import Keypoints, PersonKeypoints

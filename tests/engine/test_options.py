@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,7 @@ import torch
 
 from maskrcnn_benchmark.config import ConfigError, cfg
 from maskrcnn_benchmark.data import make_data_loader
-from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import COCOResults
-from maskrcnn_benchmark.data.datasets.evaluation.metrics import Metrics
+from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
 from maskrcnn_benchmark.engine import run as engine_run
 from maskrcnn_benchmark.engine.periodic_test import scalar_metrics
 from maskrcnn_benchmark.solver import make_ema
@@ -135,16 +135,14 @@ def test_averaged_weights(tmp_path):
         make_ema(Run(tmp_path, 1, SOLVER__EMA=1.0).cfg, Model())
 
 
-def result(ap: float) -> COCOResults:
-    results = COCOResults("bbox", "segm")
-    results.results["bbox"]["AP"], results.results["segm"]["APs"] = ap, 1 - ap
-    return results
+def result(ap: float) -> EvaluationResult:
+    return EvaluationResult({"bbox": {"AP": ap, "AP50": math.nan}, "segm": {"AP": math.nan, "APs": 1 - ap}})
 
 
 def run_with_tests(folder: Path, aps: list[float], metric: str = "", **keys: object) -> tuple[Run, dict]:
     run = Run(folder, 20, DATASETS__TEST=("one", "two"), TEST__BEST_METRIC=metric, **keys)
     given, arguments = iter(aps), {"iteration": 0}
-    run.train(evaluate=lambda _: [(result(next(given)), {}), (result(0.0), {})], test_period=2, arguments=arguments)
+    run.train(evaluate=lambda _: [result(next(given)), result(0.0)], test_period=2, arguments=arguments)
     return run, arguments
 
 
@@ -176,9 +174,8 @@ def test_training_that_brings_nothing_more_ends(tmp_path):
 
 
 def test_metrics_of_every_evaluation_are_numbers_by_name():
-    voc, cityscapes = {"ap": [], "map": 0.5}, Metrics({"bbox": {"AP": 0.25, "AP50": float("nan")}})
-    found = scalar_metrics(["a", "b", "c", "d"], [(result(0.5), {}), voc, cityscapes, {}])
-    assert found == {"a/bbox/AP": 0.5, "a/segm/APs": 0.5, "b/bbox/AP50": 0.5, "c/bbox/AP": 0.25}
+    found = scalar_metrics(["a", "b"], [result(0.5), None])
+    assert found == {"a/bbox/AP": 0.5, "a/segm/APs": 0.5}
     assert scalar_metrics(["a"], None) == {}
 
 

@@ -2,7 +2,6 @@ from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
 from maskrcnn_benchmark.data.datasets.cityscapes import CityScapesDataset
 from maskrcnn_benchmark.data.datasets.coco import COCODataset
 from maskrcnn_benchmark.data.datasets.concat_dataset import ConcatDataset
-from maskrcnn_benchmark.data.datasets.factories import DATASETS
 from maskrcnn_benchmark.data.datasets.voc import PascalVOCDataset
 
-__all__ = ["DATASETS", "AbstractDataset", "COCODataset", "CityScapesDataset", "ConcatDataset", "PascalVOCDataset"]
+__all__ = ["AbstractDataset", "COCODataset", "CityScapesDataset", "ConcatDataset", "PascalVOCDataset"]

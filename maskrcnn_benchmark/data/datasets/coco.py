@@ -57,7 +57,7 @@ class COCODataset(CocoDetection):
     targets themselves.
     """
 
-    evaluator = "coco"  # the evaluation that belongs to this data set, a name in data.datasets.evaluation.EVALUATORS
+    evaluator = "coco"  # the evaluation that belongs to this data set, a name in data.registries.EVALUATORS
 
     def __init__(
         self,

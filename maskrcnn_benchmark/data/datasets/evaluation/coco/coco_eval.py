@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from pycocotools.coco import COCO
 
-from maskrcnn_benchmark.data.datasets.evaluation.coco.evaluators import chosen_coco_api
+from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import chosen_coco_api
+from maskrcnn_benchmark.data.datasets.evaluation.evaluator import check_expected, metrics_table, percent
 from maskrcnn_benchmark.data.datasets.evaluation.rles import rles_of_detections
 from maskrcnn_benchmark.data.datasets.facts import category_names, has_annotations
 from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -47,11 +48,7 @@ class COCOResults:
         }
 
     def __str__(self) -> str:
-        lines = []
-        for task, metrics in self.results.items():
-            lines.append(f"{task:>12}  " + "  ".join(f"{name:>6}" for name in metrics))
-            lines.append(f"{'':>12}  " + "  ".join(f"{_percent(value):>6}" for value in metrics.values()))
-        return "\n".join(lines)
+        return metrics_table(self.results)
 
 
 def _metrics_of(task: str) -> Sequence[str]:
@@ -60,13 +57,9 @@ def _metrics_of(task: str) -> Sequence[str]:
     return KEYPOINT_METRICS if task == "keypoints" else METRICS
 
 
-def _percent(value: float) -> str:
-    return "-" if value < 0 else f"{100 * value:.2f}"
-
-
 def _per_class_table(per_class: dict[str, float], columns: int = 3) -> str:
     width = max((len(name) for name in per_class), default=0)
-    cells = [f"{name:<{width}} {_percent(ap):>6}" for name, ap in per_class.items()]
+    cells = [f"{name:<{width}} {percent(ap):>6}" for name, ap in per_class.items()]
     return "\n".join("   ".join(cells[i : i + columns]) for i in range(0, len(cells), columns))
 
 
@@ -297,9 +290,4 @@ def _greedy_overlaps(objects: torch.Tensor, proposals: torch.Tensor) -> torch.Te
 
 def check_expected_results(results: Any, expected_results: Sequence, sigma_tol: float) -> None:
     """Compare with [task, metric, mean, standard deviation]; say what is further off than `sigma_tol` deviations."""
-    for task, metric, mean, std in expected_results or ():
-        actual = results.results[task][metric]
-        low, high = mean - sigma_tol * std, mean + sigma_tol * std
-        verdict = "as expected" if low < actual < high else "NOT as expected"
-        message = f"{task} {metric} is {actual:.4f}, {verdict}: {mean:.4f} +- {sigma_tol} * {std:.4f}"
-        logger.log(logging.INFO if low < actual < high else logging.ERROR, message)
+    check_expected(results.results, expected_results, sigma_tol)

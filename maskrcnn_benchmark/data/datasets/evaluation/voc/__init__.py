@@ -1,9 +1,8 @@
 import logging
 from typing import Any
 
-from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import check_expected_results
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval_wrapper import do_coco_evaluation
-from maskrcnn_benchmark.data.datasets.evaluation.metrics import Metrics
+from maskrcnn_benchmark.data.datasets.evaluation.evaluator import check_expected
 from maskrcnn_benchmark.data.datasets.evaluation.voc.voc_eval import do_voc_evaluation
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
@@ -27,6 +26,6 @@ def voc_evaluation(
         logger.info("VOC's boxes alone are evaluated.")
     result = do_voc_evaluation(dataset, predictions, output_folder, logger)
     if result and options.get("expected_results"):
-        found = Metrics({"bbox": {"AP50": result["map"]}})
-        check_expected_results(found, options["expected_results"], options.get("expected_results_sigma_tol", 4))
+        found = {"bbox": {"AP50": result["map"]}}
+        check_expected(found, options["expected_results"], options.get("expected_results_sigma_tol", 4))
     return result

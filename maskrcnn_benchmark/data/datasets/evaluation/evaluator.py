@@ -1,0 +1,109 @@
+"""What every evaluation is: predictions go in, one kind of result comes out."""
+
+import logging
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+
+logger = logging.getLogger("maskrcnn_benchmark.inference")
+
+ByTask = dict[str, dict[str, float]]
+
+
+@dataclass
+class EvaluationResult:
+    """Results as fractions of one; NaN where nothing could be measured.
+
+    Attributes:
+        metrics: by task and name, `metrics["bbox"]["AP"]`.
+        per_class: AP of each class, `per_class["bbox"]["car"]`.
+        files: what was written: name -> path.
+    """
+
+    metrics: ByTask = field(default_factory=dict)
+    per_class: ByTask = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def table(self) -> str:
+        """The metrics in percent, for the log."""
+        return metrics_table(self.metrics)
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        """The metrics that could be measured: "bbox/AP" -> value."""
+        measured = {f"{task}/{name}": v for task, values in self.metrics.items() for name, v in values.items()}
+        return {name: v for name, v in measured.items() if math.isfinite(v)}
+
+
+class Evaluator(ABC):
+    """Compares predictions with the objects of a data set. A subclass defines `evaluate`; EVALUATORS holds it by name.
+
+    Args:
+        dataset: what is tested on.
+        output_folder: where files go; nothing is written without one.
+        tasks: of "bbox", "segm" and "keypoints".
+        proposals: whether the predictions are a region proposal network's, with "objectness" and without classes.
+
+    `logs` says that `evaluate` itself writes its results to the log.
+    """
+
+    logs = False
+
+    def __init__(
+        self,
+        dataset: Any,
+        output_folder: str | None = None,
+        tasks: Sequence[str] = ("bbox",),
+        proposals: bool = False,
+    ):
+        self.dataset, self.output_folder, self.tasks, self.proposals = dataset, output_folder, tuple(tasks), proposals
+        self._predictions: dict[int, BoxList] = {}
+
+    def process(self, predictions: Sequence[BoxList], indices: Sequence[int]) -> None:
+        """Take predictions of the images at these places of the data set, in pixels of the network's input."""
+        self._predictions.update(zip(indices, predictions, strict=True))
+
+    @property
+    def predictions(self) -> list[BoxList]:
+        """What was taken, in the order of the data set."""
+        missing = [i for i in range(len(self._predictions)) if i not in self._predictions]
+        if missing:
+            raise ValueError(
+                f"There are predictions of {len(self._predictions)} images, but none of image {missing[0]}."
+            )
+        return [self._predictions[i] for i in range(len(self._predictions))]
+
+    @abstractmethod
+    def evaluate(self) -> EvaluationResult:
+        """The results on everything that was taken."""
+
+
+def metrics_table(metrics: ByTask) -> str:
+    """Two lines a task: names, and values in percent."""
+    lines = []
+    for task, values in metrics.items():
+        widths = [max(len(name), 6) for name in values]
+        lines.append(f"{task:>12}  " + "  ".join(f"{name:>{w}}" for name, w in zip(values, widths, strict=True)))
+        cells = (f"{percent(value):>{w}}" for value, w in zip(values.values(), widths, strict=True))
+        lines.append(f"{'':>12}  " + "  ".join(cells))
+    return "\n".join(lines)
+
+
+def percent(value: float) -> str:
+    """COCO writes -1 where there is nothing to measure."""
+    return f"{100 * value:.2f}" if value >= 0 else "-"
+
+
+def check_expected(metrics: ByTask, expected: Sequence, sigma_tol: float) -> None:
+    """Compare with [task, metric, mean, standard deviation]; say what is further off than `sigma_tol` deviations."""
+    for task, metric, mean, std in expected or ():
+        actual = metrics.get(task, {}).get(metric, math.nan)
+        low, high = mean - sigma_tol * std, mean + sigma_tol * std
+        verdict = "as expected" if low < actual < high else "NOT as expected"
+        message = f"{task} {metric} is {actual:.4f}, {verdict}: {mean:.4f} +- {sigma_tol} * {std:.4f}"
+        logger.log(logging.INFO if low < actual < high else logging.ERROR, message)

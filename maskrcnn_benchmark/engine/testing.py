@@ -1,0 +1,64 @@
+"""Tests: detection on a data set, and its evaluation."""
+
+import logging
+from typing import Any
+
+import torch
+from torch import nn
+
+from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.data.datasets import evaluation
+from maskrcnn_benchmark.data.datasets.evaluation.build import evaluate, make_evaluator
+from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import use_coco_evaluator
+from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult, check_expected
+from maskrcnn_benchmark.data.datasets.evaluation.functions import result_of
+from maskrcnn_benchmark.engine import detection, inference
+from maskrcnn_benchmark.engine.precision import autocast
+
+
+def evaluate_model(
+    cfg,
+    model: nn.Module,
+    data_loader: Any,
+    dataset_name: str,
+    device: torch.device,
+    output_folder: str | None = None,
+    bbox_aug: bool = False,
+) -> EvaluationResult | None:
+    """Detect on a data set and evaluate as it names it (see `make_evaluator`).
+
+    With `output_folder`, predictions.pth (a BoxList an image, in pixels of the network's input) and what the evaluation
+    writes go there.
+
+    Returns:
+        The results, on the main process; None on the others.
+    """
+    switches = {"bbox": True, "segm": cfg.MODEL.MASK_ON, "keypoints": cfg.MODEL.KEYPOINT_ON}
+    tasks = tuple(task for task, is_on in switches.items() if is_on)
+    proposals = cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON
+    expected = cfg.TEST.EXPECTED_RESULTS, cfg.TEST.EXPECTED_RESULTS_SIGMA_TOL
+    with autocast(cfg, device), use_coco_evaluator(options(cfg).TEST.COCO_EVALUATOR):
+        if inference.inference is not detection.inference or evaluation.evaluate is not evaluate:  # a fork's own
+            returned = inference.inference(
+                model,
+                data_loader,
+                dataset_name=dataset_name,
+                iou_types=tasks,
+                box_only=proposals,
+                bbox_aug=bbox_aug,
+                device=device,
+                expected_results=expected[0],
+                expected_results_sigma_tol=expected[1],
+                output_folder=output_folder,
+            )
+            return None if returned is None else result_of(returned)
+        evaluator = make_evaluator(data_loader.dataset, output_folder, tasks, proposals)
+        predictions = detection.detect_on(model, data_loader, dataset_name, bbox_aug, device, output_folder)
+        if predictions is None:
+            return None
+        evaluator.process(predictions, range(len(predictions)))
+        result = evaluator.evaluate()
+    if not getattr(evaluator, "logs", False):
+        logging.getLogger("maskrcnn_benchmark.inference").info("%s, in percent:\n%s", dataset_name, result.table)
+    check_expected(result.metrics, *expected)
+    return result
