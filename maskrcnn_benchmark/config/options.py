@@ -53,6 +53,8 @@ OPTIONS.INPUT.CROP_SIZE = (0.9, 0.9)
 # scaled to fit a square of SCALE_JITTER_SIZE pixels times a scale drawn between them, then cropped or padded to that square.
 OPTIONS.INPUT.SCALE_JITTER = ()
 OPTIONS.INPUT.SCALE_JITTER_SIZE = 1024
+# Transforms of one's own, by their names in data/transforms/registry.py; on training images, before they are scaled.
+OPTIONS.INPUT.TRANSFORMS = ()
 # Probability that objects of another image are pasted into a training image (simple copy-paste; needs masks).
 OPTIONS.INPUT.COPY_PASTE_PROB = 0.0
 

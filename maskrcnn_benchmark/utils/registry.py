@@ -31,7 +31,8 @@ class Registry(dict):
     def __missing__(self, name: str) -> Any:
         close = difflib.get_close_matches(str(name), list(self), n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ConfigError(f"{name!r} is not one of {', '.join(sorted(self))}.{hint}")
+        known = f"is not one of {', '.join(sorted(self))}" if self else "is not registered, nor is any other name"
+        raise ConfigError(f"{name!r} {known}.{hint}")
 
 
 def _register_generic(module_dict: Registry, module_name: str, module: Any) -> None:

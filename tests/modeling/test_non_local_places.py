@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from maskrcnn_benchmark.analysis.context import context_weights, non_local_modules
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.config.node import ConfigError
-from maskrcnn_benchmark.layers.non_local import NON_LOCAL, NonLocal, NonLocal2d, PairWeights
+from maskrcnn_benchmark.layers.non_local import NON_LOCAL, NonLocal2d
 from maskrcnn_benchmark.modeling.backbone import build_backbone
 from maskrcnn_benchmark.modeling.backbone.fpn import FPN, LastLevelMaxPool
 from maskrcnn_benchmark.modeling.detector import build_detection_model
@@ -187,34 +186,3 @@ def test_unknown_stages(place, stage, said):
 def test_unknown_type():
     with pytest.raises(ConfigError, match="'gaussian' is not one of enl, nl, nl_dot"):
         r18_backbone(f"{TOP_DOWN}.TYPE", "gaussian")
-
-
-class MeanContext(NonLocal):
-    """What a kind of someone's own takes: this class, and the line that registers it."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.scale = torch.nn.Parameter(torch.ones(channels, 1, 1))
-
-    def forward(self, x):
-        return x + self.scale * x.mean((2, 3), keepdim=True)
-
-    def pair_weights(self, x, row, column):
-        mean = torch.full(x.shape[1:], 1 / x[0].numel())
-        return PairWeights(mean, torch.zeros_like(mean), mean)
-
-
-def test_a_kind_of_ones_own_is_used_at_every_place(monkeypatch):
-    monkeypatch.setitem(NON_LOCAL, "mean", MeanContext)
-    backbone = r18_backbone(f"{TOP_DOWN}.TYPE", "mean", f"{BOTTOM_UP}.TYPE", "mean")
-    kinds = {name: type(module) for name, module in non_local_modules(backbone).items()}
-    names = ("fpn.non_local_res5", "fpn.non_local_res4", "fpn.non_local_res3", "body.non_local_res4")
-    assert kinds == dict.fromkeys(names, MeanContext)
-    maps = backbone(torch.randn(1, 3, 64, 96))
-    maps[0].sum().backward()
-    assert all(module.scale.grad.abs().sum() > 0 for module in non_local_modules(backbone).values())
-
-    model = torch.nn.Module()
-    model.backbone = backbone
-    weights = context_weights(model, torch.randn(3, 64, 96), (50.0, 20.0), "fpn.non_local_res3").total
-    torch.testing.assert_close(weights, torch.full((8, 12), 1 / 96))

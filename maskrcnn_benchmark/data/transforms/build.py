@@ -2,6 +2,7 @@ from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.transforms import flips_and_colours
 from maskrcnn_benchmark.data.transforms import transforms as T
 from maskrcnn_benchmark.data.transforms.crop import RandomCrop, ScaleJitter
+from maskrcnn_benchmark.data.transforms.registry import TRANSFORMS
 
 
 def build_transforms(cfg, is_train: bool = True) -> T.Compose:
@@ -12,6 +13,7 @@ def build_transforms(cfg, is_train: bool = True) -> T.Compose:
         jitter = (source.BRIGHTNESS, source.CONTRAST, source.SATURATION, source.HUE)
         if any(jitter):
             steps.append(getattr(T, "ColorJitter", flips_and_colours.ColorJitter)(*jitter))
+        steps += [TRANSFORMS[name](cfg) for name in own.TRANSFORMS]
         if own.CROP_TYPE:
             steps.append(RandomCrop(own.CROP_TYPE, own.CROP_SIZE))
         if own.SCALE_JITTER:
