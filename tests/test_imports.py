@@ -1,0 +1,55 @@
+"""Modules of the package do not import each other in circles."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in (ROOT / "maskrcnn_benchmark").rglob("*.py")
+}
+
+
+def at_import(body: list[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The import statements that run when a module is imported: those of its functions do not."""
+    for node in body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield node
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            for name in ("body", "orelse", "finalbody", "handlers"):
+                yield from at_import(getattr(node, name, []))
+
+
+def imported(name: str, source: str, files: dict) -> set[str]:
+    found: set[str] = set()
+    package = name if files[name].name == "__init__.py" else name.rpartition(".")[0]
+    for node in at_import(ast.parse(source).body):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+            continue
+        base = node.module or ""
+        if node.level:
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+        found |= {full if (full := f"{base}.{alias.name}") in files else base for alias in node.names}
+    return {other for other in found if other in files and other != name}
+
+
+def test_no_circles():
+    graph = {name: imported(name, path.read_text(encoding="utf-8"), FILES) for name, path in FILES.items()}
+    assert sum(map(len, graph.values())) > 500
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_a_circle_is_found():
+    files = {"p": Path("p/__init__.py"), "p.a": Path("p/a.py"), "p.b": Path("p/b.py")}
+    sources = {"p": "", "p.a": "try:\n    from .b import x\nexcept ImportError:\n    pass\n", "p.b": "import p.a\n"}
+    graph = {name: imported(name, source, files) for name, source in sources.items()}
+    with pytest.raises(graphlib.CycleError):
+        graphlib.TopologicalSorter(graph).prepare()
