@@ -289,7 +289,7 @@ def test_pictures_that_are_none(seeing, picture, error, said):
 def test_said_in_a_sentence(tiny, tmp_path):
     config, weights = tiny
     for arguments, options, error, said in (
-        ((config,), {}, ConfigError, "no weights to predict with"),
+        ((config,), {}, ConfigError, "no weights to detect with"),
         ((config, str(tmp_path / "no.pth")), {}, FileNotFoundError, "There is no checkpoint"),
         (("no.yaml", weights), {}, FileNotFoundError, "no configuration file 'no.yaml'"),
         (
