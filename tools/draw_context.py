@@ -12,7 +12,7 @@ from maskrcnn_benchmark.analysis.context import context_weights, non_local_modul
 from maskrcnn_benchmark.data.transforms import build_transforms
 from maskrcnn_benchmark.engine import run
 from maskrcnn_benchmark.engine.loading import load_detector
-from maskrcnn_benchmark.utils.drawing import draw_weights, side_by_side
+from maskrcnn_benchmark.visualization import draw_weights, side_by_side
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import pycocotools.mask as mask_utils
 import torch
 from PIL import Image
 from torch import Tensor
@@ -23,11 +22,8 @@ from maskrcnn_benchmark.engine.results import to_original_image
 from maskrcnn_benchmark.engine.test_time_augmentation import make_box_augmentation
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import to_image_list
-from maskrcnn_benchmark.structures.keypoint import PersonKeypoints
-from maskrcnn_benchmark.utils.drawing import draw_objects
 from maskrcnn_benchmark.utils.video import Video, is_video
-
-KEYPOINT_THRESHOLD = 2.0  # the least logit of a keypoint that is drawn
+from maskrcnn_benchmark.visualization import draw_detections
 
 logger = logging.getLogger(__name__)
 
@@ -194,21 +190,7 @@ class Predictor:
 
     def draw(self, image: Any, detections: BoxList) -> np.ndarray:
         """The picture with its detections: uint8 [H, W, 3], BGR; a small one is enlarged."""
-        labels, scores = (detections.get_field(name).tolist() for name in ("labels", "scores"))
-        captions = [self.caption(label, score) for label, score in zip(labels, scores, strict=True)]
-        masks = [mask_utils.decode(rle) for rle in detections.get_field("rle")] if detections.has_field("rle") else None
-        boxes = detections.convert("xyxy").bbox.numpy()
-        return draw_objects(to_bgr(image), boxes, labels, captions, masks, *visible_keypoints(detections))
-
-
-def visible_keypoints(detections: BoxList) -> tuple[np.ndarray | None, list[list[int]]]:
-    """Keypoints [N, K, 3] of which those that the model is sure of are visible, and the lines between them."""
-    if not detections.has_field("keypoints"):
-        return None, []
-    keypoints = detections.get_field("keypoints")
-    sure = keypoints.get_field("logits").cpu() > KEYPOINT_THRESHOLD
-    points = torch.cat((keypoints.keypoints[..., :2].cpu(), sure[..., None]), dim=2).numpy()
-    return points, PersonKeypoints.CONNECTIONS if isinstance(keypoints, PersonKeypoints) else []
+        return draw_detections(to_bgr(image), detections, self.caption)
 
 
 def _with_scores(found: BoxList) -> BoxList:

@@ -22,8 +22,8 @@ from maskrcnn_benchmark.engine.inference import compute_on_dataset
 from maskrcnn_benchmark.engine.results import to_original_image
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint import PersonKeypoints
-from maskrcnn_benchmark.utils.drawing import class_colour
 from maskrcnn_benchmark.utils.video import VideoError, VideoWriter
+from maskrcnn_benchmark.visualization import class_colour
 from tests.support.helpers import write_coco
 from tests.support.tiny import write_model
 
