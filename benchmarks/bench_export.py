@@ -19,13 +19,13 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
 import harness
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.engine.loading import load_detector
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.export import ExportableDetector, export_program, quantize_onnx, write
+from maskrcnn_benchmark.structures.boxes import box_iou
 from maskrcnn_benchmark.utils.files import write_text
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "projects", "enl_paper"))  # of the generated scenes
