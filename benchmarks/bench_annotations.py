@@ -20,6 +20,7 @@ import time
 import torch
 
 import harness
+from maskrcnn_benchmark.utils.files import whole_file
 
 OBJECTS = 7.29  # an image, on average; 36 % have one or two, as in COCO
 
@@ -30,7 +31,7 @@ def generate(path: str, images: int) -> int:
     counts = [min(int(rng.expovariate(1 / OBJECTS) + 0.5), 90) for _ in range(images)]
     owners = [i for i, count in enumerate(counts) for _ in range(count)]
     rng.shuffle(owners)  # COCO's annotations are in no order of their images
-    with open(path, "w", encoding="utf-8") as f:
+    with whole_file(path, "w") as f:
         f.write('{"info": {"description": "generated"}, "images": [')
         for i in range(images):
             entry = {
@@ -151,8 +152,7 @@ def main() -> None:
     path, few = (os.path.join(args.folder, f"set_{n}.json") for n in (args.images, 10))
     for name, images in ((path, args.images), (few, 10)):
         if not os.path.exists(name):
-            generate(name + ".part", images)
-            os.replace(name + ".part", name)
+            generate(name, images)
     cache = os.path.join(args.folder, "cache")
     print(harness.machine())
     print(f"{args.images} images, {os.path.getsize(path) / 1e6:.0f} MB of JSON")

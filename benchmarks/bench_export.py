@@ -19,14 +19,13 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
 import harness
 from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.engine.loading import load_detector
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.export import ExportableDetector, export_program, quantize_onnx, write
-from maskrcnn_benchmark.modeling.detector import build_detection_model
-from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
+from maskrcnn_benchmark.structures.boxes import box_iou
 from maskrcnn_benchmark.utils.files import write_text
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "projects", "enl_paper"))  # of the generated scenes
@@ -94,8 +93,7 @@ def main() -> None:
         cfg.merge_from_file(args.config_file)
         cfg.merge_from_list(["MODEL.DEVICE", "cpu", "MODEL.ROI_MASK_HEAD.POSTPROCESS_MASKS", False])
         torch.manual_seed(0)
-        model = build_detection_model(cfg).eval()
-        DetectronCheckpointer(cfg, model).load(args.ckpt, averaged=True)
+        model = load_detector(cfg, args.ckpt, require_weights=False)
         with torch.inference_mode(False):
             detectors = variants(model, cfg, folder, args.forms)
         images = pictures(cfg.INPUT.MIN_SIZE_TEST, 5)

@@ -14,11 +14,12 @@ from torch import Tensor
 from maskrcnn_benchmark.data import transforms
 from maskrcnn_benchmark.data.categories import COCO_NAMES
 from maskrcnn_benchmark.data.pictures import to_picture
-from maskrcnn_benchmark.engine.predictor import Predictor, visible_keypoints
+from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.inference import Masker
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint import PersonKeypoints
-from maskrcnn_benchmark.utils.drawing import draw_boxes, draw_captions, draw_keypoints, draw_masks
+from maskrcnn_benchmark.visualization import draw_boxes, draw_captions, draw_keypoints, draw_masks
+from maskrcnn_benchmark.visualization.detections import visible_keypoints
 
 
 class Resize(transforms.Resize):

@@ -19,7 +19,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from maskrcnn_benchmark.analysis.context import context_weights, non_local_modules
 from maskrcnn_benchmark.data.pictures import decode_upright, to_bgr
 from maskrcnn_benchmark.engine.predictor import Predictor
-from maskrcnn_benchmark.utils.drawing import class_colour, draw_weights
+from maskrcnn_benchmark.visualization import class_colour, draw_weights
 
 PAGE = Path(__file__).with_name("page")
 MAX_BYTES = 64 << 20  # of a picture's file

@@ -21,8 +21,8 @@ from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.engine.predictor_options import add_weights, model_files
 from maskrcnn_benchmark.engine.run import argument_parser, command_line
-from maskrcnn_benchmark.utils.lettering import put_text
 from maskrcnn_benchmark.utils.video import Newest, Video, VideoWriter
+from maskrcnn_benchmark.visualization import put_text
 
 WINDOW = "detections (q ends)"
 

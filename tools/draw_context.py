@@ -9,11 +9,10 @@ import torch
 from PIL import Image
 
 from maskrcnn_benchmark.analysis.context import context_weights, non_local_modules
-from maskrcnn_benchmark.checkpoint import forks
 from maskrcnn_benchmark.data.transforms import build_transforms
 from maskrcnn_benchmark.engine import run
-from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
-from maskrcnn_benchmark.utils.drawing import draw_weights, side_by_side
+from maskrcnn_benchmark.engine.loading import load_detector
+from maskrcnn_benchmark.visualization import draw_weights, side_by_side
 
 
 def main() -> None:
@@ -45,9 +44,7 @@ def main() -> None:
                 f"The point ({x:g}, {y:g}) is outside {args.image}, {image.width} x {image.height} pixels."
             )
         device = run.set_up(args)
-        model = run.build_model(device)
-        checkpointer = DetectronCheckpointer(run.cfg, model, save_dir=run.cfg.OUTPUT_DIR)
-        forks.load(checkpointer, args.ckpt or run.cfg.MODEL.WEIGHT, use_latest=args.ckpt is None, averaged=True)
+        model = load_detector(run.cfg, args.ckpt or "", device, require_weights=False)
         tensor, _ = build_transforms(run.cfg, is_train=False)(image, None)
         scale = np.divide(tensor.shape[:0:-1], image.size)
         names = list(non_local_modules(model)) or ["res3"]  # without any, the error says so

@@ -7,9 +7,8 @@ import os
 import cv2
 
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
-from maskrcnn_benchmark.data.drawing import draw_annotations
 from maskrcnn_benchmark.engine.run import command_line
-from maskrcnn_benchmark.utils.drawing import make_sheet, side_by_side
+from maskrcnn_benchmark.visualization import draw_annotations, make_sheet, side_by_side
 
 
 def load_results(folder: str, threshold: float) -> dict[int, list[dict]]:

@@ -23,9 +23,9 @@ from tqdm import tqdm
 from maskrcnn_benchmark.data.pictures import read_upright
 from maskrcnn_benchmark.data.transforms import Resize
 from maskrcnn_benchmark.engine import run
+from maskrcnn_benchmark.engine.loading import load_detector
 from maskrcnn_benchmark.engine.predict_files import PICTURE_ENDINGS, find_inputs
 from maskrcnn_benchmark.export import FORMATS, ExportableDetector, export_program, quantize_onnx, write
-from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
 
 CALIBRATION_IMAGES = 64
 
@@ -79,9 +79,7 @@ def main() -> None:
             raise ValueError(f"--int8 is for files that end in .onnx; got {args.out}.")
         device = run.set_up(args)
         pictures = calibration_pictures(args.int8) if args.int8 else []
-        model = run.build_model(device)
-        checkpointer = DetectronCheckpointer(run.cfg, model, save_dir=run.cfg.OUTPUT_DIR)
-        checkpointer.load(args.ckpt or run.cfg.MODEL.WEIGHT, use_latest=args.ckpt is None, averaged=True)
+        model = load_detector(run.cfg, args.ckpt or "", device)
         names = ExportableDetector(model, run.cfg).names
         with torch.no_grad():
             write(export_program(model, run.cfg), chosen[0], args.out, names, notes(run.cfg))

@@ -1,8 +1,7 @@
 """Test a trained detector. On several devices: torchrun --nproc_per_node=8 tools/test_net.py ..."""
 
-from maskrcnn_benchmark.checkpoint import forks
 from maskrcnn_benchmark.engine import run
-from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
+from maskrcnn_benchmark.engine.loading import load_detector, optimize
 
 
 def main() -> None:
@@ -13,10 +12,7 @@ def main() -> None:
     args = parser.parse_args()
     with run.command_line():
         device = run.set_up(args)
-        model = run.build_model(device)
-        checkpointer = DetectronCheckpointer(run.cfg, model, save_dir=run.cfg.OUTPUT_DIR)
-        forks.load(checkpointer, args.ckpt or run.cfg.MODEL.WEIGHT, use_latest=args.ckpt is None, averaged=True)
-        run.test(run.optimize(model), device)
+        run.test(optimize(run.cfg, load_detector(run.cfg, args.ckpt or "", device, require_weights=False)), device)
 
 
 if __name__ == "__main__":

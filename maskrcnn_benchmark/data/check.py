@@ -14,9 +14,9 @@ import pycocotools.mask as mask_utils
 from tqdm import tqdm
 
 from maskrcnn_benchmark.data.check_report import Report
+from maskrcnn_benchmark.data.datasets.coco_tree import to_rle
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError, read_rgb
-from maskrcnn_benchmark.data.drawing import draw_annotations, to_rle
-from maskrcnn_benchmark.utils.drawing import make_sheet
+from maskrcnn_benchmark.visualization import draw_annotations, make_sheet
 
 SMALL, MEDIUM = 32**2, 96**2  # square pixels: COCO's limits of small and medium objects
 # A box may leave its image by this much, pixels: annotations are rounded.

@@ -4,34 +4,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pycocotools.mask as mask_utils
 
 from maskrcnn_benchmark.data.datasets.facts import class_names
 from maskrcnn_benchmark.engine.results import to_original_image
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from maskrcnn_benchmark.utils.drawing import draw_objects
+from maskrcnn_benchmark.visualization import draw_detections
 
-
-def draw_prediction(image: np.ndarray, prediction: BoxList, names: dict[int, str], threshold: float) -> np.ndarray:
-    """A copy of the image with the detections of at least `threshold`, the best 50.
-
-    Args:
-        image: uint8 [H, W, 3], BGR.
-        prediction: in pixels of the image, with "scores", "labels" and perhaps "rle".
-        names: of the labels.
-    """
-    scores = prediction.get_field("scores")
-    kept = [int(i) for i in scores.argsort(descending=True)[:50] if scores[i] >= threshold]
-    labels = [int(prediction.get_field("labels")[i]) for i in kept]
-    captions = [f"{names.get(label, label)} {scores[i]:.2f}" for i, label in zip(kept, labels, strict=True)]
-    masks = [mask_utils.decode(prediction.get_field("rle")[i]) for i in kept] if prediction.has_field("rle") else None
-    return draw_objects(image, prediction.convert("xyxy").bbox[kept].numpy(), labels, captions, masks)
+MOST_DRAWN = 50  # detections of an image
 
 
 def draw_predictions(
     dataset: Any, predictions: Sequence[BoxList], count: int = 4, threshold: float = 0.5
 ) -> dict[str, np.ndarray]:
-    """Pictures of images spread evenly over a data set, RGB, by file name; none for one whose images cannot be read singly.
+    """Pictures of images spread evenly over a data set, RGB, by file name, with the best detections of at least `threshold`; none
+    for a data set whose images cannot be read singly.
 
     `predictions` are in pixels of the network's input, as `inference` writes them.
     """
@@ -42,7 +28,10 @@ def draw_predictions(
     pictures = {}
     for index in chosen:
         image = np.ascontiguousarray(np.asarray(dataset.read_image(index).convert("RGB"))[:, :, ::-1])
-        prediction = to_original_image(predictions[index], image.shape[1], image.shape[0])
-        drawn = draw_prediction(image, prediction, names, threshold)
+        scores = predictions[index].get_field("scores")
+        order = scores.argsort(descending=True, stable=True)
+        best = predictions[index][order[scores[order] >= threshold][:MOST_DRAWN]]
+        found = to_original_image(best, image.shape[1], image.shape[0])
+        drawn = draw_detections(image, found, lambda label, score: f"{names.get(label, label)} {score:.2f}")
         pictures[str(dataset.get_img_info(index).get("file_name", index))] = np.ascontiguousarray(drawn[:, :, ::-1])
     return pictures

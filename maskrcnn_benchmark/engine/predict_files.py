@@ -17,7 +17,7 @@ from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.data.pictures import read_upright
 from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from maskrcnn_benchmark.utils.files import write_json
+from maskrcnn_benchmark.utils.files import whole_file, write_json
 from maskrcnn_benchmark.utils.video import Video, VideoError, VideoWriter, is_video
 
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -57,8 +57,8 @@ class JsonList:
     """A JSON file of a list that is written entry by entry; it has its name once it is complete."""
 
     def __init__(self, path: str):
-        self.path, self._partial = path, f"{path}.partial"
-        self._file, self._count = open(self._partial, "w", encoding="utf-8"), 0
+        self._whole, self._count = whole_file(path, "w"), 0
+        self._file = self._whole.__enter__()
 
     def extend(self, entries: Iterable[dict]) -> None:
         for entry in entries:
@@ -67,8 +67,7 @@ class JsonList:
 
     def close(self) -> None:
         self._file.write("\n]\n" if self._count else "[]\n")
-        self._file.close()
-        os.replace(self._partial, self.path)
+        self._whole.__exit__(None, None, None)
 
 
 class Results:

@@ -7,51 +7,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import pycocotools.mask as mask_utils
 import torch
 from PIL import Image
 from torch import Tensor
 
-from maskrcnn_benchmark.checkpoint.checkpointer import DetectronCheckpointer
-from maskrcnn_benchmark.checkpoint.errors import CheckpointError
-from maskrcnn_benchmark.checkpoint.matching import match_names
 from maskrcnn_benchmark.config.node import ConfigError
-from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.config.whole import cfg as defaults
 from maskrcnn_benchmark.data.categories import Given, find_categories
 from maskrcnn_benchmark.data.pictures import to_bgr, to_picture
 from maskrcnn_benchmark.data.transforms import build_transforms
-from maskrcnn_benchmark.engine.precision import autocast, dtype_of
+from maskrcnn_benchmark.engine.loading import find_weights, load_detector, optimize
+from maskrcnn_benchmark.engine.precision import autocast
 from maskrcnn_benchmark.engine.results import to_original_image
 from maskrcnn_benchmark.engine.test_time_augmentation import make_box_augmentation
-from maskrcnn_benchmark.modeling.detector import build_detection_model
-from maskrcnn_benchmark.modeling.optimize import optimize_for_inference
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import to_image_list
-from maskrcnn_benchmark.structures.keypoint import PersonKeypoints
-from maskrcnn_benchmark.utils.drawing import draw_objects
 from maskrcnn_benchmark.utils.video import Video, is_video
-
-KEYPOINT_THRESHOLD = 2.0  # the least logit of a keypoint that is drawn
-# A checkpoint may lack these: they are counters, or computed from the configuration.
-COMPUTED = ("num_batches_tracked", "cell_anchors")
+from maskrcnn_benchmark.visualization import draw_detections
 
 logger = logging.getLogger(__name__)
-
-
-class _WholeCheckpointer(DetectronCheckpointer):
-    """Refuses weights that leave a part of the model untrained: what it detected would be noise."""
-
-    def _load_model(self, checkpoint: dict) -> None:
-        names = list(self.model.state_dict())
-        found = match_names(names, [name.removeprefix("module.") for name in checkpoint["model"]])
-        missing = [n for n in names if n not in found and not any(word in n for word in COMPUTED)]
-        if missing and found and not options(self.cfg).MODEL.WEIGHT_ALLOW_MISMATCH:
-            raise CheckpointError(
-                f"The weights lack {len(missing)} of the model's {len(names)} tensors, {missing[0]} for one: they are of another "
-                "model, or of a backbone only. Name those of the trained detector, with the configuration of its training."
-            )
-        super()._load_model(checkpoint)
 
 
 class Predictor:
@@ -109,31 +83,13 @@ class Predictor:
         self.threshold, self.top_k = threshold, top_k
         on_gpu = self.device.type != "cpu"
         self.batch_size = batch_size or (self.cfg.TEST.IMS_PER_BATCH if on_gpu else 1)
-        self.model = build_detection_model(self.cfg).to(self.device).eval()
-        self.weights = self._load(os.fspath(weights), require_weights)
-        own = options(self.cfg)
-        if own.TEST.OPTIMIZE:
-            self.model = optimize_for_inference(self.model, dtype_of(self.cfg), own.MODEL.COMPILE)
+        self.weights = find_weights(self.cfg, os.fspath(weights))
+        model = load_detector(self.cfg, os.fspath(weights), self.device, require_weights=require_weights)
+        self.model = optimize(self.cfg, model)
         self.categories = find_categories(self.cfg, self.weights, labels)
         self.classes = None if classes is None else self.categories.labels(classes)
         self.transforms = build_transforms(self.cfg, is_train=False)
         self._augmentation = make_box_augmentation(self.cfg) if self.cfg.TEST.BBOX_AUG.ENABLED else None
-
-    def _load(self, weights: str, required: bool) -> str:
-        """Load the weights; returns where they came from."""
-        checkpointer = _WholeCheckpointer(self.cfg, self.model, save_dir=self.cfg.OUTPUT_DIR)
-        latest = not weights and checkpointer.has_checkpoint()
-        source = checkpointer.get_checkpoint_file() if latest else weights or self.cfg.MODEL.WEIGHT
-        if not source and not required:
-            logger.warning("There are no weights: what this model detects is noise.")
-            return ""
-        if not source:
-            raise ConfigError(
-                "There are no weights to predict with: name a file, set MODEL.WEIGHT, or set OUTPUT_DIR to the folder of a "
-                "training."
-            )
-        checkpointer.load(source, use_latest=latest, averaged=True)
-        return source
 
     def __call__(self, images: Any) -> Any:
         """Detections in the pixels of the pictures as they are.
@@ -234,21 +190,7 @@ class Predictor:
 
     def draw(self, image: Any, detections: BoxList) -> np.ndarray:
         """The picture with its detections: uint8 [H, W, 3], BGR; a small one is enlarged."""
-        labels, scores = (detections.get_field(name).tolist() for name in ("labels", "scores"))
-        captions = [self.caption(label, score) for label, score in zip(labels, scores, strict=True)]
-        masks = [mask_utils.decode(rle) for rle in detections.get_field("rle")] if detections.has_field("rle") else None
-        boxes = detections.convert("xyxy").bbox.numpy()
-        return draw_objects(to_bgr(image), boxes, labels, captions, masks, *visible_keypoints(detections))
-
-
-def visible_keypoints(detections: BoxList) -> tuple[np.ndarray | None, list[list[int]]]:
-    """Keypoints [N, K, 3] of which those that the model is sure of are visible, and the lines between them."""
-    if not detections.has_field("keypoints"):
-        return None, []
-    keypoints = detections.get_field("keypoints")
-    sure = keypoints.get_field("logits").cpu() > KEYPOINT_THRESHOLD
-    points = torch.cat((keypoints.keypoints[..., :2].cpu(), sure[..., None]), dim=2).numpy()
-    return points, PersonKeypoints.CONNECTIONS if isinstance(keypoints, PersonKeypoints) else []
+        return draw_detections(to_bgr(image), detections, self.caption)
 
 
 def _with_scores(found: BoxList) -> BoxList:

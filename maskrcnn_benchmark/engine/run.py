@@ -23,12 +23,11 @@ from maskrcnn_benchmark.config.whole import cfg
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
 from maskrcnn_benchmark.engine import forks, trainer, training
+from maskrcnn_benchmark.engine.loading import compile_backbone
 from maskrcnn_benchmark.engine.pictures import draw_predictions
-from maskrcnn_benchmark.engine.precision import dtype_of
 from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, TrainingInterrupted
 from maskrcnn_benchmark.engine.testing import evaluate_model
 from maskrcnn_benchmark.modeling.detector import build_detection_model
-from maskrcnn_benchmark.modeling.optimize import optimize_for_inference
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
 from maskrcnn_benchmark.solver.ema import make_ema
 from maskrcnn_benchmark.solver.scaling import scale_to_batch
@@ -118,18 +117,7 @@ def _seed_of_last_run(output_dir: str) -> int | None:
 def build_model(device: torch.device) -> nn.Module:
     """The configured model; its initial weights depend on SEED alone."""
     seed_everything(cfg.SEED)
-    model = build_detection_model(cfg).to(device)
-    if options(cfg).MODEL.COMPILE:
-        # What computes alike for every image; names of parameters stay as they are.
-        backbone: Any = model.backbone
-        backbone.compile(dynamic=True)
-    return model
-
-
-def optimize(model: nn.Module) -> nn.Module:
-    """The model to test: with TEST.OPTIMIZE a copy that only detects, in DTYPE and, with MODEL.COMPILE, compiled."""
-    own = options(cfg)
-    return optimize_for_inference(model, dtype_of(cfg), own.MODEL.COMPILE) if own.TEST.OPTIMIZE else model
+    return compile_backbone(cfg, build_detection_model(cfg).to(device))
 
 
 def distribute(model: nn.Module, device: torch.device) -> nn.Module:

@@ -11,7 +11,6 @@ import http.client
 import logging
 import os
 import re
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ import torch
 from tqdm import tqdm
 
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
+from maskrcnn_benchmark.utils.files import whole_file
 
 TIMEOUT_S = 30.0
 # Shorter ones are depths: R-50.pkl.
@@ -80,32 +80,19 @@ def _locked(path: str) -> Iterator[None]:
 def _download(url: str, path: str, progress: bool) -> None:
     source = _mirrored(url)
     logging.getLogger(__name__).info("Downloading %s to %s", source, path)
-    # A name of its own, so that processes without a common lock do not write into one file.
-    partial = tempfile.NamedTemporaryFile(dir=os.path.dirname(path), suffix=".partial", delete=False)
     try:
-        with partial:
-            digest = _fetch(source, partial, os.path.basename(path) if progress else None)
-        expected = _CHECKSUM.search(os.path.basename(path))
-        if expected and not digest.startswith(expected[1]):
-            raise CheckpointError(
-                f"{source} is not the file it should be: its SHA-256 begins with {digest[:12]}, not with {expected[1]}."
-            )
-        os.chmod(partial.name, 0o666 & ~_umask())
-        os.replace(partial.name, path)
+        with whole_file(path, shared=True) as file:  # there are file systems without a common lock
+            digest = _fetch(source, file, os.path.basename(path) if progress else None)
+            expected = _CHECKSUM.search(os.path.basename(path))
+            if expected and not digest.startswith(expected[1]):
+                raise CheckpointError(
+                    f"{source} is not the file it should be: its SHA-256 begins with {digest[:12]}, not with {expected[1]}."
+                )
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         raise CheckpointError(
             f"Could not download {source} ({getattr(error, 'reason', None) or error}); bring the file to {path} by hand, "
             "name a mirror in the environment variable MRB_MODEL_MIRROR, or give MODEL.WEIGHT the path of a file."
         ) from None
-    finally:
-        if os.path.exists(partial.name):
-            os.remove(partial.name)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _fetch(source: str, file, label: str | None) -> str:

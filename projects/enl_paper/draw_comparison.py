@@ -20,7 +20,7 @@ from maskrcnn_benchmark.data.pictures import read_upright
 from maskrcnn_benchmark.engine import Predictor
 from maskrcnn_benchmark.engine.run import CONFIG_NAME, command_line
 from maskrcnn_benchmark.structures.image_list import to_image_list
-from maskrcnn_benchmark.utils.drawing import side_by_side
+from maskrcnn_benchmark.visualization import side_by_side
 
 SMALL = 32  # pixels; COCO's limit
 

@@ -13,6 +13,7 @@ import json
 import os
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,11 +23,10 @@ from torch import Tensor, nn
 from enl_paper.relations import DECIDED_PAIRS
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.data.transforms import build_transforms
+from maskrcnn_benchmark.engine.loading import load_detector
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.layers.non_local import NON_LOCAL
-from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.structures.image_list import to_image_list
-from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
 from maskrcnn_benchmark.utils.files import write_text
 
 STRIDE = 8  # of res3
@@ -53,8 +53,7 @@ def scenes(experiment: str, count: int) -> Scenes:
     """Of the training scenes with true context, the first `count` that have decided objects."""
     cfg = defaults.clone()
     cfg.merge_from_file(os.path.join(experiment, "configs", "baseline.yaml"))
-    model = build_detection_model(cfg).eval()
-    DetectronCheckpointer(cfg, model).load(cfg.MODEL.WEIGHT)
+    model: Any = load_detector(cfg, cfg.MODEL.WEIGHT, "cpu")
     inputs: list[Tensor] = []
     # The finest lateral sum that has a level below it: what a module at res3 would take.
     model.backbone.fpn.fpn_layer2.register_forward_pre_hook(lambda module, args: inputs.append(args[0]))

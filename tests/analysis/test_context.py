@@ -10,7 +10,7 @@ import torch
 from maskrcnn_benchmark.analysis.context import context_weights, non_local_modules
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.modeling.detector import build_detection_model
-from maskrcnn_benchmark.utils.drawing import draw_weights
+from maskrcnn_benchmark.visualization import draw_weights
 from tests.support.dense_non_local import dct_matrix, module_of, pair_weights
 from tests.support.helpers import CONFIG
 

@@ -150,7 +150,7 @@ def test_the_index_is_kept_and_used(big, tmp_path):
     folder = tmp_path / "made" / "here"
     first, second, without = CocoFile(str(path), str(folder)), CocoFile(str(path), str(folder)), CocoFile(str(path))
     assert len(count) == 2 and same(first, second) and same(first, without)
-    assert not list(folder.glob("*.part"))
+    assert not list(folder.glob("*.partial"))
 
 
 def test_a_changed_file_is_indexed_anew(big, tmp_path):

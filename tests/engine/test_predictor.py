@@ -22,8 +22,8 @@ from maskrcnn_benchmark.engine.inference import compute_on_dataset
 from maskrcnn_benchmark.engine.results import to_original_image
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint import PersonKeypoints
-from maskrcnn_benchmark.utils.drawing import class_colour
 from maskrcnn_benchmark.utils.video import VideoError, VideoWriter
+from maskrcnn_benchmark.visualization import class_colour
 from tests.support.helpers import write_coco
 from tests.support.tiny import write_model
 
@@ -289,7 +289,7 @@ def test_pictures_that_are_none(seeing, picture, error, said):
 def test_said_in_a_sentence(tiny, tmp_path):
     config, weights = tiny
     for arguments, options, error, said in (
-        ((config,), {}, ConfigError, "no weights to predict with"),
+        ((config,), {}, ConfigError, "no weights to detect with"),
         ((config, str(tmp_path / "no.pth")), {}, FileNotFoundError, "There is no checkpoint"),
         (("no.yaml", weights), {}, FileNotFoundError, "no configuration file 'no.yaml'"),
         (

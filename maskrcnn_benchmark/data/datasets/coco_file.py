@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import time
-import uuid
 import weakref
 import zipfile
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from maskrcnn_benchmark.data.datasets.coco_index import CocoIndex, scan
+from maskrcnn_benchmark.utils.files import whole_file
 
 # Smaller files are indexed in two seconds: nothing is kept for them.
 MIN_BYTES_KEPT = 64_000_000
@@ -152,16 +152,12 @@ def save_index(path: str, index: CocoIndex, stamp: list) -> None:
     head = json.dumps({"stamp": stamp, "meta": index.meta}).encode()
     content = io.BytesIO()
     np.savez(content, head=np.frombuffer(head, np.uint8), **arrays)
-    part = f"{path}.{uuid.uuid4().hex}.part"
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(part, "wb") as f:
+        with whole_file(path, shared=True) as f:
             f.write(content.getbuffer())
-        os.replace(part, path)
     except OSError as error:
         logging.getLogger(__name__).info("The index of the annotations is not kept: %s", error)
-        with contextlib.suppress(OSError):
-            os.remove(part)
 
 
 @contextlib.contextmanager

@@ -1,10 +1,12 @@
-"""The whole of an annotation file as pycocotools' tree of objects."""
+"""The whole of an annotation file as pycocotools' tree of objects, and the masks in it."""
 
 import contextlib
 import io
 import json
 import os
+from typing import Any
 
+import pycocotools.mask as mask_utils
 from pycocotools.coco import COCO
 
 
@@ -28,3 +30,12 @@ def load_coco(ann_file: str) -> COCO:
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco
+
+
+def to_rle(segmentation: Any, height: int, width: int) -> dict:
+    """COCO's polygons, or run lengths as a list or compressed, as compressed run lengths."""
+    if isinstance(segmentation, list):
+        return mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
+    if isinstance(segmentation["counts"], list):
+        return mask_utils.frPyObjects(segmentation, height, width)
+    return segmentation

@@ -27,7 +27,7 @@ def image_outcome(objects: Sequence[dict], detections: Sequence[dict], iou: floa
     """COCO annotations and results of one image. Detections, the best-scored first, take the object that they cover best; an
     object already found takes no other, and one of the right class comes before one of another."""
     order = sorted(range(len(detections)), key=lambda i: -detections[i]["score"])
-    overlaps = _overlaps([detections[i] for i in order], objects)
+    iou_of = overlaps([detections[i] for i in order], objects)
     hits = [-1] * len(objects)
     states = [MISSED] * len(objects)
     used: set[int] = set()
@@ -37,7 +37,7 @@ def image_outcome(objects: Sequence[dict], detections: Sequence[dict], iou: floa
                 (o["category_id"] == detections[index]["category_id"]) == (state == FOUND) and not o.get("iscrowd")
                 for o in objects
             ]
-            free = [overlaps[row, k] if same[k] and hits[k] < 0 else 0.0 for k in range(len(objects))]
+            free = [iou_of[row, k] if same[k] and hits[k] < 0 else 0.0 for k in range(len(objects))]
             if index not in used and free and max(free) >= iou:
                 best = int(np.argmax(free))
                 hits[best], states[best] = index, state
@@ -45,12 +45,13 @@ def image_outcome(objects: Sequence[dict], detections: Sequence[dict], iou: floa
     ignored = {
         order[row]
         for row in range(len(order))
-        if any(o.get("iscrowd") and overlaps[row, k] > 0 for k, o in enumerate(objects))
+        if any(o.get("iscrowd") and iou_of[row, k] > 0 for k, o in enumerate(objects))
     }
     return ImageOutcome(states, hits, [i for i in order if i not in used and i not in ignored])
 
 
-def _overlaps(a: Sequence[dict], b: Sequence[dict]) -> np.ndarray:
+def overlaps(a: Sequence[dict], b: Sequence[dict]) -> np.ndarray:
+    """IoU of every pair of COCO annotations or results: float64 [len(a), len(b)]."""
     boxes = []
     for entries in (a, b):
         box = torch.tensor([entry["bbox"] for entry in entries], dtype=torch.float64).reshape(-1, 4)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from pycocotools.coco import COCO
 
+from enl_paper.outcome import overlaps
 from enl_paper.relations import DECIDED_PAIRS
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import evaluate_predictions_on_coco
@@ -86,23 +87,12 @@ def pair_accuracy(truth: COCO, detections: list[dict]) -> float:
         pair_of = partner.get(annotation["category_id"])
         if pair_of is None:
             continue
-        near = [
-            d
-            for d in by_image[annotation["image_id"]]
-            if d["category_id"] in pair_of and _iou(d["bbox"], annotation["bbox"]) >= 0.5
-        ]
+        of_pair = [d for d in by_image[annotation["image_id"]] if d["category_id"] in pair_of]
+        near = [d for d, iou in zip(of_pair, overlaps(of_pair, [annotation])[:, 0], strict=True) if iou >= 0.5]
         if near:
             found += 1
             right += max(near, key=lambda d: d["score"])["category_id"] == annotation["category_id"]
     return 100 * right / found if found else float("nan")
-
-
-def _iou(a: Sequence[float], b: Sequence[float]) -> float:
-    """Of two boxes x, y, width, height."""
-    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    inside = max(width, 0) * max(height, 0)
-    return inside / (a[2] * a[3] + b[2] * b[3] - inside)
 
 
 def summary(values: Sequence[float]) -> tuple[float, float]:

@@ -18,6 +18,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from maskrcnn_benchmark.utils.files import write_json
+
 from .render import generate_scene
 from .spec import RELATIONS_CATEGORIES, RelationsSpec
 
@@ -91,17 +93,6 @@ def _mapper(workers: int) -> Iterator:
         pool.join()
 
 
-def _write_json(path: Path, content: dict) -> None:
-    """Write all or nothing: under another name first."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(json.dumps(content), encoding="utf-8")
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
 def _annotation_file(root: Path, split: str) -> Path:
     return root / "annotations" / f"instances_{split}.json"
 
@@ -146,7 +137,7 @@ def _prepare(root: Path, parameters: dict, overwrite: bool) -> None:
             f"{root} is not empty and has no {MANIFEST}, so it is not a Relations folder; choose an empty or a new one"
         )
     root.mkdir(parents=True, exist_ok=True)
-    _write_json(manifest, parameters)
+    write_json(str(manifest), parameters)
 
 
 def _difference(found: object, wanted: dict) -> str:
@@ -177,7 +168,7 @@ def _write_split(root: Path, split: str, jobs: list[_Job], workers: int, progres
         "annotations": annotations,
         "categories": list(RELATIONS_CATEGORIES),
     }
-    _write_json(_annotation_file(root, split), content)
+    write_json(str(_annotation_file(root, split)), content)
 
 
 def write_relations(

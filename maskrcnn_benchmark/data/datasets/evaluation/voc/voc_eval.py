@@ -11,6 +11,7 @@ from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import PIXEL
 from maskrcnn_benchmark.structures.boxlist_fields import resized
 from maskrcnn_benchmark.structures.boxlist_ops import boxlist_iou
+from maskrcnn_benchmark.utils.files import write_text
 
 # Of the classes 0 (background), 1, ...; None for one without objects.
 Curves = list[np.ndarray | None]
@@ -50,8 +51,7 @@ def do_voc_evaluation(
     lines += [f"{name:<16}: {ap:.4f}" for name, ap in by_class.items()]
     logger.info("\n".join(lines))
     if output_folder:
-        with open(os.path.join(output_folder, "result.txt"), "w", encoding="utf-8") as f:
-            f.write("\n".join(lines) + "\n")
+        write_text(os.path.join(output_folder, "result.txt"), "\n".join(lines) + "\n")
     return result
 
 
@@ -64,8 +64,7 @@ def write_detections(dataset: Any, predictions: list[BoxList], output_folder: st
             lines[label].append(f"{image_id} {score:.6f} " + " ".join(f"{side:.2f}" for side in box))
     for label, entries in lines.items():
         name = f"comp4_det_{dataset.image_set}_{dataset.map_class_id_to_class_name(label)}.txt"
-        with open(os.path.join(output_folder, name), "w", encoding="utf-8") as f:
-            f.writelines(f"{entry}\n" for entry in entries)
+        write_text(os.path.join(output_folder, name), "".join(f"{entry}\n" for entry in entries))
 
 
 def eval_detection_voc(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maskrcnn_benchmark.utils.lettering import leader, place_captions, put_text, text_size
+from maskrcnn_benchmark.visualization.lettering import leader, place_captions, put_text, text_size
 
 
 @pytest.mark.parametrize("x", [-50, 0, 150, 199, 300])

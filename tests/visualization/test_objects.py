@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from maskrcnn_benchmark.utils.drawing import MIN_SIDE, class_colour, draw_captions, draw_objects, side_by_side
-from maskrcnn_benchmark.utils.lettering import text_size
+from maskrcnn_benchmark.visualization import class_colour, draw_boxes, draw_captions, draw_objects, side_by_side
+from maskrcnn_benchmark.visualization.lettering import text_size
+from maskrcnn_benchmark.visualization.objects import MIN_SIDE
 
 
 @pytest.mark.parametrize(("count", "least"), [(12, 45), (20, 35), (81, 17)])
@@ -149,3 +150,12 @@ def test_captions_of_real_scenes_leave_small_objects_to_be_seen():
         drawn += cv2.connectedComponents(ground.astype(np.uint8))[0] - 1
     assert len(hidden) > 50 and np.mean(hidden) < 0.05
     assert drawn > 0.3 * wanted  # those that touch count once
+
+
+def test_a_dashed_box_is_half_a_box():
+    whole, dashed = (np.zeros((300, 300, 3), np.uint8) for _ in range(2))
+    for canvas, kind in ((whole, False), (dashed, True)):
+        draw_boxes(canvas, np.array([[20, 30, 219, 249]]), [(255, 255, 255)], kind)
+    assert not (dashed > whole).any()
+    assert 0.35 < dashed.sum() / whole.sum() < 0.65
+    assert dashed[30, 20].all() and dashed[249, 219].all()

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as mask_utils
 
-from maskrcnn_benchmark.utils.drawing import draw_objects
+from maskrcnn_benchmark.data.datasets.coco_tree import to_rle
+from maskrcnn_benchmark.visualization.objects import draw_objects
 
 
 def draw_annotations(image: np.ndarray, objects: list[dict], categories: dict[Any, dict]) -> np.ndarray:
@@ -22,12 +23,3 @@ def draw_annotations(image: np.ndarray, objects: list[dict], categories: dict[An
         name = categories[o["category_id"]]["name"] + (" (crowd)" if o.get("iscrowd") else "")
         captions.append(f"{name} {o['score']:.2f}" if "score" in o else name)
     return draw_objects(image, boxes, labels, captions, masks)
-
-
-def to_rle(segmentation: Any, height: int, width: int) -> dict:
-    """COCO's polygons, or run lengths as a list or compressed, as compressed run lengths."""
-    if isinstance(segmentation, list):
-        return mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
-    if isinstance(segmentation["counts"], list):
-        return mask_utils.frPyObjects(segmentation, height, width)
-    return segmentation

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from maskrcnn_benchmark.utils.lettering import leader, place_captions, put_text, text_size
-from maskrcnn_benchmark.utils.palette import class_colour
+from maskrcnn_benchmark.visualization.lettering import leader, place_captions, put_text, text_size
+from maskrcnn_benchmark.visualization.palette import class_colour
 
 MIN_SIDE = 480  # smaller images are enlarged, or their labels would cover them
 MIN_LETTERS = 11  # pixels
 CAPTIONS_SHARE = 0.1
-HEADER = 24  # pixels of a title's row
+DASH = 8  # pixels from one dash to the next
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,22 @@ def enlarge(image: np.ndarray) -> tuple[np.ndarray, int]:
     return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), factor
 
 
-def draw_boxes(canvas: np.ndarray, boxes: np.ndarray, colours: Sequence[tuple[int, int, int]]) -> None:
+def draw_boxes(
+    canvas: np.ndarray, boxes: np.ndarray, colours: Sequence[tuple[int, int, int]], dashed: bool = False
+) -> None:
     """Outlines of boxes [N, 4] xyxy, in place."""
     pen = Pen.of(canvas)
     for (x1, y1, x2, y2), colour in zip(_whole(boxes), colours, strict=True):
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, pen.line_of((x1, y1, x2, y2)))
+        line = pen.line_of((x1, y1, x2, y2))
+        if not dashed:
+            cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, line)
+            continue
+        corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
+        for start, end in zip(corners, corners[1:] + corners[:1], strict=True):
+            dashes = max(abs(start[0] - end[0]), abs(start[1] - end[1])) // DASH or 1
+            places = np.linspace(start, end, 2 * dashes).round().astype(int).tolist()
+            for a, b in zip(places[::2], places[1::2], strict=True):
+                cv2.line(canvas, a, b, colour, line)
 
 
 def draw_masks(
@@ -168,46 +179,3 @@ def draw_objects(
         draw_keypoints(canvas, enlarged, connections)
     draw_captions(canvas, corners, captions, colours)
     return canvas
-
-
-def side_by_side(images: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndarray:
-    """Images of equal height in a row, each below its title."""
-    panels = []
-    for image, title in zip(images, titles, strict=True):
-        header = np.full((HEADER, image.shape[1], 3), 255, np.uint8)
-        put_text(header, title, 4, 3, (255, 255, 255), 14)
-        panels.append(np.pad(np.concatenate((header, image)), ((0, 0), (0, 6), (0, 0)), constant_values=255))
-    return np.concatenate(panels, axis=1)
-
-
-def make_sheet(pictures: Sequence[np.ndarray], columns: int, cell_width: int) -> np.ndarray:
-    """All pictures at one width, in rows."""
-    cells = [cv2.resize(p, (cell_width, p.shape[0] * cell_width // p.shape[1])) for p in pictures]
-    height = max(c.shape[0] for c in cells)
-    cells = [np.pad(c, ((0, height - c.shape[0]), (0, 0), (0, 0)), constant_values=255) for c in cells]
-    cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
-    return np.concatenate([np.concatenate(cells[i : i + columns], axis=1) for i in range(0, len(cells), columns)])
-
-
-def draw_weights(image: np.ndarray, weights: np.ndarray, point: tuple[float, float], limit: float) -> np.ndarray:
-    """A copy of the image, darkened, with a map of signed weights over it (red above zero, blue below) and a ring around a
-    point.
-
-    Args:
-        image: uint8 [H, W, 3], BGR.
-        weights: [h, w], over the whole image.
-        point: x and y, pixels.
-        limit: of the weights' size, from which on the colour is full.
-    """
-    enlarged, factor = enlarge(image)
-    canvas: np.ndarray = enlarged.astype(np.float32) * 0.5
-    relative = np.clip(weights / (limit or 1.0), -1, 1).astype(np.float32)
-    strength = cv2.resize(relative, canvas.shape[1::-1], interpolation=cv2.INTER_LINEAR)[..., None]
-    red, blue = np.array((40, 40, 255), np.float32), np.array((255, 110, 30), np.float32)
-    opacity = 0.85 * np.abs(strength)
-    drawn = (canvas * (1 - opacity) + np.where(strength > 0, red, blue) * opacity).round().astype(np.uint8)
-    centre = tuple(round((p + 0.5) * factor) for p in point)
-    radius = max(9, round(min(drawn.shape[:2]) / 60))
-    for colour, thickness in (((0, 0, 0), radius // 2), ((255, 255, 255), radius // 4)):
-        cv2.circle(drawn, centre, radius, colour, thickness, cv2.LINE_AA)
-    return drawn

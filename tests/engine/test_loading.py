@@ -1,0 +1,84 @@
+"""One way to load a detector: its last checkpoint or a file, averaged weights first, and nothing left untrained."""
+
+import pytest
+import torch
+
+from maskrcnn_benchmark.checkpoint.errors import CheckpointError
+from maskrcnn_benchmark.config import ConfigError, cfg
+from maskrcnn_benchmark.engine.loading import find_weights, load_detector, optimize
+from maskrcnn_benchmark.modeling.detector import build_detection_model
+from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
+from tests.support.helpers import CONFIG, SMALL
+
+NAME = "roi_heads.box.predictor.cls_score.bias"
+
+
+@pytest.fixture
+def config(tmp_path):
+    config = cfg.clone()
+    config.merge_from_file(str(CONFIG))
+    config.merge_from_list([*SMALL, "OUTPUT_DIR", str(tmp_path), "MODEL.DEVICE", "cpu"])
+    return config
+
+
+def filled(config, value: float) -> dict[str, torch.Tensor]:
+    """The state of a model of which one tensor holds `value`."""
+    state = build_detection_model(config).state_dict()
+    state[NAME] = torch.full_like(state[NAME], value)
+    return state
+
+
+def loaded(model) -> float:
+    (value,) = set(model.state_dict()[NAME].tolist())
+    return value
+
+
+def test_a_file_comes_before_the_last_checkpoint_and_that_before_the_configured_weights(config, tmp_path):
+    torch.save({"model": filled(config, 1.0)}, tmp_path / "configured.pth")
+    torch.save(filled(config, 2.0), tmp_path / "bare.pth")
+    config.MODEL.WEIGHT = str(tmp_path / "configured.pth")
+    assert loaded(load_detector(config)) == 1.0
+    model = build_detection_model(config)
+    model.load_state_dict(filled(config, 3.0))
+    DetectronCheckpointer(config, model, save_dir=str(tmp_path), save_to_disk=True).save("model_0000001")
+    assert loaded(load_detector(config)) == 3.0
+    assert find_weights(config) == str(tmp_path / "model_0000001.pth")
+    found = load_detector(config, str(tmp_path / "bare.pth"), "cpu")
+    assert loaded(found) == 2.0 and not found.training and next(found.parameters()).device.type == "cpu"
+
+
+def test_averaged_weights_come_first(config, tmp_path):
+    torch.save({"model": filled(config, 1.0), "ema": filled(config, 2.0)}, tmp_path / "both.pth")
+    assert loaded(load_detector(config, str(tmp_path / "both.pth"))) == 2.0
+
+
+def test_no_part_stays_untrained(config, tmp_path):
+    state = filled(config, 1.0)
+    body = {name: value for name, value in state.items() if name.startswith("backbone.")}
+    torch.save(body, tmp_path / "body.pth")
+    with pytest.raises(CheckpointError, match=r"weights lack \d+ of the model's"):
+        load_detector(config, str(tmp_path / "body.pth"))
+    config.MODEL.WEIGHT_ALLOW_MISMATCH = True
+    model = load_detector(config, str(tmp_path / "body.pth"))
+    torch.testing.assert_close(model.backbone.state_dict(), {k.removeprefix("backbone."): v for k, v in body.items()})
+
+
+def test_without_weights(config, log):
+    with pytest.raises(ConfigError, match="no weights to detect with"):
+        load_detector(config)
+    assert load_detector(config, require_weights=False) is not None
+    assert "what this model detects is noise" in log.text
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint 'missing\.pth'"):
+        load_detector(config, "missing.pth", require_weights=False)
+
+
+def test_the_weights_stay_under_their_names_when_the_backbone_is_compiled(config):
+    model = load_detector(config, require_weights=False)
+    names = list(model.state_dict())
+    config.MODEL.COMPILE = True
+    compiled = optimize(config, model)
+    call = compiled.backbone._compiled_call_impl
+    assert compiled is model and call is not None and list(compiled.state_dict()) == names
+    assert optimize(config, model).backbone._compiled_call_impl is call
+    config.TEST.OPTIMIZE = True
+    assert optimize(config, load_detector(config, require_weights=False)) is not model
