@@ -4,14 +4,12 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from tqdm import tqdm
 
-from maskrcnn_benchmark.data.datasets.evaluation import evaluate
 from maskrcnn_benchmark.engine.bbox_aug import im_detect_bbox_aug
 from maskrcnn_benchmark.engine.results import gather_predictions
 from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -61,37 +59,6 @@ def _accumulate_predictions_from_multiple_gpus(predictions_per_gpu: dict[int, Bo
         return None
     merged = {index: prediction for share in shares for index, prediction in share.items()}
     return [merged[index] for index in sorted(merged)]
-
-
-def inference(
-    model: nn.Module,
-    data_loader,
-    dataset_name: str = "",
-    iou_types: Sequence[str] = ("bbox",),
-    box_only: bool = False,
-    bbox_aug: bool = False,
-    device: str | torch.device = "cuda",
-    expected_results: Sequence = (),
-    expected_results_sigma_tol: float = 4,
-    output_folder: str | None = None,
-) -> Any:
-    """Detect on a data set and evaluate, with maskrcnn-benchmark's arguments; see `engine.testing.evaluate_model`.
-
-    Returns:
-        What `evaluate` returns, on the main process; None on the others.
-    """
-    gathered = detect_on(model, data_loader, dataset_name, bbox_aug, torch.device(device), output_folder)
-    if gathered is None:
-        return None
-    return evaluate(
-        dataset=data_loader.dataset,
-        predictions=gathered,
-        output_folder=output_folder,
-        box_only=box_only,
-        iou_types=tuple(iou_types),
-        expected_results=expected_results,
-        expected_results_sigma_tol=expected_results_sigma_tol,
-    )
 
 
 def detect_on(

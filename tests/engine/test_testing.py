@@ -195,7 +195,7 @@ def test_a_forks_own_evaluate_counts(mine, monkeypatch):
 
     assert evaluation.evaluate is evaluate
     monkeypatch.setattr(evaluation, "evaluate", forks)
-    monkeypatch.setattr("maskrcnn_benchmark.engine.detection.evaluate", forks)
+    monkeypatch.setattr("maskrcnn_benchmark.engine.inference.evaluate", forks)
     result = evaluate_model(config, Detector(), loader, "mine", torch.device("cpu"))
     assert result.metrics == {"bbox": {"AP": 0.5}} and asked[0]["images"] == 3
     assert json.dumps(asked[0]["iou_types"]) == '["bbox"]'
