@@ -70,6 +70,12 @@ class FrozenBatchNorm2d(nn.Module):
             self._kept = _Kept(buffers)
         return self._kept.scale, self._kept.shift(dtype or self.bias.dtype)
 
+    def train(self, mode: bool = True) -> "FrozenBatchNorm2d":
+        self._kept = (
+            None  # what is written through `.data`, as programs of 2019 do, leaves no trace in a buffer's version
+        )
+        return super().train(mode)
+
     def forward(self, x: Tensor) -> Tensor:
         scale, shift = (v[:, None, None].to(x.dtype) for v in self.affine())
         return x * scale + shift

@@ -73,3 +73,31 @@ def test_conv_norm_leaves_other_modules_alone():
     x = torch.randn(1, 4, 5, 5, dtype=torch.float64)
     norm = frozen(4)
     assert torch.equal(conv_norm(x, nn.Identity(), norm), norm(x))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda norm: norm.weight.mul_(2),
+        lambda norm: norm.load_state_dict({name: value + 1 for name, value in norm.state_dict().items()}),
+        lambda norm: norm.register_buffer("running_mean", torch.full((3,), 5.0)),
+        lambda norm: norm.double(),
+        lambda norm: (norm.bias.data.fill_(7), norm.eval()),
+        lambda norm: (norm.running_var.data.fill_(4), norm.train()),
+    ],
+    ids=["in place", "loaded", "replaced", "another type", "data, eval", "data, train"],
+)
+def test_what_is_kept_of_a_norm_follows_its_buffers(change):
+    norm, x = FrozenBatchNorm2d(3), torch.randn(2, 3, 4, 5)
+    with torch.inference_mode():
+        before = norm(x)
+    change(norm)
+    x = x.to(norm.weight.dtype)
+    scale = norm.weight / norm.running_var.sqrt()
+    expected = (x - norm.running_mean[:, None, None]) * scale[:, None, None] + norm.bias[:, None, None]
+    torch.testing.assert_close(norm(x), expected)
+    assert not torch.equal(norm(x).float(), before) or norm.weight.dtype == torch.float64
+    y = conv_norm(
+        x.requires_grad_(), torch.nn.Conv2d(3, 3, 1, bias=False).to(x.dtype), norm
+    )  # made in inference, used in training
+    y.sum().backward()
