@@ -71,9 +71,8 @@ class FrozenBatchNorm2d(nn.Module):
         return self._kept.scale, self._kept.shift(dtype or self.bias.dtype)
 
     def train(self, mode: bool = True) -> "FrozenBatchNorm2d":
-        self._kept = (
-            None  # what is written through `.data`, as programs of 2019 do, leaves no trace in a buffer's version
-        )
+        # What is written through `.data`, as programs of 2019 do, leaves no trace in a buffer's version.
+        self._kept = None
         return super().train(mode)
 
     def forward(self, x: Tensor) -> Tensor:
