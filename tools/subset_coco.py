@@ -1,35 +1,6 @@
-"""Write a small COCO-format annotation file: the first images, by id, of a larger one. Good for a trial run."""
+"""`mrb subset`: see maskrcnn_benchmark/cli/subset.py."""
 
-import argparse
-import os
-
-from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
-from maskrcnn_benchmark.engine.run import command_line
-from maskrcnn_benchmark.utils.files import write_json
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ann-file", required=True, help="annotations in COCO format")
-    parser.add_argument("--out", required=True, help="file to write")
-    parser.add_argument("--count", type=int, default=8, help="number of images (default 8)")
-    parser.add_argument(
-        "--min-objects", type=int, default=1, help="objects, crowds aside, that an image has (default 1)"
-    )
-    args = parser.parse_args()
-    with command_line():
-        coco = load_coco(args.ann_file)
-        objects = {i: sum(not a.get("iscrowd", 0) for a in coco.imgToAnns.get(i, [])) for i in coco.imgs}
-        ids = [i for i in sorted(coco.imgs) if objects[i] >= args.min_objects][: args.count]
-        if not ids:
-            raise ValueError(f"No image of {args.ann_file} has {args.min_objects} objects.")
-        content = dict(coco.dataset)
-        content["images"] = [coco.imgs[i] for i in ids]
-        content["annotations"] = [a for i in ids for a in coco.imgToAnns.get(i, [])]
-        os.makedirs(os.path.dirname(os.path.abspath(args.out)), exist_ok=True)
-        write_json(args.out, content)
-        print(f"Wrote {len(ids)} images with {len(content['annotations'])} annotations to {args.out}: ids {ids}")
-
+from maskrcnn_benchmark.cli.subset import main
 
 if __name__ == "__main__":
     main()

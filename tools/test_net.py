@@ -1,19 +1,6 @@
-"""Test a trained detector. On several devices: torchrun --nproc_per_node=8 tools/test_net.py ..."""
+"""`mrb test`: see maskrcnn_benchmark/cli/test.py."""
 
-from maskrcnn_benchmark.engine import run
-from maskrcnn_benchmark.engine.loading import load_detector, optimize
-
-
-def main() -> None:
-    parser = run.argument_parser(__doc__)
-    parser.add_argument(
-        "--ckpt", metavar="FILE", help="weights to test (default: the last checkpoint in OUTPUT_DIR, or MODEL.WEIGHT)"
-    )
-    args = parser.parse_args()
-    with run.command_line():
-        device = run.set_up(args)
-        run.test(optimize(run.cfg, load_detector(run.cfg, args.ckpt or "", device, require_weights=False)), device)
-
+from maskrcnn_benchmark.cli.test import main
 
 if __name__ == "__main__":
     main()

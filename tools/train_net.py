@@ -1,18 +1,6 @@
-"""Train a detector and test it. On several devices: torchrun --nproc_per_node=8 tools/train_net.py ..."""
+"""`mrb train`: see maskrcnn_benchmark/cli/train.py."""
 
-from maskrcnn_benchmark.engine import run
-
-
-def main() -> None:
-    parser = run.argument_parser(__doc__)
-    parser.add_argument("--skip-test", action="store_true", help="do not test the trained model")
-    args = parser.parse_args()
-    with run.command_line():
-        device = run.set_up(args)
-        model = run.train(device)
-        if not args.skip_test and run.cfg.DATASETS.TEST:
-            run.test(model, device)
-
+from maskrcnn_benchmark.cli.train import main
 
 if __name__ == "__main__":
     main()

@@ -12,7 +12,7 @@ from typing import Any
 from torch.utils.flop_counter import register_flop_formula
 
 from maskrcnn_benchmark import ops as operators  # noqa: F401 (defines them)
-from maskrcnn_benchmark.layers.non_local import cost
+from maskrcnn_benchmark.layers.non_local.algebra import multiply_adds
 from maskrcnn_benchmark.ops.library import ops
 
 Shape = Any  # torch.Size, or None for an argument that is not given
@@ -108,9 +108,9 @@ def no_products(*args: Any, **kwargs: Any) -> int:
 
 @register_flop_formula(ops.efficient_non_local)
 def enl_flops(x: Shape, theta_weight: Shape, theta_bias: Shape, *args: Any, **kwargs: Any) -> int:
-    return FLOPS_PER_MULTIPLY_ADD * cost.multiply_adds(x, theta_bias[0], args[-1])
+    return FLOPS_PER_MULTIPLY_ADD * multiply_adds(x, theta_bias[0], args[-1]).forward
 
 
 @register_flop_formula(ops.efficient_non_local_backward)
 def enl_backward_flops(grad: Shape, x: Shape, theta_weight: Shape, theta_bias: Shape, *args: Any, **kwargs: Any) -> int:
-    return FLOPS_PER_MULTIPLY_ADD * cost.multiply_adds_backward(x, theta_bias[0], args[-1])
+    return FLOPS_PER_MULTIPLY_ADD * multiply_adds(x, theta_bias[0], args[-1]).backward

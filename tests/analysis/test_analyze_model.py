@@ -17,7 +17,7 @@ TOOL = "tools/analyze_model.py"
 @pytest.fixture(autouse=True)
 def fresh_configuration(monkeypatch):
     """The command line changes the package's own configuration."""
-    monkeypatch.setattr("maskrcnn_benchmark.config.cfg", cfg.clone())
+    monkeypatch.setattr("maskrcnn_benchmark.cli.analyze.cfg", cfg.clone())
 
 
 def test_whole_analysis(tmp_path, monkeypatch, capsys):
@@ -53,7 +53,7 @@ def test_images_of_a_data_set(tmp_path, monkeypatch, capsys):
     assert call_tool(monkeypatch, TOOL, *words, "--dataset", "mine", *named) == 0
     by_name = capsys.readouterr().out
     assert "the 3 images of mine" in by_name and "256 x 320: " in by_name and "256 x 256: " in by_name
-    monkeypatch.setattr("maskrcnn_benchmark.config.cfg", cfg.clone())
+    monkeypatch.setattr("maskrcnn_benchmark.cli.analyze.cfg", cfg.clone())
     assert call_tool(monkeypatch, TOOL, *words, "--ann-file", tmp_path / "set.json") == 0
     assert capsys.readouterr().out.split("\n", 1)[1] == by_name.split("\n", 1)[1]
 

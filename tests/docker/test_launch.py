@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -13,6 +12,8 @@ from pathlib import Path
 import pytest
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.rendezvous import RendezvousConnectionError
+
+from maskrcnn_benchmark.cli import launch as launch_module
 
 LAUNCH = Path(__file__).parents[2] / "tools" / "launch.py"
 WORKER = """
@@ -46,20 +47,16 @@ def launch(tmp_path, monkeypatch):
 @pytest.fixture
 def main(monkeypatch):
     """tools/launch.py's function, where torchrun ends with an exception."""
-    specification = importlib.util.spec_from_file_location("launch", LAUNCH)
-    assert specification and specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
     monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "1")
 
     def call(error: Exception) -> int:
         def run(arguments: object) -> None:
             raise error
 
-        monkeypatch.setattr(module.run, "main", run)
+        monkeypatch.setattr(launch_module.run, "main", run)
         before = signal.getsignal(signal.SIGUSR1)
         try:
-            return module.main([])
+            return launch_module.main([])
         finally:
             signal.signal(signal.SIGUSR1, before)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from maskrcnn_benchmark.layers import EfficientNonLocal
-from maskrcnn_benchmark.layers.non_local import Weights, cost, efficient_non_local, operator, passes
+from maskrcnn_benchmark.layers.non_local import Weights, algebra, efficient_non_local, operator, passes
 from maskrcnn_benchmark.ops.library import ops
 from tests.support.dense_non_local import dense_non_local, module_of
 
@@ -99,7 +99,7 @@ def test_the_order_with_fewer_operations_is_taken(channels, inner, dct_size, pay
     weights, taken = weights_of(channels, inner), []
     for width in range(1, 400):
         sizes = (channels, inner, 3, width, dct_size)
-        fewer = cost.regrouped(*sizes) < cost.literal(*sizes)
+        fewer = algebra.regrouped(*sizes).forward < algebra.literal(*sizes).forward
         if taken and fewer != taken[-1]:
             for w in (width - 1, width):
                 x, grad = map_of(1, channels, 3, w), map_of(1, channels, 3, w, seed=2)
@@ -129,17 +129,17 @@ def test_counted_operations_are_those_of_the_products(channels, inner, size, dct
     x, weights = map_of(2, channels, *size).contiguous(memory_format=format), weights_of(channels, inner)
     with FlopCounterMode(display=False, custom_mapping=in_place) as counter:
         z, gram, spectrum = operator._forward(passes, x, *weights, dct_size)
-    assert counter.get_total_flops() == 2 * cost.multiply_adds(x.shape, inner, dct_size)
+    assert counter.get_total_flops() == 2 * algebra.multiply_adds(x.shape, inner, dct_size).forward
     with FlopCounterMode(display=False, custom_mapping=in_place) as counter:
         operator._backward(passes, z, x, *weights, gram, spectrum, dct_size)
-    assert counter.get_total_flops() == 2 * cost.multiply_adds_backward(x.shape, inner, dct_size)
+    assert counter.get_total_flops() == 2 * algebra.multiply_adds(x.shape, inner, dct_size).backward
 
 
 def test_the_regrouped_form_of_the_papers_maps():
     """256 x 100 x 140, 50 x 70 and 25 x 35: about 2.5 G multiply-adds against 3.4 in the paper's order (FLOPs of Table 3)."""
     sizes = [(256, 128, 100, 140, 9), (256, 128, 50, 70, 9), (256, 128, 25, 35, 9)]
-    assert 3.0e9 < sum(cost.literal(*s) for s in sizes) < 3.5e9
-    assert sum(cost.regrouped(*s) for s in sizes) < 0.75 * sum(cost.literal(*s) for s in sizes)
+    assert 3.0e9 < sum(algebra.literal(*s).forward for s in sizes) < 3.5e9
+    assert sum(algebra.regrouped(*s).forward for s in sizes) < 0.75 * sum(algebra.literal(*s).forward for s in sizes)
 
 
 @on_devices

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import runpy
 from pathlib import Path
 
 import cv2
 import pytest
 
-TOOL = Path(__file__).parents[2] / "tools" / "plot_metrics.py"
+from maskrcnn_benchmark.visualization import curves
 
 
 def write_run(folder: Path, lines: int, cut: bool = False) -> Path:
@@ -33,10 +32,9 @@ def test_several_runs_in_one_picture(run_tool, tmp_path):
 
 
 def test_series_are_chosen_by_name_or_pattern():
-    plot = runpy.run_path(str(TOOL))
-    assert plot["labels"](["/x/a/run", "/x/b/run"]) == ["a", "b"] and plot["labels"](["/x/a/run"]) == ["run"]
-    assert plot["smooth"]([1.0, 1.0, 1.0], 0.9) == pytest.approx([1, 1, 1])
-    assert plot["smooth"]([0.0, 1.0], 0.5) == pytest.approx([0, 2 / 3])
+    assert curves.labels(["/x/a/run", "/x/b/run"]) == ["a", "b"] and curves.labels(["/x/a/run"]) == ["run"]
+    assert curves.smooth([1.0, 1.0, 1.0], 0.9) == pytest.approx([1, 1, 1])
+    assert curves.smooth([0.0, 1.0], 0.5) == pytest.approx([0, 2 / 3])
 
 
 def test_mistakes_get_a_sentence(run_tool, tmp_path):

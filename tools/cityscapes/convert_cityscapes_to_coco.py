@@ -1,59 +1,6 @@
-"""Write Cityscapes' annotations in COCO format: instancesonly_filtered_gtFine_SPLIT.json for each split there is.
+"""`mrb convert cityscapes`: see maskrcnn_benchmark/cli/convert_cityscapes.py."""
 
-The eight classes that Cityscapes evaluates are the categories 1 to 8, masks are run-length encoded. File names have no
-folders: the images belong into one folder, datasets/cityscapes/images for the built-in names. With --keep-folders they
-begin with split and city, for IMG_DIR .../leftImg8bit in DATASETS.DEFINITIONS.
-"""
-
-import argparse
-import os
-
-from maskrcnn_benchmark.data.datasets.cityscapes import CityScapesDataset
-from maskrcnn_benchmark.data.datasets.evaluation.coco.abs_to_coco import convert_abstract_to_coco
-from maskrcnn_benchmark.engine.run import command_line
-from maskrcnn_benchmark.utils.files import write_json
-
-SPLITS = ("train", "val", "test")  # that Cityscapes comes in
-
-
-def convert(
-    data_dir: str, split: str, mode: str, min_area: float = 0, keep_folders: bool = False, workers: int | None = None
-) -> dict:
-    """A split of the folder that holds leftImg8bit and gtFine, as COCO's JSON."""
-    folders = (os.path.join(data_dir, name) for name in ("leftImg8bit", "gtFine"))
-    dataset = CityScapesDataset(*folders, split=split, mode=mode, min_area=min_area)
-    content = convert_abstract_to_coco(dataset, workers)
-    for image in content["images"]:
-        name = image["file_name"]
-        image["file_name"] = f"{split}/{name}" if keep_folders else os.path.basename(name)
-    return content
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--dataset", default="cityscapes_instance_only", choices=["cityscapes_instance_only"], help="what to convert"
-    )
-    parser.add_argument("--datadir", required=True, help="folder of leftImg8bit and gtFine")
-    parser.add_argument("--outdir", required=True, help="folder to write to")
-    parser.add_argument(
-        "--mode", default="mask", choices=["mask", "poly"], help="what is seen of an object (mask) or its whole outline"
-    )
-    parser.add_argument("--min-area", type=float, default=0, help="leave out objects of fewer square pixels")
-    parser.add_argument("--keep-folders", action="store_true", help="name images with split and city")
-    parser.add_argument("--workers", type=int, help="processes (default: one a core)")
-    args = parser.parse_args()
-    with command_line():
-        splits = [s for s in SPLITS if os.path.isdir(os.path.join(args.datadir, "gtFine", s))]
-        if not splits:
-            raise ValueError(f"{args.datadir} has no folder gtFine with one of {', '.join(SPLITS)} in it.")
-        os.makedirs(args.outdir, exist_ok=True)
-        for split in splits:
-            content = convert(args.datadir, split, args.mode, args.min_area, args.keep_folders, args.workers)
-            path = os.path.join(args.outdir, f"instancesonly_filtered_gtFine_{split}.json")
-            write_json(path, content)
-            print(f"Wrote {len(content['images'])} images with {len(content['annotations'])} objects to {path}")
-
+from maskrcnn_benchmark.cli.convert_cityscapes import main
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,5 @@
-"""What equation 9 needs besides the two passes over the map: products of small matrices, and their gradients.
+"""What equation 9 needs besides the two passes over the map: products of small matrices, their gradients, and the count of
+multiply-adds that chooses between this order and the paper's.
 
 With x as a C x N matrix, G = x x^T, s = x 1 and X = x E (E: the N x K DCT basis, its first column 1 / sqrt(N)),
 
@@ -175,3 +176,65 @@ def _with_ones(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _low_pass(g: Tensor, x: Tensor, dct_size: int) -> Tensor | float:
     return dct_low_pass(g.unflatten(2, x.shape[2:]), dct_size).flatten(2) if dct_size else 0.0
+
+
+class Count(NamedTuple):
+    """Multiply-adds of the operator and of its gradient."""
+
+    forward: int
+    backward: int
+
+
+def multiply_adds(shape: torch.Size, inner: int, dct_size: int) -> Count:
+    """Of a map Tensor[B, C, H, W], in the order that is chosen for it."""
+    sizes = (shape[1], inner, shape[2], shape[3], dct_size)
+    chosen = regrouped(*sizes) if is_regrouped(shape, inner, dct_size) else literal(*sizes)
+    return Count(shape[0] * chosen.forward, shape[0] * chosen.backward)
+
+
+def is_regrouped(shape: torch.Size, inner: int, dct_size: int) -> bool:
+    """Whether a map Tensor[B, C, H, W] is worth its Gram matrix."""
+    sizes = (shape[1], inner, shape[2], shape[3], dct_size)
+    return regrouped(*sizes).forward < literal(*sizes).forward
+
+
+def regrouped(channels: int, inner: int, height: int, width: int, dct_size: int) -> Count:
+    """One image through the Gram matrix of the map: two passes over it, and a few C x C matrices.
+
+    The gradient keeps the forward pass's Gram matrix and makes its small products again.
+    """
+    k_rows, k_columns = min(max(dct_size, 1), height), min(max(dct_size, 1), width)
+    positions, half = height * width, first_half(channels)
+    gram = positions * (channels * half + (channels - half) ** 2)
+    transform = 2 * _transform(channels, height, width, k_rows, k_columns)
+    application = positions * channels * channels
+    wide, spectrum = channels + 1, k_rows * k_columns  # biases are a last column
+    products = inner * wide * (wide + spectrum) + inner * inner * wide + channels * inner * (inner + wide)
+    gradients = 2 * inner * (channels * wide + wide * wide + channels * inner + inner * wide)
+    out_spectrum = channels * inner * spectrum if dct_size else 0
+    g_spectrum = inner * wide * spectrum if dct_size else 0
+    forward = gram + transform + application + products + out_spectrum
+    return Count(forward, 3 * application + transform + products + gradients + 2 * (out_spectrum + g_spectrum))
+
+
+def literal(channels: int, inner: int, height: int, width: int, dct_size: int) -> Count:
+    """One image in the paper's order: four 1 x 1 convolutions and two D x D products at every position.
+
+    The gradient computes the maps again, then every product has two gradients.
+    """
+    positions = height * width
+    position_term = 2 * _transform(inner, height, width, min(dct_size, height), min(dct_size, width))
+    maps = 3 * inner * (channels + 1) + 2 * inner * inner
+    gradients = 2 * channels * inner + 4 * inner * inner + 3 * inner * channels + 3 * inner * (channels + 1)
+    forward = positions * (maps + channels * inner) + position_term
+    return Count(forward, positions * (maps + gradients) + 2 * position_term)
+
+
+def first_half(channels: int) -> int:
+    """Columns of the Gram matrix whose products are all computed; the others need those of their own rows alone."""
+    return (channels + 1) // 2
+
+
+def _transform(channels: int, height: int, width: int, k_rows: int, k_columns: int) -> int:
+    """To the lowest frequencies or back, one axis after the other."""
+    return channels * height * k_columns * (width + k_rows)

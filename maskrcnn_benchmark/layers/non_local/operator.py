@@ -15,8 +15,7 @@ from torch import Tensor
 from maskrcnn_benchmark.ops.library import has_kernels, ops, refuse_second_derivative
 
 from . import passes
-from .algebra import Weights, contract_backward, literal_order, literal_order_backward
-from .cost import is_regrouped
+from .algebra import Weights, contract_backward, is_regrouped, literal_order, literal_order_backward
 from .equations import dct_tables
 
 _FORWARD = "maskrcnn_benchmark::efficient_non_local"

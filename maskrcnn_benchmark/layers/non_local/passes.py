@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .algebra import contract
+from .algebra import contract, first_half
 
-__all__ = ["contract", "first_half", "is_channels_last", "mix", "position_sums"]
+__all__ = ["contract", "is_channels_last", "mix", "position_sums"]
 
 _BLOCK = 2048  # positions at a time of a narrow map: 2 MB of float32 in a 256-channel map, what a cache holds
 
@@ -107,11 +107,6 @@ def _products(a: Tensor, b: Tensor | None) -> Tensor:
     gram[:, half:, half:] = second @ second.transpose(1, 2)
     gram[:, :half, half:] = gram[:, half:, :half].transpose(1, 2)
     return gram
-
-
-def first_half(channels: int) -> int:
-    """Columns of the Gram matrix whose products are all computed; the others need those of their own rows alone."""
-    return (channels + 1) // 2
 
 
 def _transform(u: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

@@ -1,0 +1,63 @@
+"""Draw detections beside the annotations: one picture an image, and a sheet of all of them."""
+
+import argparse
+import json
+import os
+
+import cv2
+
+from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
+from maskrcnn_benchmark.engine.run import command_line
+from maskrcnn_benchmark.visualization import draw_annotations, make_sheet, side_by_side
+
+
+def load_results(folder: str, threshold: float) -> dict[int, list[dict]]:
+    """Detections above the threshold by image id, from bbox.json and, if there is one, segm.json."""
+    path = os.path.join(folder, "bbox.json")
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no {path}; tools/test_net.py writes it to OUTPUT_DIR/inference/NAME.")
+    with open(path, encoding="utf-8") as f:
+        detections = json.load(f)
+    segm_path = os.path.join(folder, "segm.json")
+    if os.path.isfile(segm_path):
+        with open(segm_path, encoding="utf-8") as f:
+            for detection, mask in zip(detections, json.load(f), strict=True):
+                detection["segmentation"] = mask["segmentation"]
+    by_image: dict[int, list[dict]] = {}
+    for detection in detections:
+        if detection["score"] >= threshold:
+            by_image.setdefault(detection["image_id"], []).append(detection)
+    return by_image
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ann-file", required=True, help="annotations in COCO format")
+    parser.add_argument("--img-dir", required=True, help="folder of the images")
+    parser.add_argument("--results", required=True, help="folder with bbox.json (OUTPUT_DIR/inference/NAME)")
+    parser.add_argument("--out", required=True, help="folder for the pictures")
+    parser.add_argument(
+        "--count", type=int, default=12, help="images to draw, those with most objects first (default 12)"
+    )
+    parser.add_argument("--threshold", type=float, default=0.5, help="least score of a detection drawn (default 0.5)")
+    args = parser.parse_args()
+    with command_line():
+        coco = load_coco(args.ann_file)
+        results = load_results(args.results, args.threshold)
+        os.makedirs(args.out, exist_ok=True)
+        image_ids = sorted(coco.imgs, key=lambda i: (-len(coco.imgToAnns.get(i, [])), i))[: args.count]
+        pictures = []
+        for image_id in image_ids:
+            name = coco.imgs[image_id]["file_name"]
+            image = cv2.imread(os.path.join(args.img_dir, name))
+            if image is None:
+                raise FileNotFoundError(f"The image {os.path.join(args.img_dir, name)} cannot be read.")
+            drawn = [
+                draw_annotations(image, objects.get(image_id, []), coco.cats) for objects in (coco.imgToAnns, results)
+            ]
+            pictures.append(side_by_side(drawn, ("annotated", f"detected (score >= {args.threshold:g})")))
+            stem = os.path.splitext(os.path.basename(name))[0]
+            cv2.imwrite(os.path.join(args.out, f"{stem}.png"), pictures[-1])
+        if pictures:
+            cv2.imwrite(os.path.join(args.out, "sheet.jpg"), make_sheet(pictures, columns=2, cell_width=900))
+        print(f"Wrote {len(pictures)} pictures and sheet.jpg to {args.out}")

@@ -1,0 +1,88 @@
+"""Export a trained detector to ONNX, to a torch.export program, or to a library compiled ahead of time.
+
+The file takes one image, uint8 [H, W, 3] in RGB, of any size from a few strides to 4096 pixels, and returns boxes (xyxy, pixels,
+both corners inside), labels (from 1), scores and, of a model with masks, masks [N, 1, M, M], each over its box. Suppression is
+inside. Scale images first as INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST say; both, and the names of the classes where OUTPUT_DIR has
+them, are noted in the file.
+
+    mrb export --config-file configs/demo/relations_R_18_FPN_enl.yaml --out demo.onnx OUTPUT_DIR runs/demo
+    mrb export --config-file FILE --ckpt WEIGHTS --out small.onnx --int8 photos/
+"""
+
+import argparse
+import json
+import math
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from maskrcnn_benchmark.data.pictures import read_upright
+from maskrcnn_benchmark.data.transforms import Resize
+from maskrcnn_benchmark.engine import run
+from maskrcnn_benchmark.engine.loading import load_detector
+from maskrcnn_benchmark.engine.predict_files import PICTURE_ENDINGS, find_inputs
+from maskrcnn_benchmark.export import FORMATS, ExportableDetector, export_program, quantize_onnx, write
+
+CALIBRATION_IMAGES = 64
+
+
+def notes(cfg) -> dict[str, str]:
+    """What a user of the file wants to know."""
+    found = {"min_size": str(cfg.INPUT.MIN_SIZE_TEST), "max_size": str(cfg.INPUT.MAX_SIZE_TEST)}
+    path = os.path.join(cfg.OUTPUT_DIR, "labels.json")
+    if os.path.isfile(path):
+        with open(path, encoding="utf-8") as f:
+            found["labels"] = json.dumps(json.load(f))
+    return found
+
+
+def calibration_pictures(name: str) -> list[str]:
+    """Of a folder or pattern at most CALIBRATION_IMAGES pictures, evenly."""
+    paths = [path for path in find_inputs([name]) if path.lower().endswith(PICTURE_ENDINGS)]
+    if not paths:
+        raise FileNotFoundError(f"--int8 needs pictures; there are none in {name}.")
+    return paths[:: math.ceil(len(paths) / CALIBRATION_IMAGES)]
+
+
+def network_inputs(paths: list[str]) -> Iterator[Tensor]:
+    """The pictures scaled as in a test: uint8 Tensor[H, W, 3], RGB."""
+    resize = Resize(run.cfg.INPUT.MIN_SIZE_TEST, run.cfg.INPUT.MAX_SIZE_TEST)
+    for path in tqdm(paths, desc="Ranges of maps", unit="image"):
+        yield torch.from_numpy(np.array(resize(read_upright(path))))
+
+
+def main() -> None:
+    parser = run.argument_parser(__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    ends = ", ".join(f"{end} for {name}" for name, (end, _) in FORMATS.items())
+    parser.add_argument("--out", required=True, metavar="FILE", help=f"file to write; its end says the format: {ends}")
+    parser.add_argument(
+        "--ckpt", metavar="FILE", help="weights (default: the last checkpoint in OUTPUT_DIR, or MODEL.WEIGHT)"
+    )
+    parser.add_argument(
+        "--int8",
+        metavar="FOLDER",
+        help="8-bit convolutions, for .onnx: a folder or pattern of pictures to find the ranges of the maps from",
+    )
+    args = parser.parse_args()
+    with run.command_line():
+        chosen = [name for name, (end, _) in FORMATS.items() if args.out.endswith(end)]
+        if not chosen:
+            raise ValueError(
+                f"--out must end in one of {', '.join(end for end, _ in FORMATS.values())}; got {args.out}."
+            )
+        if args.int8 and chosen != ["onnx"]:
+            raise ValueError(f"--int8 is for files that end in .onnx; got {args.out}.")
+        device = run.set_up(args)
+        pictures = calibration_pictures(args.int8) if args.int8 else []
+        model = load_detector(run.cfg, args.ckpt or "", device)
+        names = ExportableDetector(model, run.cfg).names
+        with torch.no_grad():
+            write(export_program(model, run.cfg), chosen[0], args.out, names, notes(run.cfg))
+        if pictures:
+            quantize_onnx(args.out, network_inputs(pictures))
+        print(f"Wrote {args.out}: image -> {', '.join(names)}")

@@ -1,0 +1,33 @@
+"""Draw curves of one or several runs, from their metrics.jsonl, into one picture."""
+
+import argparse
+
+from maskrcnn_benchmark.engine.run import command_line
+from maskrcnn_benchmark.visualization.curves import plot
+
+DEFAULT = ("loss", r"loss_.*", "lr", r"test/.*/AP", "images_s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs (OUTPUT_DIR), or metrics.jsonl files")
+    parser.add_argument("--out", default="metrics.png", metavar="FILE", help="the picture (default metrics.png)")
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        default=list(DEFAULT),
+        metavar="NAME",
+        help=f"names of series or regular expressions (default {' '.join(DEFAULT)})",
+    )
+    parser.add_argument(
+        "--smooth",
+        type=float,
+        default=0.9,
+        help="weight of the moving average of long curves, 0 to less than 1 (default 0.9)",
+    )
+    args = parser.parse_args()
+    if not 0 <= args.smooth < 1:
+        parser.error("--smooth must be at least 0 and less than 1.")
+    with command_line():
+        names = plot(args.runs, args.metrics, args.out, args.smooth)
+        print(f"{len(names)} curves of {len(args.runs)} run{'s' * (len(args.runs) > 1)}: {args.out}")

@@ -1,0 +1,46 @@
+"""Bring a fork of maskrcnn-benchmark over to this package: OUT is the fork, running on today's PyTorch.
+
+    mrb port FORK OUT [--check]
+
+FORK is a checkout, a bare git directory or a folder; it is only read. OUT must not exist. Files of the fork that are equal to any
+version of upstream's are this package's in OUT, the others are the fork's with dead names rewritten; OUT/PORT.md says all.
+The exit status is 0 if every module that imports in the fork by itself imports in OUT (and the check passes)
+and none lacks an extension of the fork's own, else 1.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def folder(text: str) -> Path:
+    """A path; an empty word, as of a variable that is not set, would be the current folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty: name a folder")
+    return Path(text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("fork", metavar="FORK", type=folder, help="the fork; it is only read")
+    parser.add_argument("out", metavar="OUT", type=folder, help="the folder to make")
+    parser.add_argument(
+        "--check", action="store_true", help="also train two iterations and test on the CPU with the fork's own tools"
+    )
+    args = parser.parse_args()
+    try:
+        from maskrcnn_benchmark.porting.porting import REPORT, port
+
+        outcome = port(args.fork, args.out, args.check)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted; nothing was written.", file=sys.stderr)
+        return 130
+    for name, why in sorted({**outcome.broken, **outcome.unbuilt}.items()):
+        print(f"does not import: {name}: {why.reason}")
+    for line in outcome.check:
+        print(line)
+    print(f"See {args.out / REPORT}.")
+    return int(outcome.failed)

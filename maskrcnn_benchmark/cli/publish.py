@@ -1,0 +1,32 @@
+"""Make a checkpoint small enough to give away: its weights alone (the averaged ones, if there are), in half precision."""
+
+import argparse
+import os
+
+import torch
+
+from maskrcnn_benchmark.engine.run import command_line
+from maskrcnn_benchmark.utils.files import write_atomically
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source", metavar="CHECKPOINT", help="model_final.pth of a training")
+    parser.add_argument("target", metavar="FILE", help="what to write, .pth")
+    parser.add_argument("--full", action="store_true", help="keep single precision")
+    args = parser.parse_args()
+    with command_line():
+        if not os.path.isfile(args.source):
+            raise FileNotFoundError(f"There is no {args.source}.")
+        content = torch.load(args.source, map_location="cpu", weights_only=True)
+        if not isinstance(content, dict) or "model" not in content:
+            raise ValueError(f"{args.source} is no checkpoint of a training: it has no 'model'.")
+        weights = content.get("ema") or content["model"]
+        small = {k: v if args.full or not v.is_floating_point() else v.half() for k, v in weights.items()}
+        too_large = [k for k, v in small.items() if v.is_floating_point() and not v.isfinite().all()]
+        if too_large:
+            raise ValueError(
+                f"Not a number in half precision: {', '.join(too_large[:3])}; --full keeps single precision."
+            )
+        write_atomically(args.target, lambda f: torch.save({"model": small}, f))
+        print(f"Wrote {args.target}: {len(small)} tensors, {os.path.getsize(args.target) / 1e6:.2f} MB")

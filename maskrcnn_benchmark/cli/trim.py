@@ -1,0 +1,40 @@
+"""Take out of pre-trained weights the layers that depend on the number of classes, to fine-tune on other classes."""
+
+import argparse
+import os
+import re
+
+import torch
+
+from maskrcnn_benchmark.checkpoint.weights import load_weights
+from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.engine.run import command_line
+from maskrcnn_benchmark.utils.files import write_atomically
+
+CLASS_DEPENDENT = re.compile(r"(.*\.)?predictor\.(cls_score|bbox_pred|mask_fcn_logits)\.(weight|bias)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--pretrained_path",
+        "--pretrained-path",
+        required=True,
+        metavar="WEIGHTS",
+        help="what MODEL.WEIGHT may name: a .pkl or .pth file, a URL, catalog://..., torchvision://...",
+    )
+    parser.add_argument("--save_path", "--save-path", required=True, metavar="FILE", help=".pth file to write")
+    parser.add_argument("--cfg", default="", metavar="FILE", help="configuration of the model the weights are for")
+    args = parser.parse_args()
+    with command_line():
+        config = cfg.clone()
+        if args.cfg:
+            config.merge_from_file(args.cfg)
+        weights = load_weights(config, os.path.expanduser(args.pretrained_path))["model"]
+        kept = {name: value for name, value in weights.items() if not CLASS_DEPENDENT.fullmatch(name)}
+        removed = [name for name in weights if name not in kept]
+        if not removed:
+            raise ValueError(f"{args.pretrained_path} holds no layer that depends on the number of classes.")
+        os.makedirs(os.path.dirname(os.path.abspath(args.save_path)), exist_ok=True)
+        write_atomically(args.save_path, lambda f: torch.save({"model": kept}, f))
+        print(f"Wrote {len(kept)} weights to {args.save_path}, without {', '.join(removed)}")

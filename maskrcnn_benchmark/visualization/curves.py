@@ -1,0 +1,85 @@
+"""The curves of trainings, from the metrics.jsonl that each writes."""
+
+import os
+import re
+
+from maskrcnn_benchmark.utils.metric_writer import read_metrics
+
+
+def load_series(run: str) -> dict[str, tuple[list[int], list[float]]]:
+    """Of a run's folder, or of the file itself: iterations and values by name."""
+    path = os.path.join(run, "metrics.jsonl") if os.path.isdir(run) else run
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no {path}; a training writes it to its OUTPUT_DIR.")
+    series: dict[str, tuple[list[int], list[float]]] = {}
+    for line in read_metrics(path):
+        for name, value in line.items():
+            if name != "iteration" and isinstance(value, (int, float)):
+                iterations, values = series.setdefault(name, ([], []))
+                iterations.append(line["iteration"])
+                values.append(value)
+    if not series:
+        raise ValueError(f"{path} holds no number yet.")
+    return series
+
+
+def smooth(values: list[float], weight: float) -> list[float]:
+    """An exponential moving average that does not start at zero."""
+    smoothed, total, norm = [], 0.0, 0.0
+    for value in values:
+        total = weight * total + (1 - weight) * value
+        norm = weight * norm + (1 - weight)
+        smoothed.append(total / norm)
+    return smoothed
+
+
+def labels(runs: list[str]) -> list[str]:
+    """The runs' folders without what they have in common at both ends."""
+    parts = [os.path.abspath(run).split(os.sep) for run in runs]
+    while len(parts) > 1 and all(len(p) > 1 for p in parts) and len({p[0] for p in parts}) == 1:
+        parts = [p[1:] for p in parts]
+    while len(parts) > 1 and all(len(p) > 1 for p in parts) and len({p[-1] for p in parts}) == 1:
+        parts = [p[:-1] for p in parts]
+    return ["/".join(p) if len(runs) > 1 else p[-1] for p in parts]
+
+
+def plot(runs: list[str], patterns: list[str], out: str, weight: float) -> list[str]:
+    """Write the picture; returns the names of the curves in it, one panel each."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise ImportError("Plots need matplotlib: pip install matplotlib.") from None
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    series = [load_series(run) for run in runs]
+    known = list(dict.fromkeys(name for of_run in series for name in of_run))
+    names = list(dict.fromkeys(name for p in patterns for name in known if re.fullmatch(p, name)))
+    if not names:
+        raise ValueError(f"No series is called {' or '.join(patterns)}; there are {', '.join(known)}.")
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(5 * columns, 3.4 * rows), squeeze=False, layout="constrained")
+    for axis in axes.flat[len(names) :]:
+        axis.remove()
+    for name, axis in zip(names, axes.flat, strict=False):
+        for number, (label, of_run) in enumerate(zip(labels(runs), series, strict=True)):
+            iterations, values = of_run.get(name, ([], []))
+            colour = f"C{number}"
+            few = len(values) < 30
+            if few or name == "lr":
+                axis.plot(iterations, values, color=colour, label=label, marker="o" if few else "", markersize=3)
+            else:
+                axis.plot(iterations, values, color=colour, alpha=0.2, linewidth=0.8)
+                axis.plot(iterations, smooth(values, weight), color=colour, label=label)
+        axis.set_title(name, fontsize=10)
+        axis.set_xlabel("iteration", fontsize=8)
+        axis.tick_params(labelsize=8)
+        axis.grid(alpha=0.3)
+        if name == "lr":
+            axis.set_ylim(bottom=0)
+    axes.flat[0].legend(fontsize=8)
+    os.makedirs(os.path.dirname(os.path.abspath(out)), exist_ok=True)
+    figure.savefig(out, dpi=110)
+    plt.close(figure)
+    return names
