@@ -12,6 +12,12 @@ from maskrcnn_benchmark.modeling.roi_heads.mask_head.mask_head import build_roi_
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 
+# The heads that a configuration has without a NAME can be named, too; a program's own of that name stays.
+registries.ROI_HEADS.setdefault("ROIBoxHead", build_roi_box_head)
+registries.ROI_HEADS.setdefault("ROIMaskHead", build_roi_mask_head)
+registries.ROI_HEADS.setdefault("ROIKeypointHead", build_roi_keypoint_head)
+
+
 @any_layout
 class CombinedROIHeads(nn.ModuleDict):
     """The heads that look at proposals: "box" first, then those that look at what it returned."""
