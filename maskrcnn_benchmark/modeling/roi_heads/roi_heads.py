@@ -11,7 +11,6 @@ from maskrcnn_benchmark.modeling.roi_heads.keypoint_head.keypoint_head import bu
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.mask_head import build_roi_mask_head
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
-
 # The heads that a configuration has without a NAME can be named, too; a program's own of that name stays.
 registries.ROI_HEADS.setdefault("ROIBoxHead", build_roi_box_head)
 registries.ROI_HEADS.setdefault("ROIMaskHead", build_roi_mask_head)

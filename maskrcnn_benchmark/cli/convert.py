@@ -1,0 +1,37 @@
+"""Write annotations in another form: COCO, LVIS, YOLO, Pascal VOC, LabelMe, VIA, or a table of boxes (CSV).
+
+    mrb convert photos/data.yaml --split train --to coco --out train.json
+    mrb convert VOC2007 --to yolo --out as_yolo
+    mrb convert labels/ --img-dir images/ --classes car truck --to coco --out all.json
+
+The form of the source is found by looking at it. Images stay where they are. What the other form cannot hold is listed.
+"""
+
+import argparse
+import os
+
+from maskrcnn_benchmark.data import formats
+from maskrcnn_benchmark.engine.run import command_line
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", metavar="SOURCE", help="a file or folder of annotations")
+    parser.add_argument("--to", required=True, choices=list(formats.FORMATS), help="the form to write")
+    parser.add_argument("--out", required=True, metavar="PLACE", help="folder, or for coco, via and csv also a file")
+    parser.add_argument("--form", default="", choices=list(formats.FORMATS), help="the form of the source")
+    parser.add_argument("--img-dir", default="", metavar="FOLDER", help="the images, where they do not lie as usual")
+    parser.add_argument("--split", default="", metavar="NAME", help="of a source that holds several")
+    parser.add_argument("--classes", nargs="+", default=(), metavar="NAME", help="names in the order of their labels")
+    args = parser.parse_args()
+    with command_line():
+        content = formats.read(args.source, args.form, args.img_dir, args.split, args.classes)
+        if os.path.exists(args.out) and os.path.samefile(args.out, args.source):
+            raise ValueError(f"--out {args.out} is the source itself; name another place.")
+        formats.write(content, args.to, args.out)
+        for sentence in content.notes.sentences():
+            print(f"note: {sentence}")
+        print(
+            f"Wrote {len(content.images)} images with {len(content.annotations)} objects of {len(content.categories)} "
+            f"classes as {args.to}: {args.out}"
+        )

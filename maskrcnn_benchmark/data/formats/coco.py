@@ -1,0 +1,79 @@
+"""COCO's format, one JSON file, and LVIS, whose images are named by their addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
+from maskrcnn_benchmark.data.formats.content import Content
+from maskrcnn_benchmark.data.formats.files import read_json
+from maskrcnn_benchmark.utils.files import write_json
+
+HOLDS = frozenset({"masks", "keypoints", "crowds"})
+
+
+def recognises(path: Path) -> bool:
+    """Whether this is a file in COCO's format."""
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return False
+    try:
+        content = read_json(path)
+    except ValueError:
+        return False
+    return isinstance(content, dict) and {"images", "categories"} <= set(content)
+
+
+def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = ()) -> Content:
+    """A set from its file.
+
+    Args:
+        images: folder of the images; by default that of the file.
+        split: not known to this form.
+        classes: only these categories, in this order.
+
+    Raises FileNotFoundError or ValueError with a sentence.
+    """
+    if split:
+        raise ValueError(f"A file in COCO's format has no splits; leave SPLIT {split!r} out and name the split's file.")
+    coco = load_coco(path)
+    content = Content(images or str(Path(path).parent))
+    categories = sorted(coco.cats.values(), key=lambda category: category["id"])
+    if classes:
+        by_name = {category["name"]: category for category in categories}
+        unknown = [name for name in classes if name not in by_name]
+        if unknown:
+            raise ValueError(f"{path} has no category {unknown[0]!r}; it has {', '.join(by_name)}.")
+        categories = [by_name[name] for name in classes]
+    numbers = {category["id"]: i for i, category in enumerate(categories, start=1)}
+    content.categories = [{**category, "id": numbers[category["id"]]} for category in categories]
+    for image_id in sorted(coco.imgs):
+        described = coco.imgs[image_id]
+        size = (described.get("width"), described.get("height"))
+        image = content.add_image(_file_name(described, path), size if all(size) else None)  # type: ignore[arg-type]
+        for annotation in coco.imgToAnns.get(image_id, []):
+            if annotation.get("category_id") in numbers and annotation.get("bbox"):
+                kept = {k: v for k, v in annotation.items() if k not in ("id", "image_id", "category_id", "bbox")}
+                content.add(image, numbers[annotation["category_id"]], annotation["bbox"], **kept)
+            else:
+                content.notes.add(
+                    "annotations without a box or of other categories, left out", f"{path}: {annotation.get('id')}"
+                )
+    return content
+
+
+def _file_name(image: dict, path: str) -> str:
+    """LVIS has addresses alone: .../train2017/000000391895.jpg."""
+    if image.get("file_name"):
+        return str(image["file_name"])
+    address = str(image.get("coco_url") or image.get("path") or "")
+    if not address:
+        raise ValueError(f"{path}: the image {image.get('id')!r} has neither `file_name` nor `coco_url`.")
+    return "/".join(address.split("/")[-2:]) if image.get("coco_url") else address
+
+
+def write(content: Content, out: str) -> None:
+    """One file, `out` (or annotations.json in the folder `out`)."""
+    file = Path(out) if out.endswith(".json") else Path(out) / "annotations.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(str(file), content.as_coco())

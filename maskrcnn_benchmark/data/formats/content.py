@@ -1,0 +1,119 @@
+"""What a set of annotations says, whatever form it was read from: COCO's entries, and notes on what did not fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from maskrcnn_benchmark.data.datasets.images import image_size
+
+MAX_SIZE = 200_000  # pixels along a side of an image
+
+
+@dataclasses.dataclass
+class Notes:
+    """What was changed or left out: how often, and the first place of each kind."""
+
+    counts: Counter[str] = dataclasses.field(default_factory=Counter)
+    first: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def add(self, what: str, where: str, count: int = 1) -> None:
+        if count:
+            self.counts[what] += count
+            self.first.setdefault(what, where)
+
+    def sentences(self) -> list[str]:
+        return [f"{what}: {count}, first {self.first[what]}" for what, count in self.counts.items()]
+
+
+@dataclasses.dataclass
+class Content:
+    """Images, categories and annotations with the keys of COCO's format.
+
+    Attributes:
+        root: folder that the images' "file_name" is relative to.
+        images: "id" (from 1), "file_name", "width", "height" in pixels.
+        categories: "id" (from 1), "name"; of a set with keypoints "keypoints" (names) and "skeleton".
+        annotations: "id", "image_id", "category_id", "bbox" (x, y, width, height in pixels from the image's corner), "area",
+            "iscrowd", and where there are any "segmentation" and "keypoints".
+    """
+
+    root: str
+    images: list[dict] = dataclasses.field(default_factory=list)
+    categories: list[dict] = dataclasses.field(default_factory=list)
+    annotations: list[dict] = dataclasses.field(default_factory=list)
+    notes: Notes = dataclasses.field(default_factory=Notes)
+
+    def name_classes(self, names: Sequence[str]) -> None:
+        """Make the categories, in this order."""
+        self.categories = [{"id": i, "name": name} for i, name in enumerate(names, start=1)]
+
+    def category(self, name: str) -> int:
+        """The id of a class, which is new if no other has this name."""
+        for category in self.categories:
+            if category["name"] == name:
+                return category["id"]
+        self.categories.append({"id": len(self.categories) + 1, "name": name})
+        return len(self.categories)
+
+    def add_image(self, file_name: str, size: tuple[int, int] | None = None) -> dict:
+        """The entry of a new image; its (width, height) is read from the file's header where none is given.
+
+        Raises BrokenImageError, a kind of OSError.
+        """
+        width, height = size or image_size(os.path.join(self.root, file_name))
+        entry = {"id": len(self.images) + 1, "file_name": file_name, "width": width, "height": height}
+        self.images.append(entry)
+        return entry
+
+    def add(self, image: dict, category_id: int, box: Sequence[float], **fields: Any) -> None:
+        """Add an object: its box is x, y, width, height."""
+        entry = {"id": len(self.annotations) + 1, "image_id": image["id"], "category_id": category_id}
+        entry["bbox"] = [round(float(v), 4) for v in box]
+        entry["iscrowd"] = int(fields.pop("iscrowd", 0))
+        area = fields.pop("area", None)
+        if area is None:
+            outlines = fields.get("segmentation")
+            polygons = outlines if isinstance(outlines, list) else []
+            area = sum(map(polygon_area, polygons)) if polygons else box[2] * box[3]
+        entry["area"] = round(float(area), 4)
+        self.annotations.append({**entry, **{key: value for key, value in fields.items() if value is not None}})
+
+    def by_image(self) -> dict[Any, list[dict]]:
+        """The annotations of each image, by its id."""
+        found: dict[Any, list[dict]] = {image["id"]: [] for image in self.images}
+        for annotation in self.annotations:
+            found.setdefault(annotation["image_id"], []).append(annotation)
+        return found
+
+    def names(self) -> dict[int, str]:
+        """The name of each category by its id."""
+        return {category["id"]: category["name"] for category in self.categories}
+
+    def as_coco(self) -> dict:
+        """The content of a file in COCO's format."""
+        return {"info": {}, "images": self.images, "categories": self.categories, "annotations": self.annotations}
+
+
+def box_of_polygons(polygons: Sequence[Sequence[float]]) -> tuple[float, float, float, float]:
+    """x, y, width, height of lists x1, y1, x2, y2, ..."""
+    points = np.concatenate([np.asarray(p, np.float64).reshape(-1, 2) for p in polygons])
+    (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
+    return float(left), float(top), float(right - left), float(bottom - top)
+
+
+def polygon_area(polygon: Sequence[float]) -> float:
+    """Square pixels inside x1, y1, x2, y2, ... (the shoelace formula)."""
+    x, y = np.asarray(polygon, np.float64).reshape(-1, 2).T
+    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
+
+
+def clip_polygon(polygon: Sequence[float], width: float, height: float) -> list[float]:
+    """The corners moved into the image."""
+    points = np.asarray(polygon, np.float64).reshape(-1, 2).clip(0, (width, height))
+    return [round(float(v), 4) for v in points.flatten()]

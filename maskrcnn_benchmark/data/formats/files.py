@@ -1,0 +1,94 @@
+"""What the forms share: text in whatever encoding, folders of images, outlines of masks."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pycocotools.mask as mask_utils
+
+from maskrcnn_benchmark.data.datasets.coco_tree import to_rle
+from maskrcnn_benchmark.data.formats.content import polygon_area
+from maskrcnn_benchmark.utils.files import write_atomically
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def read_text(path: Path) -> str:
+    """A text file in UTF-8 or, with a byte order mark, UTF-16. Raises FileNotFoundError or ValueError with a sentence."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no file {path}.") from None
+    try:
+        if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            return content.decode("utf-16")
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8: {error}.") from None
+
+
+def read_json(path: Path) -> Any:
+    """Raises FileNotFoundError or ValueError with a sentence."""
+    try:
+        return json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not a JSON file: {error}") from None
+
+
+def read_rows(path: Path) -> list[list[str]]:
+    """The rows of a table, separated by commas, semicolons or tabs."""
+    text = read_text(path)
+    first = text.split("\n", 1)[0]
+    separator = max(",;\t", key=first.count)
+    return [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), delimiter=separator)]
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files of a folder and those below it, in order of their names."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS and path.is_file())
+
+
+def write_lines(path: Path, lines: Sequence[str]) -> None:
+    """A text file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(str(path), lambda f: f.write("".join(f"{line}\n" for line in lines).encode()))
+
+
+def as_polygons(segmentation: Any, image: dict) -> list[list[float]]:
+    """The outlines of an object, x1, y1, x2, y2, ..., the largest first; holes are lost.
+
+    Args:
+        segmentation: polygons or run lengths as COCO has them.
+        image: its entry, for "height" and "width".
+    """
+    if isinstance(segmentation, list):
+        polygons = [list(map(float, p)) for p in segmentation if len(p) >= 6]
+    else:
+        rle = to_rle(segmentation, image["height"], image["width"])
+        x, y, width, height = (int(v) for v in mask_utils.toBbox(rle))
+        inside = mask_utils.decode(rle)[y : y + height, x : x + width]
+        # OpenCV's outlines join the centres of pixels. At twice the size these lie within the pixels at the border, so that
+        # the outline covers the same pixels as the mask.
+        doubled = inside.repeat(2, axis=0).repeat(2, axis=1)
+        outlines, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        polygons = [((o.reshape(-1, 2) + 0.5) / 2 + (x, y)).flatten().tolist() for o in outlines]
+    return sorted(polygons, key=polygon_area, reverse=True)
+
+
+def join_polygons(polygons: Sequence[Sequence[float]]) -> list[float]:
+    """One outline around all of them: each is reached from its nearest neighbour on a line of no width, and left on the same."""
+    joined = np.asarray(polygons[0], np.float64).reshape(-1, 2)
+    for polygon in polygons[1:]:
+        part = np.asarray(polygon, np.float64).reshape(-1, 2)
+        distance = ((joined[:, None] - part) ** 2).sum(axis=2)
+        here, there = np.unravel_index(distance.argmin(), distance.shape)
+        part = np.concatenate((part[there:], part[: there + 1]))
+        joined = np.concatenate((joined[: here + 1], part, joined[here:]))
+    return joined.flatten().tolist()

@@ -1,0 +1,157 @@
+"""LabelMe's files: a JSON file an image, with its shapes. Shapes of one label and group_id are parts of one object."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon
+from maskrcnn_benchmark.data.formats.files import as_polygons, list_images, read_json
+from maskrcnn_benchmark.data.formats.shapes import circle, rectangle
+from maskrcnn_benchmark.utils.files import write_json
+
+HOLDS = frozenset({"masks"})
+OPEN_SHAPES = ("point", "points", "line", "linestrip")
+
+
+def recognises(path: Path) -> bool:
+    """Whether this is a LabelMe file or a folder of them."""
+    files = [path] if path.suffix.lower() == ".json" and path.is_file() else sorted(path.glob("*.json"))[:1]
+    try:
+        content = read_json(files[0]) if files else None
+    except ValueError:
+        return False
+    return isinstance(content, dict) and isinstance(content.get("shapes"), list)
+
+
+def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = ()) -> Content:
+    """A set from a folder of JSON files, or from one.
+
+    Args:
+        images: folder of the images; by default they lie where "imagePath" says, or beside the files.
+        split: not known to this form.
+        classes: names in the order of the labels; by default those of the files, sorted.
+
+    Raises FileNotFoundError or ValueError that names the file.
+    """
+    if split:
+        raise ValueError(f"LabelMe's files have no splits; leave SPLIT {split!r} out and name the folder of the split.")
+    place = Path(path)
+    files = [place] if place.is_file() else sorted(place.glob("*.json"))
+    if not files:
+        raise FileNotFoundError(f"There is no LabelMe file {path}, nor a folder of that name with JSON files.")
+    root = Path(images) if images else place if place.is_dir() else place.parent
+    contents = [(file, _content(file)) for file in files]
+    labels = sorted({str(shape.get("label")) for _, content in contents for shape in content["shapes"]})
+    found = Content(str(root))
+    found.name_classes(list(classes) or labels)
+    by_stem = {file.stem: file for file in list_images(root)}
+    known = {category["name"]: category["id"] for category in found.categories}
+    for file, content in contents:
+        named = root / str(content.get("imagePath") or "").replace("\\", "/")
+        image = named if named.is_file() else by_stem.get(file.stem)
+        if image is None:
+            found.notes.add("files without an image, left out", str(file))
+            continue
+        relative = image.relative_to(root) if image.is_relative_to(root) else image.resolve()
+        entry = found.add_image(relative.as_posix())
+        _add_objects(found, entry, content["shapes"], known, file)
+    return found
+
+
+def _content(path: Path) -> dict:
+    content = read_json(path)
+    shapes = content.get("shapes") if isinstance(content, dict) else None
+    if not isinstance(shapes, list) or not all(isinstance(shape, dict) for shape in shapes):
+        raise ValueError(f"{path} is not a LabelMe file: it has no list of `shapes`.")
+    return content
+
+
+def _add_objects(found: Content, image: dict, shapes: list[dict], known: dict[str, int], path: Path) -> None:
+    parts: dict[Any, tuple[int, list[list[float]], bool]] = {}
+    for number, shape in enumerate(shapes):
+        label, kind = str(shape.get("label")), shape.get("shape_type") or "polygon"
+        where = f"{path}, shape {number}"
+        if label not in known:
+            raise ValueError(f"{where}: the class {label!r} is not one of {', '.join(known)}.")
+        if kind in OPEN_SHAPES:
+            found.notes.add("points and lines, which are no objects, left out", where)
+            continue
+        polygon = clip_polygon(_polygon(shape, kind, where), image["width"], image["height"])
+        group = shape.get("group_id")
+        key = (label, "group", group) if group is not None else (label, "shape", number)
+        _, polygons, boxes_alone = parts.get(key, (0, [], True))
+        parts[key] = (known[label], [*polygons, polygon], boxes_alone and kind == "rectangle")
+    for (label, *_), (number, polygons, boxes_alone) in parts.items():
+        box = box_of_polygons(polygons)
+        if box[2] <= 0 or box[3] <= 0:
+            found.notes.add("shapes of no size, left out", f"{path}: {label}")
+            continue
+        found.add(image, number, box, segmentation=None if boxes_alone else polygons)
+
+
+def _polygon(shape: dict, kind: str, where: str) -> list[float]:
+    try:
+        points = [(float(x), float(y)) for x, y in shape["points"]]
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(
+            f"{where}: `points` must be a list of pairs of numbers; got {shape.get('points')!r:.60}."
+        ) from None
+    if not all(math.isfinite(v) for point in points for v in point):
+        raise ValueError(f"{where}: a point is not finite.")
+    if kind == "rectangle" and len(points) in (2, 4):
+        xs, ys = zip(*points, strict=True)
+        return rectangle(min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))
+    if kind == "circle" and len(points) == 2:
+        return circle(*points[0], math.dist(*points))
+    if kind in ("polygon", "rotation", "oriented_rectangle") and len(points) >= 3:
+        return [v for point in points for v in point]
+    raise ValueError(
+        f"{where}: a {kind} of {len(points)} points is not understood; known are rectangle (2 points), circle (2) and polygon "
+        "(3 or more)."
+    )
+
+
+def write(content: Content, out: str) -> None:
+    """A JSON file an image in the folder `out`; "imagePath" leads to the images, which stay where they are."""
+    folder, names, by_image = Path(out), content.names(), content.by_image()
+    root = Path(content.root).resolve()
+    for image in content.images:
+        shapes: list[dict] = []
+        for annotation in by_image[image["id"]]:
+            shapes += _shapes(content, image, annotation, names[annotation["category_id"]])
+        file = folder / Path(image["file_name"]).with_suffix(".json")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        described = {
+            "version": "5.5.0",
+            "flags": {},
+            "shapes": shapes,
+            "imagePath": str(root / image["file_name"]),
+            "imageData": None,
+            "imageHeight": image["height"],
+            "imageWidth": image["width"],
+        }
+        write_json(str(file), described)
+
+
+def _shapes(content: Content, image: dict, annotation: dict, name: str) -> list[dict]:
+    where = f"annotation {annotation['id']}"
+    if annotation.get("iscrowd"):
+        content.notes.add("crowds, which LabelMe cannot mark, left out", where)
+        return []
+    content.notes.add(
+        "keypoints, which belong to no object in LabelMe, left out", where, bool(annotation.get("keypoints"))
+    )
+    common: dict[str, Any] = {"label": name, "flags": {}, "group_id": None}
+    polygons = as_polygons(annotation["segmentation"], image) if annotation.get("segmentation") else []
+    if not polygons:
+        x, y, width, height = annotation["bbox"]
+        return [{**common, "shape_type": "rectangle", "points": [[x, y], [x + width, y + height]]}]
+    if len(polygons) > 1:
+        common["group_id"] = annotation["id"]
+    return [
+        {**common, "shape_type": "polygon", "points": [list(p) for p in zip(o[::2], o[1::2], strict=True)]}
+        for o in polygons
+    ]

@@ -1,0 +1,144 @@
+"""A table of boxes (CSV): a row an object, with the image's name, two corners and a class.
+
+With a header the columns may stand in any order and be called as in TensorFlow's and other tools' tables (filename, xmin, ymin,
+xmax, ymax, class); without one they are image, x1, y1, x2, y2, class. A row with an image alone is an image without objects.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from maskrcnn_benchmark.data.formats.content import Content
+from maskrcnn_benchmark.data.formats.files import read_rows
+from maskrcnn_benchmark.utils.files import write_atomically
+
+HOLDS: frozenset[str] = frozenset()
+COLUMNS = {
+    "image": ("filename", "file_name", "image", "image_path", "path", "file", "image_name", "image_id", "img"),
+    "left": ("xmin", "x1", "x_min", "left"),
+    "top": ("ymin", "y1", "y_min", "top"),
+    "right": ("xmax", "x2", "x_max", "right"),
+    "bottom": ("ymax", "y2", "y_max", "bottom"),
+    "class": ("class", "label", "class_name", "category", "name", "label_name"),
+}
+EXTENT = {"right": ("width", "w", "box_width"), "bottom": ("height", "h", "box_height")}
+ORDER = ("image", "left", "top", "right", "bottom", "class")
+HEADER = ("filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax")
+
+
+def recognises(path: Path) -> bool:
+    """Whether this is a table."""
+    return path.suffix.lower() in (".csv", ".tsv") and path.is_file()
+
+
+def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = ()) -> Content:
+    """A set from a table.
+
+    Args:
+        images: folder of the images; by default that of the table.
+        split: of a table with a column "split", the rows with this value.
+        classes: names in the order of the labels; by default those of the table, sorted.
+
+    Raises FileNotFoundError or ValueError with the line.
+    """
+    rows = read_rows(Path(path))
+    places, first, extents = _columns(rows, path)
+    names = {row[places["class"]] for row in rows[first:] if _cell(row, places["class"])}
+    root = Path(images) if images else Path(path).parent
+    content = Content(str(root))
+    content.name_classes(list(classes) or sorted(names))
+    known = {category["name"]: category["id"] for category in content.categories}
+    column = next((i for i, name in enumerate(rows[0]) if name.lower() == "split"), None) if first else None
+    if split and column is None:
+        raise ValueError(f"{path} has no column `split`, but SPLIT is {split!r}.")
+    entries: dict[str, dict | None] = {}
+    for number, row in enumerate(rows[first:], start=first + 1):
+        where = f"{path}, line {number}"
+        name = _cell(row, places["image"])
+        if not any(row) or (split and column is not None and _cell(row, column) != split):
+            continue
+        if name not in entries:
+            entries[name] = content.add_image(name) if (root / name).is_file() else None
+        entry = entries[name]
+        if entry is None:
+            content.notes.add("rows of images that are not there, left out", f"{where}: {name}")
+        elif any(_cell(row, places[key]) for key in ORDER[1:]):
+            _add_row(content, entry, [_cell(row, places[key]) for key in ORDER[1:]], extents, known, where)
+    return content
+
+
+def _cell(row: list[str], place: int) -> str:
+    return row[place] if place < len(row) else ""
+
+
+def _columns(rows: list[list[str]], path: str) -> tuple[dict[str, int], int, bool]:
+    """The place of each column, the first row of data, and whether width and height stand for the second corner."""
+    if not rows or not any(map(any, rows)):
+        raise ValueError(f"{path} is empty; a row has an image, two corners and a class.")
+    header = [cell.lower() for cell in rows[0]]
+    found = {key: next((header.index(n) for n in names if n in header), -1) for key, names in COLUMNS.items()}
+    if found["image"] < 0 and found["class"] < 0:
+        if len(rows[0]) != len(ORDER):
+            raise ValueError(
+                f"{path} has no header that is understood (such as {','.join(HEADER)}) and {len(rows[0])} columns; without a "
+                "header a row is image,x1,y1,x2,y2,class."
+            )
+        return dict(zip(ORDER, range(len(ORDER)), strict=True)), 0, False
+    extents = found["right"] < 0 and found["bottom"] < 0
+    if extents:
+        found |= {key: next((header.index(n) for n in names if n in header), -1) for key, names in EXTENT.items()}
+    missing = [f"{key} ({', '.join(COLUMNS[key][:2])})" for key, place in found.items() if place < 0]
+    if missing:
+        raise ValueError(f"{path} has no column for {' and '.join(missing)}; its columns are {', '.join(rows[0])}.")
+    return found, 1, extents
+
+
+def _add_row(content: Content, image: dict, cells: list[str], extents: bool, known: dict[str, int], where: str) -> None:
+    *texts, name = cells
+    try:
+        left, top, right, bottom = map(float, texts)
+        if not all(map(math.isfinite, (left, top, right, bottom))):
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"{where}: a box is four numbers; got {', '.join(texts)}.") from None
+    if name not in known:
+        raise ValueError(f"{where}: the class {name!r} is not one of {', '.join(known) or 'any'}.")
+    if extents:
+        right, bottom = left + right, top + bottom
+    inside = (max(left, 0.0), max(top, 0.0), min(right, image["width"]), min(bottom, image["height"]))
+    content.notes.add("boxes that leave the image, cut at its border", where, inside != (left, top, right, bottom))
+    left, top, right, bottom = inside
+    if right <= left or bottom <= top:
+        content.notes.add("boxes of no size, left out", where)
+        return
+    content.add(image, known[name], (left, top, right - left, bottom - top))
+
+
+def write(content: Content, out: str) -> None:
+    """One file, `out` (or annotations.csv in the folder `out`), a row an object; images without objects have a row too."""
+    names, by_image = content.names(), content.by_image()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER)
+    for image in content.images:
+        size = (image["file_name"], image["width"], image["height"])
+        objects = [a for a in by_image[image["id"]] if not a.get("iscrowd")]
+        for annotation in by_image[image["id"]]:
+            where = f"annotation {annotation['id']}"
+            content.notes.add("crowds, which a table cannot mark, left out", where, annotation.get("iscrowd", 0))
+            content.notes.add("masks, which a table cannot hold, left out", where, bool(annotation.get("segmentation")))
+            content.notes.add(
+                "keypoints, which a table cannot hold, left out", where, bool(annotation.get("keypoints"))
+            )
+        for annotation in objects:
+            x, y, width, height = annotation["bbox"]
+            writer.writerow((*size, names[annotation["category_id"]], x, y, round(x + width, 4), round(y + height, 4)))
+        if not objects:
+            writer.writerow((*size, "", "", "", "", ""))
+    file = Path(out) if out.endswith(".csv") else Path(out) / "annotations.csv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(str(file), lambda f: f.write(text.getvalue().encode()))

@@ -1,0 +1,129 @@
+"""Pascal VOC's annotations: an XML file an image. Corners are pixels counted from 1, both of them inside the box."""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+
+from maskrcnn_benchmark.data.formats.content import Content
+from maskrcnn_benchmark.data.formats.files import list_images, read_text, write_lines
+
+HOLDS: frozenset[str] = frozenset()
+SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+
+def recognises(path: Path) -> bool:
+    """Whether this is a folder with XML files, or with Annotations in it."""
+    return path.is_dir() and (next(path.glob("*.xml"), None) or next(path.glob("Annotations/*.xml"), None)) is not None
+
+
+def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = (), first_pixel: int = 1) -> Content:
+    """A set from a folder of XML files, or from the folder that holds Annotations, JPEGImages and ImageSets.
+
+    Args:
+        split: a file in ImageSets/Main without its ".txt"; without one all XML files are read.
+        classes: names in the order of the labels; by default those of the files, sorted.
+        first_pixel: the number of the first pixel: 1 as in VOC, 0 for tools that count from 0.
+
+    Raises FileNotFoundError or ValueError that names the file.
+    """
+    folder = Path(path)
+    inner = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
+    if not inner.is_dir():
+        raise FileNotFoundError(f"There is no folder {path}.")
+    files = sorted(inner.glob("*.xml"))
+    if split:
+        listing = folder / "ImageSets" / "Main" / f"{split}.txt"
+        files = [inner / f"{line.strip()}.xml" for line in read_text(listing).splitlines() if line.strip()]
+    if not files:
+        raise ValueError(f"{inner} holds no XML file.")
+    root = Path(images) if images else folder / "JPEGImages" if (folder / "JPEGImages").is_dir() else inner
+    parsed = [(file, _root(file)) for file in files]
+    names = list(classes) or sorted(
+        {(e.findtext("name") or "").strip() for _, r in parsed for e in r.iter("object")} - {""}
+    )
+    content = Content(str(root))
+    content.name_classes(names)
+    by_stem = {file.stem: file for file in list_images(root)}
+    numbers = {name: i for i, name in enumerate(names, start=1)}
+    numbers |= {name.lower(): i for name, i in numbers.items() if name.lower() not in numbers}
+    for file, element in parsed:
+        named = (element.findtext("filename") or "").strip()
+        image = root / named if named and (root / named).is_file() else by_stem.get(file.stem)
+        if image is None:
+            content.notes.add("annotation files without an image, left out", str(file))
+            continue
+        entry = content.add_image(image.relative_to(root).as_posix())
+        for found in element.iter("object"):
+            _add_object(content, entry, found, numbers, file, first_pixel)
+    return content
+
+
+def _root(path: Path) -> ET.Element:
+    text = read_text(path)
+    try:
+        return ET.fromstring(text.partition("?>")[2] if text.lstrip().startswith("<?xml") else text)
+    except ET.ParseError as error:
+        raise ValueError(f"{path} is not an XML file: {error}.") from None
+
+
+def _add_object(
+    content: Content, image: dict, found: ET.Element, numbers: dict[str, int], path: Path, first_pixel: int
+) -> None:
+    name = (found.findtext("name") or "").strip()
+    number = numbers.get(name, numbers.get(name.lower()))
+    if number is None:
+        raise ValueError(f"{path}: the class {name!r} is not one of {', '.join(numbers) or 'any'}.")
+    box = found.find("bndbox")
+    texts = [None if box is None else box.findtext(side) for side in SIDES]
+    try:
+        left, top, right, bottom = (float(text) - first_pixel for text in texts)  # type: ignore[arg-type]
+        if not all(map(math.isfinite, (left, top, right, bottom))):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{path}: an object {name!r} needs the numbers {', '.join(SIDES)} in <bndbox>; got {texts}."
+        ) from None
+    left, top = max(left, 0.0), max(top, 0.0)
+    right, bottom = min(right + 1, image["width"]), min(bottom + 1, image["height"])
+    if right - left <= 1 or bottom - top <= 1:
+        content.notes.add("boxes of no size, left out", f"{path}: {name} {', '.join(map(str, texts))}")
+        return
+    flagged = (found.findtext("difficult") or "0").strip() == "1"
+    content.notes.add("objects marked as difficult, kept as crowds", str(path), flagged)
+    content.add(image, number, (left, top, right - left, bottom - top), iscrowd=flagged)
+
+
+def write(content: Content, out: str) -> None:
+    """Annotations/NAME.xml and ImageSets/Main/all.txt in the folder `out`; images stay where they are."""
+    folder, names, by_image = Path(out), content.names(), content.by_image()
+    stems: list[str] = []
+    for image in content.images:
+        stem = Path(image["file_name"]).with_suffix("").as_posix().replace("/", "_")
+        stems.append(stem)
+        root = ET.Element("annotation")
+        ET.SubElement(root, "filename").text = image["file_name"]
+        size = ET.SubElement(root, "size")
+        for tag, value in (("width", image["width"]), ("height", image["height"]), ("depth", 3)):
+            ET.SubElement(size, tag).text = str(value)
+        for annotation in by_image[image["id"]]:
+            _write_object(content, root, annotation, names[annotation["category_id"]])
+        ET.indent(root)
+        write_lines(folder / "Annotations" / f"{stem}.xml", ET.tostring(root, encoding="unicode").splitlines())
+    write_lines(folder / "ImageSets" / "Main" / "all.txt", stems)
+
+
+def _write_object(content: Content, root: ET.Element, annotation: dict, name: str) -> None:
+    where = f"annotation {annotation['id']}"
+    content.notes.add("masks, which VOC's boxes cannot hold, left out", where, bool(annotation.get("segmentation")))
+    content.notes.add("keypoints, which VOC's boxes cannot hold, left out", where, bool(annotation.get("keypoints")))
+    content.notes.add("crowds, written as difficult", where, annotation.get("iscrowd", 0))
+    element = ET.SubElement(root, "object")
+    ET.SubElement(element, "name").text = name
+    ET.SubElement(element, "difficult").text = str(annotation.get("iscrowd", 0))
+    x, y, width, height = annotation["bbox"]
+    box = ET.SubElement(element, "bndbox")
+    for side, value in zip(SIDES, (x + 1, y + 1, x + width, y + height), strict=True):
+        ET.SubElement(box, side).text = f"{value:.4f}".rstrip("0").rstrip(".")

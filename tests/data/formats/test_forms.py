@@ -1,0 +1,408 @@
+"""Annotations in every form: what is read from files as the tools write them, and what comes back after a conversion."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pycocotools.mask as mask_utils
+import pytest
+from PIL import Image
+
+from maskrcnn_benchmark.config.node import ConfigError
+from maskrcnn_benchmark.data import formats
+from maskrcnn_benchmark.data.datasets import PascalVOCDataset
+from tests.support.real_sets import AERIAL, BCCD, COCO, needs
+
+WIDTH, HEIGHT = 200, 100
+
+
+@pytest.fixture
+def images(tmp_path) -> Path:
+    """Three images, one of them in a folder with a space."""
+    folder = tmp_path / "images"
+    for name in ("a.jpg", "b.png", "with space/c.jpg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (WIDTH, HEIGHT)).save(folder / name)
+    return folder
+
+
+def labels(images: Path, texts: dict[str, str]) -> Path:
+    for name, text in texts.items():
+        file = images.parent / "labels" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return images.parent
+
+
+def objects(content: formats.Content) -> list[tuple]:
+    """(file name, class, box) of every object."""
+    files, names = {i["id"]: i["file_name"] for i in content.images}, content.names()
+    return [(files[a["image_id"]], names[a["category_id"]], tuple(a["bbox"])) for a in content.annotations]
+
+
+# YOLO
+
+
+def test_yolo_boxes_and_outlines(images):
+    folder = labels(images, {"a.txt": "1 0.5 0.5 0.2 0.4\n0 0.1 0.1 0.3 0.1 0.2 0.5\n", "with space/c.txt": ""})
+    (folder / "classes.txt").write_text("red car\nbus\n")
+    content = formats.read(str(folder))
+    assert content.names() == {1: "red car", 2: "bus"}
+    assert objects(content) == [("a.jpg", "bus", (80, 30, 40, 40)), ("a.jpg", "red car", (20, 10, 40, 40))]
+    assert content.annotations[1]["segmentation"] == [[20, 10, 60, 10, 40, 50]]
+    assert content.annotations[1]["area"] == 800
+    assert [(i["file_name"], i["width"], i["height"]) for i in content.images] == [
+        ("a.jpg", WIDTH, HEIGHT), ("b.png", WIDTH, HEIGHT), ("with space/c.jpg", WIDTH, HEIGHT),
+    ]  # fmt: skip
+    assert "images without a label file, taken as without objects: 1, first b.png" in content.notes.sentences()
+    assert any(s.startswith("empty label files: images without objects: 1") for s in content.notes.sentences())
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("7 0.5 0.5 0.2 0.4", r"a.txt, line 2: class 7, but there are names for 0 to 1 alone"),
+        ("0 0.5 0.5 0.2", r"a.txt, line 2 has 4 numbers; a line has 5 numbers"),
+        ("0 0.5 0.5 0.2 0.1 0.9", r"a.txt, line 2 has 6 numbers"),
+        ("car 0.5 0.5 0.2 0.1", r"a.txt, line 2 holds something else than numbers"),
+        ("0 0.5 nan 0.2 0.1", r"a.txt, line 2 holds a number that is not finite"),
+        ("0.5 0.5 0.5 0.2 0.1", r"a.txt, line 2: a class is a whole number"),
+        ("-1 0.5 0.5 0.2 0.1", r"a.txt, line 2: a class is a whole number from 0; got -1"),
+    ],
+)
+def test_yolo_lines_that_are_refused(images, line, message):
+    folder = labels(images, {"a.txt": f"0 0.5 0.5 0.1 0.1\n{line}\n"})
+    (folder / "classes.txt").write_text("car\nbus\n")
+    with pytest.raises(ValueError, match=message):
+        formats.read(str(folder))
+
+
+def test_yolo_boxes_that_leave_the_image_are_cut_and_counted(images):
+    folder = labels(
+        images, {"a.txt": "0 0.0 0.5 0.2 0.4\n0 1.5 0.5 0.1 0.1\n0 0.5 0.5 0 0.1\n0 0 .5 .2 .4\n0 0 .5 .2 .4"}
+    )
+    (folder / "labels" / "gone.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    content = formats.read(str(folder), classes=("car",))
+    assert objects(content) == [("a.jpg", "car", (0, 30, 20, 40)), ("a.jpg", "car", (0, 30, 20, 40))]
+    notes = content.notes.counts
+    assert notes["objects with numbers outside of 0 to 1, cut at the image's border"] == 1
+    assert notes["objects without width or height inside the image, left out"] == 2
+    assert notes["lines that repeat another one, left out"] == 1
+    assert notes["label files without an image"] == 1
+
+
+def test_yolo_data_yaml_names_splits(images, tmp_path):
+    labels(images, {"a.txt": "0 0.5 0.5 0.2 0.4"})
+    (tmp_path / "val.txt").write_text("images/a.jpg\n\nimages/with space/c.jpg\n")
+    described = tmp_path / "data.yaml"
+    described.write_text("path: .\ntrain: images\nval: val.txt\nnames: {0: car, 1: bus}\n")
+    assert len(formats.read(str(described), split="train").images) == 3
+    assert [i["file_name"] for i in formats.read(str(tmp_path), split="val").images] == ["a.jpg", "with space/c.jpg"]
+    with pytest.raises(ValueError, match="has several splits; it has train, val"):
+        formats.read(str(described))
+    with pytest.raises(ValueError, match="has no split 'test'"):
+        formats.read(str(described), split="test")
+    described.write_text("train: nowhere\nnames: [car]\n")
+    with pytest.raises(FileNotFoundError, match="no 'nowhere' of its split 'train'"):
+        formats.read(str(described))
+    described.write_text("train: images\nnames: {0: car, 2: bus}\n")
+    with pytest.raises(ValueError, match="numbers of `names` must be 0 to 1"):
+        formats.read(str(described))
+    described.write_text("train: [images\n")
+    with pytest.raises(ValueError, match="is not a YAML file"):
+        formats.read(str(described))
+
+
+def test_yolo_keypoints(images, tmp_path):
+    labels(images, {"a.txt": "0 0.5 0.5 0.2 0.4 0.5 0.5 2 0.25 0.1 0"})
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [face]\nkpt_shape: [2, 3]\n")
+    content = formats.read(str(tmp_path))
+    assert (
+        content.annotations[0]["keypoints"] == [100, 50, 2, 50, 10, 0] and content.annotations[0]["num_keypoints"] == 1
+    )
+    assert len(content.categories[0]["keypoints"]) == 2
+    formats.write(content, "yolo", str(tmp_path / "again"))
+    again = formats.read(str(tmp_path / "again"))
+    assert again.annotations[0]["keypoints"] == content.annotations[0]["keypoints"] and objects(again) == objects(
+        content
+    )
+
+
+@needs(AERIAL)
+def test_yolo_of_aerial_cars():
+    """As its makers published it: every number of every line, by another way of computing."""
+    content = formats.read(str(AERIAL / "train.txt"))
+    lines = [
+        (Path(name.strip()).name, *map(float, line.split()))
+        for name in (AERIAL / "train.txt").read_text().splitlines()
+        for line in (AERIAL / "labels" / f"{Path(name).stem}.txt").read_text().splitlines()
+    ]
+    sizes = {i["file_name"]: (i["width"], i["height"]) for i in content.images}
+    assert len(content.images) == 69 and len(lines) == 1646 and not content.notes.counts
+    names = (AERIAL / "classes.txt").read_text().split()
+    for (file, name, (x, y, w, h)), (expected_file, label, cx, cy, *extent) in zip(
+        objects(content), lines, strict=True
+    ):
+        assert (file, name) == (expected_file, names[int(label)])
+        width, height = sizes[file]
+        low, high = (np.array((cx, cy)) + sign * np.array(extent) / 2 for sign in (-1, 1))
+        found = np.array((x, y, x + w, y + h)) / (width, height, width, height)
+        np.testing.assert_allclose(found, np.clip((*low, *high), 0, 1), rtol=0, atol=1e-6)
+
+
+# Pascal VOC
+
+
+def voc_file(folder: Path, stem: str, *boxes: tuple, filename: str = "", size: str = "") -> None:
+    text = "".join(
+        f"<object><name>{name}</name><difficult>{difficult}</difficult><bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin>"
+        f"<xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>\r\n"
+        for name, x1, y1, x2, y2, difficult in boxes
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = f"\ufeff<?xml version='1.0' encoding='utf-8'?><annotation><filename>{filename}</filename>{size}{text}</annotation>"
+    (folder / f"{stem}.xml").write_text(whole, encoding="utf-8")
+
+
+def test_voc_corners_are_counted_from_1_and_inside(images, tmp_path):
+    voc_file(tmp_path / "Annotations", "a", ("Car", 1, 1, 200, 100, 0), ("car", 11.5, 21, 20.5, 40, 1))
+    voc_file(tmp_path / "Annotations", "gone", ("bus", 1, 1, 5, 5, 0))
+    content = formats.read(str(tmp_path), form="voc", images=str(images), classes=("bus", "car"))
+    assert objects(content) == [("a.jpg", "car", (0, 0, 200, 100)), ("a.jpg", "car", (10.5, 20, 10, 20))]
+    assert [a["iscrowd"] for a in content.annotations] == [0, 1]
+    assert content.notes.counts["annotation files without an image, left out"] == 1
+    zero_based = formats.read(str(tmp_path), "voc", str(images), classes=("bus", "car"), first_pixel=0)
+    assert objects(zero_based)[1] == ("a.jpg", "car", (11.5, 21, 10, 20))
+
+
+def test_voc_mistakes(images, tmp_path):
+    folder = tmp_path / "xml"
+    voc_file(folder, "a", ("car", 5, 5, "x", 9, 0))
+    with pytest.raises(ValueError, match=r"a.xml: an object 'car' needs the numbers xmin"):
+        formats.read(str(folder), images=str(images))
+    voc_file(folder, "a", ("car", 5, 5, 9, 9, 0))
+    with pytest.raises(ValueError, match="the class 'car' is not one of bus"):
+        formats.read(str(folder), images=str(images), classes=("bus",))
+    (folder / "a.xml").write_text("<annotation>")
+    with pytest.raises(ValueError, match=r"a.xml is not an XML file"):
+        formats.read(str(folder), images=str(images))
+
+
+@needs(BCCD)
+def test_voc_of_bccd():
+    """Its own three classes, and the two boxes without area named; the boxes are those of the VOC data set."""
+
+    class Cells(PascalVOCDataset):
+        CLASSES = ("__background__", "platelets", "rbc", "wbc")
+
+    content = formats.read(str(BCCD), split="train")
+    whole = formats.read(str(BCCD))
+    assert len(whole.images) == 364 and len(whole.annotations) == 4886
+    assert list(whole.names().values()) == ["Platelets", "RBC", "WBC"]
+    (note,) = whole.notes.sentences()
+    assert (
+        note.startswith("boxes of no size, left out: 2, first ") and "BloodImage_00338.xml: RBC 504, 337, 504" in note
+    )
+    cells = Cells(str(BCCD), "train", use_difficult=True)
+    assert len(cells) == len(content.images)
+    by_image = content.by_image()
+    for index, image in enumerate(content.images[:40]):
+        truth = cells.get_groundtruth(index).clip_to_image(remove_empty=True)
+        boxes = np.array([a["bbox"] for a in by_image[image["id"]]])
+        boxes[:, 2:] += boxes[:, :2] - 1  # inclusive corners
+        np.testing.assert_allclose(boxes, truth.bbox.numpy(), atol=1e-4)
+        assert [a["category_id"] for a in by_image[image["id"]]] == truth.get_field("labels").tolist()
+
+
+# LabelMe, VIA, tables
+
+
+def test_labelme_shapes(images, tmp_path):
+    shapes = [
+        {"label": "car", "points": [[50, 60], [10, 20]], "group_id": None, "shape_type": "rectangle", "flags": {}},
+        {"label": "tree", "points": [[0, 0], [20, 0], [0, 20]], "group_id": 3, "shape_type": "polygon"},
+        {"label": "tree", "points": [[60, 60], [80, 60], [60, 90]], "group_id": 3, "shape_type": "polygon"},
+        {"label": "car", "points": [[100, 50], [110, 50]], "shape_type": "circle"},
+        {"label": "car", "points": [[1, 1]], "shape_type": "point"},
+    ]
+    file = {"version": "5.2.1", "shapes": shapes, "imagePath": "..\\images\\a.jpg", "imageHeight": 1, "imageWidth": 1}
+    (tmp_path / "json").mkdir()
+    (tmp_path / "json" / "a.json").write_text(json.dumps(file))
+    content = formats.read(str(tmp_path / "json"))
+    assert formats.form_of(str(tmp_path / "json")) == "labelme"
+    assert [(name, box) for _, name, box in objects(content)][:2] == [
+        ("car", (10, 20, 40, 40)),
+        ("tree", (0, 0, 80, 90)),
+    ]
+    assert "segmentation" not in content.annotations[0] and len(content.annotations[1]["segmentation"]) == 2
+    assert content.annotations[1]["area"] == 200 + 300
+    assert content.annotations[2]["bbox"] == [90, 40, 20, 20]
+    assert content.annotations[2]["area"] == pytest.approx(np.pi * 100, rel=2e-3)
+    assert content.notes.counts["points and lines, which are no objects, left out"] == 1
+    shapes[0]["points"] = [[1, "x"]]
+    (tmp_path / "json" / "a.json").write_text(json.dumps(file))
+    with pytest.raises(ValueError, match=r"a.json, shape 0: `points` must be a list of pairs"):
+        formats.read(str(tmp_path / "json"))
+
+
+@pytest.mark.parametrize("project", [False, True])
+@pytest.mark.parametrize("version_1", [False, True])
+def test_via_regions(images, tmp_path, project, version_1):
+    regions = [
+        {"shape_attributes": {"name": "rect", "x": 10, "y": 20, "width": 30, "height": 40}, "region_attributes": {"type": "car"}},
+        {
+            "shape_attributes": {"name": "polygon", "all_points_x": [0, 20, 0], "all_points_y": [0, 0, 20]},
+            "region_attributes": {"type": {"tree": True}, "note": "x"},
+        },
+        {"shape_attributes": {"name": "ellipse", "cx": 50, "cy": 50, "rx": 20, "ry": 10, "theta": np.pi / 2},
+         "region_attributes": {"type": "tree"}},
+        {"shape_attributes": {"name": "point", "cx": 1, "cy": 1}, "region_attributes": {"type": "car"}},
+        {"shape_attributes": {"name": "rect", "x": 1, "y": 2, "width": 3, "height": 4}, "region_attributes": {}},
+    ]  # fmt: skip
+    listed = {str(i): region for i, region in enumerate(regions)} if version_1 else regions
+    entries = {"a.jpg123": {"filename": "a.jpg", "size": 123, "regions": listed, "file_attributes": {}}}
+    entries["gone.jpg1"] = {"filename": "gone.jpg", "size": 1, "regions": [], "file_attributes": {}}
+    file = tmp_path / "via.json"
+    file.write_text(json.dumps({"_via_settings": {}, "_via_img_metadata": entries} if project else entries))
+    assert formats.form_of(str(file)) == "via"
+    content = formats.read(str(file), images=str(images))
+    assert [(n, b) for _, n, b in objects(content)] == [
+        ("car", (10, 20, 30, 40)), ("tree", (0, 0, 20, 20)), ("tree", (40, 30, 20, 40)),
+    ]  # fmt: skip
+    assert content.annotations[1]["segmentation"] == [[0, 0, 20, 0, 0, 20]]
+    assert content.notes.counts["regions without the attribute 'type', left out"] == 1
+    assert content.notes.counts["entries without an image, left out"] == 1
+
+
+TABLES = {
+    "with a header": "filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,200,100,car,10,20,50,60\nb.png,200,100,,,,,\n",
+    "in another order": "label;y2;x2;y1;x1;image\ncar;60;50;20;10;a.jpg\n;;;;;b.png\n",
+    "without a header": "a.jpg,10,20,50,60,car\nb.png,,,,,\n",
+    "with extents": "image_id\tx1\ty1\twidth\theight\tclass\na.jpg\t10\t20\t40\t40\tcar\nb.png\t\t\t\t\t\n",
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_tables(images, tmp_path, kind):
+    file = tmp_path / "boxes.csv"
+    file.write_text(TABLES[kind], encoding="utf-8-sig")
+    content = formats.read(str(file), images=str(images))
+    assert objects(content) == [("a.jpg", "car", (10, 20, 40, 40))] and len(content.images) == 2
+
+
+def test_mistakes_in_tables(images, tmp_path):
+    file = tmp_path / "boxes.csv"
+    for text, message in (
+        ("", "is empty"),
+        ("a,b,c\n1,2,3\n", "no header that is understood"),
+        ("filename,class,xmin\na.jpg,car,1\n", "has no column for top"),
+        ("a.jpg,10,x,50,60,car\n", "line 1: a box is four numbers"),
+        ("a.jpg,10,inf,50,60,car\n", "line 1: a box is four numbers"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            formats.read(str(file), images=str(images))
+    file.write_text("a.jpg,-10,20,500,60,car\na.jpg,9,9,9,20,car\nno.jpg,1,1,2,2,car\n")
+    content = formats.read(str(file), images=str(images))
+    assert objects(content) == [("a.jpg", "car", (0, 20, 200, 40))] and sum(content.notes.counts.values()) == 3
+
+
+# all of them
+
+
+@needs(COCO)
+@pytest.mark.parametrize("form", ["coco", "yolo", "voc", "labelme", "via", "csv"])
+def test_there_and_back(form, tmp_path):
+    """Real objects, some in several parts, keep boxes, classes and as far as the form holds them masks."""
+    images = str(COCO / "val2017")
+    before = formats.read(str(COCO / "annotations" / "instances_val2017.json"), images=images)
+    formats.write(before, form, str(tmp_path / "out"))
+    names = {"coco": "annotations.json", "via": "annotations.json", "csv": "annotations.csv"}
+    written = str(tmp_path / "out" / names.get(form, ""))
+    assert formats.form_of(written) == form
+    after = formats.read(written, images="" if form == "yolo" else images)
+    assert {i["file_name"] for i in after.images} == {i["file_name"] for i in before.images}
+    crowds = form in ("coco", "voc")
+    kept = [a for a in before.annotations if crowds or not a["iscrowd"]]
+    assert len(after.annotations) == len(kept) == (815 if crowds else 804)
+    if not crowds:
+        assert any(what.startswith("crowds, ") for what in before.notes.counts)
+    sizes = {i["id"]: (i["height"], i["width"]) for i in before.images}
+    old, new = before.by_image(), after.by_image()
+    ids = {i["file_name"]: i["id"] for i in after.images}
+    overlaps = []
+    for image in before.images:
+        pairs = zip(
+            (a for a in old[image["id"]] if crowds or not a["iscrowd"]), new[ids[image["file_name"]]], strict=True
+        )
+        for a, b in pairs:
+            assert before.names()[a["category_id"]] == after.names()[b["category_id"]]
+            np.testing.assert_allclose(a["bbox"], b["bbox"], rtol=0, atol=1e-3)
+            if b.get("segmentation") and not a["iscrowd"]:
+                masks = [
+                    mask_utils.merge(mask_utils.frPyObjects(o["segmentation"], *sizes[image["id"]])) for o in (a, b)
+                ]
+                overlaps.append(mask_utils.iou(masks[:1], masks[1:], [0])[0, 0])
+    if form in ("coco", "yolo", "labelme", "via"):
+        assert len(overlaps) == 804 and np.mean(overlaps) > 0.998 and min(overlaps) > 0.95
+
+
+def test_run_lengths_become_outlines_of_the_same_pixels(images, tmp_path):
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8, order="F")
+    mask[10:30, 20:61], mask[40:41, 5:9], mask[99, 199] = 1, 1, 1
+    rle = mask_utils.encode(mask)
+    segmentation = {"size": [HEIGHT, WIDTH], "counts": rle["counts"].decode()}
+    content = formats.Content(str(images))
+    content.name_classes(["thing"])
+    image = content.add_image("a.jpg")
+    content.add(image, 1, (5, 10, 195, 90), segmentation=segmentation, area=int(mask.sum()))
+    formats.write(content, "labelme", str(tmp_path / "out"))
+    (again,) = formats.read(str(tmp_path / "out"), images=str(images)).annotations
+    back = mask_utils.decode(mask_utils.merge(mask_utils.frPyObjects(again["segmentation"], HEIGHT, WIDTH)))
+    assert (back == mask).all()
+
+
+def test_lvis_names_images_by_address(images, tmp_path):
+    content = {
+        "images": [{"id": 5, "coco_url": "http://images.org/with space/c.jpg", "height": HEIGHT, "width": WIDTH}],
+        "categories": [{"id": 7, "name": "cat", "frequency": "r"}],
+        "annotations": [
+            {"id": 1, "image_id": 5, "category_id": 7, "bbox": [1, 2, 3, 4], "segmentation": [[1, 2, 4, 2, 4, 6]]}
+        ],
+    }
+    (tmp_path / "lvis.json").write_text(json.dumps(content))
+    read = formats.read(str(tmp_path / "lvis.json"), images=str(images))
+    assert objects(read) == [("with space/c.jpg", "cat", (1, 2, 3, 4))] and read.annotations[0]["area"] == 6
+
+
+def test_unknown_forms_get_the_names_of_the_known(tmp_path):
+    (tmp_path / "x.bin").write_bytes(b"\x00\x01")
+    (tmp_path / "empty").mkdir()
+    for place in ("x.bin", "empty"):
+        with pytest.raises(ValueError, match="is in none of the known forms: coco, lvis, via, labelme, csv, voc, yolo"):
+            formats.read(str(tmp_path / place))
+    with pytest.raises(ConfigError, match="no form 'cvat' of annotations; known are coco"):
+        formats.read(str(tmp_path), form="cvat")
+    with pytest.raises(FileNotFoundError, match="There is no .*nothing"):
+        formats.read(str(tmp_path / "nothing"))
+    with pytest.raises(FileNotFoundError, match="no image folder"):
+        formats.read(str(tmp_path), images=str(tmp_path / "nowhere"))
+
+
+def test_the_command(images, tmp_path, run_program):
+    folder = labels(images, {"a.txt": "0 0.5 0.5 0.2 0.4 "})
+    (folder / "classes.txt").write_text("car\n")
+    tool = Path(__file__).parents[3] / "tools" / "convert.py"
+    code, text = run_program(tool, folder, "--to", "voc", "--out", tmp_path / "voc")
+    assert code == 0 and text.endswith(f"Wrote 3 images with 1 objects of 1 classes as voc: {tmp_path / 'voc'}\n")
+    root = ET.parse(tmp_path / "voc" / "Annotations" / "a.xml").getroot()
+    assert [e.text for e in next(root.iter("bndbox"))] == ["81", "31", "120", "70"]
+    code, text = run_program(tool, tmp_path / "none", "--to", "voc", "--out", tmp_path / "x")
+    assert code == 1 and text == f"error: There is no {tmp_path / 'none'}.\n"
+    code, text = run_program(
+        tool, folder / "classes.txt", "--to", "csv", "--out", folder / "classes.txt", "--form", "yolo"
+    )
+    assert code == 1 and "error: " in text
