@@ -45,6 +45,18 @@ OPTIONS.MODEL.NON_LOCAL.OUT_INIT_STD = 0.01
 OPTIONS.MODEL.NON_LOCAL.LITERAL = False
 
 OPTIONS.INPUT = CN()
+# Tiles of large images at test time: SIZE pixels along a side (0: no tiles), neighbours sharing at least OVERLAP of one; each
+# is scaled by SCALE before the network sees it. WHOLE: the whole image is looked at too, scaled as MIN_SIZE_TEST and
+# MAX_SIZE_TEST say. Detections are joined by MERGE: "nms" (suppression at an IoU above MERGE_THRESHOLD), or "nmm" (greedy
+# merging at an overlap, MERGE_METRIC "iou" or "ios", of at least MERGE_THRESHOLD).
+OPTIONS.INPUT.TILES = CN()
+OPTIONS.INPUT.TILES.SIZE = 0
+OPTIONS.INPUT.TILES.OVERLAP = 0.25
+OPTIONS.INPUT.TILES.SCALE = 1.0
+OPTIONS.INPUT.TILES.WHOLE = True
+OPTIONS.INPUT.TILES.MERGE = "nms"
+OPTIONS.INPUT.TILES.MERGE_METRIC = "iou"
+OPTIONS.INPUT.TILES.MERGE_THRESHOLD = 0.5
 # Random part of each training image, before it is scaled: "" for none, "absolute" (CROP_SIZE: height, width in pixels),
 # "relative" (fractions of the image's), "relative_range" (fractions drawn between those and 1).
 OPTIONS.INPUT.CROP_TYPE = ""

@@ -169,7 +169,8 @@ def make_data_loader(
     key = "SOLVER.IMS_PER_BATCH" if is_train else "TEST.IMS_PER_BATCH"
     accumulate = own.SOLVER.ACCUMULATE if is_train else 1
     images_per_process = _images_per_process(cfg[key.split(".")[0]].IMS_PER_BATCH, key, accumulate)
-    raw = not is_train and cfg.TEST.BBOX_AUG.ENABLED  # test-time augmentation wants the images as they are
+    # Test-time augmentation and tiles want the images as they are.
+    raw = not is_train and (cfg.TEST.BBOX_AUG.ENABLED or own.INPUT.TILES.SIZE > 0)
     transforms = None if raw else build_transforms(cfg, is_train)
     finish = None
     if is_train and own.INPUT.COPY_PASTE_PROB:  # objects are pasted as pixels: before the images become tensors

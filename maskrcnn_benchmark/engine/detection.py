@@ -28,9 +28,9 @@ def compute_on_dataset(
     """Detections for each image of this process's share, by index. Images that could not be read are missing.
 
     They are in the pixels of the network's input, as the model gives them. With `bbox_aug` (test-time augmentation as the
-    global configuration describes it) the loader gives PIL images.
+    global configuration describes it, or a function of model, images and device) the loader gives PIL images.
     """
-    if not isinstance(bbox_aug, bool):  # until September 2019 the timer stood in this place
+    if not isinstance(bbox_aug, bool) and not callable(bbox_aug):  # until September 2019 the timer stood in this place
         bbox_aug, timer = False, bbox_aug
     model.eval()
     host = torch.device("cpu")
@@ -43,7 +43,11 @@ def compute_on_dataset(
         if timer is not None:
             timer.tic()
         with torch.no_grad():
-            predictions = im_detect_bbox_aug(model, images, device) if bbox_aug else model(images.to(device))
+            if bbox_aug:
+                detect = bbox_aug if callable(bbox_aug) else im_detect_bbox_aug
+                predictions = detect(model, images, device)
+            else:
+                predictions = model(images.to(device))
             if device.type == "cuda" and timer is not None:
                 torch.cuda.synchronize(device)
         if timer is not None:
@@ -65,7 +69,7 @@ def detect_on(
     model: nn.Module,
     data_loader,
     dataset_name: str,
-    bbox_aug: bool,
+    bbox_aug: Any,
     device: torch.device,
     output_folder: str | None,
 ) -> list[BoxList] | None:

@@ -20,6 +20,7 @@ from maskrcnn_benchmark.engine.loading import find_weights, load_detector, optim
 from maskrcnn_benchmark.engine.precision import autocast
 from maskrcnn_benchmark.engine.results import to_original_image
 from maskrcnn_benchmark.engine.test_time_augmentation import make_box_augmentation
+from maskrcnn_benchmark.engine.tiled_detection import make_tiled_detection
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import to_image_list
 from maskrcnn_benchmark.utils.video import Video, is_video
@@ -89,7 +90,8 @@ class Predictor:
         self.categories = find_categories(self.cfg, self.weights, labels)
         self.classes = None if classes is None else self.categories.labels(classes)
         self.transforms = build_transforms(self.cfg, is_train=False)
-        self._augmentation = make_box_augmentation(self.cfg) if self.cfg.TEST.BBOX_AUG.ENABLED else None
+        is_augmented = self.cfg.TEST.BBOX_AUG.ENABLED
+        self._views = make_box_augmentation(self.cfg) if is_augmented else make_tiled_detection(self.cfg)
 
     def __call__(self, images: Any) -> Any:
         """Detections in the pixels of the pictures as they are.
@@ -141,10 +143,10 @@ class Predictor:
 
     def detect(self, pictures: Sequence[Image.Image]) -> list[BoxList]:
         """All that the model finds in RGB pictures, in pixels of the network's input, masks as Tensor[N, 1, M, M]."""
-        if self._augmentation is None:
+        if self._views is None:
             return self.detect_inputs([self.network_input(picture) for picture in pictures])
         with torch.inference_mode(), autocast(self.cfg, self.device):
-            found = self._augmentation.detect(self.model, pictures, self.device)
+            found = self._views.detect(self.model, pictures, self.device)
         return [_with_scores(boxlist) for boxlist in found]
 
     def detect_inputs(self, inputs: Sequence[Tensor]) -> list[BoxList]:

@@ -27,6 +27,7 @@ from maskrcnn_benchmark.engine.loading import compile_backbone
 from maskrcnn_benchmark.engine.pictures import draw_predictions
 from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, TrainingInterrupted
 from maskrcnn_benchmark.engine.testing import evaluate_model
+from maskrcnn_benchmark.engine.tiled_detection import make_tiled_detection
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
 from maskrcnn_benchmark.solver.ema import make_ema
@@ -209,12 +210,14 @@ def test(
 
     distributed.broadcast_tensors(model.buffers())
     loaders: Any = make_data_loader(cfg, is_train=False, is_distributed=distributed.get_world_size() > 1)
+    tiled = make_tiled_detection(cfg)
+    views = cfg.TEST.BBOX_AUG.ENABLED if tiled is None else tiled.detect
     results = []
     for name, loader in zip(cfg.DATASETS.TEST, loaders, strict=True):
         folder = os.path.join(cfg.OUTPUT_DIR, "inference", name) if cfg.OUTPUT_DIR else None
         if folder:
             mkdir(folder)
-        results.append(evaluate_model(cfg, model, loader, name, device, folder, cfg.TEST.BBOX_AUG.ENABLED))
+        results.append(evaluate_model(cfg, model, loader, name, device, folder, views))
         if pictures is not None and folder and distributed.is_main_process():
             # Written a moment ago by the test, which a fork may have made its own.
             found = torch.load(os.path.join(folder, "predictions.pth"), weights_only=False)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.datasets import evaluation
 from maskrcnn_benchmark.data.datasets.evaluation.build import evaluate, make_evaluator
@@ -23,10 +24,11 @@ def evaluate_model(
     dataset_name: str,
     device: torch.device,
     output_folder: str | None = None,
-    bbox_aug: bool = False,
+    bbox_aug: Any = False,
 ) -> EvaluationResult | None:
     """Detect on a data set and evaluate as it names it (see `make_evaluator`).
 
+    With `bbox_aug`, test-time augmentation or a function of model, PIL images and device, the loader gives PIL images.
     With `output_folder`, predictions.pth (a BoxList an image, in pixels of the network's input) and what the evaluation
     writes go there.
 
@@ -40,6 +42,10 @@ def evaluate_model(
     with autocast(cfg, device), use_coco_evaluator(options(cfg).TEST.COCO_EVALUATOR):
         is_own = getattr(inference.inference, "is_own", False) and getattr(inference, "evaluate", None) is evaluate
         if not is_own or evaluation.evaluate is not evaluate:  # a fork's own do the whole test
+            if callable(bbox_aug):
+                raise ConfigError(
+                    "INPUT.TILES needs this package's engine/inference.py, not a fork's; set its SIZE to 0."
+                )
             returned = inference.inference(
                 model,
                 data_loader,

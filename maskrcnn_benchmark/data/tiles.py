@@ -1,0 +1,91 @@
+"""Where the tiles of an image lie."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from maskrcnn_benchmark.config.node import ConfigError
+from maskrcnn_benchmark.config.options import options
+
+MERGES = ("nms", "nmm")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of an image, x1, y1, x2, y2 in pixels, without column x2 and row y2."""
+
+    box: tuple[int, int, int, int]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height)"""
+        return self.box[2] - self.box[0], self.box[3] - self.box[1]
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How images are cut (INPUT.TILES).
+
+    Attributes:
+        size: pixels along a side of a tile.
+        overlap: share of it that neighbours have in common at least, from 0 to less than 1.
+        scale: pixels of the network's input for one of the image.
+        whole: whether the whole image, scaled as without tiles, is looked at too.
+        merge: "nms", or "nmm" (greedy merging).
+        metric, threshold: of the merging; "iou" or "ios".
+    """
+
+    size: int
+    overlap: float = 0.25
+    scale: float = 1.0
+    whole: bool = True
+    merge: str = "nms"
+    metric: str = "iou"
+    threshold: float = 0.5
+
+    def tiles(self, image_size: tuple[int, int]) -> list[Tile]:
+        """The tiles of an image of (width, height), row by row; the last of a row ends at the border. A small image is one."""
+        columns, rows = (starts(side, self.size, self.overlap) for side in image_size)
+        width, height = (min(self.size, side) for side in image_size)
+        return [Tile((x, y, x + width, y + height)) for y in rows for x in columns]
+
+
+def starts(length: int, size: int, overlap: float) -> list[int]:
+    """Where parts of `size` pixels begin that cover `length` pixels evenly, neighbours sharing at least `overlap` of one."""
+    if size >= length:
+        return [0]
+    step = max(size - math.ceil(size * overlap), 1)
+    count = math.ceil((length - size) / step) + 1
+    return [round(i * (length - size) / (count - 1)) for i in range(count)]
+
+
+def make_tiling(cfg: Any) -> Tiling | None:
+    """What INPUT.TILES describes; None where it is off. Raises ConfigError."""
+    keys = options(cfg).INPUT.TILES
+    if keys.SIZE == 0:
+        return None
+    checks: Sequence[tuple[str, bool, str]] = (
+        ("SIZE", keys.SIZE >= 16, "pixels along a side, 16 or more, or 0 for no tiles"),
+        ("OVERLAP", 0 <= keys.OVERLAP < 1, "a share of a tile, from 0 to less than 1"),
+        ("SCALE", 0 < keys.SCALE <= 16, "network pixels for one of the image, above 0, at most 16"),
+        ("MERGE", keys.MERGE in MERGES, f"one of {MERGES}"),
+        ("MERGE_METRIC", keys.MERGE_METRIC in ("iou", "ios"), "'iou' or 'ios'"),
+        ("MERGE_THRESHOLD", 0 < keys.MERGE_THRESHOLD <= 1, "a share, above 0, at most 1"),
+    )
+    for name, holds, allowed in checks:
+        if not holds:
+            raise ConfigError(f"INPUT.TILES.{name} is {keys[name]!r}; it must be {allowed}.")
+    if keys.MERGE == "nms" and keys.MERGE_METRIC != "iou":
+        raise ConfigError("INPUT.TILES.MERGE_METRIC 'ios' belongs to MERGE 'nmm'; suppression goes by IoU.")
+    if cfg.TEST.BBOX_AUG.ENABLED:
+        raise ConfigError(
+            "INPUT.TILES and TEST.BBOX_AUG exclude each other: set INPUT.TILES.SIZE 0 or BBOX_AUG.ENABLED False."
+        )
+    if cfg.MODEL.MASK_ON and cfg.MODEL.ROI_MASK_HEAD.POSTPROCESS_MASKS:
+        raise ConfigError(
+            "INPUT.TILES needs masks that are not pasted yet: set MODEL.ROI_MASK_HEAD.POSTPROCESS_MASKS False."
+        )
+    return Tiling(keys.SIZE, keys.OVERLAP, keys.SCALE, keys.WHOLE, keys.MERGE, keys.MERGE_METRIC, keys.MERGE_THRESHOLD)
