@@ -6,6 +6,7 @@ from typing import Any
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data import datasets as D
+from maskrcnn_benchmark.data.formats.cache import as_coco_file
 from maskrcnn_benchmark.data.registries import DATASETS
 from maskrcnn_benchmark.utils.imports import import_file
 
@@ -18,8 +19,10 @@ def dataset_class(name: str) -> Any:
 class ConfiguredCatalog:
     """A catalog of data sets in which the entries of DATASETS.DEFINITIONS come first.
 
-    An entry in COCO format has IMG_DIR and ANN_FILE; one with FACTORY names a class of DATASETS and gives its arguments
-    in capitals, for example {FACTORY: PascalVOCDataset, DATA_DIR: ..., SPLIT: train}.
+    An entry in COCO format has IMG_DIR and ANN_FILE. One in another form of `data.formats` has ANN_FILE, a file or folder,
+    and where they are needed IMG_DIR, FORM (its name; else the form is found), SPLIT and CLASSES, for example {ANN_FILE:
+    cars/data.yaml, SPLIT: train}. One with FACTORY names a class of DATASETS and gives its arguments in capitals, for example
+    {FACTORY: PascalVOCDataset, DATA_DIR: ..., SPLIT: train}.
     """
 
     def __init__(self, definitions: dict, catalog: Any):
@@ -34,15 +37,37 @@ class ConfiguredCatalog:
             raise ConfigError(f"{key} needs the keys IMG_DIR and ANN_FILE, or FACTORY; got {entry!r}.")
         factory = entry.get("FACTORY", "COCODataset")
         if factory == "COCODataset":
-            if set(entry) - {"FACTORY"} != {"IMG_DIR", "ANN_FILE"}:
-                raise ConfigError(f"{key} needs exactly the keys IMG_DIR and ANN_FILE; got {entry!r}.")
-            return {"factory": factory, "args": {"root": str(entry["IMG_DIR"]), "ann_file": str(entry["ANN_FILE"])}}
+            ann_file, root = _coco_file(entry, key)
+            return {"factory": factory, "args": {"root": root, "ann_file": ann_file}}
         args = {word.lower(): value for word, value in entry.items() if word != "FACTORY"}
         try:
             inspect.signature(dataset_class(factory)).bind(**args)
         except TypeError as error:
             raise ConfigError(f"{key} does not fit {factory}: {error}; got {entry!r}.") from None
         return {"factory": factory, "args": args}
+
+
+def _coco_file(entry: dict, key: str) -> tuple[str, str]:
+    """The annotation file of an entry in COCO's or another form, and the folder of its images."""
+    keys = set(entry) - {"FACTORY"}
+    ann_file, root = str(entry.get("ANN_FILE", "")), str(entry.get("IMG_DIR", ""))
+    if keys == {"IMG_DIR", "ANN_FILE"} and ann_file.lower().endswith(".json"):
+        return ann_file, root
+    unknown = {word for word in keys - {"IMG_DIR", "ANN_FILE"} if word != word.upper()}
+    if not ann_file or unknown:
+        wrong = f"the key {min(unknown)!r}" if unknown else "no ANN_FILE"
+        raise ConfigError(
+            f"{key} has {wrong}: an entry has ANN_FILE and, where needed, IMG_DIR, FORM, SPLIT and CLASSES; got {entry!r}."
+        )
+    names = entry.get("CLASSES", ())
+    classes = (names,) if isinstance(names, str) else tuple(map(str, names))
+    options = tuple(
+        (word.lower(), entry[word]) for word in sorted(keys - {"IMG_DIR", "ANN_FILE", "FORM", "SPLIT", "CLASSES"})
+    )
+    try:
+        return as_coco_file(ann_file, str(entry.get("FORM", "")), root, str(entry.get("SPLIT", "")), classes, options)
+    except TypeError as error:
+        raise ConfigError(f"{key} does not fit its form: {error}; got {entry!r}.") from None
 
 
 def dataset_catalog(cfg) -> ConfiguredCatalog:

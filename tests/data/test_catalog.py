@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from maskrcnn_benchmark.config import ConfigError, cfg
 from maskrcnn_benchmark.config.paths_catalog import DatasetCatalog
 from maskrcnn_benchmark.data.build import build_dataset
 from maskrcnn_benchmark.data.catalog import dataset_catalog
-from maskrcnn_benchmark.data.datasets import AbstractDataset, PascalVOCDataset
+from maskrcnn_benchmark.data.datasets import AbstractDataset, COCODataset, PascalVOCDataset
 from maskrcnn_benchmark.data.registries import DATASETS
 from tests.support.voc_set import write_voc
 
@@ -118,8 +119,38 @@ def test_definitions_that_do_not_fit(tmp_path):
         defined(f"{key}FACTORY", "PascalVOC").get("mine")
     with pytest.raises(ConfigError, match="DEFINITIONS.mine does not fit PascalVOCDataset: .*split"):
         defined(f"{key}FACTORY", "PascalVOCDataset", f"{key}DATA_DIR", "x").get("mine")
-    with pytest.raises(ConfigError, match="needs exactly the keys IMG_DIR and ANN_FILE"):
+    with pytest.raises(
+        ConfigError, match="DEFINITIONS.mine has no ANN_FILE: an entry has ANN_FILE and, where needed, IMG_DIR"
+    ):
         defined(f"{key}FACTORY", "COCODataset", f"{key}IMG_DIR", "x").get("mine")
+    with pytest.raises(ConfigError, match="does not fit its form: .*unexpected keyword argument 'color'"):
+        write_voc(tmp_path, "train")
+        defined(f"{key}ANN_FILE", str(tmp_path), f"{key}COLOR", "red").get("mine")
+    with pytest.raises(ConfigError, match="no form 'cvat' of annotations"):
+        defined(f"{key}ANN_FILE", str(tmp_path), f"{key}FORM", "cvat").get("mine")
+
+
+def test_entries_in_other_forms(tmp_path):
+    """YOLO, by a list of images; VOC with classes of its own order; read as the same kind of data set as COCO's."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    for name in ("a", "b"):
+        Image.new("RGB", (40, 20), (9, 9, 9)).save(tmp_path / "images" / f"{name}.png")
+        (tmp_path / "labels" / f"{name}.txt").write_text("1 0.5 0.5 0.5 0.5\n" if name == "a" else "")
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    (tmp_path / "train.txt").write_text("images/a.png\nimages/b.png\n")
+    key = "DATASETS.DEFINITIONS.mine."
+    catalog = defined(f"{key}ANN_FILE", str(tmp_path / "train.txt"))
+    assert catalog.get("mine") == catalog.get("mine")
+    (dataset,) = build_dataset(["mine"], None, catalog, is_train=False)
+    assert type(dataset) is COCODataset and dataset.class_names() == {1: "cat", 2: "dog"} and len(dataset) == 2
+    _, target, _ = dataset[0]
+    assert target.bbox.tolist() == [[10, 5, 29, 14]] and target.get_field("labels").tolist() == [2]
+    assert len(build_dataset(["mine"], None, catalog, is_train=True)[0]) == 1
+    write_voc(tmp_path / "voc", "train")
+    words = (f"{key}ANN_FILE", str(tmp_path / "voc"), f"{key}FORM", "voc", f"{key}SPLIT", "train")
+    voc = build_dataset(["mine"], None, defined(*words, f"{key}FIRST_PIXEL", 1), is_train=False)[0]
+    assert len(voc) == 3 and len(voc.class_names()) >= 1
 
 
 def test_the_configurations_name_data_sets_that_there_are():
