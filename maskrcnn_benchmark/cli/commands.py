@@ -14,6 +14,7 @@ COMMANDS = {
     "test": "test a trained detector",
     "predict": "detect objects in images, folders of them, videos and streams",
     "check": "check data sets: counts and sizes, and what is broken in them",
+    "suggest": "write a configuration that suits a data set",
     "subset": "write a small annotation file, for a trial run",
     "convert": "write annotations in another form: COCO, YOLO, VOC, LabelMe, VIA, CSV",
     "convert cityscapes": "the same of Cityscapes' folders",

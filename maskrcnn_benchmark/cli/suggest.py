@@ -1,0 +1,116 @@
+"""Write a configuration for a data set: input sizes or tiles, anchors, limits and a schedule that suit its objects.
+
+    mrb suggest cars/data.yaml --split train --test-split val --out cars.yaml
+    mrb suggest train.txt --test val.txt --out cars.yaml
+    mrb suggest coco/train.json --img-dir coco/train --test coco/val.json --test-img-dir coco/val --base BASE.yaml --out my.yaml
+
+Annotations may be in any form that `mrb convert` reads. Each choice is printed with its reason, and stands in the file with it.
+"""
+
+import argparse
+import os
+from typing import Any
+
+import torch
+
+from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.data import formats
+from maskrcnn_benchmark.data.suggest import Choice, Facts, suggest
+from maskrcnn_benchmark.engine.run import command_line
+from maskrcnn_benchmark.utils.files import write_atomically
+
+BASES = {True: "configs/enl/faster_rcnn_R_50_FPN_3enl_td.yaml", False: "configs/demo/base_R_18_FPN.yaml"}
+
+
+def definition(args: argparse.Namespace, test: bool, classes: tuple[str, ...]) -> dict[str, Any]:
+    """An entry of DATASETS.DEFINITIONS; the classes, in the order of training, where the form leaves that to the files."""
+    source = args.test or args.source if test else args.source
+    images = (args.test_img_dir or (args.img_dir if source == args.source else "")) if test else args.img_dir
+    split = (args.test_split if test else args.split) or ""
+    named = {"ANN_FILE": source, "IMG_DIR": images, "FORM": args.form, "SPLIT": split}
+    paths = ("ANN_FILE", "IMG_DIR")
+    entry: dict[str, Any] = {k: os.path.abspath(v) if k in paths else v for k, v in named.items() if v}
+    if not (source.lower().endswith(".json") and images and not args.form):
+        entry["CLASSES"] = list(classes)
+    return entry
+
+
+def as_yaml(base: str, sets: dict[str, dict], train: str, test: str, facts: Facts, choices: list[Choice]) -> str:
+    """The file, a key a line with its reason."""
+    lines = [
+        f"# From {facts.images} images with {facts.objects} objects of {facts.classes} classes.",
+        f'_BASE_: "{os.path.abspath(base)}"',
+        "DATASETS:",
+        "  DEFINITIONS:",
+        *(
+            f"    {name}: {{{', '.join(f'{k}: {_quoted(v)}' for k, v in entry.items())}}}"
+            for name, entry in sets.items()
+        ),
+        f'  TRAIN: ("{train}",)',
+        *([f'  TEST: ("{test}",)'] if test else ["  TEST: ()"]),
+    ]
+    opened: list[str] = []
+    for choice in sorted(choices, key=lambda c: c.key):
+        *path, name = choice.key.split(".")
+        shared = 0
+        while shared < min(len(path), len(opened)) and path[shared] == opened[shared]:
+            shared += 1
+        lines += [f"{'  ' * depth}{path[depth]}:" for depth in range(shared, len(path))]
+        opened = path
+        lines.append(f"{'  ' * len(path)}{name}: {_quoted(choice.value)}  # {choice.reason}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_quoted, value))}]"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_quoted, value))}{',' if len(value) == 1 else ''})"
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' if isinstance(value, str) else str(value)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", metavar="SOURCE", help="annotations to train on: a file or folder of any form")
+    parser.add_argument("--img-dir", default="", metavar="FOLDER", help="the images, where they do not lie as usual")
+    parser.add_argument(
+        "--form", default="", choices=list(formats.FORMATS), help="the form, where it is not found by itself"
+    )
+    parser.add_argument("--split", default="", metavar="NAME", help="of a source that holds several")
+    parser.add_argument("--test", default="", metavar="SOURCE", help="annotations to test on")
+    parser.add_argument("--test-img-dir", default="", metavar="FOLDER", help="their images")
+    parser.add_argument("--test-split", default="", metavar="NAME", help="their split, also of SOURCE itself")
+    parser.add_argument(
+        "--base", default="", metavar="FILE", help="the configuration to start from (default: by the device)"
+    )
+    parser.add_argument("--out", required=True, metavar="FILE", help="the YAML file to write")
+    args = parser.parse_args()
+    with command_line():
+        on_gpu = torch.cuda.is_available()
+        base = args.base or BASES[on_gpu]
+        config = cfg.clone()
+        config.merge_from_file(base)
+        content = formats.read(args.source, args.form, args.img_dir, args.split)
+        memory = torch.cuda.get_device_properties(0).total_memory / 2**30 if on_gpu else None
+        facts, choices = suggest(content, config, memory)
+        name = os.path.splitext(os.path.basename(args.out))[0]
+        classes = tuple(content.names().values())
+        sets = {f"{name}_train": definition(args, False, classes)}
+        if args.test or args.test_split:
+            sets[f"{name}_test"] = entry = definition(args, True, classes)
+            formats.read(entry["ANN_FILE"], args.form, entry.get("IMG_DIR", ""), args.test_split, classes)
+        names = [*sets, ""]
+        text = as_yaml(base, sets, names[0], names[1], facts, choices)
+        check = cfg.clone()
+        os.makedirs(os.path.dirname(os.path.abspath(args.out)), exist_ok=True)
+        write_atomically(args.out, lambda f: f.write(text.encode()))
+        check.merge_from_file(args.out)
+        for sentence in content.notes.sentences():
+            print(f"note: {sentence}")
+        print(
+            f"{facts.images} images, {facts.objects} objects of {facts.classes} classes, at most {facts.densest} in an image\n"
+        )
+        width = max(len(choice.key) for choice in choices)
+        for choice in choices:
+            print(f"{choice.key:{width}}  {choice.value!s:32}  {choice.reason}")
+        print(f"\nWrote {args.out}: mrb train --config-file {args.out} OUTPUT_DIR runs/{name}")

@@ -1,0 +1,204 @@
+"""What is suggested for a data set: scales at which objects can be seen, anchors that meet them, limits that let them through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.data import formats
+from maskrcnn_benchmark.data.anchor_fit import best_overlaps, fit_anchors, recall
+from maskrcnn_benchmark.data.catalog import dataset_catalog
+from maskrcnn_benchmark.data.datasets import COCODataset
+from maskrcnn_benchmark.data.suggest import ENOUGH, WANTED, facts_of, suggest
+from maskrcnn_benchmark.modeling.rpn.anchor_generator import AnchorGenerator
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.boxlist_ops import boxlist_iou
+from maskrcnn_benchmark.structures.image_list import ImageList
+from tests.support.real_sets import AERIAL, BCCD, needs
+
+ROOT = Path(__file__).parents[2]
+STRIDES = (4, 8, 16, 32, 64)
+
+
+def base(name: str = "configs/demo/base_R_18_FPN.yaml"):
+    cfg = defaults.clone()
+    cfg.merge_from_file(str(ROOT / name))
+    return cfg
+
+
+def content(size: tuple[int, int], side: float, count: int, images: int = 10, masks: bool = False) -> formats.Content:
+    """Squares of `side` pixels, up to a tenth larger or smaller."""
+    rng = np.random.default_rng(0)
+    found = formats.Content("nowhere")
+    found.name_classes(["thing"])
+    for i in range(images):
+        image = found.add_image(f"{i}.jpg", size)
+        for _ in range(count):
+            w, h = side * rng.uniform(0.9, 1.1, 2)
+            x, y = rng.uniform(0, 1, 2) * (np.array(size) - (w, h))
+            found.add(image, 1, (x, y, w, h), segmentation=[[x, y, x + w, y, x, y + h]] if masks else None)
+    return found
+
+
+def values(choices) -> dict:
+    return {choice.key: choice.value for choice in choices}
+
+
+@pytest.mark.parametrize(
+    "size, side, scale",
+    [
+        ((640, 480), 50, 1.0),
+        ((640, 480), 13, WANTED / 12.2),
+        ((640, 480), 6, 2.0),
+        ((1600, 1200), 200, ENOUGH / 188),
+        ((1520, 1080), 20, WANTED / 18.8),
+    ],
+)
+def test_small_objects_get_their_pixels(size, side, scale):
+    facts, choices = suggest(content(size, side, 5), base())
+    chosen = values(choices)
+    assert chosen["INPUT.MIN_SIZE_TEST"] == pytest.approx(size[1] * scale, rel=0.03)
+    assert chosen["INPUT.MAX_SIZE_TEST"] == pytest.approx(size[0] * scale, rel=0.03)
+    assert 0.9 * side < facts.small < side < facts.large < 1.1 * side
+
+
+def test_large_images_are_cut_and_tiles_have_the_scale():
+    facts, choices = suggest(content((6000, 4000), 20, 300, images=3), base())
+    chosen = values(choices)
+    assert chosen["INPUT.TILES.SCALE"] == pytest.approx(WANTED / facts.small, rel=0.01)
+    assert chosen["INPUT.TILES.SIZE"] * chosen["INPUT.TILES.SCALE"] == pytest.approx(800, rel=0.01)
+    assert chosen["INPUT.CROP_SIZE"] == (chosen["INPUT.TILES.SIZE"],) * 2 and chosen["INPUT.MIN_SIZE_TRAIN"] == (798,)
+    # The limits follow from the tile, not from the frame.
+    assert chosen.get("MODEL.ROI_HEADS.DETECTIONS_PER_IMG", 100) < 300
+
+
+def test_limits_let_the_densest_image_through_and_never_fall():
+    for count in (3, 80, 440):
+        config = base()
+        chosen = values(suggest(content((1600, 1200), 24, count, images=2), config)[1])
+        config.merge_from_list([word for item in chosen.items() for word in item])
+        assert config.MODEL.ROI_HEADS.DETECTIONS_PER_IMG >= max(1.5 * count, 100)
+        assert config.MODEL.RPN.FPN_POST_NMS_TOP_N_TEST >= max(4 * count, 200)
+        assert config.MODEL.RPN.PRE_NMS_TOP_N_TEST >= config.MODEL.RPN.FPN_POST_NMS_TOP_N_TEST or count == 3
+        assert config.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE <= 512
+
+
+def test_masks_stay_where_all_objects_have_them():
+    assert values(suggest(content((640, 480), 40, 3), base())[1])["MODEL.MASK_ON"] is False
+    assert "MODEL.MASK_ON" not in values(suggest(content((640, 480), 40, 3, masks=True), base())[1])
+
+
+def test_a_gpu_takes_larger_batches():
+    images = content((640, 480), 40, 3, images=2000)
+    small, large = (
+        values(suggest(images, base("configs/enl/faster_rcnn_R_50_FPN_3enl_td.yaml"), gb)[1]) for gb in (8.0, 80.0)
+    )
+    assert small["SOLVER.IMS_PER_BATCH"] < large["SOLVER.IMS_PER_BATCH"] == 16
+    assert large["SOLVER.BASE_LR"] / 16 == pytest.approx(0.005 / 4, rel=0.01)
+
+
+def test_a_set_without_objects_is_refused():
+    with pytest.raises(ValueError, match="nothing to suggest from: 10 images, 0 objects"):
+        suggest(content((640, 480), 40, 0), base())
+
+
+def test_overlaps_are_those_with_the_anchors_of_the_detector():
+    """Against the generator's own anchors, at places away from the border."""
+    rng = np.random.default_rng(1)
+    sizes, ratios = (16, 30, 60, 100, 180), (0.5, 1.0, 2.0)
+    extent = np.exp(rng.uniform(np.log(10), np.log(150), (60, 2)))
+    boxes = np.concatenate((rng.uniform(300, 600, (60, 2)), extent), axis=1)
+    generator = AnchorGenerator(sizes, ratios, STRIDES)
+    maps = [torch.zeros(1, 1, 1024 // s, 1024 // s) for s in STRIDES]
+    anchors = torch.cat([a.bbox for a in generator(ImageList(torch.zeros(1, 3, 1024, 1024), [(1024, 1024)]), maps)[0]])
+    corners = torch.from_numpy(np.concatenate((boxes[:, :2], boxes[:, :2] + extent - 1), axis=1)).float()
+    best = boxlist_iou(BoxList(corners, (1024, 1024)), BoxList(anchors, (1024, 1024))).amax(dim=1).numpy()
+    np.testing.assert_allclose(best_overlaps(boxes, sizes, ratios, STRIDES), best, atol=1e-4)
+
+
+def test_anchors_are_fitted():
+    rng = np.random.default_rng(2)
+    extent = np.array([14.0, 60.0]) * np.exp(rng.normal(0, 0.1, (500, 2)))
+    boxes = np.concatenate((rng.uniform(0, 1000, (500, 2)), extent), axis=1)
+    sizes, ratios = fit_anchors(boxes, STRIDES)
+    assert list(sizes) == sorted(sizes) and all(
+        size >= 2 * stride - 1 for size, stride in zip(sizes, STRIDES, strict=True)
+    )
+    assert min(abs(r - 60 / 14) for r in ratios) < 0.6
+    assert (
+        recall(boxes, sizes, ratios, STRIDES) > 0.95 > recall(boxes, (32, 64, 128, 256, 512), (0.5, 1.0, 2.0), STRIDES)
+    )
+
+
+@needs(AERIAL)
+def test_aerial_cars_keep_their_size(tmp_path, run_program):
+    """YOLO's labels as they are: the file that is written trains, at the scale of the photographs."""
+    out = tmp_path / "cars.yaml"
+    words = (
+        AERIAL / "train.txt",
+        "--test",
+        AERIAL / "val.txt",
+        "--base",
+        ROOT / "configs/demo/base_R_18_FPN.yaml",
+        "--out",
+        out,
+    )
+    code, text = run_program(ROOT / "tools" / "suggest_config.py", *words)
+    assert (
+        code == 0
+        and "69 images, 1646 objects of 5 classes" in text
+        and text.endswith(f"mrb train --config-file {out} OUTPUT_DIR runs/cars\n")
+    )
+    cfg = base(str(out))
+    assert cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES == 6 and not cfg.MODEL.MASK_ON
+    assert 1000 <= cfg.INPUT.MIN_SIZE_TEST <= 1200 and 1900 <= cfg.INPUT.MAX_SIZE_TEST <= 2000
+    sets = [
+        COCODataset(**dataset_catalog(cfg).get(name)["args"], remove_images_without_annotations=False)
+        for name in ("cars_train", "cars_test")
+    ]
+    assert [len(s) for s in sets] == [69, 18] and sets[0].class_names() == sets[1].class_names()
+
+
+@needs(BCCD)
+def test_bccd_with_its_splits(tmp_path, run_program):
+    out = tmp_path / "cells.yaml"
+    words = (
+        BCCD,
+        "--split",
+        "train",
+        "--test-split",
+        "val",
+        "--base",
+        ROOT / "configs/demo/base_R_18_FPN.yaml",
+        "--out",
+        out,
+    )
+    code, text = run_program(ROOT / "tools" / "suggest_config.py", *words)
+    assert code == 0 and "205 images, 2804 objects of 3 classes" in text and "boxes of no size, left out: 1" in text
+    entry = yaml.safe_load(out.read_text())["DATASETS"]["DEFINITIONS"]["cells_test"]
+    assert (
+        entry["SPLIT"] == "val"
+        and entry["CLASSES"] == ["Platelets", "RBC", "WBC"]
+        or list(entry["CLASSES"]) == ["Platelets", "RBC", "WBC"]
+    )
+
+
+def test_mistakes_get_a_sentence(tmp_path, run_program):
+    tool = ROOT / "tools" / "suggest_config.py"
+    assert run_program(tool, tmp_path / "none", "--out", tmp_path / "x.yaml") == (
+        1,
+        f"error: There is no {tmp_path / 'none'}.\n",
+    )
+    code, text = run_program(tool, ROOT / "README.md", "--out", tmp_path / "x.yaml")
+    assert code == 1 and "is in none of the known forms" in text and not (tmp_path / "x.yaml").exists()
+
+
+def test_facts():
+    facts = facts_of(content((640, 480), 40, 7, images=4))
+    assert (facts.images, facts.objects, facts.classes, facts.densest, facts.longest) == (4, 28, 1, 7, 640)
+    assert 36 < facts.small < facts.median < facts.large < 44
