@@ -12,7 +12,7 @@ def main() -> None:
     args = parser.parse_args()
     with run.command_line():
         device = run.set_up(args)
-        run.test(optimize(run.cfg, load_detector(run.cfg, args.ckpt or "", device, require_weights=False)), device)
+        run.test(optimize(run.cfg, load_detector(run.cfg, args.ckpt or "", device)), device)
 
 
 if __name__ == "__main__":
