@@ -113,7 +113,13 @@ class Checkpointer:
         if tag:
             self.tag_last_checkpoint(path)
             for old in self._numbered()[self.keep :] if self.keep > 0 else ():
-                os.remove(old)
+                self._remove(old)
+
+    def _remove(self, path: str) -> None:
+        try:
+            os.remove(path)
+        except OSError as error:
+            self.logger.warning("An old checkpoint could not be removed: %s", error)
 
     def load(self, f: str | None = None, use_latest: bool = True, averaged: bool = False) -> dict:
         """Load the run's last checkpoint if there is one and `use_latest`, otherwise the file `f`.

@@ -1,5 +1,6 @@
 """Detection on whole data sets."""
 
+import contextlib
 import logging
 import os
 import sys
@@ -90,6 +91,16 @@ def detect_on(
     )
     gathered = gather_predictions(predictions, dataset)
     if gathered is not None and output_folder:
-        os.makedirs(output_folder, exist_ok=True)
-        write_atomically(os.path.join(output_folder, "predictions.pth"), lambda f: torch.save(gathered, f))
+        _save(gathered, os.path.join(output_folder, "predictions.pth"))
     return gathered
+
+
+def _save(predictions: list[BoxList], path: str) -> None:
+    """Write the predictions; where that fails it is said, and they are evaluated all the same."""
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        write_atomically(path, lambda f: torch.save(predictions, f))
+    except OSError as error:
+        logging.getLogger("maskrcnn_benchmark.inference").error("%s could not be written: %s", path, error)
+        with contextlib.suppress(OSError):
+            os.remove(path)  # of a test before

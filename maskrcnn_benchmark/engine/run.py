@@ -26,19 +26,21 @@ from maskrcnn_benchmark.engine import forks, trainer, training
 from maskrcnn_benchmark.engine.loading import compile_backbone
 from maskrcnn_benchmark.engine.pictures import draw_predictions
 from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, TrainingInterrupted
-from maskrcnn_benchmark.engine.testing import evaluate_model
+from maskrcnn_benchmark.engine.testing import EvaluationError, evaluate_model
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
 from maskrcnn_benchmark.solver.ema import make_ema
 from maskrcnn_benchmark.solver.scaling import scale_to_batch
 from maskrcnn_benchmark.utils import distributed
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
+from maskrcnn_benchmark.utils.files import check_folder
 from maskrcnn_benchmark.utils.logger import setup_logger
 from maskrcnn_benchmark.utils.miscellaneous import mkdir
 from maskrcnn_benchmark.utils.run_record import record_run, save_config
 from maskrcnn_benchmark.utils.seed import draw_seed, seed_everything
 
 CONFIG_NAME = "config.yml"  # in OUTPUT_DIR: the whole configuration of the training
+WRITTEN = (CONFIG_NAME, "log.txt", "metrics.jsonl", "labels.json", "environment.txt", "last_checkpoint")
 
 # What a user can put right; anything else is a fault of ours and keeps its traceback.
 USER_ERRORS = (ConfigError, CheckpointError, NonFiniteLossError, OSError, ValueError, ImportError)
@@ -68,7 +70,9 @@ def command_line() -> Iterator[None]:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         raise SystemExit(130) from None
-    except USER_ERRORS as error:
+    except (*USER_ERRORS, EvaluationError) as error:
+        if isinstance(error, EvaluationError) and not isinstance(error.__cause__, USER_ERRORS):
+            raise
         logging.getLogger("maskrcnn_benchmark").debug("Stopped by an error", exc_info=True)  # into log.txt alone
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
@@ -92,7 +96,7 @@ def set_up(args: Namespace) -> torch.device:
         seed = _seed_of_last_run(cfg.OUTPUT_DIR)
         cfg.SEED = distributed.broadcast_object(draw_seed() if seed is None else seed)
     if cfg.OUTPUT_DIR:
-        mkdir(cfg.OUTPUT_DIR)
+        check_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR", WRITTEN)
     logger = setup_logger("maskrcnn_benchmark", cfg.OUTPUT_DIR, distributed.get_rank())
     scale_to_batch(cfg, distributed.get_world_size())
     cfg.freeze()
@@ -204,20 +208,35 @@ def test(
     """Evaluate on every data set of DATASETS.TEST; results go to OUTPUT_DIR/inference/NAME.
 
     All processes test the main one's model, which is the one that checkpoints hold. `pictures` is filled with drawings of some
-    detections.
+    detections. Raises EvaluationError if an evaluation failed, after the others.
     """
 
     distributed.broadcast_tensors(model.buffers())
     loaders: Any = make_data_loader(cfg, is_train=False, is_distributed=distributed.get_world_size() > 1)
-    results = []
+    results: list[EvaluationResult | None] = []
+    failures: list[EvaluationError] = []
     for name, loader in zip(cfg.DATASETS.TEST, loaders, strict=True):
         folder = os.path.join(cfg.OUTPUT_DIR, "inference", name) if cfg.OUTPUT_DIR else None
         if folder:
             mkdir(folder)
-        results.append(evaluate_model(cfg, model, loader, name, device, folder, cfg.TEST.BBOX_AUG.ENABLED))
-        if pictures is not None and folder and distributed.is_main_process():
-            # Written a moment ago by the test, which a fork may have made its own.
-            found = torch.load(os.path.join(folder, "predictions.pth"), weights_only=False)
-            pictures.update(draw_predictions(loader.dataset, found))
+        try:
+            results.append(evaluate_model(cfg, model, loader, name, device, folder, cfg.TEST.BBOX_AUG.ENABLED))
+            if pictures is not None and folder and distributed.is_main_process():
+                pictures.update(_pictures_of(loader.dataset, os.path.join(folder, "predictions.pth")))
+        except EvaluationError as error:  # of the main process alone: the others go on to the next data set
+            failures.append(error)
         distributed.synchronize()
+    if failures:
+        raise failures[0]
     return results
+
+
+def _pictures_of(dataset: Any, predictions: str) -> dict[str, np.ndarray]:
+    """Drawings of what a test, which a fork may have made its own, wrote to a file a moment ago; none if it could not."""
+    if not os.path.isfile(predictions):
+        return {}
+    try:
+        return draw_predictions(dataset, torch.load(predictions, weights_only=False))
+    except Exception as error:
+        logging.getLogger("maskrcnn_benchmark").warning("Detections could not be drawn: %s", error, exc_info=True)
+        return {}

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from maskrcnn_benchmark.checkpoint import forks
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.config.whole import cfg as global_cfg
 from maskrcnn_benchmark.engine.batches import Batches
 from maskrcnn_benchmark.engine.hang_watch import HangWatch
 from maskrcnn_benchmark.engine.periodic_test import PeriodicTest
 from maskrcnn_benchmark.engine.progress import Progress
+from maskrcnn_benchmark.engine.saving import Saver
 from maskrcnn_benchmark.engine.step import Step
 from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, StepWatch, TrainingInterrupted
 from maskrcnn_benchmark.engine.testing import evaluate_model
@@ -34,30 +34,6 @@ def _image_ids(loader: Any, indices: Any, count: int) -> list:
     if not isinstance(indices, Sequence) or not hasattr(dataset, "get_img_info"):
         return list(indices) if isinstance(indices, Sequence) else [indices] * count
     return [dataset.get_img_info(i).get("id", i) for i in indices]  # type: ignore[union-attr]
-
-
-class Saver:
-    """Numbered checkpoints; one that could not be written, for example on a full disk, is tried again until it can be."""
-
-    def __init__(self, checkpointer: Any, period: int):
-        self.checkpointer, self.period = checkpointer, period
-        self.is_owed = False
-
-    def is_due(self, iteration: int) -> bool:
-        return self.period > 0 and iteration % self.period == 0
-
-    def save(self, iteration: int, arguments: dict[str, Any]) -> None:
-        try:
-            self.checkpointer.save(f"model_{iteration:07d}", **arguments)
-            self.is_owed = False
-        except OSError as error:
-            self.is_owed = True
-            logging.getLogger("maskrcnn_benchmark.trainer").error(
-                "The checkpoint of iteration %d could not be written (%s). Training goes on and tries again with the next "
-                "progress line; until then the checkpoint before it is the last.",
-                iteration,
-                error,
-            )
 
 
 def train(
@@ -88,9 +64,7 @@ def train(
     start_iter, max_iter = arguments["iteration"], cfg.SOLVER.MAX_ITER
     progress = Progress(cfg, start_iter)
     saver = Saver(checkpointer, checkpoint_period)
-    tests = (
-        PeriodicTest(cfg, evaluate, checkpointer, arguments, progress.note) if evaluate and test_period > 0 else None
-    )
+    tests = PeriodicTest(cfg, evaluate, saver, arguments, progress.note) if evaluate and test_period > 0 else None
     own = options(cfg)
     batches = Batches(data_loader, start_iter * own.SOLVER.ACCUMULATE, own.SOLVER.ACCUMULATE)
     logger.info("Training from iteration %d to %d", start_iter, max_iter)
@@ -134,14 +108,14 @@ def train(
             stop = watch.check() if arguments["iteration"] < max_iter else 0
         except NonFiniteLossError:
             # Nothing of the bad step reached the weights. A resumed run starts from the checkpoint before.
-            forks.save_aside(checkpointer, "model_nonfinite", **arguments)
+            saver.save_aside("model_nonfinite", arguments)
             raise
         hang.pause()
         arguments.update(step.state())
         if stop and not arguments.get("early_stopped"):
-            checkpointer.save(f"model_{arguments['iteration']:07d}", **arguments)
+            saver.save_last(f"model_{arguments['iteration']:07d}", arguments)
             raise TrainingInterrupted(stop, arguments["iteration"])
-        checkpointer.save("model_final", **arguments)
+        saver.save_last("model_final", arguments)
         progress.summary(arguments)
 
 
