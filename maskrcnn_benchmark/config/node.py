@@ -2,12 +2,15 @@
 
 import difflib
 import os
+import reprlib
 from ast import literal_eval
 from typing import Any
 
 import yaml
 from yacs.config import CfgNode
 
+MOST_BYTES = 1 << 20  # of a file
+MOST_LEVELS = 8
 BASE_KEY = "_BASE_"  # a YAML file may name another one, relative to itself, that it refines
 
 
@@ -16,6 +19,20 @@ class ConfigError(KeyError, ValueError):
 
     def __str__(self) -> str:  # KeyError would print the repr of its message
         return str(self.args[0])
+
+
+_short = reprlib.Repr()
+_short.maxtuple = _short.maxlist = 12
+_short.maxdict, _short.maxset, _short.maxlevel = 6, 6, 3
+_short.maxstring = _short.maxother = 200
+
+
+def shown(value: Any) -> str:
+    """A value as Python writes it, for messages: shortened if it is long, whatever a file made of it."""
+    try:
+        return _short.repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return f"a {type(value).__name__} too long to be shown"
 
 
 class ConfigNode(CfgNode):
@@ -54,16 +71,25 @@ def _load_chain(path: str, seen: tuple[str, ...]) -> list[tuple[str, dict]]:
         raise FileNotFoundError(f"There is no configuration file {path!r} (current directory: {os.getcwd()}).")
     if os.path.abspath(path) in seen:
         raise ConfigError(f"{path}: {BASE_KEY} leads back to a file already being read: {' -> '.join(seen)}.")
+    if os.path.getsize(path) > MOST_BYTES:
+        raise ConfigError(
+            f"{path} is of {os.path.getsize(path):,} bytes, and no configuration: it may have {MOST_BYTES:,}."
+        )
     try:
-        with open(path, encoding="utf-8") as f:
+        with open(path, "rb") as f:
             values = yaml.safe_load(f) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    except OSError:
+        raise
+    except Exception as error:  # beside YAMLError what dates, numbers and nestings of a broken file come to
+        said = str(error) or type(error).__name__
+        raise ConfigError(f"{path} is not valid YAML: {said}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds a {type(values).__name__} where a mapping of configuration keys is expected.")
     base = values.pop(BASE_KEY, None)
     chain = []
     if base is not None:
+        if not isinstance(base, str):
+            raise ConfigError(f"{path}: {BASE_KEY} must be the path of a file; got {shown(base)}.")
         base = os.path.join(os.path.dirname(path), os.path.expanduser(base))
         chain = _load_chain(base, (*seen, os.path.abspath(path)))
     return [*chain, (path, values)]
@@ -80,18 +106,22 @@ def _merge_into(node: CfgNode, values: dict, parents: list[str], root: CfgNode, 
         default = node[key]
         if isinstance(default, CfgNode):
             if not isinstance(value, dict):
-                raise ConfigError(f"{source}: {dotted} is a group of keys and cannot be set to {value!r}.")
+                raise ConfigError(f"{source}: {dotted} is a group of keys and cannot be set to {shown(value)}.")
             _merge_into(default, value, [*parents, key], root, source)
         else:
             dict.__setitem__(node, key, _coerce(value, default, dotted, source))
 
 
-def _as_new(value: Any) -> Any:
+def _as_new(value: Any, depth: int = 0) -> Any:
     if not isinstance(value, dict):
         return _decode(value)
+    if depth > MOST_LEVELS:
+        raise ConfigError(
+            f"A configuration has groups of keys at most {MOST_LEVELS} deep; this one goes on without an end."
+        )
     node = ConfigNode(new_allowed=True)
     for key, item in value.items():
-        dict.__setitem__(node, key, _as_new(item))
+        dict.__setitem__(node, key, _as_new(item, depth + 1))
     return node
 
 
@@ -101,7 +131,7 @@ def _decode(value: Any) -> Any:
         return value
     try:
         return literal_eval(value)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return value
 
 
@@ -114,16 +144,23 @@ def _coerce(value: Any, default: Any, dotted: str, source: str) -> Any:
     if isinstance(default, (list, tuple)) and isinstance(value, (list, tuple)):
         return type(default)(value)
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(f"{source}: {dotted} must be a number; {shown(value)} is too large for one.") from None
     if isinstance(default, str) and isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)  # a run folder called 2024 is still a name
     if type(value) is not type(default):
-        hint = f" Write ({value!r},)." if isinstance(default, (list, tuple)) else ""
+        hint = f" Write ({shown(value)},)." if isinstance(default, (list, tuple)) else ""
         raise ConfigError(
-            f"{source}: {dotted} must be a {type(default).__name__} like {default!r}; "
-            f"got {value!r}, a {type(value).__name__}.{hint}"
+            f"{source}: {dotted} must be {_article(default)} like {shown(default)}; got {shown(value)}, {_article(value)}.{hint}"
         )
     return value
+
+
+def _article(value: Any) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _nearest(dotted: str, root: CfgNode) -> str:
