@@ -11,6 +11,8 @@ from yacs.config import CfgNode
 
 MOST_BYTES = 1 << 20  # of a file
 MOST_LEVELS = 8
+# Keys without a default that end so hold names of files: a folder "(1)" or "1e3" is no number.
+PATH_KEYS = ("DIR", "FILE", "PATH", "ROOT", "FOLDER")
 BASE_KEY = "_BASE_"  # a YAML file may name another one, relative to itself, that it refines
 
 
@@ -101,7 +103,7 @@ def _merge_into(node: CfgNode, values: dict, parents: list[str], root: CfgNode, 
         if key not in node:
             if not node.is_new_allowed():
                 raise ConfigError(f"{source}: there is no configuration key {dotted!r}{_nearest(dotted, root)}")
-            dict.__setitem__(node, key, _as_new(value))
+            dict.__setitem__(node, key, _as_new(value, str(key)))
             continue
         default = node[key]
         if isinstance(default, CfgNode):
@@ -112,16 +114,16 @@ def _merge_into(node: CfgNode, values: dict, parents: list[str], root: CfgNode, 
             dict.__setitem__(node, key, _coerce(value, default, dotted, source))
 
 
-def _as_new(value: Any, depth: int = 0) -> Any:
+def _as_new(value: Any, key: str = "", depth: int = 0) -> Any:
     if not isinstance(value, dict):
-        return _decode(value)
+        return value if key.upper().endswith(PATH_KEYS) else _decode(value)
     if depth > MOST_LEVELS:
         raise ConfigError(
             f"A configuration has groups of keys at most {MOST_LEVELS} deep; this one goes on without an end."
         )
     node = ConfigNode(new_allowed=True)
-    for key, item in value.items():
-        dict.__setitem__(node, key, _as_new(item, depth + 1))
+    for name, item in value.items():
+        dict.__setitem__(node, name, _as_new(item, str(name), depth + 1))
     return node
 
 

@@ -227,3 +227,11 @@ def test_files_of_editors_are_read(cfg, tmp_path, encoding):
     (tmp_path / "a.yaml").write_text("OUTPUT_DIR: Größe\r\n", encoding=encoding)
     cfg.merge_from_file(str(tmp_path / "a.yaml"))
     assert cfg.OUTPUT_DIR == "Größe"
+
+
+@pytest.mark.parametrize("name", ["(1)", "1e3", "1_000", "'a'", "[2024]", "C:\\new", "a b%"])
+def test_names_of_folders_stay_as_they_are(cfg, write, name):
+    cfg.merge_from_list(["DATASETS.DEFINITIONS.mine.IMG_DIR", name, "DATASETS.DEFINITIONS.mine.USE", "True"])
+    assert cfg.DATASETS.DEFINITIONS.mine.IMG_DIR == name and cfg.DATASETS.DEFINITIONS.mine.USE is True
+    cfg.merge_from_list(["DATASETS.DEFINITIONS.mine.IMG_DIR", name, "OUTPUT_DIR", name, "MODEL.WEIGHT", name])
+    assert [cfg.DATASETS.DEFINITIONS.mine.IMG_DIR, cfg.OUTPUT_DIR, cfg.MODEL.WEIGHT] == [name] * 3
