@@ -124,7 +124,8 @@ class Bodies:
         """The body of a request, which counts as held until the block ends. Raises HTTPException."""
         content = bytearray()
         announced = request.headers.get("content-length", "")
-        self._check(size := int(announced) if announced.isdecimal() else 0, size)
+        size = int(announced[:18]) if announced.isdecimal() else 0
+        self._check(size, size)
         try:
             try:
                 with anyio.fail_after(MAX_SECONDS):

@@ -23,7 +23,7 @@ class Decoded(Sequence):
     def __len__(self) -> int:
         return len(self.rles)
 
-    def __getitem__(self, index: Any) -> np.ndarray:
+    def __getitem__(self, index: Any) -> np.ndarray:  # type: ignore[override]  # of a number, not of a slice
         return mask_utils.decode(self.rles[index])
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
+from maskrcnn_benchmark.modeling.full_precision import full_precision
 from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint_ops import make_keypoints
@@ -99,6 +100,12 @@ def heatmaps_to_keypoints(maps: Any, rois: Any) -> tuple[Any, Any]:
     if isinstance(maps, np.ndarray):
         points, scores = heatmaps_to_keypoints(torch.from_numpy(maps), torch.as_tensor(rois))
         return points.numpy(), scores.numpy()
+    with full_precision(maps):
+        return _decoded(maps, rois.to(torch.promote_types(rois.dtype, torch.float32)))
+
+
+def _decoded(maps: Tensor, rois: Tensor) -> tuple[Tensor, Tensor]:
+    """`heatmaps_to_keypoints` of tensors; the boxes are float32 at least, the heatmaps may be less."""
     extent = (rois[:, 2:] - rois[:, :2]).clamp(min=1)
     whole = extent.ceil().to(torch.int64)
     n, depth, rows, columns = maps.shape
