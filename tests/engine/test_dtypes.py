@@ -27,7 +27,7 @@ FEW: list = [
         "MODEL.ROI_HEADS.DETECTIONS_PER_IMG",
         10,
         "MODEL.RETINANET.INFERENCE_TH",
-        0.0,
+        1e-6,
     ),
     *("MODEL.RETINANET.NUM_CONVS", 1, "TEST.DETECTIONS_PER_IMG", 10, "MODEL.ROI_KEYPOINT_HEAD.CONV_LAYERS", (16,)),
     *("MODEL.DEVICE", "cpu", "MODEL.WEIGHT", ""),
