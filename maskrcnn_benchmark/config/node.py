@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 from yacs.config import CfgNode
 
+from maskrcnn_benchmark.utils.wording import counted
+
 MOST_BYTES = 1 << 20  # of a file
 MOST_LEVELS = 8
 # Keys without a default that end so hold names of files: a folder "(1)" or "1e3" is no number.
@@ -53,7 +55,8 @@ class ConfigNode(CfgNode):
         """Merge `[key, value, key, value, ...]`, as given at the end of a command line."""
         if len(cfg_list) % 2:
             raise ConfigError(
-                f"Options on the command line come in pairs KEY VALUE; got {len(cfg_list)} words: {' '.join(map(str, cfg_list))}"
+                f"Options on the command line come in pairs KEY VALUE; got {counted(len(cfg_list), 'word')}: "
+                f"{' '.join(map(str, cfg_list))}"
             )
         for key, value in zip(cfg_list[0::2], cfg_list[1::2], strict=True):
             nested: Any = value

@@ -17,6 +17,7 @@ from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils import distributed
 from maskrcnn_benchmark.utils.files import write_atomically
 from maskrcnn_benchmark.utils.timer import Timer, get_time_str
+from maskrcnn_benchmark.utils.wording import counted
 
 
 def compute_on_dataset(
@@ -76,17 +77,17 @@ def detect_on(
     """
     logger = logging.getLogger("maskrcnn_benchmark.inference")
     dataset = data_loader.dataset
-    logger.info("Testing on %s (%d images)", dataset_name or type(dataset).__name__, len(dataset))
+    logger.info("Testing on %s (%s)", dataset_name or type(dataset).__name__, counted(len(dataset), "image"))
     timer = Timer()
     began = time.perf_counter()
     predictions = compute_on_dataset(model, data_loader, device, bbox_aug, timer)
     distributed.synchronize()
     seconds = time.perf_counter() - began
     logger.info(
-        "Testing took %s (%.4f s an image on %d processes; model alone %s)",
+        "Testing took %s (%.4f s an image on %s; model alone %s)",
         get_time_str(seconds),
         seconds * distributed.get_world_size() / max(len(dataset), 1),
-        distributed.get_world_size(),
+        counted(distributed.get_world_size(), "process", "processes"),
         get_time_str(timer.total_time),
     )
     gathered = gather_predictions(predictions, dataset)

@@ -18,7 +18,7 @@ from maskrcnn_benchmark.engine.precision import dtype_of
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.modeling.optimize import optimize_for_inference
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
-from maskrcnn_benchmark.utils.wording import listed
+from maskrcnn_benchmark.utils.wording import counted, listed
 
 # A checkpoint may lack these: they are counters, or computed from the configuration.
 COMPUTED = ("num_batches_tracked", "cell_anchors")
@@ -97,7 +97,7 @@ class _StrictCheckpointer(DetectronCheckpointer):
         if not missing or not found or options(self.cfg).MODEL.WEIGHT_ALLOW_MISSING:
             return
         raise CheckpointError(
-            f"The weights lack {len(missing):,} of the model's {len(names):,} tensors, which would stay random: "
+            f"The weights lack {len(missing):,} of the model's {counted(len(names), 'tensor')}, which would stay random: "
             f"{summary(missing)}. "
             "They are of another model, or of a part of one. Name those of the trained detector, with the configuration of its "
             "training; MODEL.WEIGHT_ALLOW_MISSING True goes on as it is."

@@ -19,6 +19,7 @@ from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.files import check_folder, whole_file, write_json
 from maskrcnn_benchmark.utils.video import Video, VideoError, VideoWriter, is_video
+from maskrcnn_benchmark.utils.wording import counted
 
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 # A video that ends before this share of the frames that its header promises is taken for a broken one.
@@ -200,7 +201,7 @@ def predict_video(predictor: Predictor, source: str, results: Results, limit: in
                     count += 1
                     bar.update()
             if limit is None and count < COMPLETE * video.frames - 1:
-                return [f"The video {source} ends after {count} of {video.frames} frames."]
+                return [f"The video {source} ends after {count} of {counted(video.frames, 'frame')}."]
     except VideoError as error:
         return [str(error)]
     finally:

@@ -39,6 +39,7 @@ from maskrcnn_benchmark.utils.logger import setup_logger
 from maskrcnn_benchmark.utils.miscellaneous import mkdir
 from maskrcnn_benchmark.utils.run_record import record_run, save_config
 from maskrcnn_benchmark.utils.seed import draw_seed, seed_everything
+from maskrcnn_benchmark.utils.wording import counted
 
 CONFIG_NAME = "config.yml"  # in OUTPUT_DIR: the whole configuration of the training
 WRITTEN = (CONFIG_NAME, "log.txt", "metrics.jsonl", "labels.json", "environment.txt", "last_checkpoint")
@@ -161,8 +162,8 @@ def train(device: torch.device) -> nn.Module:
     early_stopped = arguments.pop("early_stopped", False) and own.SOLVER.EARLY_STOP > 0
     if arguments["iteration"] >= cfg.SOLVER.MAX_ITER or early_stopped:
         logging.getLogger("maskrcnn_benchmark").info(
-            "Nothing to train: %d iterations are done%s.",
-            arguments["iteration"],
+            "Nothing to train: %s done%s.",
+            counted(arguments["iteration"], "iteration is", "iterations are"),
             ", and the last tests brought nothing better (SOLVER.EARLY_STOP)" if early_stopped else "",
         )
         return tested

@@ -21,6 +21,7 @@ from maskrcnn_benchmark.engine.step import Step
 from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, StepWatch, TrainingInterrupted
 from maskrcnn_benchmark.engine.testing import evaluate_model
 from maskrcnn_benchmark.utils import distributed
+from maskrcnn_benchmark.utils.wording import counted
 
 
 def reduce_loss_dict(loss_dict: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -101,7 +102,7 @@ def train(
                     arguments["early_stopped"] = tests.run(iteration)
                     model.train()
                     if arguments["early_stopped"]:
-                        logger.info("No better result in %d tests: training ends.", own.SOLVER.EARLY_STOP)
+                        logger.info("No better result in %s: training ends.", counted(own.SOLVER.EARLY_STOP, "test"))
                         break
                 end = time.perf_counter()
                 hang.beat(f"iteration {iteration + 1}, loading images")

@@ -15,6 +15,7 @@ from maskrcnn_benchmark.modeling.full_precision import full_precision
 from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint_ops import make_keypoints
+from maskrcnn_benchmark.utils.wording import counted
 
 # Values of enlarged heatmaps held at a time (64 MB in float32), however many and large the regions are.
 MAX_ENLARGED = 1 << 24
@@ -135,7 +136,7 @@ class Keypointer:
         boxlists = [boxes] if isinstance(boxes, BoxList) else boxes
         rois = cat([b.convert("xyxy").bbox for b in boxlists])
         if len(rois) != len(masks):
-            raise ValueError(f"Each box needs its heatmaps; got {len(masks)} and {len(rois)} boxes.")
+            raise ValueError(f"Each box needs its heatmaps; got {len(masks)} for {counted(len(rois), 'box', 'boxes')}.")
         return heatmaps_to_keypoints(masks, rois)
 
 
