@@ -36,6 +36,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen()
     except (OSError, OverflowError) as error:
         raise OSError(f"Cannot listen at {host}, port {port} ({error}); give another --port or --host.") from None
     return listener
@@ -72,8 +73,15 @@ def main() -> None:
         pairs = [tuple(pair) for pair in args.model or ()] or [model_files(args)]
         app = create_app(load_models(pairs, args.opts), args.host)
         shown = f"[{args.host}]" if ":" in args.host else args.host
-        print(f"Open http://{shown}:{listener.getsockname()[1]} in a browser; Ctrl-C ends.", flush=True)
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+        address = f"http://{shown}:{listener.getsockname()[1]}"
+
+        class Server(uvicorn.Server):
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets=sockets)
+                if self.started:
+                    print(f"Open {address} in a browser; Ctrl-C ends.", flush=True)
+
+        Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.engine.predictor_options import add_weights, model_files
 from maskrcnn_benchmark.engine.run import argument_parser, command_line
 from maskrcnn_benchmark.utils.video import Newest, Video, VideoWriter
+from maskrcnn_benchmark.utils.wording import counted
 from maskrcnn_benchmark.visualization import put_text
 
 WINDOW = "detections (q ends)"
@@ -93,7 +94,7 @@ def watch(demo: COCODemo, video: Video, out: str, window: bool, limit: int | Non
         if recording is not None:
             recording.writer.close()
     seconds = time.monotonic() - began
-    print(f"{count} frames in {seconds:.1f} s, {count / seconds:.1f} frames/s{f': {out}' if out else ''}")
+    print(f"{counted(count, 'frame')} in {seconds:.1f} s, {count / seconds:.1f} frames/s{f': {out}' if out else ''}")
 
 
 def parse() -> argparse.Namespace:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.analysis.memory import peak_memory
+from maskrcnn_benchmark.utils.wording import counted
 
 MB = 2**20
 
@@ -32,7 +33,8 @@ class Measurement:
         return (
             f"{self.device}, one image of {height} x {width}, random weights, detection to the end:\n"
             f"  peak memory {self.peak_bytes / MB:,.0f} MB, of which parameters and buffers {self.weight_bytes / MB:,.0f} MB\n"
-            f"  latency {middle * 1000:,.1f} ms: median of {len(self.seconds)} runs from {low * 1000:,.1f} to {high * 1000:,.1f}"
+            f"  latency {middle * 1000:,.1f} ms: median of {counted(len(self.seconds), 'run')} "
+            f"from {low * 1000:,.1f} to {high * 1000:,.1f}"
         )
 
 
@@ -65,7 +67,7 @@ def spread_scores(model: Any, image: Tensor) -> None:
 def describe(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
+    return f"CPU, {counted(torch.get_num_threads(), 'thread')}"
 
 
 def _seconds(model: nn.Module, image: Tensor, device: torch.device) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 from maskrcnn_benchmark.data.catalog import dataset_catalog
 from maskrcnn_benchmark.data.transforms.transforms import Resize
+from maskrcnn_benchmark.utils.wording import counted
 
 Size = tuple[int, int]
 
@@ -25,10 +26,10 @@ def chosen_sizes(args: Namespace) -> tuple[list[Size], str]:
     """The images of `add_size_arguments` before resizing, and which they are in words."""
     if args.sizes:
         sizes = read_sizes(args.sizes)
-        return sizes, f"the {len(sizes)} image sizes in {os.path.basename(args.sizes)}"
+        return sizes, f"the {counted(len(sizes), 'image size')} in {os.path.basename(args.sizes)}"
     if args.ann_file:
         sizes = read_annotation_sizes(args.ann_file)
-        return sizes, f"the {len(sizes)} images in {os.path.basename(args.ann_file)}"
+        return sizes, f"the {counted(len(sizes), 'image')} in {os.path.basename(args.ann_file)}"
     height, width = MEAN_SIZE
     return [MEAN_SIZE], f"one image of COCO's mean size, {height} x {width} (no file of sizes was given)"
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 
 from maskrcnn_benchmark.checkpoint import matching
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
-from maskrcnn_benchmark.checkpoint.weights import check_contents, load_file, load_weights
+from maskrcnn_benchmark.checkpoint.weights import check_contents, load_file, load_weights, with_model
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.solver.warmup import WarmupLR
 from maskrcnn_benchmark.utils import distributed, model_serialization
@@ -41,6 +42,28 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict, model: n
         for name, value in values.items():
             if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
                 values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def _load_part(name: str, load: Callable[[Any], None], state: Any) -> None:
+    """Let `load` take the state of the optimizer or schedule. Raises CheckpointError whatever is wrong with it."""
+    try:
+        load(state)
+    except CheckpointError:
+        raise
+    except Exception as error:  # what another program wrote there fails in every way: KeyError, AttributeError, ...
+        raise CheckpointError(
+            f"The state of the {name} in the checkpoint cannot be used ({type(error).__name__}: {error}); start a new run from "
+            "its weights instead (MODEL.WEIGHT, in another OUTPUT_DIR)."
+        ) from error
+
+
+def _check_position(checkpoint: dict) -> None:
+    iteration = checkpoint.get("iteration", 0)
+    if isinstance(iteration, bool) or not isinstance(iteration, int) or iteration < 0:
+        raise CheckpointError(
+            f"The checkpoint says {iteration!r} where the number of its iteration belongs, so no run can go on from it; start "
+            "a new one from its weights (MODEL.WEIGHT, in another OUTPUT_DIR)."
+        )
 
 
 class Checkpointer:
@@ -90,7 +113,13 @@ class Checkpointer:
         if tag:
             self.tag_last_checkpoint(path)
             for old in self._numbered()[self.keep :] if self.keep > 0 else ():
-                os.remove(old)
+                self._remove(old)
+
+    def _remove(self, path: str) -> None:
+        try:
+            os.remove(path)
+        except OSError as error:
+            self.logger.warning("An old checkpoint could not be removed: %s", error)
 
     def load(self, f: str | None = None, use_latest: bool = True, averaged: bool = False) -> dict:
         """Load the run's last checkpoint if there is one and `use_latest`, otherwise the file `f`.
@@ -113,14 +142,16 @@ class Checkpointer:
             self.logger.info("No checkpoint: the model starts from its initial weights.")
             return {}
         checkpoint = self._load_last() if resuming else self._load_named(f)
-        if averaged and "ema" in checkpoint:
+        if averaged and isinstance(checkpoint.get("ema"), dict):
             self.logger.info("Its averaged weights are used (SOLVER.EMA)")
             checkpoint["model"] = checkpoint["ema"]
         self._load_model(checkpoint)
         for name, load in (("optimizer", self._load_optimizer), ("scheduler", self._load_scheduler)):
             state = checkpoint.pop(name, None)
             if state is not None and getattr(self, name) is not None and resuming:
-                load(state)
+                _load_part(name, load, state)
+        if resuming:
+            _check_position(checkpoint)
         return checkpoint if resuming else {}
 
     def _load_named(self, f: str) -> dict:
@@ -169,7 +200,7 @@ class Checkpointer:
         """The checkpoint to resume from; empty if there is none. It may have moved together with its folder."""
         if not self.has_checkpoint():
             return ""
-        with open(os.path.join(self.save_dir, LAST_CHECKPOINT), encoding="utf-8") as f:
+        with open(os.path.join(self.save_dir, LAST_CHECKPOINT), encoding="utf-8", errors="replace") as f:
             named = f.read().strip()
         beside = os.path.join(self.save_dir, os.path.basename(named))
         return beside if os.path.isfile(beside) else named
@@ -179,7 +210,7 @@ class Checkpointer:
         write_atomically(path, lambda f: f.write(last_filename.encode()))
 
     def _load_file(self, f: str) -> dict:
-        return load_file(f)
+        return with_model(load_file(f), f)
 
     def _load_model(self, checkpoint: dict) -> None:
         model_serialization.load_state_dict(self._plain_model(), checkpoint.pop("model"))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
+from maskrcnn_benchmark.utils.wording import counted, listed
 
 # The last part of a blob's name and of ours.
 _PARAMETERS = {"w": "weight", "b": "bias", "s": "weight"}
@@ -96,8 +97,8 @@ def rename_blobs(blobs: Mapping[str, np.ndarray]) -> OrderedDict[str, Tensor]:
             continue
         weights[name] = torch.from_numpy(np.array(value, dtype=np.float32))
     if unknown:
-        shown = ", ".join(sorted(unknown)[:5]) + (", ..." if len(unknown) > 5 else "")
-        logging.getLogger(__name__).info("%d blobs of the file have no place here: %s", len(unknown), shown)
+        said = counted(len(unknown), "blob of the file has", "blobs of the file have")
+        logging.getLogger(__name__).info("%s no place here: %s", said, listed(sorted(unknown)))
     return weights
 
 

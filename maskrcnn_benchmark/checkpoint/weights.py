@@ -2,16 +2,33 @@
 
 import os
 import zipfile
+from typing import Any
 
+import numpy as np
 import torch
 
 from maskrcnn_benchmark.checkpoint import detectron2, torchvision
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.checkpoint.pickles import load_pickle
+from maskrcnn_benchmark.checkpoint.wrappers import without_wrappers
 from maskrcnn_benchmark.utils import c2_model_loading
 from maskrcnn_benchmark.utils.imports import import_file
-from maskrcnn_benchmark.utils.model_serialization import strip_prefix_if_present
 from maskrcnn_benchmark.utils.model_zoo import cache_url
+from maskrcnn_benchmark.utils.wording import listed
+
+# Where files of other programs have their state dict; the first that is there counts.
+_CONTAINERS = (
+    "model",
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "module",
+    "net",
+    "network",
+    "weights",
+    "params",
+)
+_DEEPEST = 3  # containers one in the other
 
 
 def load_file(path: str) -> dict:
@@ -35,7 +52,11 @@ def check_contents(path: str) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-    except (zipfile.BadZipFile, EOFError) as error:
+    except FileNotFoundError:
+        raise
+    except (
+        Exception
+    ) as error:  # an archive that is none fails in every way: BadZipFile, EOFError, NotImplementedError, ...
         raise CheckpointError(
             f"{path} is not a readable checkpoint ({os.path.getsize(path)} bytes): {error}."
         ) from None
@@ -63,16 +84,61 @@ def load_weights(cfg, f: str) -> dict:
     if pickled and _has_loader_of_its_own(cfg.MODEL.BACKBONE.CONV_BODY):
         return c2_model_loading.load_c2_format(cfg, f)
     loaded = load_pickle(f) if pickled else load_file(f)
-    if "model" not in loaded:
-        loaded = c2_model_loading.load_c2_format(cfg, f) if pickled else {"model": loaded}
-    if not isinstance(loaded["model"], dict):
-        raise CheckpointError(f"{f} holds a {type(loaded['model']).__name__} as its model, not a state dict.")
-    weights = strip_prefix_if_present(loaded["model"], "module.")
-    if detectron2.is_detectron2(weights):
-        loaded["model"] = detectron2.convert_detectron2(cfg, weights)
-    elif torchvision.is_torchvision(weights):
-        loaded["model"] = torchvision.convert_torchvision(cfg, weights)
+    if pickled and "model" not in loaded:
+        return c2_model_loading.load_c2_format(cfg, f)
+    loaded = with_model(loaded, f)
+    inner = {without_wrappers(name): value for name, value in loaded["model"].items()}
+    if detectron2.is_detectron2(inner):
+        loaded["model"] = detectron2.convert_detectron2(cfg, inner)
+    elif torchvision.is_torchvision(inner):
+        loaded["model"] = torchvision.convert_torchvision(cfg, inner)
     return loaded
+
+
+def with_model(loaded: dict, source: str) -> dict:
+    """What a file holds with its state dict under "model", wherever it was; a bare state dict is all of it.
+
+    Args:
+        source: the file, for messages.
+
+    Raises:
+        CheckpointError: there is no state dict, or there are several and it is open which one is meant.
+    """
+    found = _state_dicts(loaded, _DEEPEST)
+    if not found:
+        names = listed(list(loaded)) or "none"
+        raise CheckpointError(f"{source} holds no weights of a model; its entries are: {names}.")
+    if len(found) > 1:
+        places = " and ".join(".".join(map(str, place)) for place, _ in found)
+        raise CheckpointError(f"{source} holds several sets of weights, {places}; save the one that is meant alone.")
+    place, weights = found[0]
+    if not all(isinstance(name, str) for name in weights):
+        raise CheckpointError(f"{source} holds weights under numbers, not names: it is no state dict.")
+    return {"model": weights} if not place else {**loaded, "model": weights}
+
+
+def _state_dicts(content: dict, depth: int) -> list[tuple[tuple, dict]]:
+    """The state dicts in a file with their places, one only where a usual name says which is meant."""
+    for name in _CONTAINERS:
+        if isinstance(content.get(name), dict):
+            inner = _state_dicts(content[name], depth - 1) if depth else []
+            if inner:
+                return [((name, *place), weights) for place, weights in inner]
+            if any(map(_is_array, content[name].values())):
+                return [((name,), content[name])]
+    arrays = [name for name, value in content.items() if _is_array(value)]
+    if any(not isinstance(name, str) or "." in name for name in arrays):
+        return [((), content)]
+    if not depth:
+        return []
+    nested = [(name, value) for name, value in content.items() if isinstance(value, dict)]
+    inner = [((name, *place), weights) for name, value in nested for place, weights in _state_dicts(value, depth - 1)]
+    inner = [(place, weights) for place, weights in inner if all(isinstance(name, str) for name in weights)]
+    return inner or ([((), content)] if arrays else [])
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (torch.Tensor, np.ndarray))
 
 
 def _has_loader_of_its_own(body: str) -> bool:

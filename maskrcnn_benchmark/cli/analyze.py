@@ -12,8 +12,10 @@ import torch
 
 from maskrcnn_benchmark.analysis import analyze, sizes
 from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.config.checks import check_config
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.files import write_atomically
+from maskrcnn_benchmark.utils.wording import counted
 
 MOST_SIZES_PRINTED = 8
 
@@ -37,6 +39,7 @@ def main() -> None:
     with command_line():
         cfg.merge_from_file(args.config_file)
         cfg.merge_from_list(args.opts)
+        check_config(cfg)
         cfg.freeze()
         if sum(map(bool, (args.size, args.sizes, args.ann_file, args.dataset))) > 1:
             raise ValueError("Give the images once: --size, --sizes, --ann-file or --dataset.")
@@ -45,7 +48,7 @@ def main() -> None:
             images, described = [sizes.parse_size(size) for size in args.size], f"the sizes {', '.join(args.size)}"
         elif args.dataset:
             images = sizes.dataset_sizes(cfg, args.dataset)
-            described = f"the {len(images)} images of {args.dataset}"
+            described = f"the {counted(len(images), 'image')} of {args.dataset}"
         seen = sizes.resized(cfg, images, args.padded)
         # Configurations ask for a GPU by default, and much of this needs none.
         device = torch.device(cfg.MODEL.DEVICE if torch.cuda.is_available() else "cpu")

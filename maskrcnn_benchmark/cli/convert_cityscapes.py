@@ -12,6 +12,7 @@ from maskrcnn_benchmark.data.datasets.cityscapes import CityScapesDataset
 from maskrcnn_benchmark.data.datasets.evaluation.coco.abs_to_coco import convert_abstract_to_coco
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.files import write_json
+from maskrcnn_benchmark.utils.wording import counted
 
 SPLITS = ("train", "val", "test")  # that Cityscapes comes in
 
@@ -52,4 +53,7 @@ def main() -> None:
             content = convert(args.datadir, split, args.mode, args.min_area, args.keep_folders, args.workers)
             path = os.path.join(args.outdir, f"instancesonly_filtered_gtFine_{split}.json")
             write_json(path, content)
-            print(f"Wrote {len(content['images'])} images with {len(content['annotations'])} objects to {path}")
+            print(
+                f"Wrote {counted(len(content['images']), 'image')} with "
+                f"{counted(len(content['annotations']), 'object')} to {path}"
+            )

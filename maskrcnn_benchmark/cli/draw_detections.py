@@ -8,6 +8,7 @@ import cv2
 
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.engine.run import command_line
+from maskrcnn_benchmark.utils.wording import counted
 from maskrcnn_benchmark.visualization import draw_annotations, make_sheet, side_by_side
 
 
@@ -60,4 +61,4 @@ def main() -> None:
             cv2.imwrite(os.path.join(args.out, f"{stem}.png"), pictures[-1])
         if pictures:
             cv2.imwrite(os.path.join(args.out, "sheet.jpg"), make_sheet(pictures, columns=2, cell_width=900))
-        print(f"Wrote {len(pictures)} pictures and sheet.jpg to {args.out}")
+        print(f"Wrote {counted(len(pictures), 'picture')} and sheet.jpg to {args.out}")

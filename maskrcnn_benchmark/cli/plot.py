@@ -3,6 +3,7 @@
 import argparse
 
 from maskrcnn_benchmark.engine.run import command_line
+from maskrcnn_benchmark.utils.wording import counted
 from maskrcnn_benchmark.visualization.curves import plot
 
 DEFAULT = ("loss", r"loss_.*", "lr", r"test/.*/AP", "images_s")
@@ -30,4 +31,4 @@ def main() -> None:
         parser.error("--smooth must be at least 0 and less than 1.")
     with command_line():
         names = plot(args.runs, args.metrics, args.out, args.smooth)
-        print(f"{len(names)} curves of {len(args.runs)} run{'s' * (len(args.runs) > 1)}: {args.out}")
+        print(f"{counted(len(names), 'curve')} of {counted(len(args.runs), 'run')}: {args.out}")

@@ -14,6 +14,7 @@ from maskrcnn_benchmark.engine.predict_files import Results, find_inputs, predic
 from maskrcnn_benchmark.engine.predictor_options import make_predictor, predictor_parser
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.logger import setup_logger
+from maskrcnn_benchmark.utils.wording import counted
 
 
 def main() -> None:
@@ -40,9 +41,9 @@ def main() -> None:
         )
         with Results(args.out, predictor, ids, draw=not args.no_drawing) as results:
             failures = predict_files(predictor, inputs, results, args.frames)
-        print(f"{results.detections} detections in {len(results.images)} images: {args.out}")
+        print(f"{counted(results.detections, 'detection')} in {counted(len(results.images), 'image')}: {args.out}")
         if failures:
-            print(f"error: {len(failures)} of {len(inputs)} inputs could not be used:", file=sys.stderr)
+            print(f"error: {len(failures):,} of {counted(len(inputs), 'input')} could not be used:", file=sys.stderr)
             for failure in failures:
                 print(f"  {failure}", file=sys.stderr)
             raise SystemExit(1)

@@ -7,6 +7,7 @@ import torch
 
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.files import write_atomically
+from maskrcnn_benchmark.utils.wording import counted
 
 
 def main() -> None:
@@ -29,4 +30,4 @@ def main() -> None:
                 f"Not a number in half precision: {', '.join(too_large[:3])}; --full keeps single precision."
             )
         write_atomically(args.target, lambda f: torch.save({"model": small}, f))
-        print(f"Wrote {args.target}: {len(small)} tensors, {os.path.getsize(args.target) / 1e6:.2f} MB")
+        print(f"Wrote {args.target}: {counted(len(small), 'tensor')}, {os.path.getsize(args.target) / 1e6:.2f} MB")

@@ -6,6 +6,7 @@ import os
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.files import write_json
+from maskrcnn_benchmark.utils.wording import counted
 
 
 def main() -> None:
@@ -22,10 +23,13 @@ def main() -> None:
         objects = {i: sum(not a.get("iscrowd", 0) for a in coco.imgToAnns.get(i, [])) for i in coco.imgs}
         ids = [i for i in sorted(coco.imgs) if objects[i] >= args.min_objects][: args.count]
         if not ids:
-            raise ValueError(f"No image of {args.ann_file} has {args.min_objects} objects.")
+            raise ValueError(f"No image of {args.ann_file} has {counted(args.min_objects, 'object')}.")
         content = dict(coco.dataset)
         content["images"] = [coco.imgs[i] for i in ids]
         content["annotations"] = [a for i in ids for a in coco.imgToAnns.get(i, [])]
         os.makedirs(os.path.dirname(os.path.abspath(args.out)), exist_ok=True)
         write_json(args.out, content)
-        print(f"Wrote {len(ids)} images with {len(content['annotations'])} annotations to {args.out}: ids {ids}")
+        print(
+            f"Wrote {counted(len(ids), 'image')} with "
+            f"{counted(len(content['annotations']), 'annotation')} to {args.out}: ids {ids}"
+        )

@@ -12,4 +12,4 @@ def main() -> None:
     args = parser.parse_args()
     with run.command_line():
         device = run.set_up(args)
-        run.test(optimize(run.cfg, load_detector(run.cfg, args.ckpt or "", device, require_weights=False)), device)
+        run.test(optimize(run.cfg, load_detector(run.cfg, args.ckpt or "", device)), device)

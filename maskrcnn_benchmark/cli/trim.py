@@ -10,6 +10,7 @@ from maskrcnn_benchmark.checkpoint.weights import load_weights
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.files import write_atomically
+from maskrcnn_benchmark.utils.wording import counted
 
 CLASS_DEPENDENT = re.compile(r"(.*\.)?predictor\.(cls_score|bbox_pred|mask_fcn_logits)\.(weight|bias)")
 
@@ -37,4 +38,4 @@ def main() -> None:
             raise ValueError(f"{args.pretrained_path} holds no layer that depends on the number of classes.")
         os.makedirs(os.path.dirname(os.path.abspath(args.save_path)), exist_ok=True)
         write_atomically(args.save_path, lambda f: torch.save({"model": kept}, f))
-        print(f"Wrote {len(kept)} weights to {args.save_path}, without {', '.join(removed)}")
+        print(f"Wrote {counted(len(kept), 'weight')} to {args.save_path}, without {', '.join(removed)}")

@@ -2,12 +2,19 @@
 
 import difflib
 import os
+import reprlib
 from ast import literal_eval
 from typing import Any
 
 import yaml
 from yacs.config import CfgNode
 
+from maskrcnn_benchmark.utils.wording import counted
+
+MOST_BYTES = 1 << 20  # of a file
+MOST_LEVELS = 8
+# Keys without a default that end so hold names of files: a folder "(1)" or "1e3" is no number.
+PATH_KEYS = ("DIR", "FILE", "PATH", "ROOT", "FOLDER")
 BASE_KEY = "_BASE_"  # a YAML file may name another one, relative to itself, that it refines
 
 
@@ -16,6 +23,20 @@ class ConfigError(KeyError, ValueError):
 
     def __str__(self) -> str:  # KeyError would print the repr of its message
         return str(self.args[0])
+
+
+_short = reprlib.Repr()
+_short.maxtuple = _short.maxlist = 12
+_short.maxdict, _short.maxset, _short.maxlevel = 6, 6, 3
+_short.maxstring = _short.maxother = 200
+
+
+def shown(value: Any) -> str:
+    """A value as Python writes it, for messages: shortened if it is long, whatever a file made of it."""
+    try:
+        return _short.repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return f"a {type(value).__name__} too long to be shown"
 
 
 class ConfigNode(CfgNode):
@@ -34,7 +55,8 @@ class ConfigNode(CfgNode):
         """Merge `[key, value, key, value, ...]`, as given at the end of a command line."""
         if len(cfg_list) % 2:
             raise ConfigError(
-                f"Options on the command line come in pairs KEY VALUE; got {len(cfg_list)} words: {' '.join(map(str, cfg_list))}"
+                f"Options on the command line come in pairs KEY VALUE; got {counted(len(cfg_list), 'word')}: "
+                f"{' '.join(map(str, cfg_list))}"
             )
         for key, value in zip(cfg_list[0::2], cfg_list[1::2], strict=True):
             nested: Any = value
@@ -54,16 +76,25 @@ def _load_chain(path: str, seen: tuple[str, ...]) -> list[tuple[str, dict]]:
         raise FileNotFoundError(f"There is no configuration file {path!r} (current directory: {os.getcwd()}).")
     if os.path.abspath(path) in seen:
         raise ConfigError(f"{path}: {BASE_KEY} leads back to a file already being read: {' -> '.join(seen)}.")
+    if os.path.getsize(path) > MOST_BYTES:
+        raise ConfigError(
+            f"{path} is of {os.path.getsize(path):,} bytes, and no configuration: it may have {MOST_BYTES:,}."
+        )
     try:
-        with open(path, encoding="utf-8") as f:
+        with open(path, "rb") as f:
             values = yaml.safe_load(f) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    except OSError:
+        raise
+    except Exception as error:  # beside YAMLError what dates, numbers and nestings of a broken file come to
+        said = str(error) or type(error).__name__
+        raise ConfigError(f"{path} is not valid YAML: {said}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds a {type(values).__name__} where a mapping of configuration keys is expected.")
     base = values.pop(BASE_KEY, None)
     chain = []
     if base is not None:
+        if not isinstance(base, str):
+            raise ConfigError(f"{path}: {BASE_KEY} must be the path of a file; got {shown(base)}.")
         base = os.path.join(os.path.dirname(path), os.path.expanduser(base))
         chain = _load_chain(base, (*seen, os.path.abspath(path)))
     return [*chain, (path, values)]
@@ -75,23 +106,27 @@ def _merge_into(node: CfgNode, values: dict, parents: list[str], root: CfgNode, 
         if key not in node:
             if not node.is_new_allowed():
                 raise ConfigError(f"{source}: there is no configuration key {dotted!r}{_nearest(dotted, root)}")
-            dict.__setitem__(node, key, _as_new(value))
+            dict.__setitem__(node, key, _as_new(value, str(key)))
             continue
         default = node[key]
         if isinstance(default, CfgNode):
             if not isinstance(value, dict):
-                raise ConfigError(f"{source}: {dotted} is a group of keys and cannot be set to {value!r}.")
+                raise ConfigError(f"{source}: {dotted} is a group of keys and cannot be set to {shown(value)}.")
             _merge_into(default, value, [*parents, key], root, source)
         else:
             dict.__setitem__(node, key, _coerce(value, default, dotted, source))
 
 
-def _as_new(value: Any) -> Any:
+def _as_new(value: Any, key: str = "", depth: int = 0) -> Any:
     if not isinstance(value, dict):
-        return _decode(value)
+        return value if key.upper().endswith(PATH_KEYS) else _decode(value)
+    if depth > MOST_LEVELS:
+        raise ConfigError(
+            f"A configuration has groups of keys at most {MOST_LEVELS} deep; this one goes on without an end."
+        )
     node = ConfigNode(new_allowed=True)
-    for key, item in value.items():
-        dict.__setitem__(node, key, _as_new(item))
+    for name, item in value.items():
+        dict.__setitem__(node, name, _as_new(item, str(name), depth + 1))
     return node
 
 
@@ -101,7 +136,7 @@ def _decode(value: Any) -> Any:
         return value
     try:
         return literal_eval(value)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return value
 
 
@@ -114,16 +149,23 @@ def _coerce(value: Any, default: Any, dotted: str, source: str) -> Any:
     if isinstance(default, (list, tuple)) and isinstance(value, (list, tuple)):
         return type(default)(value)
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(f"{source}: {dotted} must be a number; {shown(value)} is too large for one.") from None
     if isinstance(default, str) and isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)  # a run folder called 2024 is still a name
     if type(value) is not type(default):
-        hint = f" Write ({value!r},)." if isinstance(default, (list, tuple)) else ""
+        hint = f" Write ({shown(value)},)." if isinstance(default, (list, tuple)) else ""
         raise ConfigError(
-            f"{source}: {dotted} must be a {type(default).__name__} like {default!r}; "
-            f"got {value!r}, a {type(value).__name__}.{hint}"
+            f"{source}: {dotted} must be {_article(default)} like {shown(default)}; got {shown(value)}, {_article(value)}.{hint}"
         )
     return value
+
+
+def _article(value: Any) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _nearest(dotted: str, root: CfgNode) -> str:

@@ -19,6 +19,8 @@ OPTIONS.MODEL = CN()
 OPTIONS.MODEL.COMPILE = False
 # Load a checkpoint in which some shapes differ (another number of classes): those weights keep their initialisation.
 OPTIONS.MODEL.WEIGHT_ALLOW_MISMATCH = False
+# Test, predict and export also with no weights or those of a part of the model: the rest is random, and so is what it detects.
+OPTIONS.MODEL.WEIGHT_ALLOW_MISSING = False
 
 # Heads registered in modeling/registries.ROI_HEADS, by name: all of them together (ROI_HEADS) or one; "" for
 # maskrcnn-benchmark's.

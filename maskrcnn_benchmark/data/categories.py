@@ -12,6 +12,7 @@ from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.catalog import dataset_catalog, dataset_class
 from maskrcnn_benchmark.data.datasets.coco_file import CocoFile
 from maskrcnn_benchmark.data.datasets.facts import BACKGROUND
+from maskrcnn_benchmark.utils.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +109,10 @@ def find_categories(cfg, weights: str = "", given: Given | None = None) -> Categ
     if given is not None:
         categories = Categories(given)
         if len(categories) != count:
-            raise ConfigError(f"{len(categories)} class names were given, but the model tells {count} classes apart.")
+            raise ConfigError(
+                f"{counted(len(categories), 'class name was', 'class names were')} given, but the model tells "
+                f"{counted(count, 'class', 'classes')} apart."
+            )
         return categories
     if cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON:
         return Categories(["object"])
@@ -140,7 +144,12 @@ def _written_names(weights: str, count: int) -> Categories | None:
     except (ValueError, AttributeError, TypeError):
         raise ConfigError(f'{path} is not a file of labels like {{"1": "car", "3": "truck"}}.') from None
     if len(categories) > count:
-        logger.warning("%s names %d classes, the model has %d: it is left aside.", path, len(categories), count)
+        logger.warning(
+            "%s names %s, the model has %d: it is left aside.",
+            path,
+            counted(len(categories), "class", "classes"),
+            count,
+        )
         return None
     return categories
 

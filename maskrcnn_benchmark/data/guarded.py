@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.data.workers import start_worker
 from maskrcnn_benchmark.utils.seed import derive_seed, seeded
+from maskrcnn_benchmark.utils.wording import counted
 
 
 class TooManyBrokenImagesError(OSError):
@@ -62,7 +63,7 @@ class GuardedDataset(Dataset):
         count = int(self.broken.sum())
         if count > self.max_broken or count == len(self):
             raise TooManyBrokenImagesError(
-                f"{count} images could not be read, more than DATALOADER.MAX_BROKEN_IMAGES = {self.max_broken}. "
+                f"{counted(count, 'image')} could not be read, more than DATALOADER.MAX_BROKEN_IMAGES = {self.max_broken}. "
                 f"The last one: {error}"
             ) from None
 

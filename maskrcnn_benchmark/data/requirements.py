@@ -7,6 +7,7 @@ from torch.utils.data import Dataset
 
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.data.datasets.facts import class_names
+from maskrcnn_benchmark.utils.wording import counted
 
 
 def check_same_categories(parts: list, names: Sequence[str]) -> None:
@@ -29,14 +30,14 @@ def check_num_classes(
         expected = getattr(part, "num_classes", num_classes)
         if expected > num_classes:
             raise ConfigError(
-                f"{name} has {expected - 1} categories, but {key} is {num_classes}; set it to "
+                f"{name} has {counted(expected - 1, 'category', 'categories')}, but {key} is {num_classes}; set it to "
                 f"{expected} (the categories and the background)."
             )
         if expected < num_classes:
             logging.getLogger(__name__).warning(
-                "%s has %d categories and the model %d: %s could be %d.",
+                "%s has %s and the model %d: %s could be %d.",
                 name,
-                expected - 1,
+                counted(expected - 1, "category", "categories"),
                 num_classes - 1,
                 key,
                 expected,
@@ -55,7 +56,8 @@ def check_num_keypoints(dataset: Dataset, num_keypoints: int, name: str) -> None
         found = getattr(part, "num_keypoints", num_keypoints)
         if found != num_keypoints and getattr(part, "has_annotations", True):
             raise ConfigError(
-                f"The objects of {name} have {found or 'no'} keypoints, but MODEL.KEYPOINT_ON is True and "
+                f"The objects of {name} have {counted(found, 'keypoint') if found else 'no keypoints'}, but "
+                "MODEL.KEYPOINT_ON is True and "
                 f"MODEL.ROI_KEYPOINT_HEAD.NUM_CLASSES {num_keypoints}; set the one to False or the other to what they have."
             )
 

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from maskrcnn_benchmark.utils.wording import counted
+
 
 class LoaderDiedError(OSError):
     """The processes that load images were killed more often than `Batches.RESTARTS`."""
@@ -60,11 +62,12 @@ class Batches:
         reason = str(error).splitlines()[0]
         if self.deaths > self.RESTARTS or not hasattr(getattr(self.loader, "batch_sampler", None), "start_iter"):
             raise LoaderDiedError(
-                f"Processes that load images died {self.deaths} times; the last time: {reason} Most often the system killed "
+                f"Processes that load images died {counted(self.deaths, 'time')}; the last time: {reason} "
+                "Most often the system killed "
                 "them for lack of memory, or /dev/shm was full: lower DATALOADER.NUM_WORKERS, or give a container more of it "
                 "(docker run --ipc=host)."
             ) from None
         logging.getLogger("maskrcnn_benchmark.trainer").warning(
-            "%s Loading starts again where it was (%d of %d times).", reason, self.deaths, self.RESTARTS
+            "%s Loading starts again where it was (time %d of %d).", reason, self.deaths, self.RESTARTS
         )
         self.loader.batch_sampler.start_iter = self.taken

@@ -1,5 +1,6 @@
 """Detection on whole data sets."""
 
+import contextlib
 import logging
 import os
 import sys
@@ -16,6 +17,7 @@ from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils import distributed
 from maskrcnn_benchmark.utils.files import write_atomically
 from maskrcnn_benchmark.utils.timer import Timer, get_time_str
+from maskrcnn_benchmark.utils.wording import counted
 
 
 def compute_on_dataset(
@@ -79,21 +81,31 @@ def detect_on(
     """
     logger = logging.getLogger("maskrcnn_benchmark.inference")
     dataset = data_loader.dataset
-    logger.info("Testing on %s (%d images)", dataset_name or type(dataset).__name__, len(dataset))
+    logger.info("Testing on %s (%s)", dataset_name or type(dataset).__name__, counted(len(dataset), "image"))
     timer = Timer()
     began = time.perf_counter()
     predictions = compute_on_dataset(model, data_loader, device, bbox_aug, timer)
     distributed.synchronize()
     seconds = time.perf_counter() - began
     logger.info(
-        "Testing took %s (%.4f s an image on %d processes; model alone %s)",
+        "Testing took %s (%.4f s an image on %s; model alone %s)",
         get_time_str(seconds),
         seconds * distributed.get_world_size() / max(len(dataset), 1),
-        distributed.get_world_size(),
+        counted(distributed.get_world_size(), "process", "processes"),
         get_time_str(timer.total_time),
     )
     gathered = gather_predictions(predictions, dataset)
     if gathered is not None and output_folder:
-        os.makedirs(output_folder, exist_ok=True)
-        write_atomically(os.path.join(output_folder, "predictions.pth"), lambda f: torch.save(gathered, f))
+        _save(gathered, os.path.join(output_folder, "predictions.pth"))
     return gathered
+
+
+def _save(predictions: list[BoxList], path: str) -> None:
+    """Write the predictions; where that fails it is said, and they are evaluated all the same."""
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        write_atomically(path, lambda f: torch.save(predictions, f))
+    except OSError as error:
+        logging.getLogger("maskrcnn_benchmark.inference").error("%s could not be written: %s", path, error)
+        with contextlib.suppress(OSError):
+            os.remove(path)  # of a test before

@@ -1,6 +1,8 @@
 """A trained detector, for anything but training."""
 
 import logging
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,16 +11,19 @@ from torch import nn
 from maskrcnn_benchmark.checkpoint import checkpointer as own
 from maskrcnn_benchmark.checkpoint import forks
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
-from maskrcnn_benchmark.checkpoint.matching import match_names
+from maskrcnn_benchmark.checkpoint.matching import matched_weights
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.engine.precision import dtype_of
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.modeling.optimize import optimize_for_inference
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
+from maskrcnn_benchmark.utils.wording import counted, listed
 
 # A checkpoint may lack these: they are counters, or computed from the configuration.
 COMPUTED = ("num_batches_tracked", "cell_anchors")
+
+MOST_LISTED = 12  # modules in a message
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +38,8 @@ def load_detector(
         device: default MODEL.DEVICE.
         require_weights: whether to refuse to go on without any; otherwise the model keeps its initial weights.
 
-    Raises CheckpointError for weights that leave a part of the model untrained (what it detected would be noise), unless
-    MODEL.WEIGHT_ALLOW_MISMATCH is on; ConfigError or OSError where there are none.
+    Raises CheckpointError for weights that leave a part of the model untrained (what it detected would be noise), ConfigError or
+    OSError where there are none, unless MODEL.WEIGHT_ALLOW_MISSING is on.
     """
     model = build_detection_model(cfg).to(device or cfg.MODEL.DEVICE).eval()
     source = find_weights(cfg, weights)
@@ -42,9 +47,12 @@ def load_detector(
         forks.load(
             _StrictCheckpointer(cfg, model, save_dir=cfg.OUTPUT_DIR), source, use_latest=not weights, averaged=True
         )
-    elif require_weights:
+    elif require_weights and not options(cfg).MODEL.WEIGHT_ALLOW_MISSING:
+        place = f"OUTPUT_DIR ({cfg.OUTPUT_DIR})" if cfg.OUTPUT_DIR else "OUTPUT_DIR, which is empty,"
         raise ConfigError(
-            "There are no weights to detect with: name a file, set MODEL.WEIGHT, or set OUTPUT_DIR to the folder of a training."
+            f"There are no weights to detect with: {place} holds no checkpoint, and MODEL.WEIGHT is empty. Name a file, set "
+            "MODEL.WEIGHT, or set OUTPUT_DIR to the folder of a training. MODEL.WEIGHT_ALLOW_MISSING True goes on with a model "
+            "of random weights."
         )
     else:
         logger.warning("There are no weights: what this model detects is noise.")
@@ -80,11 +88,26 @@ class _StrictCheckpointer(DetectronCheckpointer):
         super()._load_model(checkpoint)
 
     def _check(self, weights: dict) -> None:
-        names = list(self.model.state_dict())
-        found = match_names(names, [name.removeprefix("module.") for name in weights])
-        missing = [n for n in names if n not in found and not any(word in n for word in COMPUTED)]
-        if missing and found and not options(self.cfg).MODEL.WEIGHT_ALLOW_MISMATCH:
-            raise CheckpointError(
-                f"The weights lack {len(missing)} of the model's {len(names)} tensors, {missing[0]} for one: they are of another "
-                "model, or of a backbone only. Name those of the trained detector, with the configuration of its training."
-            )
+        """Raise CheckpointError if a part of the model would stay random. A file of another model altogether is for
+        `_load_model` to refuse."""
+        names = [name for name in self.model.state_dict() if not any(word in name for word in COMPUTED)]
+        # Other shapes are refused by `_load_model`, with a list of them, where they are not allowed.
+        found = matched_weights(self.model, weights, of_any_shape=not options(self.cfg).MODEL.WEIGHT_ALLOW_MISMATCH)
+        missing = [name for name in names if name not in found]
+        if not missing or not found or options(self.cfg).MODEL.WEIGHT_ALLOW_MISSING:
+            return
+        raise CheckpointError(
+            f"The weights lack {len(missing):,} of the model's {counted(len(names), 'tensor')}, which would stay random: "
+            f"{summary(missing)}. "
+            "They are of another model, or of a part of one. Name those of the trained detector, with the configuration of its "
+            "training; MODEL.WEIGHT_ALLOW_MISSING True goes on as it is."
+        )
+
+
+def summary(names: Sequence[str]) -> str:
+    """Names of tensors by the modules that hold them, with counts where there are many."""
+    for depth in (99, 4, 3, 2, 1):
+        counts = Counter(".".join(name.split(".")[:-1][:depth]) or name for name in names)
+        if len(counts) <= MOST_LISTED:
+            break
+    return listed([f"{module} ({count})" for module, count in counts.items()], MOST_LISTED)

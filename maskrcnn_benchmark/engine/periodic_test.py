@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from maskrcnn_benchmark.checkpoint import forks
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
+from maskrcnn_benchmark.engine.saving import Saver
+from maskrcnn_benchmark.engine.testing import EvaluationError
 from maskrcnn_benchmark.utils import distributed
 
 
@@ -26,7 +27,7 @@ class PeriodicTest:
     Args:
         evaluate: returns on the main process an EvaluationResult for each data set of DATASETS.TEST; called by all processes,
             with a dict that it may fill with pictures of detections, RGB by name.
-        checkpointer: writes model_best.pth.
+        saver: writes model_best.pth, and where a test fails the checkpoint of its iteration.
         arguments: of the training; "best" in it is kept up to date: the metric, its value, its iteration, and the tests since.
         note: called with the iteration, the metrics and the pictures, on all processes.
     """
@@ -35,34 +36,60 @@ class PeriodicTest:
         self,
         cfg,
         evaluate: Callable[[dict[str, np.ndarray]], Any],
-        checkpointer: Any,
+        saver: Saver,
         arguments: dict[str, Any],
         note: Callable[[int, dict[str, float], dict[str, np.ndarray]], None],
     ):
         self.names, self.wanted = tuple(cfg.DATASETS.TEST), options(cfg).TEST.BEST_METRIC
         self.patience = options(cfg).SOLVER.EARLY_STOP
-        self.evaluate, self.checkpointer, self.arguments, self.note = evaluate, checkpointer, arguments, note
+        self.evaluate, self.saver, self.arguments, self.note = evaluate, saver, arguments, note
         self.logger = logging.getLogger("maskrcnn_benchmark.trainer")
 
     def run(self, iteration: int) -> bool:
         """Test now. Returns whether training should end."""
         pictures: dict[str, np.ndarray] = {}
-        metrics = distributed.broadcast_object(scalar_metrics(self.names, self.evaluate(pictures)))
+        metrics = distributed.broadcast_object(scalar_metrics(self.names, self._evaluate(iteration, pictures)))
         self.note(iteration, metrics, pictures)
-        metric = self._chosen(metrics)
+        try:
+            metric = self._chosen(metrics)
+        except ConfigError:
+            self.saver.save(iteration, self.arguments)
+            raise
         if metric is None:
             return False
         value, best = metrics[metric], self.arguments.get("best")
         if best is None or best["metric"] != metric or value > best["value"]:
             self.arguments["best"] = {"metric": metric, "value": value, "iteration": iteration, "tests_since": 0}
             self.logger.info("%s is %.4f, the best so far", metric, value)
-            forks.save_aside(self.checkpointer, "model_best", **self.arguments)
+            if not self.saver.save_aside("model_best", self.arguments):
+                self.arguments["best"] = best  # what model_best.pth holds; the next test that is better is saved
             return False
         best["tests_since"] += 1
         self.logger.info(
             "%s is %.4f; the best was %.4f after iteration %d", metric, value, best["value"], best["iteration"]
         )
         return 0 < self.patience <= best["tests_since"]
+
+    def _evaluate(self, iteration: int, pictures: dict[str, np.ndarray]) -> Any:
+        """The results, None for a test that failed: training goes on. Where the processes cannot go on together, a checkpoint is
+        saved before they end."""
+        try:
+            return self.evaluate(pictures)
+        except Exception as error:
+            is_together = distributed.get_world_size() == 1 or isinstance(error, EvaluationError)
+            if not is_together:
+                self.saver.save(iteration, self.arguments)
+                raise
+            reason = error.__cause__ if isinstance(error, EvaluationError) and error.__cause__ else error
+            self.logger.error(
+                "The test after iteration %d failed (%s: %s). Training goes on, and the test at its end will fail likewise if "
+                "nothing is mended.",
+                iteration,
+                type(reason).__name__,
+                reason,
+            )
+            self.logger.debug("Where it failed", exc_info=True)  # into log.txt alone
+            return None
 
     def _chosen(self, metrics: dict[str, float]) -> str | None:
         found = [name for name in metrics if f"/{name}".endswith(f"/{self.wanted}")] if self.wanted else list(metrics)

@@ -17,8 +17,9 @@ from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.data.pictures import read_upright
 from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from maskrcnn_benchmark.utils.files import whole_file, write_json
+from maskrcnn_benchmark.utils.files import check_folder, whole_file, write_json
 from maskrcnn_benchmark.utils.video import Video, VideoError, VideoWriter, is_video
+from maskrcnn_benchmark.utils.wording import counted
 
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 # A video that ends before this share of the frames that its header promises is taken for a broken one.
@@ -32,20 +33,45 @@ def find_inputs(words: Iterable[str]) -> list[str]:
     """
     found: list[str] = []
     for word in words:
-        if "://" in word or os.path.isfile(word):
+        if os.path.isfile(word) or ("://" in word and not os.path.exists(word)):
             found.append(word)
             continue
         if os.path.isdir(word):
-            below = sorted(str(path) for path in Path(word).rglob("*") if path.is_file())
-            below = [path for path in below if is_video(path) or path.lower().endswith(PICTURE_ENDINGS)]
+            below = [path for path in files_below(word) if path.lower().endswith(PICTURE_ENDINGS) or is_video(path)]
             if not below:
                 raise FileNotFoundError(f"There is no picture and no video in the folder {word}.")
         else:
-            below = sorted(path for path in glob.glob(word, recursive=True) if os.path.isfile(path))
+            below = sorted(path for path in glob.glob(_literal_folders(word), recursive=True) if os.path.isfile(path))
             if not below:
                 raise FileNotFoundError(f"There is no file, folder or pattern {word} to predict on.{_hint(word)}")
         found += below
     return list(dict.fromkeys(found))
+
+
+def files_below(folder: str) -> list[str]:
+    """All files in a folder and those below it, sorted; folders that are links are followed, each folder once."""
+    found: list[str] = []
+    seen: set[str] = set()
+    for path, folders, files in os.walk(folder, followlinks=True):
+        place = os.path.realpath(path)
+        if place in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        found += [os.path.join(path, file) for file in files if os.path.isfile(os.path.join(path, file))]
+    return sorted(found)
+
+
+def _literal_folders(pattern: str) -> str:
+    """A pattern in which the folders that are there stand for themselves, whatever characters their names have."""
+    rest: list[str] = []
+    folder = pattern
+    while folder and not os.path.isdir(folder):
+        folder, last = os.path.split(folder)
+        if not last:
+            break
+        rest.insert(0, last)
+    return os.path.join(glob.escape(folder), *rest) if folder and rest else pattern
 
 
 def _hint(word: str) -> str:
@@ -82,7 +108,7 @@ class Results:
     """
 
     def __init__(self, folder: str, predictor: Predictor, ids: dict[str, Any] | None = None, draw: bool = True):
-        os.makedirs(folder, exist_ok=True)
+        check_folder(folder, "The folder for results", ("predictions.json", "images.json"))
         self.folder, self.predictor, self.ids, self.draw = folder, predictor, ids, draw
         self.images: list[dict] = []
         self.detections = 0
@@ -118,7 +144,7 @@ class Results:
 
     def path_for(self, source: str, ending: str) -> str:
         """Where the drawing of an input goes; inputs of one name in different folders get different ones."""
-        stem = "stream" if "://" in source else Path(source).stem
+        stem = "stream" if "://" in source and not os.path.exists(source) else Path(source).stem
         name, number = f"{stem}{ending}", 2
         while name in self._names:
             name, number = f"{stem}_{number}{ending}", number + 1
@@ -175,7 +201,7 @@ def predict_video(predictor: Predictor, source: str, results: Results, limit: in
                     count += 1
                     bar.update()
             if limit is None and count < COMPLETE * video.frames - 1:
-                return [f"The video {source} ends after {count} of {video.frames} frames."]
+                return [f"The video {source} ends after {count} of {counted(video.frames, 'frame')}."]
     except VideoError as error:
         return [str(error)]
     finally:

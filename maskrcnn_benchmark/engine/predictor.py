@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from maskrcnn_benchmark.config.checks import check_config
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.whole import cfg as defaults
 from maskrcnn_benchmark.data.categories import Given, find_categories
@@ -212,6 +213,7 @@ def _configuration(cfg: Any, opts: Sequence[Any]) -> Any:
         cfg = cfg.clone()
         cfg.defrost()
     cfg.merge_from_list(list(opts))
+    check_config(cfg)
     cfg.MODEL.ROI_MASK_HEAD.POSTPROCESS_MASKS = False  # they are pasted into the picture as it is, after the selection
     return cfg
 

@@ -9,6 +9,7 @@ import torch
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.pasting import encode_masks
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils import distributed
+from maskrcnn_benchmark.utils.wording import counted
 
 
 def to_original_image(prediction: BoxList, width: int, height: int) -> BoxList:
@@ -35,8 +36,12 @@ def gather_predictions(predictions: Mapping[int, BoxList], dataset: Any) -> list
     missing = [i for i in range(len(dataset)) if i not in merged]
     if missing:
         logging.getLogger(__name__).warning(
-            "%d images have no predictions and count as empty, for example %s.",
-            len(missing),
+            "%s, for example %s.",
+            counted(
+                len(missing),
+                "image has no predictions and counts as empty",
+                "images have no predictions and count as empty",
+            ),
             dataset.get_img_info(missing[0]).get("file_name", missing[0]),
         )
     for index in missing:

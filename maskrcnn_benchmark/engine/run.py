@@ -17,6 +17,7 @@ from torch import nn
 import maskrcnn_benchmark.utils.env  # noqa: F401  # first: a fork's own environment
 from maskrcnn_benchmark.checkpoint.checkpointer import Checkpointer
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
+from maskrcnn_benchmark.config.checks import check_config
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.config.whole import cfg
@@ -26,7 +27,7 @@ from maskrcnn_benchmark.engine import forks, trainer, training
 from maskrcnn_benchmark.engine.loading import compile_backbone
 from maskrcnn_benchmark.engine.pictures import draw_predictions
 from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, TrainingInterrupted
-from maskrcnn_benchmark.engine.testing import evaluate_model
+from maskrcnn_benchmark.engine.testing import EvaluationError, evaluate_model
 from maskrcnn_benchmark.engine.tiled_detection import make_tiled_detection
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
@@ -34,12 +35,15 @@ from maskrcnn_benchmark.solver.ema import make_ema
 from maskrcnn_benchmark.solver.scaling import scale_to_batch
 from maskrcnn_benchmark.utils import distributed
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
+from maskrcnn_benchmark.utils.files import check_folder
 from maskrcnn_benchmark.utils.logger import setup_logger
 from maskrcnn_benchmark.utils.miscellaneous import mkdir
 from maskrcnn_benchmark.utils.run_record import record_run, save_config
 from maskrcnn_benchmark.utils.seed import draw_seed, seed_everything
+from maskrcnn_benchmark.utils.wording import counted
 
 CONFIG_NAME = "config.yml"  # in OUTPUT_DIR: the whole configuration of the training
+WRITTEN = (CONFIG_NAME, "log.txt", "metrics.jsonl", "labels.json", "environment.txt", "last_checkpoint")
 
 # What a user can put right; anything else is a fault of ours and keeps its traceback.
 USER_ERRORS = (ConfigError, CheckpointError, NonFiniteLossError, OSError, ValueError, ImportError)
@@ -69,7 +73,9 @@ def command_line() -> Iterator[None]:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         raise SystemExit(130) from None
-    except USER_ERRORS as error:
+    except (*USER_ERRORS, EvaluationError) as error:
+        if isinstance(error, EvaluationError) and not isinstance(error.__cause__, USER_ERRORS):
+            raise
         logging.getLogger("maskrcnn_benchmark").debug("Stopped by an error", exc_info=True)  # into log.txt alone
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
@@ -82,6 +88,7 @@ def set_up(args: Namespace) -> torch.device:
     if args.config_file:
         cfg.merge_from_file(args.config_file)
     cfg.merge_from_list(args.opts or [])
+    check_config(cfg)
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(
             f"MODEL.DEVICE is {cfg.MODEL.DEVICE!r}, but torch {torch.__version__} finds no GPU here; add MODEL.DEVICE cpu."
@@ -93,7 +100,7 @@ def set_up(args: Namespace) -> torch.device:
         seed = _seed_of_last_run(cfg.OUTPUT_DIR)
         cfg.SEED = distributed.broadcast_object(draw_seed() if seed is None else seed)
     if cfg.OUTPUT_DIR:
-        mkdir(cfg.OUTPUT_DIR)
+        check_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR", WRITTEN)
     logger = setup_logger("maskrcnn_benchmark", cfg.OUTPUT_DIR, distributed.get_rank())
     scale_to_batch(cfg, distributed.get_world_size())
     cfg.freeze()
@@ -156,8 +163,8 @@ def train(device: torch.device) -> nn.Module:
     early_stopped = arguments.pop("early_stopped", False) and own.SOLVER.EARLY_STOP > 0
     if arguments["iteration"] >= cfg.SOLVER.MAX_ITER or early_stopped:
         logging.getLogger("maskrcnn_benchmark").info(
-            "Nothing to train: %d iterations are done%s.",
-            arguments["iteration"],
+            "Nothing to train: %s done%s.",
+            counted(arguments["iteration"], "iteration is", "iterations are"),
             ", and the last tests brought nothing better (SOLVER.EARLY_STOP)" if early_stopped else "",
         )
         return tested
@@ -205,22 +212,37 @@ def test(
     """Evaluate on every data set of DATASETS.TEST; results go to OUTPUT_DIR/inference/NAME.
 
     All processes test the main one's model, which is the one that checkpoints hold. `pictures` is filled with drawings of some
-    detections.
+    detections. Raises EvaluationError if an evaluation failed, after the others.
     """
 
     distributed.broadcast_tensors(model.buffers())
     loaders: Any = make_data_loader(cfg, is_train=False, is_distributed=distributed.get_world_size() > 1)
     tiled = make_tiled_detection(cfg)
     views = cfg.TEST.BBOX_AUG.ENABLED if tiled is None else tiled.detect
-    results = []
+    results: list[EvaluationResult | None] = []
+    failures: list[EvaluationError] = []
     for name, loader in zip(cfg.DATASETS.TEST, loaders, strict=True):
         folder = os.path.join(cfg.OUTPUT_DIR, "inference", name) if cfg.OUTPUT_DIR else None
         if folder:
             mkdir(folder)
-        results.append(evaluate_model(cfg, model, loader, name, device, folder, views))
-        if pictures is not None and folder and distributed.is_main_process():
-            # Written a moment ago by the test, which a fork may have made its own.
-            found = torch.load(os.path.join(folder, "predictions.pth"), weights_only=False)
-            pictures.update(draw_predictions(loader.dataset, found))
+        try:
+            results.append(evaluate_model(cfg, model, loader, name, device, folder, views))
+            if pictures is not None and folder and distributed.is_main_process():
+                pictures.update(_pictures_of(loader.dataset, os.path.join(folder, "predictions.pth")))
+        except EvaluationError as error:  # of the main process alone: the others go on to the next data set
+            failures.append(error)
         distributed.synchronize()
+    if failures:
+        raise failures[0]
     return results
+
+
+def _pictures_of(dataset: Any, predictions: str) -> dict[str, np.ndarray]:
+    """Drawings of what a test, which a fork may have made its own, wrote to a file a moment ago; none if it could not."""
+    if not os.path.isfile(predictions):
+        return {}
+    try:
+        return draw_predictions(dataset, torch.load(predictions, weights_only=False))
+    except Exception as error:
+        logging.getLogger("maskrcnn_benchmark").warning("Detections could not be drawn: %s", error, exc_info=True)
+        return {}

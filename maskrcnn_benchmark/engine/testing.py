@@ -17,6 +17,10 @@ from maskrcnn_benchmark.engine import detection, inference
 from maskrcnn_benchmark.engine.precision import autocast
 
 
+class EvaluationError(RuntimeError):
+    """The evaluation of detections failed, on the main process alone; its cause says why. The processes are together still."""
+
+
 def evaluate_model(
     cfg,
     model: nn.Module,
@@ -34,6 +38,8 @@ def evaluate_model(
 
     Returns:
         The results, on the main process; None on the others.
+
+    Raises EvaluationError where there are detections but no results.
     """
     switches = {"bbox": True, "segm": cfg.MODEL.MASK_ON, "keypoints": cfg.MODEL.KEYPOINT_ON}
     tasks = tuple(task for task, is_on in switches.items() if is_on)
@@ -63,8 +69,11 @@ def evaluate_model(
         predictions = detection.detect_on(model, data_loader, dataset_name, bbox_aug, device, output_folder)
         if predictions is None:
             return None
-        evaluator.process(predictions, range(len(predictions)))
-        result = evaluator.evaluate()
+        try:
+            evaluator.process(predictions, range(len(predictions)))
+            result = evaluator.evaluate()
+        except Exception as error:  # of an evaluator that may be anyone's
+            raise EvaluationError(f"The evaluation on {dataset_name} failed: {error}") from error
     if not getattr(evaluator, "logs", False):
         logging.getLogger("maskrcnn_benchmark.inference").info("%s, in percent:\n%s", dataset_name, result.table)
     check_expected(result.metrics, *expected)

@@ -10,17 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from maskrcnn_benchmark.checkpoint import forks
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.config.whole import cfg as global_cfg
 from maskrcnn_benchmark.engine.batches import Batches
 from maskrcnn_benchmark.engine.hang_watch import HangWatch
 from maskrcnn_benchmark.engine.periodic_test import PeriodicTest
 from maskrcnn_benchmark.engine.progress import Progress
+from maskrcnn_benchmark.engine.saving import Saver
 from maskrcnn_benchmark.engine.step import Step
 from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, StepWatch, TrainingInterrupted
 from maskrcnn_benchmark.engine.testing import evaluate_model
 from maskrcnn_benchmark.utils import distributed
+from maskrcnn_benchmark.utils.wording import counted
 
 
 def reduce_loss_dict(loss_dict: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -34,30 +35,6 @@ def _image_ids(loader: Any, indices: Any, count: int) -> list:
     if not isinstance(indices, Sequence) or not hasattr(dataset, "get_img_info"):
         return list(indices) if isinstance(indices, Sequence) else [indices] * count
     return [dataset.get_img_info(i).get("id", i) for i in indices]  # type: ignore[union-attr]
-
-
-class Saver:
-    """Numbered checkpoints; one that could not be written, for example on a full disk, is tried again until it can be."""
-
-    def __init__(self, checkpointer: Any, period: int):
-        self.checkpointer, self.period = checkpointer, period
-        self.is_owed = False
-
-    def is_due(self, iteration: int) -> bool:
-        return self.period > 0 and iteration % self.period == 0
-
-    def save(self, iteration: int, arguments: dict[str, Any]) -> None:
-        try:
-            self.checkpointer.save(f"model_{iteration:07d}", **arguments)
-            self.is_owed = False
-        except OSError as error:
-            self.is_owed = True
-            logging.getLogger("maskrcnn_benchmark.trainer").error(
-                "The checkpoint of iteration %d could not be written (%s). Training goes on and tries again with the next "
-                "progress line; until then the checkpoint before it is the last.",
-                iteration,
-                error,
-            )
 
 
 def train(
@@ -88,9 +65,7 @@ def train(
     start_iter, max_iter = arguments["iteration"], cfg.SOLVER.MAX_ITER
     progress = Progress(cfg, start_iter)
     saver = Saver(checkpointer, checkpoint_period)
-    tests = (
-        PeriodicTest(cfg, evaluate, checkpointer, arguments, progress.note) if evaluate and test_period > 0 else None
-    )
+    tests = PeriodicTest(cfg, evaluate, saver, arguments, progress.note) if evaluate and test_period > 0 else None
     own = options(cfg)
     batches = Batches(data_loader, start_iter * own.SOLVER.ACCUMULATE, own.SOLVER.ACCUMULATE)
     logger.info("Training from iteration %d to %d", start_iter, max_iter)
@@ -127,21 +102,21 @@ def train(
                     arguments["early_stopped"] = tests.run(iteration)
                     model.train()
                     if arguments["early_stopped"]:
-                        logger.info("No better result in %d tests: training ends.", own.SOLVER.EARLY_STOP)
+                        logger.info("No better result in %s: training ends.", counted(own.SOLVER.EARLY_STOP, "test"))
                         break
                 end = time.perf_counter()
                 hang.beat(f"iteration {iteration + 1}, loading images")
             stop = watch.check() if arguments["iteration"] < max_iter else 0
         except NonFiniteLossError:
             # Nothing of the bad step reached the weights. A resumed run starts from the checkpoint before.
-            forks.save_aside(checkpointer, "model_nonfinite", **arguments)
+            saver.save_aside("model_nonfinite", arguments)
             raise
         hang.pause()
         arguments.update(step.state())
         if stop and not arguments.get("early_stopped"):
-            checkpointer.save(f"model_{arguments['iteration']:07d}", **arguments)
+            saver.save_last(f"model_{arguments['iteration']:07d}", arguments)
             raise TrainingInterrupted(stop, arguments["iteration"])
-        checkpointer.save("model_final", **arguments)
+        saver.save_last("model_final", arguments)
         progress.summary(arguments)
 
 

@@ -20,6 +20,7 @@ from maskrcnn_benchmark.modeling.targets import (
 )
 from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.utils.wording import counted
 
 
 class BoxLosses:
@@ -96,7 +97,8 @@ class BoxLosses:
         """
         if sum(map(len, proposals)) != len(logits):
             raise ValueError(
-                f"Predictions for {len(logits)} proposals, but `subsample` drew {sum(map(len, proposals))}: it must be called "
+                f"Predictions for {counted(len(logits), 'proposal')}, but `subsample` drew {sum(map(len, proposals))}: "
+                "it must be called "
                 "before them, on the same images."
             )
         if len(logits) == 0:

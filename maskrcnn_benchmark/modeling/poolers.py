@@ -65,6 +65,11 @@ class Pooler(nn.Module):
 
     def forward(self, x: Sequence[Tensor], boxes: list[BoxList]) -> Tensor:
         """Tensor[B, C, H_l, W_l] for each level -> Tensor[K, C, *output_size], regions in the order of the boxes."""
+        if len(x) < len(self.scales):
+            raise ValueError(
+                f"The model makes {len(x)} maps, and regions are pooled from {len(self.scales)}: the head's POOLER_SCALES "
+                f"{tuple(self.scales)} must be of length {len(x)} or less."
+            )
         rois = self.convert_to_roi_format(boxes)
         if self._is_changed():
             return self._level_by_level(x, rois, self.map_levels(boxes))

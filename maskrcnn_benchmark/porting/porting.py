@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from maskrcnn_benchmark.utils.wording import counted
+
 from . import assembling, dead_names, importing, native, trial
 from .fork import Fork, ForkError, open_fork
 from .report import Outcome, write_report
@@ -42,7 +44,7 @@ def port(fork_path: Path, out: Path, check: bool = False, say=print) -> Outcome:
             raise ForkError(
                 f"{str(out)!r} lies inside the fork, to which nothing is written: name a folder outside it."
             )
-        say(f"Porting {fork.package}: {len(fork.files)} files, {len(fork.modules())} modules")
+        say(f"Porting {fork.package}: {counted(len(fork.files), 'file')}, {counted(len(fork.modules()), 'module')}")
         building = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         try:
             outcome = _port_into(fork, building, scratch, check, say)
@@ -80,7 +82,7 @@ def _port_into(fork: Fork, building: Path, scratch: Path, check: bool, say) -> O
         if taken.rewritten is not None and taken.path.split("/")[0] in (fork.package, *others)
     ]
     outcome.modules = len(names)
-    say(f"Importing {len(names)} modules here and in the fork by itself")
+    say(f"Importing {counted(len(names), 'module')} here and in the fork by itself")
     control = scratch / "control"
     assembling.make_control(fork, assembly, control)
     outcome.control_failures = importing.import_all(control, names, own, scratch)

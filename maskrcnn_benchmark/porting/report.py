@@ -6,6 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from maskrcnn_benchmark.utils.wording import counted
+
 from .assembling import Assembly, moved_modules
 from .dead_names import Dead
 from .fork import Fork
@@ -103,18 +105,30 @@ def _summary(outcome: Outcome) -> str:
     changes = sum(len(file.rewritten.changes) for file in taken if file.rewritten)
     verdict = "Every module of the fork that imports by itself imports here."
     if outcome.broken:
-        verdict = f"**{len(outcome.broken)} modules that import in the fork by itself do not import here.**"
+        said = counted(
+            len(outcome.broken),
+            "module that imports in the fork by itself does",
+            "modules that import in the fork by itself do",
+        )
+        verdict = f"**{said} not import here.**"
     unbuilt = len(outcome.unbuilt)
     return "\n".join(
         [
             "## Summary",
             "",
             f"- {verdict}",
-            *([f"- **{unbuilt} modules need an extension of the fork's own, which is not built.**"] if unbuilt else []),
-            f"- {count['ours']} files are as some version of upstream's: this package's stand in their place.",
+            *(
+                [
+                    f"- **{counted(unbuilt, 'module needs', 'modules need')} an extension of the fork's own, which is not built.**"
+                ]
+                * (unbuilt > 0)
+            ),
+            f"- {counted(count['ours'], 'file is', 'files are')} as some version of upstream's: this package's stand in "
+            "their place.",
             f"- {own} files are the fork's own ({states['changed']} changed, {states['new']} new, "
             f"{states['upstream']} upstream's that this package has not); {changes} pieces of code in them were rewritten.",
-            f"- {count['left out']} files were left out: native sources and the fork's build, in whose place are this package's.",
+            f"- {counted(count['left out'], 'file was', 'files were')} left out: native sources and the fork's build, in whose "
+            "place are this package's.",
             f"- Dead names without a rule: {len(outcome.dead)}; native functions that are missing: {len(outcome.native)}; "
             f"third-party packages that are missing: {len(outcome.third_party)}.",
         ]

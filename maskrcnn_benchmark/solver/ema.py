@@ -1,6 +1,7 @@
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.config.options import options
 
 
@@ -21,5 +22,11 @@ def make_ema(cfg, model: nn.Module, state_dict: dict[str, Tensor] | None = None)
     ema.n_averaged.fill_(1)  # its first update is an average, too
     ema.requires_grad_(False)
     if state_dict is not None:
-        ema.module.load_state_dict(state_dict)
+        try:
+            ema.module.load_state_dict(state_dict)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                f"The averaged weights in the checkpoint are not this model's ({error}); start a new run from its weights "
+                "(MODEL.WEIGHT, in another OUTPUT_DIR)."
+            ) from None
     return ema.eval()

@@ -4,6 +4,7 @@ import logging
 
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.utils.wording import counted
 
 
 def scale_to_batch(cfg, world_size: int) -> None:
@@ -45,10 +46,10 @@ def scale_to_batch(cfg, world_size: int) -> None:
         lines.append(f"  {key}: {node[name]} -> {value}")
         node[name] = value
     logging.getLogger("maskrcnn_benchmark").info(
-        "The schedule was written for %d images on %d processes; for %d images on %d it becomes\n%s",
-        own.REFERENCE_IMS_PER_BATCH,
-        own.REFERENCE_PROCESSES,
-        solver.IMS_PER_BATCH,
+        "The schedule was written for %s on %s; for %s on %d it becomes\n%s",
+        counted(own.REFERENCE_IMS_PER_BATCH, "image"),
+        counted(own.REFERENCE_PROCESSES, "process", "processes"),
+        counted(solver.IMS_PER_BATCH, "image"),
         world_size,
         "\n".join(lines),
     )

@@ -1,3 +1,4 @@
 from maskrcnn_benchmark.checkpoint.checkpointer import Checkpointer, DetectronCheckpointer
+from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 
-__all__ = ["Checkpointer", "DetectronCheckpointer"]
+__all__ = ["CheckpointError", "Checkpointer", "DetectronCheckpointer"]

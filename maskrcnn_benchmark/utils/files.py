@@ -1,11 +1,25 @@
 """Files that are whole or not there."""
 
 import contextlib
+import io
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
+
+
+class _Raw(io.FileIO):
+    """A file that remembers why it could not be written: whoever writes, as torch.save does, may make another error of it."""
+
+    error: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        try:
+            return super().write(content)
+        except OSError as error:
+            self.error = error
+            raise
 
 
 @contextlib.contextmanager
@@ -16,17 +30,24 @@ def whole_file(path: str, mode: str = "wb", shared: bool = False) -> Iterator[IO
     Args:
         mode: "wb", or "w" for text in UTF-8.
         shared: several processes may write this file at a time; the last one counts.
+
+    Raises OSError where the file cannot be written, whatever the block makes of that.
     """
     partial = f"{path}.{uuid.uuid4().hex}.partial" if shared else f"{path}.partial"
+    raw: _Raw | None = None
     try:
-        with open(partial, mode, encoding=None if "b" in mode else "utf-8") as f:
+        raw = _Raw(partial, "w")
+        binary = io.BufferedWriter(raw)
+        with binary if "b" in mode else io.TextIOWrapper(binary, encoding="utf-8") as f:
             yield f
             f.flush()
-            os.fsync(f.fileno())
+            os.fsync(raw.fileno())
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.remove(partial)
+        if raw is not None and raw.error is not None and isinstance(error, Exception):
+            raise OSError(raw.error.errno, raw.error.strerror, path) from error
         raise
 
 
@@ -42,3 +63,37 @@ def write_text(path: str, text: str) -> None:
 
 def write_json(path: str, content: Any) -> None:
     write_text(path, json.dumps(content))
+
+
+def check_folder(path: str, what: str, files: Iterable[str] = ()) -> None:
+    """Make a folder to write to, if there is none, and try it.
+
+    Args:
+        what: names the folder in messages.
+        files: names of files in it that will be written, if they are there already.
+
+    Raises OSError with a sentence where it is no folder, or nothing can be written there.
+    """
+    probe = ""
+    try:
+        os.makedirs(path, exist_ok=True)
+        probe = os.path.join(path, f".{uuid.uuid4().hex}.partial")
+        with open(probe, "wb") as f:
+            f.write(b"\0" * 4096)
+        os.remove(probe)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.remove(probe)
+        in_the_way = "it is a file" if os.path.isfile(path) else error.strerror or error
+        raise OSError(f"{what} {path} is no folder that can be written to: {in_the_way}. Name another one.") from None
+    except ValueError as error:  # a name with a null character
+        raise OSError(f"{what} {path!r} is no name of a folder: {error}.") from None
+    for name in files:
+        file = os.path.join(path, name)
+        if os.path.isdir(file) or (os.path.exists(file) and not os.access(file, os.W_OK)):
+            why = (
+                "is a folder"
+                if os.path.isdir(file)
+                else "cannot be written: it belongs to someone else, or is read-only"
+            )
+            raise OSError(f"{file} {why}. Name another folder as {what}.")

@@ -2,6 +2,8 @@ import logging
 import os
 import sys
 
+from maskrcnn_benchmark.utils.log_file import LogFile
+
 
 def setup_logger(name: str, save_dir: str, distributed_rank: int, filename: str = "log.txt") -> logging.Logger:
     """Log to the standard output and, if `save_dir` is given, with all details to a file in it.
@@ -21,7 +23,7 @@ def setup_logger(name: str, save_dir: str, distributed_rank: int, filename: str 
     handlers: list[logging.Handler] = [console]
     if save_dir and distributed_rank == 0:
         os.makedirs(save_dir, exist_ok=True)
-        handlers.append(logging.FileHandler(os.path.join(save_dir, filename)))
+        handlers.append(LogFile(os.path.join(save_dir, filename)))
     for handler in handlers:
         handler.setFormatter(formatter)
         logger.addHandler(handler)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from maskrcnn_benchmark.utils.files import write_atomically
@@ -31,28 +32,36 @@ class MetricWriter:
 
     def write(self, iteration: int, values: dict[str, Any]) -> None:
         """Write numbers by name. A disk that is full costs the line and a message, not the training."""
-        try:
+        with self._surviving(self._file.name):
             self._file.write(json.dumps({"iteration": iteration, **values}) + "\n")
             self._file.flush()
+        if self._tensorboard is not None:
+            with self._surviving("TensorBoard's file"):
+                for name, value in values.items():
+                    if isinstance(value, (int, float)):
+                        self._tensorboard.add_scalar(name, value, iteration)
+
+    @contextlib.contextmanager
+    def _surviving(self, file: str) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             if not self._failed:
-                logging.getLogger(__name__).error("%s is not complete: %s.", self._file.name, error)
+                logging.getLogger(__name__).error("%s is not complete: %s.", file, error)
             self._failed = True
-        if self._tensorboard is not None:
-            for name, value in values.items():
-                if isinstance(value, (int, float)):
-                    self._tensorboard.add_scalar(name, value, iteration)
 
     def picture(self, iteration: int, name: str, image: Any) -> None:
         """An image for TensorBoard: uint8 array [H, W, 3], RGB."""
         if self._tensorboard is not None:
-            self._tensorboard.add_image(name, image, iteration, dataformats="HWC")
+            with self._surviving("TensorBoard's file"):
+                self._tensorboard.add_image(name, image, iteration, dataformats="HWC")
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # what could not be written was said before
             self._file.close()
         if self._tensorboard is not None:
-            self._tensorboard.close()
+            with contextlib.suppress(OSError):
+                self._tensorboard.close()
 
 
 def read_metrics(path: str) -> list[dict[str, Any]]:

@@ -1,13 +1,14 @@
 """Frames from video files, cameras and streams, and video files from frames. Frames are uint8 [H, W, 3], BGR."""
 
 import contextlib
-import mimetypes
 import os
 import threading
 from collections.abc import Iterator
 
 import cv2
 import numpy as np
+
+from maskrcnn_benchmark.utils.file_kinds import is_video_file
 
 # Containers and their codecs that OpenCV's wheels can write.
 CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".webm": "VP80", ".mkv": "mp4v"}
@@ -21,11 +22,15 @@ class VideoError(OSError):
 
 
 def is_video(source: object) -> bool:
-    """Whether a path or address is one of a video or stream, by its name: nothing is opened."""
+    """Whether a path is that of a video, by its content, or an address that of a stream."""
     if not isinstance(source, (str, os.PathLike)):
         return False
     name = os.fspath(source)
-    return "://" in name or (mimetypes.guess_type(name)[0] or "").startswith("video/")
+    return isinstance(name, str) and (_is_address(name) or is_video_file(name))
+
+
+def _is_address(name: str) -> bool:
+    return "://" in name and not os.path.exists(name)
 
 
 @contextlib.contextmanager
@@ -56,17 +61,21 @@ class Video:
     def __init__(self, source: str | os.PathLike | int):
         name = str(source)
         self.is_camera = name.isdecimal()
-        if not self.is_camera and "://" not in name and not os.path.isfile(name):
+        is_address = _is_address(name)
+        if not self.is_camera and not is_address and not os.path.isfile(name):
             raise VideoError(f"There is no video {name}.")
         with _quiet():
-            self._capture = cv2.VideoCapture(int(name) if self.is_camera else name)
+            # OpenCV takes a name with % for a numbered series of images unless FFmpeg is asked first.
+            self._capture = cv2.VideoCapture(int(name)) if self.is_camera else cv2.VideoCapture(name, cv2.CAP_FFMPEG)
+            if not self.is_camera and not self._capture.isOpened():
+                self._capture = cv2.VideoCapture(name)
         if not self._capture.isOpened():
             raise VideoError(self._reason(name))
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.name = name
         self.fps = fps if 0 < fps <= 1000 else DEFAULT_FPS
         self.frames = 0 if self.is_camera else max(int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
-        self.is_live = self.is_camera or ("://" in name and self.frames == 0)
+        self.is_live = self.is_camera or (is_address and self.frames == 0)
 
     def _reason(self, name: str) -> str:
         if self.is_camera:
@@ -74,7 +83,7 @@ class Video:
                 f"There is no camera {name}, or another program holds it; give another number, a video file or the address "
                 "of a stream."
             )
-        return f"The {'stream' if '://' in name else 'video'} {name} cannot be read."
+        return f"The {'stream' if _is_address(name) else 'video'} {name} cannot be read."
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Frames to the end. Raises VideoError where not even one can be read."""

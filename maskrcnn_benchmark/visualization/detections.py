@@ -1,6 +1,7 @@
 """Drawing what a detector found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pycocotools.mask as mask_utils
@@ -13,6 +14,19 @@ from maskrcnn_benchmark.visualization.objects import draw_objects
 KEYPOINT_THRESHOLD = 2.0  # the least logit of a keypoint that is drawn
 
 
+class Decoded(Sequence):
+    """Masks uint8 [H, W] of COCO's RLEs, each decoded when it is asked for: together they may need more memory than there is."""
+
+    def __init__(self, rles: Sequence[dict]):
+        self.rles = rles
+
+    def __len__(self) -> int:
+        return len(self.rles)
+
+    def __getitem__(self, index: Any) -> np.ndarray:  # type: ignore[override]  # of a number, not of a slice
+        return mask_utils.decode(self.rles[index])
+
+
 def draw_detections(image: np.ndarray, detections: BoxList, caption: Callable[[int, float], str]) -> np.ndarray:
     """`draw_objects` of detections in pixels of the image.
 
@@ -23,7 +37,7 @@ def draw_detections(image: np.ndarray, detections: BoxList, caption: Callable[[i
     """
     labels, scores = (detections.get_field(name).tolist() for name in ("labels", "scores"))
     captions = [caption(label, score) for label, score in zip(labels, scores, strict=True)]
-    masks = [mask_utils.decode(rle) for rle in detections.get_field("rle")] if detections.has_field("rle") else None
+    masks = Decoded(detections.get_field("rle")) if detections.has_field("rle") else None
     boxes = detections.convert("xyxy").bbox.numpy()
     return draw_objects(image, boxes, labels, captions, masks, *visible_keypoints(detections))
 

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+
+from maskrcnn_benchmark.visualization.fonts import draw_line
 
 Rectangle = tuple[int, int, int, int]  # x, y, width, height in pixels
 
 MARGIN = 2  # pixels of ground around letters
+MOST_LETTERS = 200  # of a text
 # Captions farther from their box than this have a line to it, pixels.
 NEAR = 4
 # A caption that would hide more is left out: fractions of other captions (weighed HIDDEN_TEXT times) and of objects, added up.
@@ -16,19 +18,11 @@ MOST_HIDDEN = 0.25
 HIDDEN_TEXT = 4.0
 
 
-@lru_cache(maxsize=32)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size)  # type: ignore[return-value]
-
-
 @lru_cache(maxsize=4096)
 def _letters(text: str, size: int) -> np.ndarray:
     """How much of each pixel is ink: uint8 [h, w] with the margin; all texts of a size have one height and one base line."""
-    font = _font(size)
-    ascent, descent = font.getmetrics()
-    picture = Image.new("L", (int(font.getlength(text)) + 2 * MARGIN + 1, ascent + descent + MARGIN))
-    ImageDraw.Draw(picture).text((MARGIN, MARGIN // 2), text, fill=255, font=font)
-    return np.asarray(picture)
+    shown = text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}…"
+    return np.asarray(draw_line(shown, size, MARGIN))
 
 
 def text_size(text: str, size: int) -> tuple[int, int]:

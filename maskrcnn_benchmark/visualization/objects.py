@@ -10,6 +10,7 @@ from maskrcnn_benchmark.visualization.lettering import leader, place_captions, p
 from maskrcnn_benchmark.visualization.palette import class_colour
 
 MIN_SIDE = 480  # smaller images are enlarged, or their labels would cover them
+MAX_SIDE = 4096  # none is enlarged beyond
 MIN_LETTERS = 11  # pixels
 CAPTIONS_SHARE = 0.1
 DASH = 8  # pixels from one dash to the next
@@ -35,11 +36,12 @@ class Pen:
 
 def enlargement(height: int, width: int) -> int:
     """How many times an image of this size is enlarged before something is drawn into it."""
-    return max(1, -(-MIN_SIDE // min(height, width)))
+    wanted = -(-MIN_SIDE // min(height, width))
+    return max(1, min(wanted, MAX_SIDE // max(height, width)))
 
 
 def enlarge(image: np.ndarray) -> tuple[np.ndarray, int]:
-    """A copy with sides of at least MIN_SIDE pixels, and how many times as large it is."""
+    """A copy with sides of at least MIN_SIDE pixels, unless another would exceed MAX_SIDE, and how many times as large it is."""
     factor = enlargement(*image.shape[:2])
     return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), factor
 
@@ -67,14 +69,17 @@ def draw_masks(
 ) -> None:
     """Tint masks (uint8 or bool [h, w], scaled to the canvas) and draw their outlines, in place; large ones first."""
     line = Pen.of(canvas).line
-    regions = [cv2.boundingRect(np.asarray(mask, np.uint8)) for mask in masks]
+    regions = [cv2.boundingRect(np.asarray(masks[i], np.uint8)) for i in range(len(masks))]
     for i in sorted(range(len(masks)), key=lambda i: -regions[i][2] * regions[i][3]):
         x, y, w, h = regions[i]
         if not w * h:
             continue
-        fy, fx = canvas.shape[0] / masks[i].shape[0], canvas.shape[1] / masks[i].shape[1]
+        mask = masks[i]
+        fy, fx = canvas.shape[0] / mask.shape[0], canvas.shape[1] / mask.shape[1]
         left, top, right, bottom = round(x * fx), round(y * fy), round((x + w) * fx), round((y + h) * fy)
-        cut = np.asarray(masks[i][y : y + h, x : x + w], np.uint8)
+        cut = np.asarray(mask[y : y + h, x : x + w], np.uint8)
+        if right <= left or bottom <= top:
+            continue
         inside = cv2.resize(cut, (right - left, bottom - top), interpolation=cv2.INTER_NEAREST)
         place = canvas[top:bottom, left:right]
         large = min(inside.shape) >= 24 * line  # an outline would hide a small object, and so would a strong tint

@@ -276,3 +276,42 @@ def test_processes_but_the_main_one_do_not_write(tmp_path):
     Checkpointer(run.model, save_dir="").save("model_final")
     assert list(tmp_path.iterdir()) == []
     assert module.LAST_CHECKPOINT == "last_checkpoint"  # upstream's runs are found by this name
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda c: c.pop("model"), "holds no weights of a model; its entries are: optimizer, scheduler, iteration"),
+        (
+            lambda c: c.update(optimizer={"state": {}}),
+            "state of the optimizer in the checkpoint cannot be used .KeyError",
+        ),
+        (lambda c: c.update(optimizer=[1]), "state of the optimizer in the checkpoint cannot be used"),
+        (
+            lambda c: c.update(scheduler={}),
+            "state of the scheduler in the checkpoint cannot be used .KeyError: 'last_epoch'",
+        ),
+        (lambda c: c.update(iteration="7"), "says '7' where the number of its iteration belongs"),
+        (lambda c: c.update(iteration=-1), "says -1 where"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Checkpointer, DetectronCheckpointer])
+def test_what_is_odd_in_a_checkpoint_to_go_on_from_is_a_sentence(tmp_path, change, said, kind):
+    run = Run(tmp_path)
+    run.step()
+    run.checkpointer.save("model_0000001", iteration=1)
+    content = torch.load(tmp_path / "model_0000001.pth")
+    change(content)
+    torch.save(content, tmp_path / "model_0000001.pth")
+    parts = (run.model, run.optimizer, run.scheduler, str(tmp_path))
+    checkpointer = kind(*parts) if kind is Checkpointer else kind(run.cfg, *parts)
+    with pytest.raises(CheckpointError, match=said):
+        checkpointer.load()
+
+
+def test_a_bare_state_dict_is_taken_by_either_checkpointer(tmp_path):
+    source = Run(tmp_path, seed=3).model
+    torch.save(source.state_dict(), tmp_path / "bare.pth")
+    model = Run(tmp_path / "run").model
+    Checkpointer(model).load(str(tmp_path / "bare.pth"))
+    assert same(list(model.parameters()), list(source.parameters()))

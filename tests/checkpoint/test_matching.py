@@ -71,5 +71,5 @@ def test_what_is_missing_and_what_is_left_over_is_said(log):
     del state["head.bias"]
     state["optimizer.step"] = torch.zeros(1)
     load_state_dict(Body(), state)
-    assert "1 weights are not in the file and keep their initial values: head.bias" in log.text
-    assert "1 of the file are not used: optimizer.step" in log.text
+    assert "1 weight is not in the file and keeps its initial values: head.bias" in log.text
+    assert "1 weight of the file is not used: optimizer.step" in log.text

@@ -189,7 +189,7 @@ def test_detections_agree(tmp_path, torchvisions_conventions, mask, layout):
 def initial_names(text: str) -> list[str]:
     for line in text.splitlines():
         if "keep their initial values: " in line:
-            names = line.split("keep their initial values: ")[1].replace(", ...", "").split(", ")
+            names = line.split("keep their initial values: ")[1].split(" and ")[0].split(", ")
             return [name.rstrip("0123456789").rstrip(".") for name in names]
     return []
 

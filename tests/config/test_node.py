@@ -76,8 +76,8 @@ def test_errors_can_be_caught_as_key_and_as_value_error(cfg, error):
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("SOLVER.MAX_ITER", "many", "must be a int"),
-        ("SOLVER.MAX_ITER", "1.5", "must be a int"),
+        ("SOLVER.MAX_ITER", "many", "must be an int"),
+        ("SOLVER.MAX_ITER", "1.5", "must be an int"),
         ("SOLVER.BASE_LR", "True", "must be a float"),
         ("MODEL.MASK_ON", "1", "must be a bool"),
         ("SOLVER.STEPS", "60000", r"must be a tuple.*Write \(60000,\)"),
@@ -157,7 +157,7 @@ def test_files_that_hold_no_configuration(cfg, write, text, said):
 
 def test_file_that_is_not_text(cfg, tmp_path):
     path = tmp_path / "a.yaml"
-    path.write_bytes(b"\xff\xfe\x00\x81")
+    path.write_bytes(b"\xff\x00\x81\xfe")
     with pytest.raises(ConfigError, match="not valid YAML"):
         cfg.merge_from_file(str(path))
 
@@ -198,3 +198,40 @@ def test_frozen(cfg, write):
     cfg.defrost()
     cfg.merge_from_file(path)
     assert cfg.SEED == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [1, 2", "is not valid YAML"),
+        ("SOLVER: {BASE_LR: 2026-13-45}", "is not valid YAML"),
+        ("SOLVER: {MAX_ITER: " + "9" * 5000 + "}", "is not valid YAML"),
+        ("[" * 5000, "is not valid YAML"),
+        ("a: &a [*a]", "no configuration key 'a'"),
+        ("_BASE_: 3", "_BASE_ must be the path of a file; got 3"),
+        ("SOLVER: {BASE_LR: '1" + "0" * 400 + "'}", "SOLVER.BASE_LR must be a number; .* is too large"),
+        ("SOLVER: {STEPS: {a: 1}}", "SOLVER.STEPS must be a tuple like .*; got {'a': 1}, a dict"),
+        ("SOLVER: {MAX_ITER: 2026-01-02}", "SOLVER.MAX_ITER must be an int like 40000; got datetime.date.*, a date"),
+        ("DATASETS: {DEFINITIONS: &d {x: *d}}", "groups of keys at most 8 deep"),
+        ("x: " + "1" * (1 << 21), "is of 2,097,15. bytes, and no configuration"),
+    ],
+)
+def test_whatever_is_wrong_with_a_file_is_a_sentence(cfg, write, text, said):
+    with pytest.raises(ConfigError, match=said) as raised:
+        cfg.merge_from_file(write("a.yaml", text))
+    assert len(str(raised.value)) < 2000
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_files_of_editors_are_read(cfg, tmp_path, encoding):
+    (tmp_path / "a.yaml").write_text("OUTPUT_DIR: Größe\r\n", encoding=encoding)
+    cfg.merge_from_file(str(tmp_path / "a.yaml"))
+    assert cfg.OUTPUT_DIR == "Größe"
+
+
+@pytest.mark.parametrize("name", ["(1)", "1e3", "1_000", "'a'", "[2024]", "C:\\new", "a b%"])
+def test_names_of_folders_stay_as_they_are(cfg, write, name):
+    cfg.merge_from_list(["DATASETS.DEFINITIONS.mine.IMG_DIR", name, "DATASETS.DEFINITIONS.mine.USE", "True"])
+    assert cfg.DATASETS.DEFINITIONS.mine.IMG_DIR == name and cfg.DATASETS.DEFINITIONS.mine.USE is True
+    cfg.merge_from_list(["DATASETS.DEFINITIONS.mine.IMG_DIR", name, "OUTPUT_DIR", name, "MODEL.WEIGHT", name])
+    assert [cfg.DATASETS.DEFINITIONS.mine.IMG_DIR, cfg.OUTPUT_DIR, cfg.MODEL.WEIGHT] == [name] * 3

@@ -53,11 +53,15 @@ def test_sizes_at_800_and_1333(size, expected):
 @given(st.integers(1, 2000), st.integers(1, 2000), st.integers(1, 1400), st.one_of(st.none(), st.integers(1, 2000)))
 @settings(max_examples=300, deadline=None)
 def test_size_rule_in_whole_numbers(width, height, size, limit):
-    """The shorter side is `size`, or the rounded one that keeps the longer at `limit`; the longer is floored."""
+    """The shorter side is `size`, or the rounded one that keeps the longer at `limit`; the longer is floored. Of what would be
+    rounded to nothing a pixel is left, and the longer side is `limit`."""
     new_height, new_width = Resize(size, limit).get_size((width, height))
     shorter, longer = sorted((width, height))
     if limit is not None and longer * size > limit * shorter:
-        size = max(round(Fraction(limit * shorter, longer)), 1)
+        size = round(Fraction(limit * shorter, longer))
+        if size == 0:
+            assert sorted((new_height, new_width)) == [1, limit] and (new_width > new_height) <= (width > height)
+            return
     assert min(new_height, new_width) == size
     assert max(new_height, new_width) == longer * size // shorter
     assert (new_width > new_height) <= (width > height) and (new_width < new_height) <= (width < height)
@@ -202,3 +206,20 @@ def test_a_subclass_of_a_step_is_asked_itself(picture):
     assert torch.equal(
         Compose(steps)(picture, None)[0], Normalize((0.0,) * 3, (0.5,) * 3)(ToTensor()(picture, None)[0])
     )
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((20000, 1), (1, 1333)),
+        ((1, 20000), (1333, 1)),
+        ((2666, 1), (1, 1333)),  # half a pixel
+        ((20000, 20), (1, 1000)),
+        ((1, 1), (800, 800)),
+        ((1333, 800), (800, 1333)),
+        ((3000, 1000), (444, 1332)),
+    ],
+)
+def test_no_shape_exceeds_the_longest_side(size, expected):
+    """(width, height) -> (height, width)."""
+    assert Resize(800, 1333).get_size(size) == expected

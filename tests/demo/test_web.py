@@ -1,5 +1,6 @@
 """demo/web.py: its answers, and the page in a real browser with a camera that plays a file."""
 
+import asyncio
 import base64
 import importlib
 import json
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 
 import cv2
@@ -93,6 +95,75 @@ def test_a_very_large_picture_is_shown_smaller(client):
     large = cv2.imencode(".jpg", np.zeros((30, 4000, 3), np.uint8))[1].tobytes()
     answer = client.post("/api/detect", params={"model": "enl", "threshold": 1}, content=large).json()
     assert answer["width"] == 4000 and decoded(answer["picture"]).shape[1] == 1800
+
+
+@pytest.mark.parametrize("size", [(1, 20000), (20000, 1), (1, 1), (2, 3000)])
+def test_pictures_of_every_shape_are_answered_within_bounds(client, size):
+    """Of a few hundred bytes as PNG; height and width."""
+    content = cv2.imencode(".png", np.full((*size, 3), 90, np.uint8))[1].tobytes()
+    began = time.perf_counter()
+    answers = [
+        client.post("/api/detect", params={"model": "enl", "threshold": 0}, content=content),
+        client.post("/api/context", params={"model": "enl", "x": 0, "y": 0, "module": "res3"}, content=content),
+    ]
+    assert time.perf_counter() - began < 20
+    pictures = [answers[0].json()["picture"], *(panel["picture"] for panel in answers[1].json()["panels"])]
+    for answer, picture in zip((answers[0], *[answers[1]] * 3), pictures, strict=True):
+        assert answer.status_code == 200 and len(answer.content) < 8e6
+        assert max(decoded(picture).shape[:2]) <= 1800
+    boxes = np.array([d["bbox"] for d in answers[0].json()["detections"]]).reshape(-1, 4)
+    assert (boxes[:, 0] + boxes[:, 2] <= size[1] + 1).all() and (boxes[:, 1] + boxes[:, 3] <= size[0] + 1).all()
+
+
+def test_the_bodies_of_all_requests_have_a_bound(app, models, monkeypatch):
+    """Of six requests at a time, three fit; while one is worked on, the page still answers."""
+    httpx = pytest.importorskip("httpx")
+    web_app = sys.modules["web_app"]
+    monkeypatch.setattr(web_app, "MAX_BYTES_TOGETHER", 3 * 10_000)
+    body, held = PNG[:9_000].ljust(9_000, b"0"), threading.Event()
+    monkeypatch.setattr(web_app, "decoded", lambda content: held.wait(30) and web_app.Image.new("RGB", (8, 8)))
+
+    async def ask() -> tuple[list[int], int]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=60) as client:
+            url = "/api/detect?model=enl&threshold=1"
+            waiting = [asyncio.create_task(client.post(url, content=body)) for _ in range(6)]
+            while sum(task.done() for task in waiting) < 3:
+                await asyncio.sleep(0.01)
+            page = await client.get("/")
+            held.set()
+            answers = [await task for task in waiting]
+            after = await client.post(url, content=body)
+            assert all("try again" in a.json()["detail"] and a.headers["retry-after"] for a in answers if a.is_error)
+            return sorted(answer.status_code for answer in answers), page.status_code + after.status_code
+
+    assert asyncio.run(ask()) == ([200] * 3 + [503] * 3, 400)
+
+
+def test_a_picture_that_does_not_arrive_is_given_up(app, monkeypatch):
+    httpx = pytest.importorskip("httpx")
+    monkeypatch.setattr(sys.modules["web_app"], "MAX_SECONDS", 0.1)
+
+    async def slowly():
+        yield b"a"
+        await asyncio.sleep(5)
+
+    async def ask() -> int:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
+            return (await client.post("/api/detect?model=enl", content=slowly())).status_code
+
+    assert asyncio.run(ask()) == 408
+
+
+def test_open_is_said_only_when_it_answers(tiny, demo_folder):
+    words = [sys.executable, demo_folder / "web.py", "--port", "0", "--config-file", tiny[0], "--ckpt", tiny[1]]
+    with subprocess.Popen([str(word) for word in words], stdout=subprocess.PIPE, text=True) as program:
+        try:
+            address = next(line for line in program.stdout if line.startswith("Open ")).split()[1]
+            with urllib.request.urlopen(f"{address}/api/models", timeout=2) as answer:  # at once
+                assert json.load(answer)[0]["name"] == "tiny"
+        finally:
+            program.terminate()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import re
 import resource
@@ -17,11 +19,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.data.build import SeededBatches
+from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
 from maskrcnn_benchmark.data.samplers import GroupedBatchSampler, IterationBasedBatchSampler
 from maskrcnn_benchmark.engine import run as engine_run
 from maskrcnn_benchmark.engine.batches import Batches, LoaderDiedError
 from maskrcnn_benchmark.engine.hang_watch import EXIT_STATUS
+from maskrcnn_benchmark.engine.testing import EvaluationError
 from maskrcnn_benchmark.utils import distributed as comm
+from maskrcnn_benchmark.utils.logger import setup_logger
 from tests.engine.faulty import ITERATIONS, resume
 from tests.support.fakes import Loader, Run
 from tests.support.processes import run_in_processes
@@ -137,8 +142,67 @@ def test_the_last_checkpoint_must_be_written(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", no_space)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(
+        OSError, match="last checkpoint, model_final.pth, could not be written .*No space left.*same command"
+    ):
         run.train()
+
+
+@pytest.mark.parametrize("fails", ["evaluation", "whole test"])
+def test_a_test_that_fails_costs_no_training(tmp_path, log, fails):
+    """Of three tests during the training the second fails; the others count."""
+    run, calls = Run(tmp_path, 7), []
+
+    def evaluate(pictures: dict) -> list[EvaluationResult]:
+        calls.append(len(calls))
+        if len(calls) == 2:
+            try:
+                raise KeyError("area")
+            except KeyError as error:
+                if fails == "evaluation":
+                    raise EvaluationError("The evaluation failed") from error
+                raise
+        return [EvaluationResult({"bbox": {"AP": 0.1 * len(calls)}})]
+
+    run.cfg.merge_from_list(["DATASETS.TEST", ("mine",)])
+    run.train(evaluate=evaluate, test_period=2)
+    assert len(calls) == 3 and run.saved("model_final")["iteration"] == 7
+    assert run.saved("model_best")["best"]["value"] == pytest.approx(0.3)
+    assert "The test after iteration 4 failed (KeyError: 'area'). Training goes on" in log.text
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left"), RuntimeError("PytorchStreamWriter: unexpected pos 704")]
+)
+def test_a_best_model_that_cannot_be_written_is_left_out(tmp_path, log, error):
+    run, values = Run(tmp_path, 7), iter((0.3, 0.2, 0.1))
+    save = run.checkpointer.save
+
+    def failing(name: str, **kwargs: object) -> None:
+        if name == "model_best" and kwargs["iteration"] == 2:
+            raise error
+        save(name, **kwargs)
+
+    run.checkpointer.save = failing
+    run.cfg.merge_from_list(["DATASETS.TEST", ("mine",)])
+    run.train(evaluate=lambda pictures: [EvaluationResult({"bbox": {"AP": next(values)}})], test_period=2)
+    assert "model_best.pth could not be written" in log.text
+    assert run.saved("model_best")["best"]["value"] == pytest.approx(0.2)  # the best of those that could be written
+
+
+def test_a_log_on_a_full_disk_is_said_once(tmp_path, capsys):
+    logger = setup_logger("full", str(tmp_path), 0)
+    (file,) = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+    file.stream.close()
+    file.stream = open("/dev/full", "w")  # noqa: SIM115 (what it holds can never be written)
+    for _ in range(3):
+        logger.info("a line")
+    with contextlib.suppress(OSError):
+        file.stream.close()
+    printed = capsys.readouterr()
+    assert printed.out.count("a line") == 3 and printed.err.count("is not complete") == 1
+    assert "Traceback" not in printed.err
+    logger.handlers.clear()
 
 
 @pytest.mark.parametrize("first", [signal.SIGUSR1, signal.SIGTERM])

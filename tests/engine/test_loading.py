@@ -56,16 +56,27 @@ def test_no_part_stays_untrained(config, tmp_path):
     state = filled(config, 1.0)
     body = {name: value for name, value in state.items() if name.startswith("backbone.")}
     torch.save(body, tmp_path / "body.pth")
-    with pytest.raises(CheckpointError, match=r"weights lack \d+ of the model's"):
+    with pytest.raises(
+        CheckpointError, match=r"weights lack 26 of the model's 147 .*: rpn\.head\.conv \(2\), .*roi_heads"
+    ):
         load_detector(config, str(tmp_path / "body.pth"))
-    config.MODEL.WEIGHT_ALLOW_MISMATCH = True
+    config.MODEL.WEIGHT_ALLOW_MISMATCH = True  # a training's; what it leaves out here would be noise
+    torch.save({**state, NAME: torch.zeros(99)}, tmp_path / "other.pth")
+    for name in ("body", "other"):
+        with pytest.raises(CheckpointError, match="MODEL.WEIGHT_ALLOW_MISSING True goes on"):
+            load_detector(config, str(tmp_path / f"{name}.pth"))
+    config.MODEL.WEIGHT_ALLOW_MISSING = True
     model = load_detector(config, str(tmp_path / "body.pth"))
     torch.testing.assert_close(model.backbone.state_dict(), {k.removeprefix("backbone."): v for k, v in body.items()})
 
 
 def test_without_weights(config, log):
-    with pytest.raises(ConfigError, match="no weights to detect with"):
+    with pytest.raises(ConfigError, match=r"no weights to detect with: OUTPUT_DIR \(\S+\) holds no checkpoint"):
         load_detector(config)
+    allowed = config.clone()
+    allowed.MODEL.WEIGHT_ALLOW_MISSING = True
+    assert load_detector(allowed) is not None and "noise" in log.text
+    log.clear()
     assert load_detector(config, require_weights=False) is not None
     assert "what this model detects is noise" in log.text
     with pytest.raises(FileNotFoundError, match=r"no checkpoint 'missing\.pth'"):

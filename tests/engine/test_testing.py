@@ -21,7 +21,8 @@ from maskrcnn_benchmark.data.datasets.voc import PascalVOCDataset
 from maskrcnn_benchmark.data.registries import DATASETS, EVALUATORS
 from maskrcnn_benchmark.engine.inference import inference
 from maskrcnn_benchmark.engine.periodic_test import PeriodicTest
-from maskrcnn_benchmark.engine.testing import evaluate_model
+from maskrcnn_benchmark.engine.saving import Saver
+from maskrcnn_benchmark.engine.testing import EvaluationError, evaluate_model
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from tests.support.cityscapes_set import write_cityscapes
 from tests.support.helpers import CONFIG, options, write_coco
@@ -102,7 +103,9 @@ def test_it_chooses_the_best_checkpoint_and_the_end(mine, tmp_path):
         return [evaluate_model(config, model, loader, "mine", torch.device("cpu"))]
 
     noted: list[dict] = []
-    test = PeriodicTest(config, tested, checkpointer, arguments, lambda iteration, metrics, _: noted.append(metrics))
+    test = PeriodicTest(
+        config, tested, Saver(checkpointer, 0), arguments, lambda iteration, metrics, _: noted.append(metrics)
+    )
     assert [test.run(iteration) for iteration in (1, 2, 3, 4)] == [False, False, False, True]
     assert [(entry["name"], entry["iteration"]) for entry in saved] == [("model_best", 1), ("model_best", 2)]
     assert noted == [{"mine/number/mean": float(n)} for n in (1, 3, 2, 1)]
@@ -199,3 +202,15 @@ def test_a_forks_own_evaluate_counts(mine, monkeypatch):
     result = evaluate_model(config, Detector(), loader, "mine", torch.device("cpu"))
     assert result.metrics == {"bbox": {"AP": 0.5}} and asked[0]["images"] == 3
     assert json.dumps(asked[0]["iou_types"]) == '["bbox"]'
+
+
+def test_an_evaluation_that_fails_is_one_kind_of_error(mine, monkeypatch):
+    config, loader = mine
+
+    def failing(self: object) -> None:
+        raise KeyError("area")
+
+    monkeypatch.setattr(Counting, "evaluate", failing)
+    with pytest.raises(EvaluationError, match="evaluation on mine failed: 'area'") as raised:
+        evaluate_model(config, Detector(), loader, "mine", torch.device("cpu"))
+    assert isinstance(raised.value.__cause__, KeyError)

@@ -48,7 +48,7 @@ def test_augmented(tool, tmp_path, masks):
     write_coco(tmp_path)
     augmentation = {"ENABLED": True, "H_FLIP": True, "SCALES": "(48,)", "SCALE_H_FLIP": True, "MASKS": masks}
     keys = {f"TEST__BBOX_AUG__{key}": value for key, value in augmentation.items()}
-    assert tool("test_net", *options(tmp_path, **keys)) == 0
+    assert tool("test_net", *options(tmp_path, MODEL__WEIGHT_ALLOW_MISSING=True, **keys)) == 0
     folder = tmp_path / "run" / "inference" / "set"
     boxes, masks = (json.loads((folder / f"{task}.json").read_text()) for task in ("bbox", "segm"))
     assert len(boxes) == len(masks) > 100

@@ -1,6 +1,7 @@
 """tools/predict.py on pictures, folders, patterns, videos, a stream, and on what is none of these."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from maskrcnn_benchmark.engine import Predictor, predictor_options
+from maskrcnn_benchmark.engine.predict_files import find_inputs
 from maskrcnn_benchmark.utils.video import Video, VideoWriter
 from tests.support.helpers import write_coco
 from tests.support.mjpeg import mjpeg_server
@@ -154,3 +156,32 @@ def test_without_the_model_of_the_repository(predict, tmp_path, monkeypatch):
     monkeypatch.setattr(predictor_options, "SHIPPED", tmp_path / "none")
     code, printed = predict("--input", tmp_path / "set", model=())
     assert code == 1 and "No model was named, and the one that comes with the repository" in printed.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "name", ["with spaces", "run [1]", "100% %03d", "back\\slash", "a*b?", "{x}", "-dash", "Größe 猫"]
+)
+def test_folders_of_any_name(predict, tmp_path, name):
+    folder = tmp_path / name / "deep"
+    folder.mkdir(parents=True)
+    cv2.imwrite(str(folder / "0 [a]%d.jpg"), np.zeros((50, 70, 3), np.uint8))
+    write_video(folder / "clip %d.mp4")
+    found = find_inputs([str(tmp_path / name)])
+    assert [Path(path).name for path in found] == ["0 [a]%d.jpg", "clip %d.mp4"]
+    assert find_inputs([str(folder / "*.jpg")]) == find_inputs([str(tmp_path / name / "**" / "*.jpg")]) == found[:1]
+    code, printed = predict("--input", tmp_path / name, "--out", tmp_path / name / "out")
+    assert code == 0 and "in 5 images" in printed, printed
+    names = sorted(p.name for p in (tmp_path / name / "out").iterdir())
+    assert names == ["0 [a]%d.jpg", "clip %d.mp4", "images.json", "predictions.json"]
+
+
+def test_linked_folders_are_followed_once(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.jpg").write_bytes(b"")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "set")
+    (tmp_path / "set" / "file.jpg").symlink_to(tmp_path / "elsewhere" / "a.jpg")
+    (tmp_path / "set" / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    found = find_inputs([str(tmp_path / "set")])
+    assert [Path(path).relative_to(tmp_path).as_posix() for path in found] == ["set/file.jpg", "set/link/a.jpg"]

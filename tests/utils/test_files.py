@@ -1,8 +1,11 @@
+import errno
 import json
+import resource
 
 import pytest
+import torch
 
-from maskrcnn_benchmark.utils.files import whole_file, write_atomically, write_json
+from maskrcnn_benchmark.utils.files import check_folder, whole_file, write_atomically, write_json
 from maskrcnn_benchmark.utils.miscellaneous import mkdir
 
 
@@ -39,3 +42,38 @@ def test_two_who_write_one_file(tmp_path):
             second.write("zwölf")
         assert path.read_text(encoding="utf-8") == "zwölf"
     assert path.read_text() == "first, " * 1000 and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_an_oserror_whatever_the_writer_makes_of_it(tmp_path):
+    """torch.save raises RuntimeError once its file cannot be written; the limit on the size of files stands for the disk."""
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"before")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"weights\.pth") as raised:
+            write_atomically(str(path), lambda f: torch.save({"a": torch.zeros(1_000_000)}, f))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert raised.value.errno == errno.EFBIG
+    assert path.read_bytes() == b"before" and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(RuntimeError, match="not of the disk"):
+        write_atomically(str(path), lambda f: (_ for _ in ()).throw(RuntimeError("not of the disk")))
+
+
+def test_a_folder_to_write_to_is_made_and_tried(tmp_path):
+    check_folder(str(tmp_path / "new" / "one"), "OUTPUT_DIR")
+    assert list((tmp_path / "new").rglob("*")) == [tmp_path / "new" / "one"]
+    (tmp_path / "file").write_text("")
+    for name in ("file", "file/below"):
+        with pytest.raises(
+            OSError, match=rf"OUTPUT_DIR \S+{name} is no folder that can be written to: .*\. Name another"
+        ):
+            check_folder(str(tmp_path / name), "OUTPUT_DIR")
+    with pytest.raises(OSError, match="is no folder that can be written to"):
+        check_folder("/proc/self/runs", "OUTPUT_DIR")
+    with pytest.raises(OSError, match="no name of a folder"):
+        check_folder("a\0b", "OUTPUT_DIR")
+    (tmp_path / "new" / "log.txt").mkdir()
+    with pytest.raises(OSError, match=r"log\.txt is a folder"):
+        check_folder(str(tmp_path / "new"), "OUTPUT_DIR", ["log.txt"])

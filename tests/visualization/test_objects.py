@@ -4,9 +4,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pycocotools.mask as mask_utils
 import pytest
 
-from maskrcnn_benchmark.visualization import class_colour, draw_boxes, draw_captions, draw_objects, side_by_side
+from maskrcnn_benchmark.visualization import (
+    class_colour,
+    draw_boxes,
+    draw_captions,
+    draw_objects,
+    make_sheet,
+    side_by_side,
+)
+from maskrcnn_benchmark.visualization.detections import Decoded
 from maskrcnn_benchmark.visualization.lettering import text_size
 from maskrcnn_benchmark.visualization.objects import MIN_SIDE
 
@@ -159,3 +168,23 @@ def test_a_dashed_box_is_half_a_box():
     assert not (dashed > whole).any()
     assert 0.35 < dashed.sum() / whole.sum() < 0.65
     assert dashed[30, 20].all() and dashed[249, 219].all()
+
+
+@pytest.mark.parametrize("size", [(1, 20000), (20000, 1), (1, 1), (30, 3000), (479, 5000), (5000, 5000)])
+def test_a_drawing_of_any_shape_has_a_bound(size):
+    image = np.zeros((*size, 3), np.uint8)
+    mask = np.ones(size, bool)
+    drawn = draw_objects(image, np.array([[0, 0, size[1] - 1, size[0] - 1]]), [1], ["cat"], [mask])
+    factor = drawn.shape[0] // size[0]
+    assert drawn.shape[:2] == (size[0] * factor, size[1] * factor)
+    assert factor == 1 or max(drawn.shape) <= 4096
+    assert factor == 1 or min(size) * factor >= 480 or max(size) * (factor + 1) > 4096
+    assert make_sheet([drawn, image], columns=2, cell_width=90).shape[0] <= 360
+
+
+def test_masks_are_decoded_one_at_a_time():
+    """A hundred masks of 20 megapixels: 2 GB together."""
+    mask = np.zeros((4000, 5000), np.uint8, order="F")
+    mask[100:200, 100:200] = 1
+    masks = Decoded([mask_utils.encode(mask)] * 100)
+    assert len(masks) == 100 and masks[7].sum() == 10_000

@@ -15,6 +15,7 @@ from maskrcnn_benchmark.data.datasets.facts import BACKGROUND
 from maskrcnn_benchmark.data.datasets.images import image_size, read_rgb
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
+from maskrcnn_benchmark.utils.wording import counted
 
 # Classes whose objects are told apart, with their numbers in the label images: an object is 1000 * number + n there, a
 # group of objects that could not be told apart the number alone ("cargroup" and the like in the polygon files).
@@ -83,7 +84,8 @@ class CityScapesDataset(AbstractDataset):
         missing = [path for path in self.ann_paths if not os.path.isfile(path)]
         if missing:
             raise FileNotFoundError(
-                f"{len(missing)} of {len(self.img_paths)} images in {self.img_dir} have no annotation, for example "
+                f"{len(missing):,} of {counted(len(self.img_paths), 'image')} in {self.img_dir} "
+                f"{'has' if len(missing) == 1 else 'have'} no annotation, for example "
                 f"{missing[0]}; the archive gtFine_trainvaltest.zip holds them."
             )
 

@@ -64,7 +64,9 @@ class Resize:
         size = random.choice(self.min_size)
         shorter, longer = min(width, height), max(width, height)
         if self.max_size is not None and longer / shorter * size > self.max_size:
-            size = max(int(round(self.max_size * shorter / longer)), 1)
+            size = int(round(self.max_size * shorter / longer))
+            if size == 0:  # longer than any size keeps its shape: one pixel wide, and of the length that is allowed
+                return (self.max_size, 1) if width < height else (1, self.max_size)
         if shorter == size:
             return height, width
         if width < height:

@@ -18,6 +18,7 @@ from maskrcnn_benchmark.modeling.backbone.fbnet_builder import (
 from maskrcnn_benchmark.modeling.backbone.fbnet_modeldef import MODEL_ARCH
 from maskrcnn_benchmark.modeling.pooling import make_pooler
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.utils.wording import counted
 
 # The group of keys below MODEL of each head of an architecture.
 ARCH_CFG_NAME_MAPPING = {"bbox": "ROI_BOX_HEAD", "kpts": "ROI_KEYPOINT_HEAD", "mask": "ROI_MASK_HEAD"}
@@ -66,7 +67,7 @@ def _get_rpn_stage(arch_def: dict[str, Any], num_blocks: int) -> list[dict[str, 
     blocks = get_blocks(arch_def, arch_def["rpn"])["stages"]
     if num_blocks > len(blocks):
         raise ValueError(
-            f"MODEL.FBNET.RPN_HEAD_BLOCKS is {num_blocks}; the architecture has {len(blocks)} blocks there."
+            f"MODEL.FBNET.RPN_HEAD_BLOCKS is {num_blocks}; the architecture has {counted(len(blocks), 'block')} there."
         )
     return blocks[-num_blocks:] if num_blocks > 0 else blocks
 

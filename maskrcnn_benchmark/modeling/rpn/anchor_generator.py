@@ -106,6 +106,12 @@ class AnchorGenerator(nn.Module):
 
     def grid_anchors(self, grid_sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
         """For maps of (height, width): Tensor[height * width * A, 4], rows of positions first."""
+        if len(grid_sizes) != len(self.strides):
+            raise ValueError(
+                f"The model makes {len(grid_sizes)} maps, and there are anchors for {len(self.strides)}: the lengths of "
+                f"MODEL.RPN.ANCHOR_STRIDE {self.strides} and ANCHOR_SIZES (MODEL.RETINANET.ANCHOR_STRIDES and ANCHOR_SIZES of a "
+                f"RetinaNet) must be {len(grid_sizes)}."
+            )
         grids = []
         for (height, width), stride, cell in zip(grid_sizes, self.strides, self.cell_anchors, strict=True):
             y = torch.arange(height, device=cell.device, dtype=torch.float32) * stride

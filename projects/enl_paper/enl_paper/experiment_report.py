@@ -17,6 +17,7 @@ from enl_paper.reproduction import Run
 from enl_paper.roles import ABOUT, METRICS
 from maskrcnn_benchmark.utils.files import write_text
 from maskrcnn_benchmark.utils.metric_writer import read_metrics
+from maskrcnn_benchmark.utils.wording import counted
 
 SHOWN = ("all AP", "all APs", "repeated APs", "degraded APs", "decided APs", "pair accuracy", "context-free AP")
 CONTROL = ("decided APs", "pair accuracy")
@@ -43,7 +44,7 @@ def values(outcomes: Sequence[Outcome], metric: str, context: str = CONTEXTS[0])
 def as_markdown(outcomes: Sequence[Outcome]) -> str:
     seeds = len(next(iter(values(outcomes, SHOWN[0]).values()), []))
     if seeds < 2:
-        return f"{len(outcomes)} runs are done; tables need two seeds of every model.\n"
+        return f"{counted(len(outcomes), 'run is', 'runs are')} done; tables need two seeds of every model.\n"
     found = {
         (metric, context): compare(values(outcomes, metric, context)) for metric in METRICS for context in CONTEXTS
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.utils.wording import counted
 
 logger = logging.getLogger("maskrcnn_benchmark.inference")
 
@@ -74,7 +75,7 @@ class Evaluator(ABC):
         missing = [i for i in range(len(self._predictions)) if i not in self._predictions]
         if missing:
             raise ValueError(
-                f"There are predictions of {len(self._predictions)} images, but none of image {missing[0]}."
+                f"There are predictions of {counted(len(self._predictions), 'image')}, but none of image {missing[0]}."
             )
         return [self._predictions[i] for i in range(len(self._predictions))]
 

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
+from maskrcnn_benchmark.modeling.full_precision import full_precision
 from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint_ops import make_keypoints
+from maskrcnn_benchmark.utils.wording import counted
 
 # Values of enlarged heatmaps held at a time (64 MB in float32), however many and large the regions are.
 MAX_ENLARGED = 1 << 24
@@ -99,6 +101,12 @@ def heatmaps_to_keypoints(maps: Any, rois: Any) -> tuple[Any, Any]:
     if isinstance(maps, np.ndarray):
         points, scores = heatmaps_to_keypoints(torch.from_numpy(maps), torch.as_tensor(rois))
         return points.numpy(), scores.numpy()
+    with full_precision(maps):
+        return _decoded(maps, rois.to(torch.promote_types(rois.dtype, torch.float32)))
+
+
+def _decoded(maps: Tensor, rois: Tensor) -> tuple[Tensor, Tensor]:
+    """`heatmaps_to_keypoints` of tensors; the boxes are float32 at least, the heatmaps may be less."""
     extent = (rois[:, 2:] - rois[:, :2]).clamp(min=1)
     whole = extent.ceil().to(torch.int64)
     n, depth, rows, columns = maps.shape
@@ -128,7 +136,7 @@ class Keypointer:
         boxlists = [boxes] if isinstance(boxes, BoxList) else boxes
         rois = cat([b.convert("xyxy").bbox for b in boxlists])
         if len(rois) != len(masks):
-            raise ValueError(f"Each box needs its heatmaps; got {len(masks)} and {len(rois)} boxes.")
+            raise ValueError(f"Each box needs its heatmaps; got {len(masks)} for {counted(len(rois), 'box', 'boxes')}.")
         return heatmaps_to_keypoints(masks, rois)
 
 

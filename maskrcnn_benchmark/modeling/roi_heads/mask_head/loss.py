@@ -13,6 +13,7 @@ from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.mask_ops import mask_targets
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
+from maskrcnn_benchmark.utils.wording import counted
 
 
 def project_masks_on_boxes(
@@ -20,7 +21,9 @@ def project_masks_on_boxes(
 ) -> Tensor:
     """The mask of each of N objects inside a proposal of its own: N masks, N boxes -> float32 Tensor[N, M, M] of 0 and 1."""
     if len(segmentation_masks) != len(proposals):
-        raise ValueError(f"Each proposal needs a mask; got {len(proposals)} and {len(segmentation_masks)} masks.")
+        raise ValueError(
+            f"Each proposal needs a mask; got {len(proposals)} and {counted(len(segmentation_masks), 'mask')}."
+        )
     own = torch.arange(len(proposals), device=proposals.bbox.device)
     return _cut_masks(segmentation_masks, proposals, own, discretization_size)
 
@@ -46,7 +49,9 @@ class MaskRCNNLossComputation:
     def match_targets_to_proposals(self, proposal: BoxList, target: BoxList) -> BoxList:
         """The object of each of an image's proposals, with "labels", "masks" and "matched_idxs" (`objects_of_proposals`)."""
         if len(proposal) and not len(target):
-            raise ValueError(f"There is no object, hence no mask, for {len(proposal)} proposals to stand for.")
+            raise ValueError(
+                f"There is no object, hence no mask, for {counted(len(proposal), 'proposal')} to stand for."
+            )
         return objects_of_proposals(self.proposal_matcher, proposal, target, ["labels", "masks"])
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from maskrcnn_benchmark.modeling.full_precision import full_precision
 from maskrcnn_benchmark.structures.boxes import PIXEL
 
 # Pixels pasted at a time (64 MB in float32), however many detections an image has.
@@ -46,7 +47,7 @@ def paste_masks(masks: Tensor, boxes: Tensor, height: int, width: int, padding: 
     """Scale masks to their boxes, several at a time: bilinear interpolation is one matrix product along each axis.
 
     Args:
-        masks: Tensor[N, M, M] in [0, 1].
+        masks: Tensor[N, M, M] in [0, 1]; they are pasted in float32, also where autocast is on.
         boxes: Tensor[N, 4] xyxy, pixels.
         height, width: of the image.
         padding: empty cells put around each mask first, so that it fades out at the edge of its box.
@@ -54,14 +55,16 @@ def paste_masks(masks: Tensor, boxes: Tensor, height: int, width: int, padding: 
     Yields:
         Tensor[n, W, H], *transposed* as run-length encoding wants it, for consecutive groups of n masks.
     """
-    masks, scale = expand_masks(masks, padding)
+    masks, scale = expand_masks(masks.float(), padding)
     size = masks.shape[-1]
-    low, high = expand_boxes(boxes, scale).long().split(2, dim=1)
+    low, high = expand_boxes(boxes.float(), scale).long().split(2, dim=1)
     step = max(MAX_PASTED_PIXELS // (height * width), 1)
     for part in torch.arange(len(masks)).split(step):
         rows = _axis_weights(low[part, 1], high[part, 1], size, height)
         columns = _axis_weights(low[part, 0], high[part, 0], size, width)
-        yield columns @ (rows @ masks[part]).transpose(1, 2)
+        with full_precision(masks):
+            pasted = columns @ (rows @ masks[part]).transpose(1, 2)
+        yield pasted
 
 
 def encode_masks(
