@@ -193,6 +193,16 @@ _TABLE: dict[str, Any] = {
         "CROP_SIZE": some(POSITIVE, counts=(2,)),
         "SCALE_JITTER": some(POSITIVE, counts=(0, 2)),
         "TRANSFORMS": NAMES,
+        "TILES": {
+            "SIZE": Rule(
+                "0 (no tiles), or 16 pixels or more", lambda v: _is_whole(v) and (v == 0 or 16 <= v <= MOST_PIXELS)
+            ),
+            "OVERLAP": number(0, 1, below=True),
+            "SCALE": number(0, 16, above=True),
+            "MERGE": one_of("nms", "nmm"),
+            "MERGE_METRIC": one_of("iou", "ios"),
+            "MERGE_THRESHOLD": number(0, 1, above=True),
+        },
     },
     "DATASETS": {"TRAIN": NAMES, "TEST": NAMES},
     "DATALOADER": {
@@ -306,3 +316,18 @@ def _between_keys(cfg: CfgNode) -> Iterator[str]:
     jitter = cfg.INPUT.get("SCALE_JITTER", ())
     if len(jitter) == 2 and jitter[0] > jitter[1]:
         yield f"INPUT.SCALE_JITTER is {shown(jitter)}; the lower scale comes first."
+    yield from _between_tiles(cfg)
+
+
+def _between_tiles(cfg: CfgNode) -> Iterator[str]:
+    tiles = cfg.INPUT.get("TILES", {})
+    if not tiles or not tiles.SIZE:
+        return
+    if tiles.MERGE == "nms" and tiles.MERGE_METRIC != "iou":
+        yield "INPUT.TILES.MERGE_METRIC is 'ios', which belongs to MERGE 'nmm'; suppression goes by IoU."
+    if cfg.TEST.BBOX_AUG.ENABLED:
+        yield "INPUT.TILES and TEST.BBOX_AUG exclude each other: set INPUT.TILES.SIZE to 0 or BBOX_AUG.ENABLED to False."
+    if cfg.MODEL.MASK_ON and cfg.MODEL.ROI_MASK_HEAD.POSTPROCESS_MASKS:
+        yield "INPUT.TILES needs masks that are not pasted yet: set MODEL.ROI_MASK_HEAD.POSTPROCESS_MASKS to False."
+    if cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON:
+        yield "INPUT.TILES joins detections of classes, which a region proposal network alone has not: set its SIZE to 0."
