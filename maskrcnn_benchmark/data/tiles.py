@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
-
-MERGES = ("nms", "nmm")
 
 
 @dataclass(frozen=True)
@@ -63,29 +59,8 @@ def starts(length: int, size: int, overlap: float) -> list[int]:
 
 
 def make_tiling(cfg: Any) -> Tiling | None:
-    """What INPUT.TILES describes; None where it is off. Raises ConfigError."""
+    """What INPUT.TILES describes; None where it is off."""
     keys = options(cfg).INPUT.TILES
     if keys.SIZE == 0:
         return None
-    checks: Sequence[tuple[str, bool, str]] = (
-        ("SIZE", keys.SIZE >= 16, "pixels along a side, 16 or more, or 0 for no tiles"),
-        ("OVERLAP", 0 <= keys.OVERLAP < 1, "a share of a tile, from 0 to less than 1"),
-        ("SCALE", 0 < keys.SCALE <= 16, "network pixels for one of the image, above 0, at most 16"),
-        ("MERGE", keys.MERGE in MERGES, f"one of {MERGES}"),
-        ("MERGE_METRIC", keys.MERGE_METRIC in ("iou", "ios"), "'iou' or 'ios'"),
-        ("MERGE_THRESHOLD", 0 < keys.MERGE_THRESHOLD <= 1, "a share, above 0, at most 1"),
-    )
-    for name, holds, allowed in checks:
-        if not holds:
-            raise ConfigError(f"INPUT.TILES.{name} is {keys[name]!r}; it must be {allowed}.")
-    if keys.MERGE == "nms" and keys.MERGE_METRIC != "iou":
-        raise ConfigError("INPUT.TILES.MERGE_METRIC 'ios' belongs to MERGE 'nmm'; suppression goes by IoU.")
-    if cfg.TEST.BBOX_AUG.ENABLED:
-        raise ConfigError(
-            "INPUT.TILES and TEST.BBOX_AUG exclude each other: set INPUT.TILES.SIZE 0 or BBOX_AUG.ENABLED False."
-        )
-    if cfg.MODEL.MASK_ON and cfg.MODEL.ROI_MASK_HEAD.POSTPROCESS_MASKS:
-        raise ConfigError(
-            "INPUT.TILES needs masks that are not pasted yet: set MODEL.ROI_MASK_HEAD.POSTPROCESS_MASKS False."
-        )
     return Tiling(keys.SIZE, keys.OVERLAP, keys.SCALE, keys.WHOLE, keys.MERGE, keys.MERGE_METRIC, keys.MERGE_THRESHOLD)

@@ -131,7 +131,7 @@ class TiledDetection:
 
 
 def make_tiled_detection(cfg: Any) -> TiledDetection | None:
-    """What INPUT.TILES describes; None where it is off. Raises ConfigError."""
+    """What INPUT.TILES describes; None where it is off."""
     tiling = make_tiling(cfg)
     if tiling is None:
         return None

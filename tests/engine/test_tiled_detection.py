@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.config.checks import check_config
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.data.tiles import Tiling, make_tiling, starts
 from maskrcnn_benchmark.engine.tiled_detection import TiledDetection, make_tiled_detection
@@ -187,8 +188,11 @@ def test_the_keys_make_it():
 @pytest.mark.parametrize(
     "keys, message",
     [
-        ({"INPUT__TILES__SIZE": 8}, "INPUT.TILES.SIZE is 8; it must be pixels along a side"),
-        ({"INPUT__TILES__SIZE": 64, "INPUT__TILES__OVERLAP": 1.0}, "INPUT.TILES.OVERLAP is 1.0; it must be a share"),
+        ({"INPUT__TILES__SIZE": 8}, "INPUT.TILES.SIZE is 8; it must be 0 .no tiles., or 16 pixels or more"),
+        (
+            {"INPUT__TILES__SIZE": 64, "INPUT__TILES__OVERLAP": 1.0},
+            "INPUT.TILES.OVERLAP is 1.0; it must be a number, 0 or more and below 1",
+        ),
         ({"INPUT__TILES__SIZE": 64, "INPUT__TILES__SCALE": 0.0}, "INPUT.TILES.SCALE is 0.0"),
         ({"INPUT__TILES__SIZE": 64, "INPUT__TILES__MERGE": "wbf"}, "INPUT.TILES.MERGE is 'wbf'"),
         ({"INPUT__TILES__SIZE": 64, "INPUT__TILES__MERGE_METRIC": "ios"}, "belongs to MERGE 'nmm'"),
@@ -197,11 +201,12 @@ def test_the_keys_make_it():
             {"INPUT__TILES__SIZE": 64, "MODEL__MASK_ON": True, "MODEL__ROI_MASK_HEAD__POSTPROCESS_MASKS": True},
             "not pasted yet",
         ),
+        ({"INPUT__TILES__SIZE": 64, "MODEL__RPN_ONLY": True}, "which a region proposal network alone has not"),
     ],
 )
 def test_mistakes_get_a_sentence(keys, message):
     with pytest.raises(ConfigError, match=message):
-        make_tiling(options(**keys))
+        check_config(options(**keys))
 
 
 def test_a_loader_without_tiles_is_refused():
