@@ -1,0 +1,21 @@
+"""Words of messages that depend on numbers."""
+
+from collections.abc import Collection, Iterable
+from itertools import islice
+from typing import Any
+
+
+def counted(count: int, singular: str, plural: str = "") -> str:
+    """A number with its noun, "1 image" or "2,000 images"; a verb may follow the noun: counted(n, "image is", "images are").
+
+    Args:
+        plural: default: the singular with an s.
+    """
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
+
+
+def listed(items: Collection[Any], most: int = 5) -> str:
+    """The first `most` items with commas between, and how many more there are."""
+    shown: Iterable[str] = (str(item) for item in islice(items, most))
+    rest = len(items) - most
+    return ", ".join(shown) + (f" and {rest:,} more" if rest > 0 else "")
