@@ -37,7 +37,9 @@ def evaluate_model(
     tasks = tuple(task for task, is_on in switches.items() if is_on)
     proposals = cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON
     expected = cfg.TEST.EXPECTED_RESULTS, cfg.TEST.EXPECTED_RESULTS_SIGMA_TOL
-    with autocast(cfg, device), use_coco_evaluator(options(cfg).TEST.COCO_EVALUATOR):
+    own = options(cfg).TEST
+    choices = own.COCO_EVALUATOR, own.COCO_MAX_DETECTIONS, own.KEYPOINT_OKS_SIGMAS
+    with autocast(cfg, device), use_coco_evaluator(*choices):
         is_own = getattr(inference.inference, "is_own", False) and getattr(inference, "evaluate", None) is evaluate
         if not is_own or evaluation.evaluate is not evaluate:  # a fork's own do the whole test
             returned = inference.inference(

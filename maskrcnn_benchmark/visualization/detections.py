@@ -35,4 +35,4 @@ def visible_keypoints(detections: BoxList) -> tuple[np.ndarray | None, list[list
     keypoints = detections.get_field("keypoints")
     sure = keypoints.get_field("logits").cpu() > KEYPOINT_THRESHOLD
     points = torch.cat((keypoints.keypoints[..., :2].cpu(), sure[..., None]), dim=2).numpy()
-    return points, PersonKeypoints.CONNECTIONS if isinstance(keypoints, PersonKeypoints) else []
+    return points, list(getattr(keypoints, "CONNECTIONS", ()))

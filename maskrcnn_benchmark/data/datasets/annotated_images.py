@@ -92,7 +92,8 @@ class AnnotatedImages:
         if self._said():
             stored, seen = self._count()
             logger.warning(
-                "%s: annotations were made on the pixels as stored, not on the image as its EXIF entry turns it: those of %d of %s "
+                "%s: annotations were made on the pixels as stored, not on the image as its EXIF entry turns it: those of"
+                " %d of %s "
                 "that EXIF turns, for example %s. These are used as they are stored, in training and tests.",
                 self.name,
                 stored,

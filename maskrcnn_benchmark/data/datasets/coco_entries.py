@@ -113,7 +113,7 @@ def box_of(value: Any) -> list[float] | None:
         return None
     sound = all(type(v) in (int, float) and abs(v) <= LARGEST for v in value)
     numbers = list(value) if sound else [number(v) for v in value]
-    return None if None in numbers else numbers
+    return None if None in numbers else numbers  # type: ignore[return-value]
 
 
 def crowd_of(value: Any) -> int | None:

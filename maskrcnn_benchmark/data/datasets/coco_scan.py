@@ -19,7 +19,7 @@ _BOMS |= {"utf-32-le": b"\xff\xfe\x00\x00", "utf-32-be": b"\x00\x00\xfe\xff"}
 
 def decode_text(content: bytes) -> tuple[str, str, int]:
     """The text of a JSON file in any encoding of Unicode, that encoding, and the bytes of its mark. Raises UnicodeDecodeError."""
-    encoding = json.detect_encoding(content)
+    encoding: str = json.detect_encoding(content)
     if encoding in ("utf-16", "utf-32"):  # told by a mark
         encoding += "-le" if content[:2] == b"\xff\xfe" else "-be"
     encoding = "utf-8" if encoding == "utf-8-sig" else encoding
