@@ -57,7 +57,8 @@ OPTIONS.INPUT.SCALE_JITTER_SIZE = 1024
 OPTIONS.INPUT.TRANSFORMS = ()
 # Probability that objects of another image are pasted into a training image (simple copy-paste; needs masks).
 OPTIONS.INPUT.COPY_PASTE_PROB = 0.0
-# Names of keypoints that change places in a mirror, like (("left eye", "right eye"),); empty: those that differ in left and right.
+# Names of keypoints that change places in a mirror, like (("left eye", "right eye"),); empty: those that differ in left and
+# right.
 OPTIONS.INPUT.KEYPOINT_FLIP_PAIRS = ()
 
 OPTIONS.DATASETS = CN()

@@ -12,6 +12,7 @@ from maskrcnn_benchmark.data.datasets.evaluation.build import evaluate, make_eva
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import use_coco_evaluator
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult, check_expected
 from maskrcnn_benchmark.data.datasets.evaluation.functions import result_of
+from maskrcnn_benchmark.data.labels import match_labels
 from maskrcnn_benchmark.engine import detection, inference
 from maskrcnn_benchmark.engine.precision import autocast
 
@@ -37,6 +38,8 @@ def evaluate_model(
     tasks = tuple(task for task, is_on in switches.items() if is_on)
     proposals = cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON
     expected = cfg.TEST.EXPECTED_RESULTS, cfg.TEST.EXPECTED_RESULTS_SIGMA_TOL
+    if not proposals:
+        match_labels(data_loader.dataset, getattr(model, "class_names", {}), dataset_name)
     own = options(cfg).TEST
     choices = own.COCO_EVALUATOR, own.COCO_MAX_DETECTIONS, own.KEYPOINT_OKS_SIGMAS
     with autocast(cfg, device), use_coco_evaluator(*choices):

@@ -7,7 +7,6 @@ import pycocotools.mask as mask_utils
 import torch
 
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from maskrcnn_benchmark.structures.keypoint import PersonKeypoints
 from maskrcnn_benchmark.visualization.objects import draw_objects
 
 KEYPOINT_THRESHOLD = 2.0  # the least logit of a keypoint that is drawn

@@ -12,7 +12,6 @@ from torchvision.datasets import VisionDataset
 from torchvision.datasets.coco import CocoDetection
 
 from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages
-from maskrcnn_benchmark.data.datasets.coco_categories import without_placeholder
 from maskrcnn_benchmark.data.datasets.coco_entries import keypoints_of
 from maskrcnn_benchmark.data.datasets.coco_file import CocoFile
 from maskrcnn_benchmark.data.datasets.coco_keypoints import (
@@ -84,9 +83,9 @@ class COCODataset(CocoDetection):
         VisionDataset.__init__(self, root)  # CocoDetection's own would read the whole file
         self.ann_file, self._transforms = ann_file, transforms
         index = self._file.index
-        self.placeholder: bool = index.meta["placeholder"]
-        entries = without_placeholder(index.meta["categories"], self.placeholder)
-        self.set_labels(sorted({c["id"] for c in entries}))
+        self.placeholder: bool = index.meta["placeholder"]  # whether the file has a category that stands for no class
+        self.placeholder_id = self._file.category_ids[0] if self.placeholder else None
+        self.set_labels([c for c in self._file.category_ids if not self.placeholder or c != self.placeholder_id])
         report(index, ann_file, remove_images_without_annotations)
         self.has_annotations: bool = index.meta["has_annotations"]
         self.num_keypoints: int = index.meta["num_keypoints"]

@@ -43,9 +43,7 @@ _chosen = [CocoChoices()]
 
 
 @contextlib.contextmanager
-def use_coco_evaluator(
-    name: str, detections: int = COCO_DETECTIONS, sigmas: Sequence[float] = ()
-) -> Iterator[None]:
+def use_coco_evaluator(name: str, detections: int = COCO_DETECTIONS, sigmas: Sequence[float] = ()) -> Iterator[None]:
     """Inside the block COCO's metrics are computed by the named one, with these choices (see CocoChoices)."""
     if name not in COCO_EVALUATORS:
         raise ValueError(f"TEST.COCO_EVALUATOR must be one of {', '.join(COCO_EVALUATORS)}; got {name!r}.")
