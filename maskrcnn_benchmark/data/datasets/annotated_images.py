@@ -39,11 +39,19 @@ class AnnotatedImages:
         self.name, self.count, self.of = name, count, of
         self._counts: tuple[int, int] | None = None
         self._example = ""
+        self.unturned: list[str] = []  # paths of images that EXIF would turn and that were read as they are stored
         self._said = OnceForAll()
 
     def read(self, path: str, size: Size | None) -> Image.Image:
         """The image as RGB. Raises BrokenImageError, also (WrongSizeError) where `size` is not the image's."""
-        return read_rgb(path, lambda header: self._turn(header, path, size))
+
+        def turn(header: Header) -> bool:
+            is_turned = self._turn(header, path, size)
+            if not is_turned:
+                self.unturned.append(path)
+            return is_turned
+
+        return read_rgb(path, turn)
 
     def size(self, path: str) -> Size:
         """(width, height) of an image that was annotated without a size. Raises BrokenImageError."""

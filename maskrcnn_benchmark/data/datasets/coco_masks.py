@@ -97,8 +97,8 @@ def _run_lengths(segmentation: dict, height: int, width: int) -> dict | None:
         runs = np.array(counts, np.int64)
     else:
         return None
-    if runs is None or (runs < 0).any() or runs.sum() != height * width:
-        return None
+    if runs is None or (runs < 0).any() or runs.sum() != height * width or not runs[1::2].any():
+        return None  # also a mask without a pixel
     return segmentation if list(size) == [height, width] else {**segmentation, "size": [height, width]}
 
 
