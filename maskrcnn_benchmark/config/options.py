@@ -62,7 +62,8 @@ OPTIONS.INPUT.COPY_PASTE_PROB = 0.0
 OPTIONS.INPUT.KEYPOINT_FLIP_PAIRS = ()
 
 OPTIONS.DATASETS = CN()
-# Data sets named in YAML, no source edited: NAME: {IMG_DIR: ..., ANN_FILE: ...} in COCO format.
+# Data sets named in YAML, no source edited: NAME: {IMG_DIR: ..., ANN_FILE: ...} in COCO format, or NAME: {FACTORY:
+# PascalVOCDataset, DATA_DIR: ..., SPLIT: train} with CLASSES (names, or a file of them) and FIRST_PIXEL 0 where boxes begin at 0.
 OPTIONS.DATASETS.DEFINITIONS = CN(new_allowed=True)
 
 OPTIONS.DATALOADER = CN()

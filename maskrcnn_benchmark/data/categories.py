@@ -13,6 +13,7 @@ from maskrcnn_benchmark.data.catalog import dataset_catalog, dataset_class
 from maskrcnn_benchmark.data.datasets.coco_categories import without_placeholder
 from maskrcnn_benchmark.data.datasets.coco_file import CocoFile
 from maskrcnn_benchmark.data.datasets.facts import BACKGROUND
+from maskrcnn_benchmark.data.datasets.voc_files import find_classes
 
 logger = logging.getLogger(__name__)
 
@@ -197,4 +198,6 @@ def _of_data_set(entry: dict, cache: str) -> Categories | None:
         meta = CocoFile(ann_file, cache).index.meta
         return Categories(without_placeholder(meta["categories"], meta["placeholder"]))
     classes: Any = getattr(dataset_class(entry["factory"]), "CLASSES", None)
+    if entry["factory"] == "PascalVOCDataset" and classes:
+        classes = find_classes(entry["args"]["data_dir"], entry["args"].get("classes"), classes)
     return Categories(list(classes[1:])) if classes else None

@@ -50,6 +50,9 @@ def match_labels(dataset: Any, names: Mapping[int, str], name: str) -> None:
         own = class_names(part)
         if not own or not names or own == dict(names):
             continue
+        if hasattr(part, "set_classes"):
+            _set_classes(part, own, names, name)
+            continue
         if not hasattr(part, "set_labels") or not hasattr(part, "contiguous_category_id_to_json_id"):
             _check_order(own, names, name)
             continue
@@ -59,10 +62,7 @@ def match_labels(dataset: Any, names: Mapping[int, str], name: str) -> None:
         used = set(labels_by_image(part)[0].tolist())
         unknown = [own[label] for label in own if key(own[label]) not in known and label in used]
         if unknown:
-            raise ConfigError(
-                f"{name} has objects of {listed(unknown)}, which the model does not know. It knows: {listed(names.values(), 20)}."
-                " Test with the annotations that belong to the model, or rename the categories in the file."
-            )
+            raise _unknown(name, unknown, names)
         part.set_labels([ids.get(key(names[label])) if label in names else None for label in range(1, max(names) + 1)])
         lacking = [n for n in names.values() if key(n) not in ids]
         if lacking:
@@ -73,6 +73,26 @@ def match_labels(dataset: Any, names: Mapping[int, str], name: str) -> None:
             )
         else:
             logger.info("%s: categories are matched with the model's by name; ids or order differ.", name)
+
+
+def _unknown(name: str, unknown: list[str], names: Mapping[int, str]) -> ConfigError:
+    return ConfigError(
+        f"{name} has objects of {listed(unknown)}, which the model does not know. It knows: {listed(names.values(), 20)}. Test "
+        "with the annotations that belong to the model, or rename the classes in the files."
+    )
+
+
+def _set_classes(part: Any, own: Mapping[int, str], names: Mapping[int, str], name: str) -> None:
+    """`match_labels` of a data set whose objects name their classes."""
+    key = _key(own, names)
+    known = {key(n) for n in names.values()}
+    unknown = [n for n in own.values() if key(n) not in known]
+    if unknown:
+        raise _unknown(name, unknown, names)
+    part.set_classes([names.get(label, f"class {label}") for label in range(1, max(names) + 1)])
+    lacking = [n for n in names.values() if key(n) not in {key(o) for o in own.values()}]
+    if lacking:
+        logger.warning("%s has no objects of %s, which the model knows: left out of the mean.", name, listed(lacking))
 
 
 def _key(own: Mapping[int, str], names: Mapping[int, str]) -> Any:
