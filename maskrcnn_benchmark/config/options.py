@@ -71,9 +71,13 @@ OPTIONS.INPUT.SCALE_JITTER_SIZE = 1024
 OPTIONS.INPUT.TRANSFORMS = ()
 # Probability that objects of another image are pasted into a training image (simple copy-paste; needs masks).
 OPTIONS.INPUT.COPY_PASTE_PROB = 0.0
+# Names of keypoints that change places in a mirror, like (("left eye", "right eye"),); empty: those that differ in left and
+# right.
+OPTIONS.INPUT.KEYPOINT_FLIP_PAIRS = ()
 
 OPTIONS.DATASETS = CN()
-# Data sets named in YAML, no source edited: NAME: {IMG_DIR: ..., ANN_FILE: ...} in COCO format.
+# Data sets named in YAML, no source edited: NAME: {IMG_DIR: ..., ANN_FILE: ...} in COCO format, or NAME: {FACTORY:
+# PascalVOCDataset, DATA_DIR: ..., SPLIT: train} with CLASSES (names, or a file of them) and FIRST_PIXEL 0 where boxes begin at 0.
 OPTIONS.DATASETS.DEFINITIONS = CN(new_allowed=True)
 
 OPTIONS.DATALOADER = CN()
@@ -119,6 +123,10 @@ OPTIONS.TEST.BBOX_AUG.MASKS = "identity"
 OPTIONS.TEST.BEST_METRIC = ""
 # "pycocotools", or "faster-coco-eval" (the package of that name): the same numbers in a fraction of the time.
 OPTIONS.TEST.COCO_EVALUATOR = "pycocotools"
+# Above 100: AP is also measured with this many detections of an image (of each category), as "AP@300" beside COCO's AP.
+OPTIONS.TEST.COCO_MAX_DETECTIONS = 100
+# How exactly people mark each keypoint, as a share of an object's size (OKS); empty: COCO's for a person, else their mean.
+OPTIONS.TEST.KEYPOINT_OKS_SIGMAS = ()
 # tools/test_net.py tests a copy of the model that only detects: batch norms folded into convolutions, weights in DTYPE, and with
 # MODEL.COMPILE compiled as a whole with its weights as constants (see modeling/optimize.py). For machines without a GPU.
 OPTIONS.TEST.OPTIMIZE = False

@@ -19,7 +19,7 @@ from maskrcnn_benchmark.data.copy_paste import CopyPasteDataset
 from maskrcnn_benchmark.data.datasets.facts import has_annotations, image_sizes, labels_by_image
 from maskrcnn_benchmark.data.guarded import GuardedLoader, SeededBatches
 from maskrcnn_benchmark.data.raw_batches import BBoxAugCollator
-from maskrcnn_benchmark.data.requirements import check_data_set, check_masks, check_same_categories
+from maskrcnn_benchmark.data.requirements import check_data_set, check_masks, check_same_categories, fit_labels
 from maskrcnn_benchmark.data.samplers.repeat_factor import RepeatFactorSampler, repeat_factors
 from maskrcnn_benchmark.data.transforms import Compose, build_transforms
 from maskrcnn_benchmark.utils.comm import get_world_size
@@ -181,6 +181,8 @@ def make_data_loader(
     cache = own.DATALOADER.ANNOTATION_CACHE
     is_one = is_train or is_for_period
     built = build_dataset(names, transforms, catalog_of(cfg), is_one, filter_empty and is_train, cache)
+    for dataset in built:
+        fit_labels(cfg, dataset)
     if is_train and cfg.OUTPUT_DIR:
         save_labels([part for whole in built for part in getattr(whole, "datasets", [whole])], cfg.OUTPUT_DIR)
     loaders: list[DataLoader] = []

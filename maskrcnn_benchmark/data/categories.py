@@ -10,8 +10,10 @@ from typing import Any
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.catalog import dataset_catalog, dataset_class
+from maskrcnn_benchmark.data.datasets.coco_categories import without_placeholder
 from maskrcnn_benchmark.data.datasets.coco_file import CocoFile
 from maskrcnn_benchmark.data.datasets.facts import BACKGROUND
+from maskrcnn_benchmark.data.datasets.voc_files import find_classes
 from maskrcnn_benchmark.utils.wording import counted
 
 logger = logging.getLogger(__name__)
@@ -131,6 +133,21 @@ def find_categories(cfg, weights: str = "", given: Given | None = None) -> Categ
     return Categories([f"class {label}" for label in range(1, count + 1)])
 
 
+def class_names_of(cfg, checkpoint: dict, weights: str) -> dict[int, str]:
+    """What the labels of a model are called, from 1: as its checkpoint says, or the labels beside it; empty where neither does.
+
+    Args:
+        checkpoint: what a checkpoint holds beside the weights.
+        weights: its file.
+    """
+    names = checkpoint.get("class_names") if isinstance(checkpoint, dict) else None
+    count = number_of_classes(cfg)
+    if isinstance(names, dict) and all(isinstance(k, int) and isinstance(n, str) for k, n in names.items()):
+        return names if len(names) <= count else {}
+    written = _written_names(weights, count)
+    return {} if written is None else written.names
+
+
 def _written_names(weights: str, count: int) -> Categories | None:
     """What a file of labels beside the weights says, if it is of this model."""
     beside = (f"{os.path.splitext(weights)[0]}.labels.json", os.path.join(os.path.dirname(weights), LABELS_FILE))
@@ -185,6 +202,11 @@ def _of_data_set(entry: dict, cache: str) -> Categories | None:
     """The categories that an entry of the catalog has, None where they cannot be known here."""
     if entry["factory"] == "COCODataset":
         ann_file = entry["args"]["ann_file"]
-        return Categories(CocoFile(ann_file, cache).index.meta["categories"]) if os.path.isfile(ann_file) else None
+        if not os.path.isfile(ann_file):
+            return None
+        meta = CocoFile(ann_file, cache).index.meta
+        return Categories(without_placeholder(meta["categories"], meta["placeholder"]))
     classes: Any = getattr(dataset_class(entry["factory"]), "CLASSES", None)
+    if entry["factory"] == "PascalVOCDataset" and classes:
+        classes = find_classes(entry["args"]["data_dir"], entry["args"].get("classes"), classes)
     return Categories(list(classes[1:])) if classes else None

@@ -26,34 +26,70 @@ class Finding:
             self.examples.append(example)
 
 
+# What training and tests do about a problem is said where it is not plain.
 KINDS = {
     # kind: (is it a problem?, what it is)
-    "image_fields": (True, 'images without an "id" or "file_name"'),
+    "image_fields": (True, 'images without an "id" or "file_name"; they are left out'),
     "image_id": (True, "image ids that occur more than once; the last entry counts"),
+    "id_form": (
+        True,
+        "ids of another kind than their fellows, like text for numbers; they are matched by what they mean",
+    ),
+    "file_name_form": (True, 'images whose file is not named by "file_name" but by another key; that one is used'),
+    "image_size_form": (
+        True,
+        'images whose "width" or "height" is no whole number above 0; the file\'s count where it is none',
+    ),
+    "image_huge": (True, "images said to have more pixels than can be read; such a file is refused"),
     "missing_file": (True, "image files that do not exist"),
     "broken_file": (True, "image files that cannot be decoded"),
-    "image_size": (True, "images whose file has another width or height than the annotations say"),
+    "image_size": (
+        True,
+        "images whose file has another width or height than the annotations say; they are not trained on",
+    ),
+    "unturned": (
+        False,
+        "images that are used as they are stored, not as EXIF turns them: their annotations were made so",
+    ),
     "same_file_name": (True, "entries of images that name a file which another entry names"),
     "same_picture": (False, "image files with the same bytes as another one"),
     "no_objects": (
         False,
         "images without objects; training leaves them out unless DATALOADER.FILTER_EMPTY_ANNOTATIONS is False",
     ),
+    "dense": (False, "images with more than 100 objects; see TEST.DETECTIONS_PER_IMG and TEST.COCO_MAX_DETECTIONS"),
+    "info_form": (False, '"info" that is no object; it is left aside'),
     "category_fields": (True, 'categories without an "id" or "name", or with an id that another has'),
-    "category_name": (True, "categories with the name of another one"),
+    "category_name": (True, "names that several categories have"),
+    "category_name_form": (True, "names of categories that are no text"),
+    "category_placeholder": (
+        False,
+        "category 0, which no object has, left aside (Roboflow writes one); it is no class",
+    ),
     "category_gaps": (False, "numbers missing among the category ids; labels are numbered without gaps"),
     "category_unused": (False, "categories without objects"),
     "category_unknown": (True, "annotations of a category that is not defined"),
     "image_unknown": (True, "annotations of an image that is not in the file"),
-    "annotation_id": (True, "annotation ids that occur more than once"),
+    "annotation_form": (True, "annotations that are no objects; they are left out"),
+    "annotation_id": (True, "annotation ids that occur more than once; they are numbered anew inside"),
+    "annotation_id_form": (True, "annotation ids that are no whole numbers above 0; they are numbered anew inside"),
     "same_annotation": (True, "annotations with the image, category and box of another one"),
-    "box_form": (True, 'annotations without a "bbox" of four finite numbers'),
+    "area": (True, 'annotations without a possible "area"; it is computed from the mask or the box'),
+    "iscrowd": (True, 'annotations whose "iscrowd" is not 0 or 1; it is taken as 0 where it means neither'),
+    "box_form": (True, 'annotations without a "bbox" of four finite numbers; they are left out'),
+    "box_text": (True, "boxes whose numbers are text; they are read as numbers"),
     "box_empty": (True, "boxes without width or height; they are left out of training"),
     "box_outside": (True, "boxes outside their image; they are left out of training"),
     "box_beyond": (False, "boxes that reach more than a pixel beyond their image; they are clipped"),
-    "mask_missing": (True, 'objects without a "segmentation" in a file where others have one'),
-    "mask_invalid": (True, "masks that cannot be read, or of another size than their image"),
+    "mask_missing": (True, 'objects without a "segmentation" in a file where others have one; they train no masks'),
+    "mask_invalid": (True, "masks that cannot be read, or of another size than their image; they train no masks"),
     "mask_empty": (True, "masks without a pixel"),
+    "mask_form": (True, "masks in a form that is not COCO's but is understood"),
+    "keypoints_form": (
+        True,
+        'objects whose "keypoints" are not x, y and visibility of as many keypoints as the others\'',
+    ),
+    "keypoints_mirror": (False, "keypoints whose names do not tell left from right; see INPUT.KEYPOINT_FLIP_PAIRS"),
 }
 
 

@@ -14,7 +14,7 @@ from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.data.transforms.crop import fit_boxes, on_canvas
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint import Keypoints
-from maskrcnn_benchmark.structures.keypoint_ops import cat_keypoints
+from maskrcnn_benchmark.structures.keypoint_ops import cat_keypoints, like
 from maskrcnn_benchmark.structures.mask_ops import bitmaps
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 
@@ -56,6 +56,8 @@ class CopyPasteDataset(Dataset):
                 pass  # it is reported when its own turn comes
             else:
                 chosen = [i for i in range(len(objects)) if random.random() < OBJECT_PROB]
+                if objects.has_field("has_mask"):  # a box is no outline to cut along
+                    chosen = [i for i in chosen if objects.get_field("has_mask")[i]]
                 image, target = paste(image, target, other, objects[torch.tensor(chosen, dtype=torch.int64)])
         return *self.finish(image, target), index
 
@@ -105,13 +107,19 @@ def _hide(keypoints: Keypoints, covered: Tensor) -> Keypoints:
     points = keypoints.keypoints.clone()
     x, y = (points[..., k].long().clamp(0, n - 1) for k, n in ((0, covered.shape[1]), (1, covered.shape[0])))
     points[..., 2] = torch.where(covered[y, x] & (points[..., 2] > 1), 1.0, points[..., 2])
-    return type(keypoints)(points, keypoints.size, keypoints.mode)
+    return like(keypoints, points, keypoints.size)
 
 
 def _join(first: BoxList, second: BoxList) -> BoxList:
     joined = BoxList(torch.cat((first.bbox, second.bbox)), first.size)
+    if first.has_field("has_mask") or second.has_field("has_mask"):
+        parts = [
+            part.get_field("has_mask") if part.has_field("has_mask") else torch.ones(len(part), dtype=torch.bool)
+            for part in (first, second)
+        ]
+        joined.add_field("has_mask", torch.cat(parts))
     for name in first.fields():
-        if not second.has_field(name):
+        if not second.has_field(name) or name == "has_mask":
             continue
         a, b = first.get_field(name), second.get_field(name)
         if isinstance(a, SegmentationMask):

@@ -5,10 +5,11 @@ import os
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-from maskrcnn_benchmark.data.datasets.images import BrokenImageError
+from maskrcnn_benchmark.data.datasets.images import decode_rgb, read_rgb
+from maskrcnn_benchmark.data.datasets.pixels import to_rgb
 
 KINDS = (
     "a path, a PIL image, a uint8 array [H, W, 3] in OpenCV's order BGR, or a tensor [3, H, W] in RGB (uint8, or floating "
@@ -18,25 +19,12 @@ KINDS = (
 
 def read_upright(path: str | os.PathLike) -> Image.Image:
     """The image of a file as it is meant to be seen: RGB, turned as its EXIF entry says. Raises BrokenImageError."""
-    path = os.fspath(path)
-    if not os.path.exists(path):
-        raise BrokenImageError(f"There is no image {path}.")
-    return _decode(path, path)
+    return read_rgb(path)
 
 
 def decode_upright(content: bytes, name: str) -> Image.Image:
     """The same of a file's content, which messages call by `name`."""
-    return _decode(io.BytesIO(content), name)
-
-
-def _decode(source: Any, name: str) -> Image.Image:
-    try:
-        with Image.open(source) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except UnidentifiedImageError:
-        raise BrokenImageError(f"The image {name} cannot be read: it is no picture, or of an unknown kind.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BrokenImageError(f"The image {name} cannot be read: {error}") from None
+    return decode_rgb(io.BytesIO(content), name)
 
 
 def to_picture(source: Any) -> Image.Image:
@@ -44,7 +32,10 @@ def to_picture(source: Any) -> Image.Image:
     if isinstance(source, (str, os.PathLike)):
         return read_upright(source)
     if isinstance(source, Image.Image):
-        return source.convert("RGB")
+        try:
+            return to_rgb(source, "A PIL image")
+        except ValueError as error:
+            raise ValueError(f"The PIL image (mode {source.mode}) cannot be used: {error}.") from None
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or 0 in source.shape:
             raise ValueError(

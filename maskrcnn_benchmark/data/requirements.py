@@ -3,23 +3,23 @@
 import logging
 from collections.abc import Sequence
 
+import numpy as np
 from torch.utils.data import Dataset
 
 from maskrcnn_benchmark.config.node import ConfigError
-from maskrcnn_benchmark.data.datasets.facts import class_names
-from maskrcnn_benchmark.utils.wording import counted
+from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.config.standard import STANDARD
+from maskrcnn_benchmark.data.datasets.coco_keypoints import flip_indices
+from maskrcnn_benchmark.data.datasets.facts import labels_by_image
+from maskrcnn_benchmark.data.labels import keep_placeholder, match_parts, parts_of
+from maskrcnn_benchmark.utils.wording import counted, listed
+
+logger = logging.getLogger(__name__)
 
 
 def check_same_categories(parts: list, names: Sequence[str]) -> None:
-    """Labels are numbered by data set, so sets trained on together must number the same categories."""
-    known = [(name, class_names(part)) for name, part in zip(names, parts, strict=True)]
-    known = [(name, classes) for name, classes in known if classes]
-    for name, classes in known[1:]:
-        if classes != known[0][1]:
-            raise ConfigError(
-                f"{known[0][0]} and {name} cannot be trained on together: their categories differ "
-                f"({', '.join(known[0][1].values())}; {', '.join(classes.values())})."
-            )
+    """Labels are numbered by data set, so sets trained on together must number the same categories; they are matched by name."""
+    match_parts(parts, list(names))
 
 
 def check_num_classes(
@@ -45,9 +45,89 @@ def check_num_classes(
 
 
 def check_masks(dataset: Dataset, name: str, need: str = "MODEL.MASK_ON is True; set it to False") -> None:
-    """Raise for a data set that cannot train masks; `need` says what wants them and what to do."""
-    if not all(getattr(part, "has_masks", True) for part in getattr(dataset, "datasets", [dataset])):
+    """Raise for a data set that cannot train masks, and say how many objects cannot; `need` says what wants masks, and what
+    to do."""
+    parts = parts_of(dataset)
+    if not all(getattr(part, "has_masks", True) for part in parts):
         raise ConfigError(f"{name} has objects without masks, but {need}.")
+    without = sum(getattr(part, "without_mask", 0) for part in parts)
+    if without:
+        logger.warning(
+            '%s: %s no usable "segmentation": left out of the training of masks, their boxes are trained on.',
+            name,
+            counted(without, "object has", "objects have"),
+        )
+
+
+def check_flips(cfg, dataset: Dataset, name: str) -> None:
+    """Learn which keypoints change places in a mirror. Where nothing tells, images are not mirrored by default, and that is
+    said; it is an error where the configuration asks for mirrored ones."""
+    pairs, source = options(cfg).INPUT.KEYPOINT_FLIP_PAIRS, cfg.INPUT
+    for part in parts_of(dataset):
+        if not getattr(part, "num_keypoints", 0) or not hasattr(part, "keypoint_flips"):
+            continue
+        if not cfg.MODEL.KEYPOINT_ON:  # nobody will look at them
+            part.keypoint_flips = part.keypoint_flips or list(range(part.num_keypoints))
+            continue
+        if pairs:
+            part.keypoint_flips, part.is_of_persons = _flips_of_pairs(part.keypoint_names, pairs, name), False
+        if part.keypoint_flips is not None:
+            continue
+        names = listed(part.keypoint_names, 20) or "without names"
+        problem = (
+            f"{name}: nothing tells which of its keypoints ({names}) change places in a mirror: their names do not differ in "
+            "left and right, and INPUT.KEYPOINT_FLIP_PAIRS names no pairs."
+        )
+        default = STANDARD.INPUT.HORIZONTAL_FLIP_PROB_TRAIN
+        if source.VERTICAL_FLIP_PROB_TRAIN > 0 or source.HORIZONTAL_FLIP_PROB_TRAIN not in (0, default):
+            raise ConfigError(
+                f"{problem} Name them, or set INPUT.HORIZONTAL_FLIP_PROB_TRAIN and INPUT.VERTICAL_FLIP_PROB_TRAIN to 0."
+            )
+        if source.HORIZONTAL_FLIP_PROB_TRAIN:
+            logger.warning("%s Its images are not mirrored.", problem)
+
+
+def _flips_of_pairs(names: list[str], pairs: Sequence, name: str) -> list[int]:
+    if not names:
+        raise ConfigError(
+            f'INPUT.KEYPOINT_FLIP_PAIRS names keypoints, but no category of {name} names its "keypoints".'
+        )
+    try:
+        return flip_indices(names, pairs)  # type: ignore[return-value]
+    except ValueError as error:
+        raise ConfigError(f"INPUT.KEYPOINT_FLIP_PAIRS does not fit {name}: {error}.") from None
+
+
+_said_dense: set[str] = set()
+
+
+def check_density(cfg, dataset: Dataset, name: str) -> None:
+    """Say once where an image has more objects than are detected or counted."""
+    densest, image = 0, 0
+    try:
+        for part in parts_of(dataset):
+            if (
+                hasattr(part, "labels_by_image")
+                and (counts := np.diff(labels_by_image(part)[1])).max(initial=0) > densest
+            ):
+                densest, image = int(counts.max()), part.get_img_info(int(counts.argmax())).get("id")
+    except (ValueError, AttributeError):  # a data set that cannot tell
+        return
+    counts_at_most = options(cfg).TEST.COCO_MAX_DETECTIONS
+    limits = {"TEST.DETECTIONS_PER_IMG": cfg.TEST.DETECTIONS_PER_IMG, "TEST.COCO_MAX_DETECTIONS": counts_at_most}
+    if cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON:
+        return
+    low = {key: value for key, value in limits.items() if value < densest}
+    if low and name not in _said_dense:
+        _said_dense.add(name)
+        logger.warning(
+            "%s: image %s has %d objects, but %s. The others count as missed; raise %s to measure them.",
+            name,
+            image,
+            densest,
+            " and ".join(f"{key} is {value}" for key, value in low.items()),
+            "it" if len(low) == 1 else "both",
+        )
 
 
 def check_num_keypoints(dataset: Dataset, num_keypoints: int, name: str) -> None:
@@ -62,6 +142,14 @@ def check_num_keypoints(dataset: Dataset, num_keypoints: int, name: str) -> None
             )
 
 
+def fit_labels(cfg, dataset: Dataset) -> None:
+    """See `keep_placeholder`."""
+    if cfg.MODEL.RETINANET_ON:
+        keep_placeholder(dataset, cfg.MODEL.RETINANET.NUM_CLASSES)
+    elif not cfg.MODEL.RPN_ONLY:
+        keep_placeholder(dataset, cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES)
+
+
 def check_data_set(cfg, dataset: Dataset, name: str, is_train: bool) -> None:
     """Raise ConfigError where a data set does not fit the heads of a configuration."""
     if cfg.MODEL.RETINANET_ON:
@@ -70,5 +158,9 @@ def check_data_set(cfg, dataset: Dataset, name: str, is_train: bool) -> None:
         check_num_classes(dataset, cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES, name)
     if is_train and cfg.MODEL.MASK_ON:
         check_masks(dataset, name)
+    if is_train:
+        check_flips(cfg, dataset, name)
+    else:
+        check_density(cfg, dataset, name)
     if cfg.MODEL.KEYPOINT_ON:
         check_num_keypoints(dataset, cfg.MODEL.ROI_KEYPOINT_HEAD.NUM_CLASSES, name)

@@ -14,6 +14,8 @@ from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.checkpoint.matching import matched_weights
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.data.categories import class_names_of
+from maskrcnn_benchmark.data.labels import set_class_names
 from maskrcnn_benchmark.engine.precision import dtype_of
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.modeling.optimize import optimize_for_inference
@@ -44,9 +46,10 @@ def load_detector(
     model = build_detection_model(cfg).to(device or cfg.MODEL.DEVICE).eval()
     source = find_weights(cfg, weights)
     if source:
-        forks.load(
+        rest = forks.load(
             _StrictCheckpointer(cfg, model, save_dir=cfg.OUTPUT_DIR), source, use_latest=not weights, averaged=True
         )
+        set_class_names(model, class_names_of(cfg, rest, source))
     elif require_weights and not options(cfg).MODEL.WEIGHT_ALLOW_MISSING:
         place = f"OUTPUT_DIR ({cfg.OUTPUT_DIR})" if cfg.OUTPUT_DIR else "OUTPUT_DIR, which is empty,"
         raise ConfigError(

@@ -23,6 +23,7 @@ from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.config.whole import cfg
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
+from maskrcnn_benchmark.data.labels import names_of, set_class_names
 from maskrcnn_benchmark.engine import forks, trainer, training
 from maskrcnn_benchmark.engine.loading import compile_backbone
 from maskrcnn_benchmark.engine.pictures import draw_predictions
@@ -162,6 +163,7 @@ def train(device: torch.device) -> nn.Module:
     tested = model if ema is None else ema.module
     early_stopped = arguments.pop("early_stopped", False) and own.SOLVER.EARLY_STOP > 0
     if arguments["iteration"] >= cfg.SOLVER.MAX_ITER or early_stopped:
+        set_class_names(tested, arguments.get("class_names", {}))
         logging.getLogger("maskrcnn_benchmark").info(
             "Nothing to train: %s done%s.",
             counted(arguments["iteration"], "iteration is", "iterations are"),
@@ -181,6 +183,10 @@ def train(device: torch.device) -> nn.Module:
         "test_period": cfg.SOLVER.TEST_PERIOD,
         "arguments": arguments,
     }
+    # What a checkpoint's labels are called: its tests match categories by it.
+    arguments["class_names"] = names_of(common["data_loader"].dataset)
+    for part in (model, tested):
+        set_class_names(part, arguments["class_names"])
     if trainer.do_train is training.do_train:
         training.train(
             cfg,

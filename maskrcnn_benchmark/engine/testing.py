@@ -13,6 +13,7 @@ from maskrcnn_benchmark.data.datasets.evaluation.build import evaluate, make_eva
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import use_coco_evaluator
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult, check_expected
 from maskrcnn_benchmark.data.datasets.evaluation.functions import result_of
+from maskrcnn_benchmark.data.labels import match_labels
 from maskrcnn_benchmark.engine import detection, inference
 from maskrcnn_benchmark.engine.precision import autocast
 
@@ -45,7 +46,11 @@ def evaluate_model(
     tasks = tuple(task for task, is_on in switches.items() if is_on)
     proposals = cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON
     expected = cfg.TEST.EXPECTED_RESULTS, cfg.TEST.EXPECTED_RESULTS_SIGMA_TOL
-    with autocast(cfg, device), use_coco_evaluator(options(cfg).TEST.COCO_EVALUATOR):
+    if not proposals:
+        match_labels(data_loader.dataset, getattr(model, "class_names", {}), dataset_name)
+    own = options(cfg).TEST
+    choices = own.COCO_EVALUATOR, own.COCO_MAX_DETECTIONS, own.KEYPOINT_OKS_SIGMAS
+    with autocast(cfg, device), use_coco_evaluator(*choices):
         is_own = getattr(inference.inference, "is_own", False) and getattr(inference, "evaluate", None) is evaluate
         if not is_own or evaluation.evaluate is not evaluate:  # a fork's own do the whole test
             if callable(bbox_aug):

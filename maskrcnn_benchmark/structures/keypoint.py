@@ -25,10 +25,12 @@ class Keypoints:
         size: (width, height) of the image in pixels.
         mode: upstream's; not used.
 
-    Subclasses may set FLIP_INDS: which keypoint each one turns into when the image is mirrored.
+    Subclasses or single objects may set FLIP_INDS: which keypoint each one turns into when the image is mirrored; and
+    CONNECTIONS: pairs of keypoints with a line between them in drawings.
     """
 
     FLIP_INDS: Tensor | Sequence[int] | None = None
+    CONNECTIONS: Sequence[Sequence[int]] = ()
 
     def __init__(self, keypoints: Any, size: tuple[float, float], mode: Any = None):
         keypoints = torch.as_tensor(keypoints, dtype=torch.float32)
@@ -43,6 +45,9 @@ class Keypoints:
 
     def _with(self, keypoints: Tensor, size: tuple[float, float] | None = None, fields: dict | None = None):
         result = type(self)(keypoints, size or self.size, self.mode)
+        for name in ("FLIP_INDS", "CONNECTIONS"):
+            if name in self.__dict__:
+                setattr(result, name, self.__dict__[name])
         result.extra_fields = dict(self.extra_fields) if fields is None else fields
         return result
 
@@ -62,8 +67,9 @@ class Keypoints:
             raise NotImplementedError(f"Only FLIP_LEFT_RIGHT (0) and FLIP_TOP_BOTTOM (1) are known; got {method!r}.")
         if self.FLIP_INDS is None:
             raise NotImplementedError(
-                f"{type(self).__name__} does not say which keypoints change places in a mirror; subclass it with FLIP_INDS, or "
-                "set INPUT.HORIZONTAL_FLIP_PROB_TRAIN and VERTICAL_FLIP_PROB_TRAIN to 0."
+                f"{type(self).__name__} does not say which keypoints change places in a mirror; name the pairs in "
+                "INPUT.KEYPOINT_FLIP_PAIRS, subclass it with FLIP_INDS, or set INPUT.HORIZONTAL_FLIP_PROB_TRAIN and "
+                "VERTICAL_FLIP_PROB_TRAIN to 0."
             )
         order = torch.as_tensor(self.FLIP_INDS, device=self.keypoints.device)
         points = self.keypoints[:, order] if len(self) else self.keypoints.clone()

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as mask_utils
 
-from maskrcnn_benchmark.data.datasets.coco_tree import to_rle
+from maskrcnn_benchmark.data.datasets.coco_masks import to_rle, usable_mask
 from maskrcnn_benchmark.visualization.objects import draw_objects
 
 
@@ -14,12 +14,14 @@ def draw_annotations(image: np.ndarray, objects: list[dict], categories: dict[An
     boxes = np.array([o["bbox"] for o in objects], np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2] - 1
     masks = None
-    if objects and all("segmentation" in o for o in objects):
-        masks = [mask_utils.decode(to_rle(o["segmentation"], *image.shape[:2])) for o in objects]
-    order = sorted(categories)
+    size = image.shape[:2]
+    found = [usable_mask(o.get("segmentation"), o["bbox"], *size) for o in objects]
+    if any(found):
+        masks = [np.zeros(size, np.uint8) if mask is None else mask_utils.decode(to_rle(mask, *size)) for mask in found]
+    order = sorted(categories, key=lambda c: (isinstance(c, str), c))
     labels = [order.index(o["category_id"]) for o in objects]
     captions = []
     for o in objects:
-        name = categories[o["category_id"]]["name"] + (" (crowd)" if o.get("iscrowd") else "")
+        name = str(categories[o["category_id"]]["name"]) + (" (crowd)" if o.get("iscrowd") else "")
         captions.append(f"{name} {o['score']:.2f}" if "score" in o else name)
     return draw_objects(image, boxes, labels, captions, masks)

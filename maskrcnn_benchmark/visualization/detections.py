@@ -8,7 +8,6 @@ import pycocotools.mask as mask_utils
 import torch
 
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from maskrcnn_benchmark.structures.keypoint import PersonKeypoints
 from maskrcnn_benchmark.visualization.objects import draw_objects
 
 KEYPOINT_THRESHOLD = 2.0  # the least logit of a keypoint that is drawn
@@ -49,4 +48,4 @@ def visible_keypoints(detections: BoxList) -> tuple[np.ndarray | None, list[list
     keypoints = detections.get_field("keypoints")
     sure = keypoints.get_field("logits").cpu() > KEYPOINT_THRESHOLD
     points = torch.cat((keypoints.keypoints[..., :2].cpu(), sure[..., None]), dim=2).numpy()
-    return points, PersonKeypoints.CONNECTIONS if isinstance(keypoints, PersonKeypoints) else []
+    return points, list(getattr(keypoints, "CONNECTIONS", ()))

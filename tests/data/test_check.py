@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 import shutil
 
 import cv2
 import pytest
+from PIL import Image
 
 from maskrcnn_benchmark.data.check import check, contact_sheet, load
 from tests.support.helpers import write_coco
@@ -53,7 +55,7 @@ def on_disk(action):
     return lambda content, root: action(root / "set")
 
 
-EMPTY_MASK = {"size": [64, 80], "counts": [64 * 80]}
+EMPTY_MASK = [[200, 200, 210, 200, 210, 210]]
 DEFECTS = {
     "image_id": repeated("images", file_name="3.jpg"),
     "image_fields": without("images", 0, "file_name"),
@@ -64,6 +66,7 @@ DEFECTS = {
     "same_picture": on_disk(lambda folder: shutil.copy(folder / "0.jpg", folder / "2.jpg")),
     "category_fields": without("categories", 0, "name"),
     "category_name": repeated("categories", id=8),
+    "category_placeholder": lambda content, root: content["categories"].insert(0, {"id": 0, "name": "red"}),
     "category_unused": lambda content, root: content["categories"].append({"id": 8, "name": "green"}),
     "category_unknown": changed("annotations", 0, category_id=5),
     "image_unknown": changed("annotations", 0, image_id=5),
@@ -75,6 +78,24 @@ DEFECTS = {
     "box_beyond": changed("annotations", 0, bbox=[60, 2, 40, 4]),
     "mask_missing": without("annotations", 0, "segmentation"),
     "mask_invalid": changed("annotations", 0, segmentation={"size": [9, 9], "counts": [81]}),
+    "image_size_form": changed("images", 0, width=80.0),
+    "image_huge": changed("images", 0, width=10**6, height=10**6),
+    "id_form": changed("annotations", 0, image_id="10"),
+    "file_name_form": lambda content, root: content["images"][0].update(path="/data/0.jpg", file_name=None),
+    "info_form": lambda content, root: content.update(info=None),
+    "annotation_form": lambda content, root: content["annotations"].append(None),
+    "annotation_id_form": changed("annotations", 0, id=0),
+    "area": without("annotations", 0, "area"),
+    "iscrowd": changed("annotations", 0, iscrowd=None),
+    "box_text": lambda content, root: content["annotations"][0].update(
+        bbox=[str(v) for v in content["annotations"][0]["bbox"]]
+    ),
+    "mask_form": lambda content, root: content["annotations"][0].update(
+        segmentation=content["annotations"][0]["segmentation"][0]
+    ),
+    "keypoints_form": changed("annotations", 0, keypoints=[1, 2]),
+    "keypoints_mirror": changed("annotations", 0, keypoints=[1, 2, 2]),
+    "category_name_form": changed("categories", 0, name=5),
     "mask_empty": changed("annotations", 0, segmentation=EMPTY_MASK),
 }
 ALSO = {  # what one defect brings along
@@ -111,6 +132,85 @@ def test_the_sheet_shows_the_boxes(sound):
     changed = abs(sheet[: plain.shape[0]].astype(int) - plain).max(axis=2) > 40
     assert changed[y : y + h, x : x + w].mean() > 0.5  # tinted
     assert contact_sheet({**content, "images": []}, str(root / "set")) is None
+
+
+def test_a_set_with_text_for_ids_throughout_has_the_sizes_of_its_objects(sound):
+    """Whatever is mended counts as mended."""
+    root, content = sound
+    for annotation in content["annotations"]:
+        annotation.update(image_id=str(annotation["image_id"]), area=None)
+    report = check(content, str(root / "set"), "set")
+    assert {f.kind: f.count for f in report.problems} == {"id_form": 8, "area": 8}
+    assert report.summary["objects"] == 8 and report.summary["sizes_of_objects"]["small"] == "100.0%"
+
+
+def test_the_category_that_roboflow_adds_is_none(sound):
+    root, content = sound
+    content["categories"].insert(0, {"id": 0, "name": "red", "supercategory": "none"})
+    report = check(content, str(root / "set"), "set")
+    assert not report.problems and report.summary["num_classes"] == 3
+
+
+def test_photographs_annotated_as_stored_are_a_note_and_shown_so(sound):
+    root, content = sound
+    image = Image.new("RGB", (80, 64), (200, 200, 200))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(root / "set" / "0.jpg", exif=exif)
+    report = check(content, str(root / "set"), "set")
+    assert not report.problems and [f.examples for f in report.findings if f.kind == "unturned"] == [["0.jpg"]]
+    assert contact_sheet(content, str(root / "set"), count=1, columns=1).shape == (480, 600, 3)
+    content["images"][0].update(width=64, height=80)
+    assert contact_sheet(content, str(root / "set"), count=1, columns=1).shape == (750, 600, 3)
+
+
+def mutated(rng: random.Random, value: object, depth: int = 0) -> object:
+    """A JSON value with something in it replaced."""
+    odd = [
+        None,
+        True,
+        "",
+        "7",
+        -1,
+        0,
+        1.5,
+        1e300,
+        10**30,
+        float("nan"),
+        [],
+        {},
+        [[]],
+        [1, 2],
+        {"size": [1], "counts": 3},
+        "x\0y",
+    ]
+    if isinstance(value, dict) and value and depth < 3 and rng.random() < 0.9:
+        key = rng.choice(list(value))
+        changed = {**value, key: mutated(rng, value[key], depth + 1)}
+        if rng.random() < 0.1:
+            del changed[key]
+        return changed
+    if isinstance(value, list) and value and depth < 4 and rng.random() < 0.9:
+        place = rng.randrange(len(value))
+        return [*value[:place], mutated(rng, value[place], depth + 1), *value[place + 1 :]]
+    return rng.choice(odd)
+
+
+def test_no_content_ends_the_check_in_a_traceback(sound):
+    root, content = sound
+    content["annotations"][0]["keypoints"] = [1, 2, 2]
+    for seed in range(400):
+        rng = random.Random(seed)
+        changed_content = mutated(rng, mutated(rng, content))
+        (root / "odd.json").write_text(json.dumps(changed_content))
+        try:
+            read = load(str(root / "odd.json"))
+        except ValueError:
+            continue
+        report = check(read, str(root / "set"), "set", read_images=seed % 10 == 0)
+        json.dumps(report.as_dict()), report.as_text()
+        if seed % 10 == 0:
+            contact_sheet(read, str(root / "set"), count=2)
 
 
 @pytest.mark.parametrize(("text", "message"), [("{", "is not a JSON file"), ("[]", 'has no list "images"')])

@@ -88,12 +88,17 @@ def test_polygons_and_run_lengths_in_one_image(make):
     assert (outline == expected).all()
 
 
-def test_objects_without_masks_give_a_target_without_masks(make):
+def test_objects_without_masks_have_their_boxes_and_are_marked(make):
     plain = square(5, 5, 4, 4)
     del plain["segmentation"]
     dataset = make([plain, square(1, 1, 9, 9)])
-    assert not dataset[0][1].has_field("masks") and not dataset.has_masks
-    assert make([{**plain, "iscrowd": 1}, square(1, 1, 9, 9)]).has_masks  # nobody trains on a crowd
+    target = dataset[0][1]
+    assert target.get_field("has_mask").tolist() == [False, True]
+    assert dataset.has_masks and dataset.without_mask == 1
+    assert target.get_field("masks").get_mask_tensor()[0, 5:9, 5:9].all()
+    assert not make([plain]).has_masks and not make([plain])[0][1].has_field("masks")
+    everything = make([{**plain, "iscrowd": 1}, square(1, 1, 9, 9)])  # nobody trains on a crowd
+    assert everything.without_mask == 0 and not everything[0][1].has_field("has_mask")
 
 
 def test_iteration_ends(make):
@@ -123,7 +128,7 @@ def test_useless_boxes_are_dropped_and_counted(make, log):
     assert warnings == [
         "left out 2 annotations (zero or negative size), for example id 101.",
         "left out 2 annotations (outside the image), for example id 103.",
-        "left out 1 annotations (unknown image), for example id 105.",
+        "left out 1 annotation (unknown image), for example id 105.",
     ]
 
 

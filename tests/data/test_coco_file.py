@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from maskrcnn_benchmark.data.datasets import COCODataset, coco_file
 from maskrcnn_benchmark.data.datasets.coco import has_valid_annotation
@@ -89,7 +90,8 @@ def test_the_index_is_what_json_reads(tmp_path_factory, seed, strings, indent, e
         else:
             full = [{"keypoints": [], **a} for a in mine]
             assert index.trainable[row] == has_valid_annotation(full)
-    assert index.meta["has_masks"] == all("segmentation" in a for a in content["annotations"] if not a["iscrowd"])
+    masked = ["segmentation" in a for a in usable if not a["iscrowd"]]
+    assert index.meta["has_masks"] == any(masked) and index.meta["masks"][0] == masked.count(False)
     assert index.row("none") is None and index.row(-1) is None
 
 
@@ -104,10 +106,16 @@ def test_the_index_is_what_json_reads(tmp_path_factory, seed, strings, indent, e
         ('{"images": [{"id": 1},]}', "is not a JSON file"),
         ('{"images" []}', "is not a JSON file"),
         ('{"images": {}, "categories": []}', '"images" is no list'),
-        ('{"images": [{"x": 1}], "categories": []}', "entry 0 of \"images\" cannot be used .KeyError.'id'"),
+        ('{"images": [{"x": 1}, null], "categories": []}', 'none of its 2 "images" has an "id"'),
+        ('{"images": [{"id": [1]}], "categories": []}', 'none of its 1 "images" has an "id"'),
+        ('{"images": [], "categories": ' + "[" * 100_000, "lie too deep in one another"),
         ('{"images": [{"id": 1}, {"id": "a"}], "categories": []}', r"all integers or all strings.*\['int', 'str'\]"),
         ('{"images": [], "categories": [3]}', 'every entry of "categories" must have an "id" and a "name"'),
-        ('{"images": [], "annotations": [{"bbox": [1, 2, 3]}], "categories": []}', 'entry 0 of "annotations"'),
+        ('{"images": [], "annotations": {"1": {}}, "categories": []}', '"annotations" is no list'),
+        (
+            '{"images": [{"id": 4, "width": 1e6, "height": 1e6}], "categories": []}',
+            "image 4 .* 1000000 x 1000000 pixels, more",
+        ),
     ],
 )
 def test_what_is_no_annotation_file(text, sentence):
@@ -257,7 +265,13 @@ def test_the_whole_tree_is_made_when_asked_for(tmp_path):
     dataset = COCODataset(str(tmp_path / "set.json"), str(tmp_path), False)
     read = {i: dataset._annotations(i) for i in dataset.ids}
     assert dataset._coco is None
-    assert {i: dataset.coco.imgToAnns.get(i, []) for i in dataset.ids} == read  # without those that were dropped
+    added = ("id", "area", "num_keypoints")  # what evaluation needs
+    whole = {
+        i: [{k: v for k, v in a.items() if k not in added} for a in dataset.coco.imgToAnns.get(i, [])]
+        for i in dataset.ids
+    }
+    read = {i: [{k: v for k, v in a.items() if k not in added} for a in of_image] for i, of_image in read.items()}
+    assert whole == read  # without those that were dropped
     dataset.coco.imgToAnns[dataset.ids[0]] = []
     assert dataset._annotations(dataset.ids[0]) == [] and dataset.get_img_info(1) is dataset.coco.imgs[dataset.ids[1]]
 
@@ -268,7 +282,12 @@ def test_sizes_of_images(tmp_path):
     dataset = COCODataset(str(tmp_path / "set.json"), str(tmp_path), True)
     infos = [dataset.get_img_info(i) for i in range(len(dataset))]
     assert dataset.image_sizes().tolist() == [[i["height"], i["width"]] for i in infos]
-    del content["images"][0]["height"]
-    write(tmp_path / "set.json", content)
-    with pytest.raises(ValueError, match='1 images have no "height" and "width", for example id'):
-        COCODataset(str(tmp_path / "set.json"), str(tmp_path), False).image_sizes()
+    # An image whose entry has no size: its file's counts, and 1 x 1 where that cannot be read either.
+    for file, size in (("a.png", [21, 33]), ("missing.png", [1, 1])):
+        Image.new("RGB", (33, 21)).save(tmp_path / "a.png")
+        entry = content["images"][0]
+        entry["file_name"] = file
+        entry.pop("height", None)
+        write(tmp_path / "set.json", content)
+        dataset = COCODataset(str(tmp_path / "set.json"), str(tmp_path), False)
+        assert dataset.image_sizes()[dataset.ids.index(entry["id"])].tolist() == size

@@ -242,7 +242,8 @@ def test_a_loader_with_everything_on(tmp_path, workers):
 
 def test_pasting_needs_masks(tmp_path):
     content = write_coco(tmp_path)
-    del content["annotations"][0]["segmentation"]
+    for annotation in content["annotations"]:
+        del annotation["segmentation"]
     write_annotations(tmp_path, "set", content)
     with pytest.raises(ConfigError, match="INPUT.COPY_PASTE_PROB is above 0; set it to 0"):
         loader(tmp_path, INPUT__COPY_PASTE_PROB=0.5, MODEL__MASK_ON=False)

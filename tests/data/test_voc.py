@@ -1,11 +1,16 @@
 """Pascal VOC: reading, and AP against the definition written out with loops."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.data.build import build_dataset
+from maskrcnn_benchmark.data.catalog import dataset_catalog
 from maskrcnn_benchmark.data.datasets import PascalVOCDataset
 from maskrcnn_benchmark.data.datasets.evaluation import evaluate
 from maskrcnn_benchmark.data.datasets.evaluation.voc import do_voc_evaluation
@@ -14,6 +19,7 @@ from maskrcnn_benchmark.data.datasets.evaluation.voc.voc_eval import (
     calc_detection_voc_prec_rec,
     eval_detection_voc,
 )
+from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from tests.support.voc_set import SIZE, write_voc
 
@@ -54,6 +60,112 @@ def test_transforms_act_on_items_and_not_on_the_ground_truth(tmp_path):
     assert dataset.get_groundtruth(1).bbox.tolist() == [[4, 4, 63, 47]]
 
 
+def write_own(
+    root: Path, objects: list[tuple[str, tuple]], size: str = "", ending: str = "png", name: str = "im 1"
+) -> None:
+    """A set of one image in VOC's layout: objects as (class, box)."""
+    for folder in ("Annotations", "ImageSets/Main", "JPEGImages"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / "ImageSets" / "Main" / "train.txt").write_text(f"\ufeff{name}\r\n\r\n", encoding="utf-8", newline="")
+    Image.new("RGB", (50, 40)).save(root / "JPEGImages" / f"{name}.{ending}")
+    entries = "".join(
+        f"<object>\r\n<name> {label} </name><part><name>head</name></part><bndbox>"
+        + "".join(f"<{k}>{v}</{k}>" for k, v in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True))
+        + "</bndbox></object>"
+        for label, box in objects
+    )
+    text = f'\ufeff<?xml version="1.0" encoding="utf-8"?>\r\n<annotation>{size}{entries}</annotation>\r\n'
+    (root / "Annotations" / f"{name}.xml").write_text(text, encoding="utf-8", newline="")
+
+
+OWN = [("Traffic  Light", (1.5, 2.0, 20.25, 30)), ("cat", (3, 4, 50, 40)), ("traffic light", (11, 12, 20, 20))]
+
+
+@pytest.mark.parametrize("ending", ["jpg", "JPG", "jpeg", "png", "bmp", "tif", "webp"])
+def test_classes_and_images_of_ones_own(tmp_path, ending):
+    write_own(tmp_path, OWN, ending=ending)
+    dataset = PascalVOCDataset(str(tmp_path), "train")
+    assert dataset.ids == ["im 1"] and dataset.class_names() == {1: "cat", 2: "Traffic Light"}
+    image, target, _ = dataset[0]
+    assert image.size == target.size == (50, 40)  # no <size>
+    assert target.get_field("labels").tolist() == [2, 1, 2]
+    assert target.bbox.tolist() == [[0.5, 1, 19.25, 29], [2, 3, 49, 39], [10, 11, 19, 19]]
+    assert dataset.get_img_info(0) == {"id": "im 1", "file_name": f"im 1.{ending}", "height": 40, "width": 50}
+
+
+def test_where_the_names_of_classes_come_from(tmp_path):
+    write_own(tmp_path, OWN)
+    listed = PascalVOCDataset(str(tmp_path), "train", classes=["traffic light", "Cat", "dog"])
+    assert listed.class_names() == {1: "traffic light", 2: "Cat", 3: "dog"}
+    assert listed[0][1].get_field("labels").tolist() == [1, 2, 1]
+    (tmp_path / "names.txt").write_text("dog\n\ncat\ntraffic light\n")
+    assert PascalVOCDataset(str(tmp_path), "train", classes=str(tmp_path / "names.txt")).name_to_id["cat"] == 2
+    (tmp_path / "classes.txt").write_text("cat\nTRAFFIC LIGHT\n")
+    assert PascalVOCDataset(str(tmp_path), "train").class_names() == {1: "cat", 2: "TRAFFIC LIGHT"}
+    (tmp_path / "classes.txt").write_text("cat\nCat\n")
+    with pytest.raises(ValueError, match="classes.txt must name at least one class, and each once"):
+        PascalVOCDataset(str(tmp_path), "train")
+    with pytest.raises(FileNotFoundError, match=r"no file of class names .*no.txt"):
+        PascalVOCDataset(str(tmp_path), "train", classes="no.txt")
+
+    class Mine(PascalVOCDataset):
+        CLASSES = ("__background__ ", "traffic light", "cat")
+
+    assert Mine(str(tmp_path), "train")[0][1].get_field("labels").tolist() == [1, 2, 1]
+
+
+def test_classes_are_those_of_the_whole_folder(tmp_path):
+    """So that the parts of a set number them alike."""
+    write_own(tmp_path, OWN)
+    (tmp_path / "ImageSets" / "Main" / "val.txt").write_text("other\n")
+    text = "<annotation><object><name>zebra</name></object></annotation>"
+    (tmp_path / "Annotations" / "other.xml").write_text(text)
+    (tmp_path / "Annotations" / "broken.xml").write_text("<annotation>")
+    names = [PascalVOCDataset(str(tmp_path), split).class_names() for split in ("train", "val")]
+    assert names[0] == names[1] == {1: "cat", 2: "Traffic Light", 3: "zebra"}
+
+
+@pytest.mark.parametrize(
+    "size", ["", "<size><width>0</width><height>0</height></size>", "<size><width>inf</width></size>"]
+)
+def test_a_size_that_is_none_is_that_of_the_image(tmp_path, size):
+    write_own(tmp_path, OWN, size)
+    assert PascalVOCDataset(str(tmp_path), "train")[0][1].size == (50, 40)
+
+
+def test_a_size_of_another_image_is_refused(tmp_path):
+    write_own(tmp_path, OWN, "<size><width>40</width><height>50</height></size>")
+    with pytest.raises(BrokenImageError, match="is 50 x 40 pixels .* are of 40 x 50"):
+        PascalVOCDataset(str(tmp_path), "train")[0]
+
+
+def test_boxes_counted_from_0(tmp_path):
+    write_own(tmp_path, OWN[1:2])
+    assert PascalVOCDataset(str(tmp_path), "train", first_pixel=0)[0][1].bbox.tolist() == [[3, 4, 49, 39]]
+
+
+def test_keys_of_a_definition_reach_the_data_set(tmp_path):
+    write_own(tmp_path, OWN)
+    config = cfg.clone()
+    entry = {
+        "FACTORY": "PascalVOCDataset",
+        "DATA_DIR": str(tmp_path),
+        "SPLIT": "train",
+        "CLASSES": ["cat", "traffic light"],
+    }
+    for key, value in {**entry, "FIRST_PIXEL": 0}.items():
+        config.merge_from_list([f"DATASETS.DEFINITIONS.mine.{key}", value])
+    (dataset,) = build_dataset(("mine",), None, dataset_catalog(config))
+    assert dataset.class_names() == {1: "cat", 2: "traffic light"} and dataset.first_pixel == 0
+
+
+def test_flags_in_the_image_set_of_a_class(tmp_path):
+    write_voc(tmp_path)
+    (tmp_path / "ImageSets" / "Main" / "car_val.txt").write_text("000005 -1\n000007  1\n000009.jpg\n")
+    dataset = PascalVOCDataset(str(tmp_path), "car_val")
+    assert dataset.ids == ["000005", "000007", "000009.jpg"] and dataset[2][0].size == SIZE
+
+
 def test_files_that_do_not_fit(tmp_path):
     with pytest.raises(FileNotFoundError, match="no image set .*trainval.txt"):
         PascalVOCDataset(str(tmp_path), "trainval")
@@ -66,7 +178,7 @@ def test_files_that_do_not_fit(tmp_path):
         (whole.replace("car", "unicorn"), "000007.xml has an object of the class 'unicorn'"),
         (whole.replace("<xmax>64</xmax>", ""), "<bndbox> has no <xmax>"),
         (whole.replace("<xmax>64</xmax>", "<xmax>?</xmax>"), r"<xmax> should be a number; got '\?'"),
-        (whole.replace("size", "dimension"), "it has no <size>"),
+        (whole.replace("<xmax>64</xmax>", "<xmax>inf</xmax>"), r"<xmax> should be a number; got 'inf'"),
     ):
         annotation.write_text(text)
         with pytest.raises(ValueError, match=said):

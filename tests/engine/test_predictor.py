@@ -272,7 +272,7 @@ def test_a_video_frame_by_frame(seeing, tmp_path):
 @pytest.mark.parametrize(
     ("picture", "error", "said"),
     [
-        ("no.jpg", BrokenImageError, "There is no image no.jpg"),
+        ("no.jpg", BrokenImageError, "The image no.jpg cannot be read: there is no such file"),
         (np.zeros((4, 4, 3)), ValueError, r"uint8 \[H, W, 3\] in the order BGR.*got float64 \[4, 4, 3\]"),
         (np.zeros((4, 4), np.uint8), ValueError, r"got uint8 \[4, 4\]"),
         (torch.zeros(4, 4, 3), ValueError, r"\[3, H, W\] in the order RGB; got the shape \[4, 4, 3\]"),

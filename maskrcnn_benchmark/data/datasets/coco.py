@@ -1,8 +1,7 @@
 """Data sets in COCO format: a folder of images and a JSON file of annotations."""
 
-import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,21 @@ from pycocotools.coco import COCO
 from torchvision.datasets import VisionDataset
 from torchvision.datasets.coco import CocoDetection
 
+from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages
+from maskrcnn_benchmark.data.datasets.coco_entries import keypoints_of
 from maskrcnn_benchmark.data.datasets.coco_file import CocoFile
-from maskrcnn_benchmark.data.datasets.coco_index import DEFECTS, MIN_KEYPOINTS_PER_IMAGE
+from maskrcnn_benchmark.data.datasets.coco_keypoints import (
+    MIN_KEYPOINTS_PER_IMAGE,
+    are_a_persons,
+    skeleton,
+    told_flips,
+)
+from maskrcnn_benchmark.data.datasets.coco_notes import report
+from maskrcnn_benchmark.data.datasets.coco_targets import add_masks
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
-from maskrcnn_benchmark.data.datasets.images import read_rgb
+from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint_ops import make_keypoints
-from maskrcnn_benchmark.structures.mask_ops import masks_from_coco
 
 min_keypoints_per_image = MIN_KEYPOINTS_PER_IMAGE
 
@@ -48,10 +55,13 @@ class COCODataset(CocoDetection):
         transforms: called as transforms(image, target).
         cache: folder in which the index of a large file is kept, so that the next start is quicker (see `CocoFile`).
 
-    Of the file only an index is held; an image's entries are read from it when they are asked for.
+    Of the file only an index is held; an image's entries are read from it when they are asked for, and made sound then
+    (coco_entries.py says what of). What is wrong in the file is said once, with counts.
 
     An item is (image, BoxList with "labels" and perhaps "masks" and "keypoints", index). Crowds are left out; boxes without
-    width or height or outside the image are counted, reported and left out.
+    width or height or outside the image are counted, reported and left out. An image is turned as its EXIF entry says, unless
+    the annotations were made without (AnnotatedImages). Where some objects have no usable mask, "has_mask" (bool) tells which
+    do; the others have their boxes in place of masks.
 
     `CocoDetection.__getitem__` gives an image with its annotations as the file has them, for subclasses that make their
     targets themselves.
@@ -73,18 +83,25 @@ class COCODataset(CocoDetection):
         VisionDataset.__init__(self, root)  # CocoDetection's own would read the whole file
         self.ann_file, self._transforms = ann_file, transforms
         index = self._file.index
-        self.categories = {c["id"]: c["name"] for c in sorted(index.meta["categories"], key=lambda c: c["id"])}
-        self.json_category_id_to_contiguous_id = {c: i for i, c in enumerate(self.categories, start=1)}
-        self.contiguous_category_id_to_json_id = {i: c for c, i in self.json_category_id_to_contiguous_id.items()}
-        self._report_dropped()
+        self.placeholder: bool = index.meta["placeholder"]  # whether the file has a category that stands for no class
+        self.placeholder_id = self._file.category_ids[0] if self.placeholder else None
+        self.set_labels([c for c in self._file.category_ids if not self.placeholder or c != self.placeholder_id])
+        report(index, ann_file, remove_images_without_annotations)
         self.has_annotations: bool = index.meta["has_annotations"]
         self.num_keypoints: int = index.meta["num_keypoints"]
         self.has_masks: bool = index.meta["has_masks"]
+        self.without_mask: int = index.meta["masks"][0]  # objects that have none
+        names = index.meta["keypoint_names"]
+        self.is_of_persons = are_a_persons(names, self.num_keypoints)
+        self.keypoint_names: list[str] = names[0] if names else []
+        self.keypoint_flips = told_flips(names, self.num_keypoints)
+        self.skeleton = skeleton(index.meta["categories"], self.num_keypoints)
         kept = index.trainable if remove_images_without_annotations else slice(None)
         self.ids: list = index.image_ids[kept].tolist()
         self.id_to_img_map = dict(enumerate(self.ids))
         self._coco: COCO | None = None
         self._last_info: tuple[int | None, dict] = (None, {})
+        self._images = AnnotatedImages(ann_file, len(index.image_ids), self._image_at)
 
     @property
     def coco(self) -> COCO:
@@ -93,32 +110,29 @@ class COCODataset(CocoDetection):
         From then on this data set's targets come from it too, so that what is changed in it counts.
         """
         if self._coco is None:
-            coco = load_coco(self.ann_file)
-            annotations = coco.dataset.get("annotations", [])
-            self._file.check_count(len(annotations))
-            bad = {id(annotations[i]) for i in self._file.index.dropped[:, 0].tolist()}
-            for image_id, anns in coco.imgToAnns.items() if bad else ():
-                coco.imgToAnns[image_id] = [a for a in anns if id(a) not in bad]
+            coco = load_coco(self.ann_file, self._size_of, useless=False)
             self._coco = coco
         return self._coco
 
+    def set_labels(self, ids: Sequence) -> None:
+        """Label the categories of these ids 1, 2, ... in this order; None for a label that no category of this set has.
+
+        Objects of other categories are left out.
+        """
+        known = {c["id"]: c["name"] for c in self._file.index.meta["categories"]}
+        self._labels = len(ids)
+        self.contiguous_category_id_to_json_id = {i: c for i, c in enumerate(ids, start=1) if c is not None}
+        self.json_category_id_to_contiguous_id = {c: i for i, c in self.contiguous_category_id_to_json_id.items()}
+        self.categories = {c: known[c] for c in self._file.category_ids if c in self.json_category_id_to_contiguous_id}
+
     @property
     def num_classes(self) -> int:
-        """Categories and the background."""
-        return len(self.categories) + 1
+        """Labels and the background."""
+        return self._labels + 1
 
     def class_names(self) -> dict[int, str]:
         """Name of each label, from 1."""
         return {label: self.categories[c] for label, c in self.contiguous_category_id_to_json_id.items()}
-
-    def _report_dropped(self) -> None:
-        dropped = self._file.index.dropped[:, 1]
-        for defect, (reason, ann_id) in enumerate(zip(DEFECTS, self._file.index.meta["dropped_ids"], strict=True)):
-            count = int((dropped == defect).sum())
-            if count:
-                logging.getLogger(__name__).warning(
-                    "%s: left out %d annotations (%s), for example id %s.", self.ann_file, count, reason, ann_id
-                )
 
     def _annotations(self, image_id: Any) -> list[dict]:
         if self._coco is not None:
@@ -127,18 +141,20 @@ class COCODataset(CocoDetection):
         return [] if row is None else self._file.annotations(row)
 
     def _target(self, image_id: int, size: tuple[int, int]) -> BoxList:
-        annotations = [a for a in self._annotations(image_id) if not a.get("iscrowd", 0)]
+        label_of = self.json_category_id_to_contiguous_id
+        found = (a for a in self._annotations(image_id) if not a.get("iscrowd", 0))
+        annotations = [a for a in found if a["category_id"] in label_of]
         boxes = torch.tensor([a["bbox"] for a in annotations], dtype=torch.float32).reshape(-1, 4)
         target = BoxList(boxes, size, mode="xywh").convert("xyxy")
-        labels = [self.json_category_id_to_contiguous_id[a["category_id"]] for a in annotations]
+        labels = [label_of[a["category_id"]] for a in annotations]
         target.add_field("labels", torch.tensor(labels, dtype=torch.int64))
         if self.num_keypoints:
-            unlabelled = [0] * (3 * self.num_keypoints)
-            points = [a.get("keypoints", unlabelled) for a in annotations]
-            target.add_field("keypoints", make_keypoints(points, size, self.num_keypoints))
-        if all("segmentation" in a for a in annotations):
-            segmentations = [a["segmentation"] for a in annotations]
-            target.add_field("masks", masks_from_coco(segmentations, size))
+            points = [keypoints_of(a.get("keypoints"), self.num_keypoints) for a in annotations]
+            flips = None if self.is_of_persons else self.keypoint_flips
+            keypoints = make_keypoints(points, size, self.num_keypoints, self.is_of_persons, flips, self.skeleton)
+            target.add_field("keypoints", keypoints)
+        if self.has_masks or not annotations:
+            add_masks(target, annotations, size, self.without_mask > 0)
         return target.clip_to_image(remove_empty=True)
 
     def read_image(self, idx: int) -> Image.Image:
@@ -146,7 +162,28 @@ class COCODataset(CocoDetection):
         return self._load_image(self.ids[idx])
 
     def _load_image(self, id: Any) -> Image.Image:
-        return read_rgb(os.path.join(self.root, self._entry(id)["file_name"]))
+        entry = self._entry(id)
+        return self._images.read(self._path(entry), (entry["width"], entry["height"]))
+
+    def _path(self, entry: dict) -> str:
+        if entry["file_name"] is None:
+            raise BrokenImageError(
+                f"The image with the id {entry['id']!r} cannot be read: {self.ann_file} names no file of it"
+            )
+        return os.path.join(self.root, entry["file_name"])
+
+    def _image_at(self, row: int) -> tuple[str, tuple[int, int] | None]:
+        """Path and annotated size of an image of the file."""
+        entry = self._file.image(row)
+        return self._path(entry), (entry["width"], entry["height"]) if "width" in entry else None
+
+    def _size_of(self, entry: dict) -> tuple[int, int]:
+        """Height and width of an image whose entry has none; 1 and 1 for one that cannot be read, which is said elsewhere."""
+        try:
+            width, height = self._images.size(self._path(entry))
+        except BrokenImageError:
+            return 1, 1
+        return height, width
 
     def _load_target(self, id: Any) -> list[dict]:
         return self._annotations(id)
@@ -173,17 +210,19 @@ class COCODataset(CocoDetection):
         if row is None:
             raise KeyError(f"{self.ann_file} has no image with the id {image_id!r}.")
         if self._last_info[0] != row:
-            self._last_info = (row, self._file.image(row))
+            entry = self._file.image(row)
+            if "width" not in entry:
+                height, width = self._size_of(entry)
+                entry = {**entry, "height": height, "width": width}
+            self._last_info = (row, entry)
         return self._last_info[1]
 
     def image_sizes(self) -> np.ndarray:
-        """Height and width of each image in pixels, int32 [len(self), 2], as the annotation file gives them."""
+        """Height and width of each image in pixels, int32 [len(self), 2]: as the annotation file gives them, else the files'."""
         sizes = self._file.index.image_sizes[self._rows()]
-        unknown = np.flatnonzero((sizes < 0).any(axis=1))
-        if len(unknown):
-            raise ValueError(
-                f'{self.ann_file}: {len(unknown)} images have no "height" and "width", for example id {self.ids[unknown[0]]!r}.'
-            )
+        for index in np.flatnonzero((sizes < 0).any(axis=1)).tolist():
+            info = self.get_img_info(index)
+            sizes[index] = info["height"], info["width"]
         return sizes
 
     def labels_by_image(self) -> tuple[np.ndarray, np.ndarray]:
@@ -192,9 +231,12 @@ class COCODataset(CocoDetection):
         counts = np.diff(index.first)[rows]
         begin = np.concatenate(([0], np.cumsum(counts)))
         places = np.repeat(index.first[rows] - begin[:-1], counts) + np.arange(begin[-1])
-        objects = ~index.crowd[places]
+        ids = self._file.category_ids
+        known = np.array([0, *(self.json_category_id_to_contiguous_id.get(c, 0) for c in ids)], np.int32)
+        labels = known[index.labels[places]]
+        objects = ~index.crowd[places] & (labels > 0)
         first = np.concatenate(([0], np.cumsum(objects)))[begin]
-        return index.labels[places][objects], first
+        return labels[objects], first
 
     def _rows(self) -> np.ndarray:
         """Places in the index of the images in `ids`."""

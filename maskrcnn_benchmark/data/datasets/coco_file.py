@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from maskrcnn_benchmark.data.datasets.coco_entries import annotation_entry, box_of, image_entry, matching_id
 from maskrcnn_benchmark.data.datasets.coco_index import CocoIndex, scan
 from maskrcnn_benchmark.utils.files import whole_file
 
@@ -24,7 +25,7 @@ MIN_BYTES_KEPT = 64_000_000
 SETTLED_S = 2.0
 # Seconds to wait for another process that indexes the same file.
 LOCK_S = 120.0
-_VERSION = 1  # of what is kept
+_VERSION = 2  # of what is kept
 
 
 class CocoFile:
@@ -99,13 +100,16 @@ class CocoFile:
 
     def check_count(self, annotations: int) -> None:
         """Raise ValueError if the file read again holds another number of annotations."""
-        if annotations != len(self.index.spans) + len(self.index.dropped):
+        if annotations != self.index.meta["annotations"]:
             raise self._changed()
 
-    def _entries(self, spans: np.ndarray) -> list[dict]:
-        """The JSON objects at the places int64 [N, 2]."""
+    def _entries(self, spans: np.ndarray) -> list:
+        """The JSON values at the places int64 [N, 2]."""
         parts = [os.pread(self._descriptor, end - start, start) for start, end in spans.tolist()]
+        encoding = self.index.meta["encoding"]
         try:
+            if encoding != "utf-8":
+                parts = [part.decode(encoding).encode() for part in parts]
             entries = json.loads(b"[" + b",".join(parts) + b"]")
         except ValueError:
             raise self._changed() from None
@@ -114,20 +118,31 @@ class CocoFile:
         return entries
 
     def image(self, row: int) -> dict:
-        """The image's entry."""
+        """The image's entry, made sound (see coco_entries.py)."""
         (entry,) = self._entries(self.index.image_spans[row : row + 1])
-        if not isinstance(entry, dict) or entry.get("id") != self.index.image_ids[row]:
+        image_id = self.index.image_ids[row].item()
+        if not isinstance(entry, dict) or matching_id(entry.get("id")) != matching_id(image_id):
             raise self._changed()
-        return entry
+        entry = image_entry(entry)
+        return entry if entry["id"] == image_id else {**entry, "id": image_id}
 
     def annotations(self, row: int) -> list[dict]:
-        """The usable annotations of an image, in the file's order."""
+        """The usable annotations of an image, in the file's order, made sound but for areas, masks and keypoints."""
         first, last = self.index.first[row : row + 2].tolist()
         entries = self._entries(self.index.spans[first:last])
-        image_id = self.index.image_ids[row]
-        if any(not isinstance(e, dict) or e.get("image_id") != image_id for e in entries):
-            raise self._changed()
-        return entries
+        image_id = self.index.image_ids[row].item()
+        sound = []
+        for entry, label in zip(entries, self.index.labels[first:last].tolist(), strict=True):
+            box = box_of(entry.get("bbox")) if isinstance(entry, dict) else None
+            if box is None or matching_id(entry.get("image_id")) != matching_id(image_id):
+                raise self._changed()
+            sound.append(annotation_entry(entry, box, image_id, self.category_ids[label - 1]))
+        return sound
+
+    @property
+    def category_ids(self) -> list:
+        """Of label 1, 2, ..."""
+        return sorted({c["id"] for c in self.index.meta["categories"]})
 
 
 def load_index(path: str, stamp: list) -> CocoIndex | None:

@@ -8,19 +8,24 @@ numpy arrays, whose pages workers share.
 
 import dataclasses
 import json
-import re
-from array import array
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-# An image whose people show fewer visible keypoints together is no use for training keypoints.
-MIN_KEYPOINTS_PER_IMAGE = 10
-DEFECTS = ("zero or negative size", "outside the image", "unknown image")
+from maskrcnn_benchmark.data.datasets.coco_categories import category_entries, has_placeholder
+from maskrcnn_benchmark.data.datasets.coco_entries import LARGEST_AREA, MOST_PIXELS, ids_of_one_kind, matching_id, whole
+from maskrcnn_benchmark.data.datasets.coco_keypoints import keypoint_names, least_visible
+from maskrcnn_benchmark.data.datasets.coco_scan import (
+    Annotations,
+    BytePlaces,
+    Images,
+    as_numpy,
+    decode_text,
+    numbers_of,
+    scan_text,
+)
 
-_SPACE = re.compile(r"[ \t\n\r]*")
-_decode = json.JSONDecoder().raw_decode
+DEFECTS = ("zero or negative size", "outside the image", "unknown image", 'no "bbox" of four numbers')
 
 
 @dataclasses.dataclass
@@ -37,8 +42,11 @@ class CocoIndex:
         crowd: bool [A].
         trainable: bool [I], whether the image has something to train on (see `coco.has_valid_annotation`).
         dropped: int64 [D, 2], the other annotations: place in the file's list, and index into DEFECTS.
-        meta: "categories" (the file's entries), "has_annotations", "has_masks", "num_keypoints", and "dropped_ids": for each
-            of DEFECTS the id of the first annotation dropped for it, None where there is none.
+        meta: "categories" (sound entries), "placeholder" (whether the first of them is none, see `has_placeholder`),
+            "has_annotations", "has_masks", "num_keypoints", "keypoint_names" (of each kind of object with keypoints),
+            "least_visible", "encoding", "annotations" (how many the file lists), and what was found: "dropped_ids", for each of
+            DEFECTS the id of the first annotation dropped for it, None where there is none; "area", "iscrowd", "masks",
+            "sizes", "images", "image_ids" and "few_visible", each [how many are missing or unusable, an example].
     """
 
     image_ids: np.ndarray
@@ -61,171 +69,50 @@ class CocoIndex:
         return row if row < len(self.image_ids) and self.image_ids[row] == image_id else None
 
 
-def _skip_space(text: str, at: int) -> int:
-    return _SPACE.match(text, at).end()  # type: ignore[union-attr]
-
-
-def _walk(text: str, at: int, close: str, take: Callable[[int], int]) -> int:
-    """Members of a list or an object that begins before `at`: `take` gets each one's place and gives its end."""
-    at = _skip_space(text, at)
-    if text[at : at + 1] == close:
-        return at + 1
-    while True:
-        at = _skip_space(text, take(at))
-        mark = text[at : at + 1]
-        at += 1
-        if mark == close:
-            return at
-        if mark != ",":
-            raise json.JSONDecodeError("Expecting ',' delimiter", text, at - 1)
-        at = _skip_space(text, at)
-
-
-class _Entries:
-    """The entries of one of the file's lists: where they stand, and what `read` takes from them."""
-
-    def __init__(self, read: Callable[[Any], None]):
-        self.read = read
-        self.spans = array("q")
-
-    def take_all(self, text: str, at: int) -> int:
-        read, note = self.read, self.spans.append
-
-        def take(start: int) -> int:
-            entry, end = _decode(text, start)
-            read(entry)
-            note(start)
-            note(end)
-            return end
-
-        return _walk(text, at, "]", take)
-
-    def numpy(self) -> np.ndarray:
-        return _numpy(self.spans, np.int64).reshape(-1, 2)
-
-
-def _numpy(values: array, dtype: Any) -> np.ndarray:
-    return np.frombuffer(values, dtype) if values else np.zeros(0, dtype)
-
-
-class _Images(_Entries):
-    def __init__(self):
-        super().__init__(self._image)
-        self.ids: list = []
-        self.sizes = array("i")
-
-    def _image(self, image: dict) -> None:
-        self.ids.append(image["id"])
-        self.sizes.extend((image.get("height", -1), image.get("width", -1)))
-
-
-class _Annotations(_Entries):
-    def __init__(self):
-        super().__init__(self._annotation)
-        self.images: dict[Any, int] = {}  # image id -> number, in the order of appearance
-        self.categories: dict[Any, int] = {}
-        self.image, self.category, self.boxes = array("q"), array("i"), array("d")
-        self.crowd, self.masked = bytearray(), bytearray()
-        self.points = array("i")  # numbers in "keypoints", -1 without
-        self.visible = array("i")
-        self.ids: list = []
-
-    def _annotation(self, ann: dict) -> None:
-        x, y, width, height = ann["bbox"]
-        self.boxes.extend((x, y, width, height))
-        self.ids.append(ann.get("id"))
-        self.image.append(self.images.setdefault(ann["image_id"], len(self.images)))
-        self.category.append(self.categories.setdefault(ann.get("category_id"), len(self.categories)))
-        self.crowd.append(1 if ann.get("iscrowd", 0) else 0)
-        self.masked.append(1 if ann.get("segmentation") else 0)
-        points = ann.get("keypoints")
-        self.points.append(-1 if points is None else len(points))
-        self.visible.append(0 if points is None else sum(v > 0 for v in points[2::3]))
-
-
 def scan(content: bytes, name: str) -> CocoIndex:
     """Index the content of an annotation file called `name`. Raises ValueError with a sentence that begins with the name."""
     try:
-        text = content.decode("utf-8")
-        images, annotations, others = _scan_text(text, name)
+        text, encoding, mark = decode_text(content)
+        images, annotations, others = scan_text(text, name)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{name} is not a JSON file: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{name} is not in COCO format: its lists and objects lie too deep in one another.") from None
     missing = [key for key, found in (("images", images), ("categories", others.get("categories"))) if found is None]
     if images is None or missing:
         raise ValueError(f"{name} is not in COCO format: it has no {' and no '.join(missing)}.")
-    place = _BytePlaces(content, text)
+    place = BytePlaces(content, text, encoding, mark)
     del text
-    return _index(images, annotations, others["categories"], place, name)
+    index = _index(images, annotations, others["categories"], place, name)
+    index.meta["encoding"] = encoding
+    return index
 
 
-def _scan_text(text: str, name: str) -> tuple[_Images | None, _Annotations | None, dict]:
-    lists: dict[str, Any] = {}
-    others: dict[str, Any] = {}
-
-    def take(at: int) -> int:
-        key, at = _decode(text, at)
-        at = _skip_space(text, at)
-        if not isinstance(key, str) or text[at : at + 1] != ":":
-            raise json.JSONDecodeError("Expecting a name and ':'", text, at)
-        at = _skip_space(text, at + 1)
-        if key not in ("images", "annotations"):
-            others[key], at = _decode(text, at)
-            return at
-        if text[at : at + 1] != "[":
-            raise ValueError(f'{name} is not in COCO format: its "{key}" is no list.')
-        lists[key] = entries = _Images() if key == "images" else _Annotations()
-        try:
-            return entries.take_all(text, at + 1)
-        except json.JSONDecodeError:
-            raise
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise ValueError(
-                f'{name} is not in COCO format: entry {len(entries.spans) // 2} of "{key}" cannot be used ({error!r}).'
-            ) from None
-
-    at = _skip_space(text, 0)
-    if text[at : at + 1] == "{":
-        at = _walk(text, at + 1, "}", take)
-    else:
-        at = _decode(text, at)[1]
-    if _skip_space(text, at) != len(text):
-        raise json.JSONDecodeError("Extra data", text, at)
-    return lists.get("images"), lists.get("annotations"), others
-
-
-class _BytePlaces:
-    """Places in a text -> places in its UTF-8 bytes."""
-
-    def __init__(self, content: bytes, text: str):
-        self.before: np.ndarray | None = None
-        if len(content) != len(text):
-            # Byte k of those that continue a character stands behind as many characters as bytes that do not.
-            continuing = np.flatnonzero((np.frombuffer(content, np.uint8) & 0xC0) == 0x80)
-            self.before = continuing - np.arange(len(continuing))
-
-    def __call__(self, places: np.ndarray) -> np.ndarray:
-        return places if self.before is None else places + np.searchsorted(self.before, places, side="right")
-
-
-def _index(
-    images: _Images, annotations: _Annotations | None, categories: list, place: _BytePlaces, name: str
-) -> CocoIndex:
+def _index(images: Images, annotations: Annotations | None, categories: Any, place: BytePlaces, name: str) -> CocoIndex:
     ids, rows = _image_rows(images.ids, name)
-    sizes = _numpy(images.sizes, np.int32).reshape(-1, 2)[rows]
-    found = _Annotations() if annotations is None else annotations
-    labels = _labels(found, categories, name)
-    num_keypoints = _count_keypoints(found, name)
-
-    row_of_id = {image_id: row for row, image_id in enumerate(ids.tolist())}
-    image = _look_up([row_of_id.get(i, -1) for i in found.images], _numpy(found.image, np.int64))
-    boxes = _numpy(found.boxes, np.float64).reshape(-1, 4)
-    defect = _defects(boxes, image, sizes)
+    sizes = as_numpy(images.sizes, np.int32).reshape(-1, 2)[rows]
+    _check_sizes(sizes, ids, name)
+    found = Annotations() if annotations is None else annotations
+    entries = category_entries(categories, name)
+    row_of_id = {matching_id(image_id): row for row, image_id in enumerate(ids.tolist())}
+    image = numbers_of(found.images, row_of_id, -1)[as_numpy(found.image, np.int64)]
+    boxes = as_numpy(found.boxes, np.float64).reshape(-1, 4)
+    defect = defects(boxes, image, sizes)
     dropped, usable = np.flatnonzero(defect >= 0), np.flatnonzero(defect < 0)
+    labels = _labels(found, entries, usable, name)
+    num_keypoints = _count_keypoints(found, name)
+    names = keypoint_names(entries, num_keypoints)
     order = usable[np.argsort(image[usable], kind="stable")]
     first = np.searchsorted(image[order], np.arange(len(ids) + 1))
-    crowd, masked = (np.frombuffer(bytes(v), np.uint8).astype(bool) for v in (found.crowd, found.masked))
-    points, visible = _numpy(found.points, np.int32)[order], _numpy(found.visible, np.int32)[order]
+    crowd = np.frombuffer(bytes(found.crowd), np.uint8).astype(bool)
+    masked = _masked(found, image, sizes)
+    points, visible = as_numpy(found.points, np.int32)[order], as_numpy(found.visible, np.int32)[order]
+    least = least_visible(names, num_keypoints)
+    large, seen = _trainable(boxes[order, 2:], points, visible, first, least)
+    objects = usable[~crowd[usable]]
     first_dropped = (np.flatnonzero(defect == d)[:1] for d in range(len(DEFECTS)))
+    without_id = [i for i, image_id in enumerate(images.ids) if image_id is None]
+    repeated = len(images.ids) - len(without_id) - len(ids)
     return CocoIndex(
         image_ids=ids,
         image_sizes=sizes,
@@ -234,46 +121,70 @@ def _index(
         first=first,
         labels=labels[order],
         crowd=crowd[order],
-        trainable=_trainable(boxes[order, 2:], points, visible, first),
+        trainable=large & seen,
         dropped=np.stack((dropped, defect[dropped]), axis=1),
         meta={
-            "categories": categories,
+            "categories": entries,
+            "placeholder": has_placeholder(entries, {matching_id(c) for c in found.categories}),
             "has_annotations": annotations is not None,
-            "has_masks": bool(masked[~crowd].all()),
+            "has_masks": bool(masked[objects].any() or not len(objects)),
             "num_keypoints": num_keypoints,
-            "dropped_ids": [found.ids[d[0]] if len(d) else None for d in first_dropped],
+            "keypoint_names": names,
+            "least_visible": least,
+            "annotations": len(found.ids),
+            "dropped_ids": [shown_id(found.ids[d[0]]) if len(d) else None for d in first_dropped],
+            "area": _some(usable[_wrong_areas(found, boxes)[usable]], found.ids),
+            "iscrowd": _some(np.intersect1d(usable, np.array(found.no_crowd, np.int64)), found.ids),
+            "masks": _some(objects[~masked[objects]], found.ids),
+            "sizes": _some(np.flatnonzero((sizes < 0).any(axis=1)), ids.tolist()),
+            "images": _some(np.array(without_id), range(len(images.ids))),
+            "image_ids": [repeated, None],
+            "few_visible": _some(np.flatnonzero(large & ~seen), ids.tolist()),
         },
     )
 
 
-def _look_up(table: list[int], codes: np.ndarray) -> np.ndarray:
-    """table[codes], for an empty table too."""
-    return np.array(table or [0], np.int64)[codes]
+def _some(places: np.ndarray, names: Any) -> list:
+    """How many places there are, and what the first one is called."""
+    return [len(places), shown_id(names[int(places[0])]) if len(places) else None]
+
+
+def shown_id(id: Any) -> Any:
+    """An id of any kind as JSON has it, short."""
+    return id if id is None or isinstance(id, (int, float)) else str(id)[:100]
 
 
 def _image_rows(found: list, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The ids in ascending order, and the entry of each. The last of several with one id counts, as in pycocotools."""
-    kinds = {type(i) for i in found}
-    if len(kinds) > 1 or not kinds <= {int, str}:
-        raise ValueError(
-            f"{name}: the ids of images must be all integers or all strings; there are {sorted(k.__name__ for k in kinds)}."
-        )
-    ids, last = np.unique(np.array(found or [0])[: len(found)][::-1], return_index=True)
-    return ids, len(found) - 1 - last
-
-
-def _labels(found: _Annotations, categories: list, name: str) -> np.ndarray:
-    """Labels int32 [A]. Raises ValueError for categories that the file does not define."""
+    """The ids in ascending order, and the entry of each. The last of several with one id counts, as in pycocotools; entries
+    without an id are left out."""
+    entries = np.array([i for i, image_id in enumerate(found) if image_id is not None], np.int64)
+    if len(found) and not len(entries):
+        raise ValueError(f'{name} is not in COCO format: none of its {len(found)} "images" has an "id".')
     try:
-        category_ids = sorted({c["id"] for c in categories if c["name"] is not None})
-    except (KeyError, TypeError):
+        plain = ids_of_one_kind([found[i] for i in entries], "images")
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    ids, last = np.unique(np.array(plain or [0])[: len(plain)][::-1], return_index=True)
+    return ids, entries[len(plain) - 1 - last]
+
+
+def _check_sizes(sizes: np.ndarray, ids: np.ndarray, name: str) -> None:
+    huge = np.flatnonzero(sizes.astype(np.int64).prod(axis=1) > MOST_PIXELS)
+    if len(huge):
+        height, width = sizes[huge[0]].tolist()
         raise ValueError(
-            f'{name} is not in COCO format: every entry of "categories" must have an "id" and a "name".'
-        ) from None
-    label_of_id = {c: label for label, c in enumerate(category_ids, start=1)}
-    labels = _look_up([label_of_id.get(c, 0) for c in found.categories], _numpy(found.category, np.int32))
-    if not labels.all():
-        place = int(labels.argmin())
+            f"{name}: image {ids[huge[0]]} is said to be {width} x {height} pixels, more than the {MOST_PIXELS} that an image "
+            'may have. Correct its "width" and "height", or cut it into parts.'
+        )
+
+
+def _labels(found: Annotations, entries: list[dict], usable: np.ndarray, name: str) -> np.ndarray:
+    """Labels int32 [A]. Raises ValueError for categories that the file does not define."""
+    category_ids = sorted({c["id"] for c in entries})
+    label_of_id = {matching_id(c): label for label, c in enumerate(category_ids, start=1)}
+    labels = numbers_of(found.categories, label_of_id, 0)[as_numpy(found.category, np.int32)]
+    if not labels[usable].all():
+        place = int(usable[labels[usable].argmin()])
         category = list(found.categories)[found.category[place]]
         raise ValueError(
             f"{name}: annotation {found.ids[place]} has the category id {category!r}, which is not among its categories "
@@ -282,7 +193,7 @@ def _labels(found: _Annotations, categories: list, name: str) -> np.ndarray:
     return labels.astype(np.int32)
 
 
-def _count_keypoints(found: _Annotations, name: str) -> int:
+def _count_keypoints(found: Annotations, name: str) -> int:
     """Keypoints of an object; 0 in a file without any."""
     counts = set(found.points) - {-1}
     if len(counts) > 1 or any(count % 3 for count in counts):
@@ -293,11 +204,11 @@ def _count_keypoints(found: _Annotations, name: str) -> int:
     return counts.pop() // 3 if counts else 0
 
 
-def _defects(boxes: np.ndarray, image: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def defects(boxes: np.ndarray, image: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """What is wrong with each annotation, an index into DEFECTS, or -1: int64 [A].
 
     Args:
-        boxes: float64 [A, 4], x, y, width, height in pixels.
+        boxes: float64 [A, 4], x, y, width, height in pixels; NaN for none.
         image: int64 [A], row of its image, -1 for an unknown one.
         sizes: int32 [I, 2], height and width of the images.
     """
@@ -306,18 +217,37 @@ def _defects(boxes: np.ndarray, image: np.ndarray, sizes: np.ndarray) -> np.ndar
     size[size < 0] = np.inf  # an image of unknown size
     outside = (x >= size[:, 1]) | (y >= size[:, 0]) | (x + width <= 0) | (y + height <= 0)
     flat = ~((width > 0) & (height > 0))
-    return np.select([image < 0, flat, outside], [2, 0, 1], -1)
+    return np.select([image < 0, ~(np.abs(boxes) <= 1e9).all(axis=1), flat, outside], [2, 3, 0, 1], -1)
 
 
-def _trainable(extent: np.ndarray, points: np.ndarray, visible: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """`coco.has_valid_annotation` of every image at once: bool [I].
+def _wrong_areas(found: Annotations, boxes: np.ndarray) -> np.ndarray:
+    """`area_is_sound` of all annotations at once, the other way round: bool [A]."""
+    areas = as_numpy(found.areas, np.float64)
+    return ~((areas > 0) & (areas <= LARGEST_AREA * (boxes[:, 2] + 1) * (boxes[:, 3] + 1)))
+
+
+def _masked(found: Annotations, image: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Which annotations have a mask, bool [A]: run lengths of another size than their image's are none."""
+    masked = np.frombuffer(bytes(found.masked), np.uint8).astype(bool)
+    for place, *size in found.sized:
+        expected = sizes[image[place]].tolist() if image[place] >= 0 else [-1, -1]
+        if -1 not in expected and [whole(v) for v in size] != expected:
+            masked[place] = False
+    return masked
+
+
+def _trainable(
+    extent: np.ndarray, points: np.ndarray, visible: np.ndarray, first: np.ndarray, least: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """`coco.has_valid_annotation` of every image at once: whether it has a large enough box, and enough keypoints, bool [I].
 
     Args:
         extent: float64 [A, 2], widths and heights in the images' order.
         points, visible: int32 [A], numbers in "keypoints" (-1 without) and visible ones.
         first: int64 [I + 1], the annotations of image i are first[i] to first[i + 1].
+        least: keypoints that an image must show where its first object has any.
     """
     large = np.concatenate(([0], np.cumsum(extent.min(axis=1, initial=np.inf) > 1)))[first]
     seen = np.concatenate(([0], np.cumsum(visible, dtype=np.int64)))[first]
     with_points = np.concatenate((points, [-1]))[first[:-1]] >= 0
-    return (np.diff(large) > 0) & (~with_points | (np.diff(seen) >= MIN_KEYPOINTS_PER_IMAGE))
+    return np.diff(large) > 0, ~with_points | (np.diff(seen) >= least)

@@ -1,25 +1,129 @@
-"""Image files, and what is said about those that cannot be read."""
+"""The one reader of image files, and what is said about those that cannot be read.
 
-from PIL import Image
+Training, tests, prediction, the web page, drawings and checks all read by `decode_rgb`, so that they see the same image.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from maskrcnn_benchmark.data.datasets.pixels import to_rgb
+
+ORIENTATION = 0x0112  # EXIF's tag
+# How the stored pixels become the image as it is seen.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_BACK = {
+    **{turn: turn for turn in _TURNS.values()},
+    Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90,
+    Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270,
+}
+SWAPS_SIDES = (5, 6, 7, 8)
 
 
 class BrokenImageError(OSError):
-    """An image file that is missing or cannot be decoded; the message names it."""
+    """An image file that is missing, cannot be decoded or is not the one that was annotated; the message names it."""
 
 
-def read_rgb(path: str) -> Image.Image:
-    """The image as RGB. Raises BrokenImageError."""
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BrokenImageError(f"The image {path} cannot be read: {error}") from None
+@dataclass(frozen=True)
+class Header:
+    """What is known of an image before its pixels are read: (width, height) as stored, and EXIF's orientation, 1 to 8."""
+
+    stored: tuple[int, int]
+    orientation: int
+
+    @property
+    def seen(self) -> tuple[int, int]:
+        """(width, height) of the image as it is meant to be seen."""
+        width, height = self.stored
+        return (height, width) if self.orientation in SWAPS_SIDES else (width, height)
+
+
+def always_turned(header: Header) -> bool:
+    return True
+
+
+def read_rgb(path: str | os.PathLike, turn: Callable[[Header], bool] = always_turned) -> Image.Image:
+    """The image of a file, see `decode_rgb`."""
+    return decode_rgb(os.fspath(path), os.fspath(path), turn)
+
+
+def decode_rgb(source: Any, name: str, turn: Callable[[Header], bool] = always_turned) -> Image.Image:
+    """An image as RGB of 8 bits, turned as its EXIF entry says.
+
+    Args:
+        source: a path, or a file of its content.
+        name: what messages call it.
+        turn: whether to turn an image; it may refuse one by a BrokenImageError.
+
+    Raises BrokenImageError, for more pixels than Pillow takes for genuine before any memory is taken.
+    """
+
+    def decode(image: Image.Image) -> Image.Image:
+        header = _header(image)
+        wanted = turn(header) and header.orientation in _TURNS
+        image.load()
+        result = to_rgb(image, name)
+        is_turned = header.orientation != 1 and _orientation(image) == 1  # Pillow turns TIFF itself
+        if wanted != is_turned:
+            method = _TURNS[header.orientation]
+            result = result.transpose(method if wanted else _BACK[method])
+        return result
+
+    return _with_image(source, name, decode)
+
+
+def read_header(path: str) -> Header:
+    """What a file's header says, its pixels not decoded. Raises BrokenImageError."""
+    return _with_image(path, path, _header)
 
 
 def image_size(path: str) -> tuple[int, int]:
-    """(width, height) from the file's header, without decoding it. Raises BrokenImageError."""
+    """(width, height) of the image as it is seen, from the file's header. Raises BrokenImageError."""
+    return read_header(path).seen
+
+
+def _with_image(source: Any, name: str, use: Callable[[Image.Image], Any]) -> Any:
     try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BrokenImageError(f"The image {path} cannot be read: {error}") from None
+        # Of an opened file: a named one Pillow maps into memory where it can, and then confuses the sides of a turned TIFF.
+        with (
+            open(source, "rb") if isinstance(source, str) else contextlib.nullcontext(source) as f,
+            Image.open(f) as image,
+        ):
+            return use(image)
+    except BrokenImageError:
+        raise
+    except FileNotFoundError:
+        raise BrokenImageError(f"The image {name} cannot be read: there is no such file") from None
+    except UnidentifiedImageError:
+        raise BrokenImageError(f"The image {name} cannot be read: it is no image, or of an unknown kind") from None
+    except Exception as error:  # Pillow's decoders raise anything for what is damaged
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise BrokenImageError(f"The image {name} cannot be read: {reason}") from None
+
+
+def _header(image: Image.Image) -> Header:
+    orientation = _orientation(image)
+    width, height = image.size
+    # Pillow gives the size of a TIFF as it is seen.
+    swapped = image.format == "TIFF" and orientation in SWAPS_SIDES
+    return Header((height, width) if swapped else (width, height), orientation)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        orientation = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # a damaged entry says nothing; viewers show such an image as it is stored
+        return 1
+    return orientation if orientation in _TURNS else 1

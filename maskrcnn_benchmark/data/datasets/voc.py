@@ -1,43 +1,29 @@
 """Pascal VOC: a folder with Annotations, ImageSets and JPEGImages."""
 
 import os
-import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from PIL import Image
 
 from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
+from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages
 from maskrcnn_benchmark.data.datasets.facts import BACKGROUND
-from maskrcnn_benchmark.data.datasets.images import image_size, read_rgb
+from maskrcnn_benchmark.data.datasets.images import BrokenImageError
+from maskrcnn_benchmark.data.datasets.voc_files import (
+    ImageFiles,
+    class_key,
+    find_classes,
+    number_of,
+    read_annotation,
+    read_image_set,
+    size_of,
+    text_of,
+)
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 FIRST_PIXEL = 1  # the files count pixels from 1
-
-
-def read_annotation(path: str) -> ET.Element:
-    """The root of an annotation file. Raises FileNotFoundError or ValueError with a sentence."""
-    try:
-        return ET.parse(path).getroot()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"There is no annotation file {path}, which its image set names.") from None
-    except ET.ParseError as error:
-        raise ValueError(f"{path} is not an XML file: {error}") from None
-
-
-def _text(parent: ET.Element, tag: str, path: str) -> str:
-    text = parent.findtext(tag)
-    if text is None:
-        raise ValueError(f"{path} is not a Pascal VOC annotation: <{parent.tag}> has no <{tag}>.")
-    return text.strip()
-
-
-def _number(parent: ET.Element, tag: str, path: str) -> float:
-    text = _text(parent, tag, path)
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{path} is not a Pascal VOC annotation: <{tag}> should be a number; got {text!r}.") from None
 
 
 class PascalVOCDataset(AbstractDataset):
@@ -48,14 +34,17 @@ class PascalVOCDataset(AbstractDataset):
         split: a file in ImageSets/Main without its ".txt": train, val, trainval, test.
         use_difficult: keep the objects marked as difficult, as the evaluation wants; training leaves them out.
         transforms: called as transforms(image, target).
+        classes: names of the classes, or a text file of one a line. Default: see `find_classes`. A subclass may set CLASSES.
+        first_pixel: what the files count pixels from: 1, or 0 in those of some other programs.
 
     An item is (image, BoxList with "labels" and "difficult" (bool), index). A set without annotations, such as the test
-    set of 2012, can be detected on.
+    set of 2012, can be detected on. Images may have any ending; one is turned as its EXIF entry says, unless the annotations
+    were made without (AnnotatedImages).
     """
 
     evaluator = "voc"
     has_masks = False
-    CLASSES = (
+    CLASSES: Sequence[str] = (
         *(BACKGROUND, "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
         *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
     )
@@ -66,34 +55,60 @@ class PascalVOCDataset(AbstractDataset):
         split: str,
         use_difficult: bool = False,
         transforms: Callable[[Any, BoxList], tuple[Any, BoxList]] | None = None,
+        classes: str | Sequence[str] | None = None,
+        first_pixel: int = FIRST_PIXEL,
     ):
         super().__init__()
         self.root, self.image_set, self.keep_difficult, self.transforms = data_dir, split, use_difficult, transforms
-        listing = os.path.join(data_dir, "ImageSets", "Main", f"{split}.txt")
-        if not os.path.isfile(listing):
-            raise FileNotFoundError(
-                f"There is no image set {listing!r}. Check the folder ({data_dir}; for the built-in names it lies in that of "
-                f"the environment variable MRB_DATASETS) and the split ({split})."
-            )
-        with open(listing, encoding="utf-8") as f:
-            self.ids = [line.split()[0] for line in f if line.strip()]
+        self.first_pixel = first_pixel
+        self.ids = read_image_set(data_dir, split)
         self.id_to_img_map = dict(enumerate(self.ids))
         self.has_annotations = bool(self.ids) and os.path.isfile(self._annotation_path(0))
+        has_own = type(self).CLASSES is not PascalVOCDataset.CLASSES
+        names = self.CLASSES if has_own and classes is None else find_classes(data_dir, classes, self.CLASSES)
+        self._files = ImageFiles(os.path.join(data_dir, "JPEGImages"))
+        self._images = AnnotatedImages(os.path.join(data_dir, split), len(self.ids), self._image_at)
+        self.set_classes(names[1:])
+
+    def set_classes(self, names: Sequence[str]) -> None:
+        """Label the classes 1, 2, ... in this order."""
+        self.CLASSES = (BACKGROUND, *names)
         self.initMaps()
         self.class_to_ind, self.categories = self.name_to_id, self.id_to_name
+        self._label_of_key = {class_key(name): label for name, label in self.name_to_id.items()}
 
     def _annotation_path(self, index: int) -> str:
-        return os.path.join(self.root, "Annotations", f"{self.ids[index]}.xml")
+        path = os.path.join(self.root, "Annotations", f"{self.ids[index]}.xml")
+        if not os.path.isfile(path):  # an image set of the names of files
+            stem = os.path.join(self.root, "Annotations", f"{os.path.splitext(self.ids[index])[0]}.xml")
+            return stem if os.path.isfile(stem) else path
+        return path
 
     def _image_path(self, index: int) -> str:
-        return os.path.join(self.root, "JPEGImages", f"{self.ids[index]}.jpg")
+        return self._files.path(self.ids[index])
+
+    def _image_at(self, index: int) -> tuple[str, tuple[int, int] | None]:
+        """For AnnotatedImages: path and annotated size."""
+        size = None
+        if self.has_annotations:
+            try:
+                size = size_of(read_annotation(self._annotation_path(index)))
+            except (OSError, ValueError):
+                pass  # it is named when its own turn comes
+        return self._image_path(index), size
+
+    def read_image(self, index: int) -> Image.Image:
+        """The image as RGB. Raises BrokenImageError."""
+        info = self.get_img_info(index)
+        return self._images.read(self._image_path(index), (info["width"], info["height"]))
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> tuple[Any, BoxList, int]:
-        image = read_rgb(self._image_path(index))
         target = self.get_groundtruth(index).clip_to_image(remove_empty=True)
+        width, height = target.size
+        image = self._images.read(self._image_path(index), (int(width), int(height)))
         if self.transforms is not None:
             image, target = self.transforms(image, target)
         return image, target, index
@@ -109,8 +124,8 @@ class PascalVOCDataset(AbstractDataset):
             box = entry.find("bndbox")
             if box is None:
                 raise ValueError(f"{path} is not a Pascal VOC annotation: an <object> has no <bndbox>.")
-            boxes.append([_number(box, side, path) - FIRST_PIXEL for side in ("xmin", "ymin", "xmax", "ymax")])
-            labels.append(self._label(_text(entry, "name", path).lower(), path))
+            boxes.append([number_of(box, side, path) - self.first_pixel for side in ("xmin", "ymin", "xmax", "ymax")])
+            labels.append(self._label(text_of(entry, "name", path), path))
             difficulties.append(difficult)
         info = self.get_img_info(index)
         target = BoxList(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), (info["width"], info["height"]))
@@ -119,21 +134,24 @@ class PascalVOCDataset(AbstractDataset):
         return target
 
     def _label(self, name: str, path: str) -> int:
-        if name not in self.name_to_id:
+        label = self._label_of_key.get(class_key(name), 0)
+        if label == 0:
             raise ValueError(f"{path} has an object of the class {name!r}, which is not one of {self.CLASSES[1:]}.")
-        return self.name_to_id[name]
+        return label
 
     def get_img_info(self, index: int) -> dict:
         """ "id", "file_name", and "height" and "width" in pixels."""
-        if self.has_annotations:
-            path = self._annotation_path(index)
-            size = read_annotation(path).find("size")
-            if size is None:
-                raise ValueError(f"{path} is not a Pascal VOC annotation: it has no <size>.")
-            width, height = (int(_number(size, side, path)) for side in ("width", "height"))
-        else:
-            width, height = image_size(self._image_path(index))
-        return {"id": self.ids[index], "file_name": f"{self.ids[index]}.jpg", "height": height, "width": width}
+        annotated = size_of(read_annotation(self._annotation_path(index))) if self.has_annotations else None
+        path = self._image_path(index)
+        width, height = annotated or self._size_of_file(path)
+        name = os.path.basename(path)
+        return {"id": self.ids[index], "file_name": name, "height": height, "width": width}
+
+    def _size_of_file(self, path: str) -> tuple[int, int]:
+        try:
+            return self._images.size(path)
+        except BrokenImageError:  # said when it is read
+            return 1, 1
 
     def map_class_id_to_class_name(self, class_id: int) -> str:
         return self.CLASSES[class_id]

@@ -16,12 +16,19 @@ class _RandomFlip:
         self.prob = prob
 
     def __call__(self, image: Image.Image, target: BoxList | None) -> tuple[Image.Image, BoxList | None]:
-        if random.random() >= self.prob:
+        if random.random() >= self.prob or _cannot_be_mirrored(target):
             return image, target
         return image.transpose(self.pil_method), target if target is None else target.transpose(self.method)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(prob={self.prob})"
+
+
+def _cannot_be_mirrored(target: BoxList | None) -> bool:
+    """Whether nobody knows which keypoints change places; `check_flips` says so before a training."""
+    if target is None or not target.has_field("keypoints"):
+        return False
+    return getattr(target.get_field("keypoints"), "FLIP_INDS", ()) is None
 
 
 class RandomHorizontalFlip(_RandomFlip):

@@ -57,7 +57,8 @@ class MaskRCNNLossComputation:
     @torch.no_grad()
     def prepare_targets(self, proposals: list[BoxList], targets: list[BoxList]) -> tuple[list[Tensor], list[Tensor]]:
         """For the R proposals of each image: classes int64 Tensor[R] (0 is background), and the objects' masks inside them,
-        float32 Tensor[R, M, M] of 0 and 1, meaningful where the class is positive."""
+        float32 Tensor[R, M, M] of 0 and 1, meaningful where the class is positive. A proposal of an object without a mask
+        ("has_mask" of the target) counts as background."""
         labels, masks, size = [], [], self.discretization_size
         is_own = type(self).match_targets_to_proposals is not MaskRCNNLossComputation.match_targets_to_proposals
         for proposal, target in zip(proposals, targets, strict=True):
@@ -69,12 +70,15 @@ class MaskRCNNLossComputation:
                 masks.append(_cut_masks(objects.get_field("masks"), proposal, each, size))
                 continue
             objects = objects_of_proposals(self.proposal_matcher, proposal, target, ["labels"])
-            labels.append(objects.get_field("labels").to(torch.int64))
+            classes = objects.get_field("labels").to(torch.int64)
             if len(target):
                 index = objects.get_field("matched_idxs").clamp(min=0)
+                if target.has_field("has_mask"):  # some objects of the data set have none
+                    classes = classes.masked_fill(~target.get_field("has_mask")[index], 0)
                 masks.append(_cut_masks(target.get_field("masks"), proposal, index, size))
             else:
                 masks.append(torch.zeros(len(proposal), size, size, device=proposal.bbox.device))
+            labels.append(classes)
         return labels, masks
 
     def __call__(self, proposals: list[BoxList], mask_logits: Tensor, targets: list[BoxList]) -> Tensor:

@@ -3,6 +3,7 @@ from typing import Any
 
 from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
 from maskrcnn_benchmark.data.datasets.coco import COCODataset
+from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import use_coco_evaluator
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import do_coco_evaluation as do_orig_coco_evaluation
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval_wrapper import (
     do_coco_evaluation as do_wrapped_coco_evaluation,
@@ -29,11 +30,24 @@ def coco_evaluation(
     iou_types: Sequence[str],
     expected_results: Sequence = (),
     expected_results_sigma_tol: float = 4,
+    evaluator: str | None = None,
 ) -> Any:
     """COCO's metrics, for a data set with COCO annotations (an attribute `coco`) or an AbstractDataset.
 
-    See `do_coco_evaluation`.
+    See `do_coco_evaluation`. `evaluator` is what computes them, as TEST.COCO_EVALUATOR names it; default: what was chosen around
+    this call, or pycocotools.
     """
+    if evaluator is not None:
+        with use_coco_evaluator(evaluator):
+            return coco_evaluation(
+                dataset,
+                predictions,
+                output_folder,
+                box_only,
+                iou_types,
+                expected_results,
+                expected_results_sigma_tol,
+            )
     if hasattr(dataset, "coco"):
         evaluation: Any = do_orig_coco_evaluation
     elif isinstance(dataset, AbstractDataset):

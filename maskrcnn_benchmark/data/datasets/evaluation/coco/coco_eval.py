@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from pycocotools.coco import COCO
 
-from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import chosen_coco_api
+from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import COCO_DETECTIONS, chosen, chosen_coco_api
+from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_truth import Truth
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import check_expected, metrics_table, percent
 from maskrcnn_benchmark.data.datasets.evaluation.rles import rles_of_detections
 from maskrcnn_benchmark.data.datasets.facts import category_names, has_annotations
@@ -45,7 +46,7 @@ class COCOResults:
         task = coco_eval.params.iouType
         self.results[task] = {
             name: float(value) for name, value in zip(_metrics_of(task), coco_eval.stats, strict=False)
-        }
+        } | _ap_of_more(coco_eval)
 
     def __str__(self) -> str:
         return metrics_table(self.results)
@@ -135,7 +136,9 @@ def _results(predictions: list[BoxList], dataset: Any, key: str, values_of) -> l
         prediction = resized(prediction, (info["width"], info["height"]))
         labels, scores = prediction.get_field("labels").tolist(), prediction.get_field("scores").tolist()
         for value, label, score in zip(values_of(prediction), labels, scores, strict=True):
-            category = dataset.contiguous_category_id_to_json_id[label]
+            category = dataset.contiguous_category_id_to_json_id.get(label)
+            if category is None:  # a class that this data set lacks
+                continue
             entries.append({"image_id": image_id, "category_id": category, key: value, "score": score})
     return entries
 
@@ -155,18 +158,6 @@ def prepare_for_coco_keypoint(predictions: list[BoxList], dataset: Any) -> list[
     return _results(predictions, dataset, "keypoints", lambda p: p.get_field("keypoints").keypoints.flatten(1).tolist())
 
 
-def _complete_keypoints(annotations: list[dict]) -> int:
-    """Give annotations the entries that COCOeval needs; it ignores those that have no keypoints. Returns how many these are.
-
-    COCO writes an object without labelled keypoints as zeros.
-    """
-    numbers = max((len(a["keypoints"]) for a in annotations if "keypoints" in a), default=0)
-    for ann in annotations:
-        points = ann.setdefault("keypoints", [0] * numbers)
-        ann.setdefault("num_keypoints", sum(v > 0 for v in points[2::3]))
-    return numbers // 3
-
-
 def evaluate_predictions_on_coco(
     coco_gt: COCO,
     coco_results: list[dict],
@@ -183,29 +174,54 @@ def evaluate_predictions_on_coco(
         write_json(json_result_file, coco_results)
     coco_class, eval_class = chosen_coco_api()
     with contextlib.redirect_stdout(io.StringIO()):
-        coco_gt.dataset.setdefault("info", {})  # loadRes copies it
-        count = _complete_keypoints(coco_gt.dataset["annotations"]) if iou_type == "keypoints" else 0
-        if not isinstance(coco_gt, coco_class):
-            known, coco_gt = coco_gt, coco_class()
-            coco_gt.dataset = {**known.dataset, "annotations": [dict(a) for a in known.dataset["annotations"]]}
-            coco_gt.createIndex()
+        truth = Truth(coco_gt, coco_class, iou_type)
         if coco_results:
-            coco_dt = coco_gt.loadRes([dict(entry) for entry in coco_results])
+            coco_dt = truth.coco.loadRes(truth.results(coco_results))
         else:
             coco_dt = coco_class()
             coco_dt.dataset = {"images": [], "annotations": [], "categories": []}
             coco_dt.createIndex()
-        coco_eval = eval_class(coco_gt, coco_dt, iou_type)
+        coco_eval = eval_class(truth.coco, coco_dt, iou_type)
         if iou_type == "keypoints":
-            sigmas = np.asarray(coco_eval.params.kpt_oks_sigmas)
-            if count != len(sigmas):  # COCO measured how exactly people mark a person's keypoints only
-                coco_eval.params.kpt_oks_sigmas = np.full(count, sigmas.mean())
+            coco_eval.params.kpt_oks_sigmas = _sigmas(np.asarray(coco_eval.params.kpt_oks_sigmas), truth.keypoints)
+        elif chosen().detections > COCO_DETECTIONS:
+            coco_eval.params.maxDets = [*coco_eval.params.maxDets, chosen().detections]
         if image_ids is not None:
-            coco_eval.params.imgIds = sorted(image_ids)
+            coco_eval.params.imgIds = sorted(map(truth.image_id, image_ids))
         coco_eval.evaluate()
         coco_eval.accumulate()
         coco_eval.summarize()
+    coco_eval.params.catIds = truth.known_categories(coco_eval.params.catIds)
+    coco_eval.params.imgIds = truth.known_images(coco_eval.params.imgIds)
     return coco_eval
+
+
+def _sigmas(of_person: np.ndarray, count: int) -> np.ndarray:
+    """How exactly people mark each of `count` keypoints: float64 [count]."""
+    given = chosen().sigmas
+    if given:
+        if len(given) != count:
+            raise ValueError(f"TEST.KEYPOINT_OKS_SIGMAS has {len(given)} numbers, but objects have {count} keypoints.")
+        return np.array(given, np.float64)
+    if count == len(of_person):
+        return of_person
+    logger.warning(
+        "Keypoints: COCO measured how exactly people mark a person's keypoints only. For each of these %d OKS takes their mean, "
+        "%.4f; TEST.KEYPOINT_OKS_SIGMAS gives others.",
+        count,
+        of_person.mean(),
+    )
+    return np.full(count, of_person.mean())
+
+
+def _ap_of_more(coco_eval: Any) -> dict[str, float]:
+    """AP with more than COCO's 100 detections of an image, if that was chosen: "AP@300"."""
+    limits = coco_eval.params.maxDets
+    if len(limits) <= 3:
+        return {}
+    precision = coco_eval.eval["precision"][:, :, :, 0, 3]
+    found = precision[precision > -1]
+    return {f"AP@{limits[3]}": float(found.mean()) if found.size else -1.0}
 
 
 def per_class_ap(coco_eval: Any, dataset: Any) -> dict[str, float]:
@@ -213,7 +229,7 @@ def per_class_ap(coco_eval: Any, dataset: Any) -> dict[str, float]:
     precision = coco_eval.eval["precision"]  # IoU thresholds x recalls x categories x areas x detections
     values, names = {}, category_names(dataset)
     for k, category_id in enumerate(coco_eval.params.catIds):
-        entries = precision[:, :, k, 0, -1]
+        entries = precision[:, :, k, 0, min(precision.shape[4], 3) - 1]  # with COCO's own count of detections
         entries = entries[entries > -1]
         values[names.get(category_id, str(category_id))] = float(np.mean(entries)) if entries.size else -1.0
     return values
@@ -248,9 +264,11 @@ def evaluate_box_proposals(
     """
     low, high = AREA_RANGES[area]
     overlaps = []
+    truth = Truth(dataset.coco, COCO, "bbox")
     for index, prediction in enumerate(predictions):
         info = dataset.get_img_info(index)
-        annotations = [a for a in dataset.coco.imgToAnns.get(_image_id(dataset, index), []) if not a.get("iscrowd", 0)]
+        image_id = truth.image_id(_image_id(dataset, index))
+        annotations = [a for a in truth.coco.imgToAnns.get(image_id, []) if not a.get("iscrowd", 0)]
         in_range = torch.tensor([low <= a["area"] <= high for a in annotations], dtype=torch.bool)
         boxes = torch.tensor([a["bbox"] for a in annotations], dtype=torch.float32).reshape(-1, 4)[in_range]
         objects = BoxList(boxes, (info["width"], info["height"]), mode="xywh").convert("xyxy").bbox

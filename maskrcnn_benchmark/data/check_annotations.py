@@ -1,0 +1,128 @@
+"""What is wrong with the annotations of a COCO file."""
+
+from typing import Any
+
+import pycocotools.mask as mask_utils
+
+from maskrcnn_benchmark.data.check_report import Report
+from maskrcnn_benchmark.data.datasets.coco_entries import (
+    annotation_entry,
+    area_is_sound,
+    box_of,
+    crowd_of,
+    keypoints_of,
+    matching_id,
+)
+from maskrcnn_benchmark.data.datasets.coco_index import shown_id
+from maskrcnn_benchmark.data.datasets.coco_masks import to_rle, usable_mask
+
+# A box may leave its image by this much, pixels: annotations are rounded.
+SLACK = 1.0
+
+
+def check_annotations(annotations: list, images: dict, categories: dict, report: Report) -> list[dict]:
+    """The annotations that training and testing can use, made sound, "image_id" and "category_id" as keys of the given entries.
+
+    Args:
+        images, categories: entries by `matching_id`.
+    """
+    ids: set = set()
+    seen: set = set()
+    usable = []
+    for place, annotation in enumerate(annotations):
+        if not isinstance(annotation, dict):
+            report.add("annotation_form", f"entry {place}")
+            continue
+        name = _check_id(annotation, place, ids, report)
+        keys = {key: matching_id(annotation.get(key)) for key in ("image_id", "category_id")}
+        image, category = images.get(keys["image_id"]), categories.get(keys["category_id"])
+        for word, entry in (("image", image), ("category", category)):
+            if entry is None:
+                report.add(f"{word}_unknown", name)
+            elif annotation[f"{word}_id"] != entry["id"]:
+                report.add("id_form", f"{word}_id of {name}")
+        box = box_of(annotation.get("bbox"))
+        kind = "box_form" if box is None else box_defect(box, image or {})
+        if kind is None and any(isinstance(v, str) for v in annotation["bbox"]):
+            report.add("box_text", name)
+        if kind is not None:
+            report.add(kind, name)
+        if crowd_of(annotation.get("iscrowd")) is None or isinstance(annotation["iscrowd"], str):
+            report.add("iscrowd", name)
+        if box is None or image is None or category is None or kind not in (None, "box_beyond"):
+            continue
+        sound = annotation_entry(annotation, box, keys["image_id"], keys["category_id"])
+        sound = {**sound, "area": _area(sound, box, name, report)}
+        same = (sound["image_id"], sound["category_id"], *box)
+        if same in seen and not sound["iscrowd"]:
+            report.add("same_annotation", name)
+        seen.add(same)
+        usable.append(sound)
+    _check_masks(usable, images, report)
+    _check_keypoints(usable, report)
+    return usable
+
+
+def _check_id(annotation: dict, place: int, ids: set, report: Report) -> Any:
+    """What messages call the annotation."""
+    id = annotation.get("id")
+    if type(id) is not int or not 0 < id < 2**53:
+        report.add("annotation_id_form", f"entry {place}" if id is None else shown_id(id))
+    elif id in ids:
+        report.add("annotation_id", id)
+    if isinstance(id, (int, str)):
+        ids.add(id)
+    return f"entry {place}" if id is None else shown_id(id)
+
+
+def _area(annotation: dict, box: list[float], name: Any, report: Report) -> float:
+    area = annotation.get("area")
+    if area_is_sound(area, box[2], box[3]):
+        return float(area)  # type: ignore[arg-type]
+    report.add("area", name)
+    return box[2] * box[3]
+
+
+def box_defect(box: list[float], image: dict) -> str | None:
+    """What is wrong with a box [x, y, width, height], pixels."""
+    x, y, width, height = box
+    if width <= 0 or height <= 0:
+        return "box_empty"
+    right, bottom = image.get("width", float("inf")), image.get("height", float("inf"))
+    if x >= right or y >= bottom or x + width <= 0 or y + height <= 0:
+        return "box_outside"
+    if min(x, y) < -SLACK or x + width > right + SLACK or y + height > bottom + SLACK:
+        return "box_beyond"
+    return None
+
+
+def _check_masks(annotations: list[dict], images: dict, report: Report) -> None:
+    if not any(a.get("segmentation") for a in annotations):
+        return
+    for annotation in annotations:
+        segmentation, image = annotation.get("segmentation"), images[annotation["image_id"]]
+        name = shown_id(annotation.get("id"))
+        if not segmentation:
+            report.add("mask_missing", name)
+            continue
+        if "width" not in image:
+            continue
+        mask = usable_mask(segmentation, annotation["bbox"], image["height"], image["width"])
+        if mask is None:
+            report.add("mask_invalid", name)
+        elif mask_utils.area(to_rle(mask, image["height"], image["width"])) == 0:
+            report.add("mask_empty", name)
+        elif mask is not segmentation:
+            report.add("mask_form", name)
+
+
+def _check_keypoints(annotations: list[dict], report: Report) -> None:
+    lengths: set[int] = set()
+    for annotation in annotations:
+        points = annotation.get("keypoints")
+        if points is None:
+            continue
+        is_list = isinstance(points, list) and len(points) % 3 == 0
+        lengths |= {len(points)} if is_list and points else set()
+        if not is_list or len(lengths) > 1 or keypoints_of(points, len(points) // 3) is not points:
+            report.add("keypoints_form", shown_id(annotation.get("id")))

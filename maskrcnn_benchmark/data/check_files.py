@@ -1,0 +1,90 @@
+"""What is wrong with the image files of a COCO data set, and a sheet of some of them."""
+
+import hashlib
+import os
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from maskrcnn_benchmark.data.check_annotations import box_defect
+from maskrcnn_benchmark.data.check_report import Report
+from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages, WrongSizeError
+from maskrcnn_benchmark.data.datasets.coco_entries import box_of, file_name, image_entry, matching_id, plain_id
+from maskrcnn_benchmark.data.datasets.images import BrokenImageError
+from maskrcnn_benchmark.visualization import draw_annotations, make_sheet
+
+
+def annotated_images(name: str, img_dir: str, entries: list[dict]) -> AnnotatedImages:
+    """The reader of the images of sound entries."""
+    return AnnotatedImages(name, len(entries), lambda i: (path_of(entries[i], img_dir), size_of(entries[i])))
+
+
+def path_of(image: dict, img_dir: str) -> str:
+    return os.path.join(img_dir, image["file_name"])
+
+
+def size_of(image: dict) -> tuple[int, int] | None:
+    """(width, height) as annotated."""
+    return (image["width"], image["height"]) if "width" in image else None
+
+
+def check_files(images: dict[Any, dict], img_dir: str, name: str, read_images: bool, report: Report) -> None:
+    """Look at the files of images, which are sound entries."""
+    by_digest: dict[bytes, str] = {}
+    entries = list(images.values())
+    reader = annotated_images(name, img_dir, entries)
+    for image in tqdm(entries, desc="images", disable=None):
+        file, path = image["file_name"], path_of(image, img_dir)
+        if "\0" in path or not os.path.isfile(path):
+            report.add("missing_file", file)
+            continue
+        if not read_images:
+            continue
+        try:
+            reader.read(path, size_of(image))
+        except WrongSizeError:
+            report.add("image_size", file)
+        except BrokenImageError:
+            report.add("broken_file", file)
+            continue
+        with open(path, "rb") as f:
+            digest = hashlib.blake2b(f.read(), digest_size=16).digest()
+        if by_digest.setdefault(digest, file) != file:
+            report.add("same_picture", file)
+    if read_images and reader.unturned:
+        for example in reader.unturned:
+            report.add("unturned", os.path.relpath(example, img_dir))
+
+
+def contact_sheet(content: dict, img_dir: str, count: int = 12, columns: int = 3) -> np.ndarray | None:
+    """Images with their annotations, evenly chosen over the file: uint8 [H, W, 3], BGR. None where no image can be read."""
+    categories = {
+        matching_id(c["id"]): {**c, "name": str(c["name"])}
+        for c in content["categories"]
+        if isinstance(c, dict) and matching_id(c.get("id")) is not None and c.get("name") is not None
+    }
+    by_image: dict[Any, list[dict]] = {}
+    for annotation in content.get("annotations") or []:
+        if not isinstance(annotation, dict) or (box := box_of(annotation.get("bbox"))) is None:
+            continue
+        category = matching_id(annotation.get("category_id"))
+        if category in categories and box_defect(box, {}) is None:
+            drawn = {**annotation, "bbox": box, "category_id": category}
+            by_image.setdefault(matching_id(annotation.get("image_id")), []).append(drawn)
+    images = [
+        image_entry(e)
+        for e in content["images"]
+        if isinstance(e, dict) and plain_id(e.get("id")) is not None and file_name(e) is not None
+    ]
+    reader = annotated_images(img_dir, img_dir, images)
+    pictures = []
+    for place in np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)).tolist():
+        path, size = reader.of(place)
+        try:
+            image = reader.read(path, size)
+        except BrokenImageError:
+            continue
+        pixels = np.ascontiguousarray(np.asarray(image)[:, :, ::-1])
+        pictures.append(draw_annotations(pixels, by_image.get(matching_id(images[place]["id"]), []), categories))
+    return make_sheet(pictures, columns, 600) if pictures else None

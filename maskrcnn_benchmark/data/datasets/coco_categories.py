@@ -1,0 +1,43 @@
+"""The categories of a COCO file."""
+
+from collections.abc import Collection
+from typing import Any
+
+from maskrcnn_benchmark.data.datasets.coco_entries import ids_of_one_kind, matching_id
+
+
+def category_entries(categories: Any, name: str) -> list[dict]:
+    """The "categories" of the file called `name`, with ids of one kind and names as text. Raises ValueError."""
+    sound = isinstance(categories, list) and all(
+        isinstance(c, dict) and c.get("id") is not None and isinstance(c.get("name"), (str, int, float))
+        for c in categories
+    )
+    if not sound:
+        raise ValueError(f'{name} is not in COCO format: every entry of "categories" must have an "id" and a "name".')
+    try:
+        ids = ids_of_one_kind([c["id"] for c in categories], "categories")
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    return [
+        category
+        if id == category["id"] and isinstance(category["name"], str)
+        else {**category, "id": id, "name": str(category["name"])}
+        for id, category in zip(ids, categories, strict=True)
+    ]
+
+
+def has_placeholder(entries: list[dict], used: Collection) -> bool:
+    """Whether category 0 stands for no class: Roboflow writes one before the classes, which no object uses, named after the
+    project and sometimes as a class.
+
+    Args:
+        entries: of the categories.
+        used: `matching_id` of the categories that annotations have.
+    """
+    ids = {matching_id(c["id"]) for c in entries}
+    # In a set without objects nobody can tell.
+    return 0 in ids and len(ids) > 1 and 0 not in used and bool(set(used) & ids)
+
+
+def without_placeholder(entries: list[dict], placeholder: bool) -> list[dict]:
+    return [c for c in entries if not (placeholder and matching_id(c["id"]) == 0)]

@@ -1,0 +1,58 @@
+"""What is said when a COCO file is loaded about what is wrong or missing in it."""
+
+import logging
+
+from maskrcnn_benchmark.data.datasets.coco_index import DEFECTS, CocoIndex
+from maskrcnn_benchmark.utils.wording import counted
+
+logger = logging.getLogger("maskrcnn_benchmark.data.datasets.coco")
+
+
+def report(index: CocoIndex, name: str, only_trainable: bool) -> None:
+    """One warning for each kind of defect of the file called `name`, of which all images or the trainable ones are used."""
+    meta, dropped = index.meta, index.dropped[:, 1]
+    for defect, (reason, example) in enumerate(zip(DEFECTS, meta["dropped_ids"], strict=True)):
+        count = int((dropped == defect).sum())
+        if count:
+            logger.warning(
+                "%s: left out %s (%s), for example id %s.", name, counted(count, "annotation"), reason, example
+            )
+    _note(name, meta["images"], 'left out {} without an "id", for example entry {}.', "image")
+    if meta["image_ids"][0]:
+        logger.warning(
+            "%s: %s the id of another one; of several the last counts.",
+            name,
+            counted(meta["image_ids"][0], "image has", "images have"),
+        )
+    _note(
+        name,
+        meta["sizes"],
+        '{} no usable "width" and "height"; they are read from the files, for example of id {}.',
+        "image has",
+        "images have",
+    )
+    _note(
+        name,
+        meta["area"],
+        '{} no usable "area"; it is computed from the mask or the box, for example of id {}.',
+        "annotation has",
+        "annotations have",
+    )
+    _note(
+        name,
+        meta["iscrowd"],
+        '{} no usable "iscrowd"; it is taken as 0, for example of id {}.',
+        "annotation has",
+        "annotations have",
+    )
+    if only_trainable:
+        few = (
+            f"left out {{}} with fewer than {counted(meta['least_visible'], 'visible keypoint')}, for example id {{}}."
+        )
+        _note(name, meta["few_visible"], few, "image")
+
+
+def _note(name: str, found: list, sentence: str, singular: str, plural: str = "") -> None:
+    count, example = found
+    if count:
+        logger.warning("%s: %s", name, sentence.format(counted(count, singular, plural), example))

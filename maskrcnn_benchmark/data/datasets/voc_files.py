@@ -1,0 +1,141 @@
+"""The files of a data set in Pascal VOC's layout: image sets, annotations, names of classes, images."""
+
+import os
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+
+from maskrcnn_benchmark.data.datasets.coco_entries import number
+from maskrcnn_benchmark.data.datasets.facts import BACKGROUND
+
+CLASSES_FILES = ("classes.txt", "labels.txt", "predefined_classes.txt")  # looked for in the folder of the data set
+# What stands behind a name in the image set of a class: whether its objects are in the image.
+_FLAG = re.compile(r"\s+-?[01]$")
+
+
+def class_key(name: str) -> str:
+    """What is compared of the name of a class: neither capitals nor the kind of space count."""
+    return " ".join(name.split()).casefold()
+
+
+def read_annotation(path: str) -> ET.Element:
+    """The root of an annotation file. Raises FileNotFoundError or ValueError with a sentence."""
+    try:
+        with open(path, "rb") as f:
+            return ET.fromstring(f.read().lstrip())  # some editors begin with an empty line
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no annotation file {path}, which its image set names.") from None
+    except (ET.ParseError, ValueError, LookupError) as error:
+        raise ValueError(f"{path} is not an XML file: {error}") from None
+
+
+def text_of(parent: ET.Element, tag: str, path: str) -> str:
+    text = parent.findtext(tag)
+    if text is None:
+        raise ValueError(f"{path} is not a Pascal VOC annotation: <{parent.tag}> has no <{tag}>.")
+    return text.strip()
+
+
+def number_of(parent: ET.Element, tag: str, path: str) -> float:
+    text = text_of(parent, tag, path)
+    value = number(text)
+    if value is None:
+        raise ValueError(f"{path} is not a Pascal VOC annotation: <{tag}> should be a number; got {text!r}.")
+    return value
+
+
+def size_of(root: ET.Element) -> tuple[int, int] | None:
+    """(width, height) as an annotation gives them, None where it does not."""
+    width, height = (number(root.findtext(f"size/{side}")) for side in ("width", "height"))
+    if width is None or height is None or width < 1 or height < 1:
+        return None
+    return int(width), int(height)
+
+
+def read_image_set(data_dir: str, split: str) -> list[str]:
+    """The names in ImageSets/Main/SPLIT.txt. Raises FileNotFoundError with a sentence."""
+    listing = os.path.join(data_dir, "ImageSets", "Main", f"{split}.txt")
+    if not os.path.isfile(listing):
+        raise FileNotFoundError(
+            f"There is no image set {listing!r}. Check the folder ({data_dir}; for the built-in names it lies in that of "
+            f"the environment variable MRB_DATASETS) and the split ({split})."
+        )
+    with open(listing, encoding="utf-8-sig") as f:
+        lines = [line.strip() for line in f]
+    names = []
+    for line in filter(None, lines):
+        # A flag is none where it belongs to the name of a file.
+        is_name = not _FLAG.search(line) or os.path.isfile(os.path.join(data_dir, "Annotations", f"{line}.xml"))
+        names.append(line if is_name else _FLAG.sub("", line))
+    return names
+
+
+def find_classes(data_dir: str, classes: str | Sequence[str] | None, default: Sequence[str]) -> tuple[str, ...]:
+    """The names of the classes, the background first.
+
+    The first of these counts: `classes`, a list of names or a text file of one a line; such a file in the folder of the data
+    set (CLASSES_FILES); `default`, if all objects in the folder's annotations are of those; the names that the annotations
+    have, in the order of the alphabet.
+    """
+    if isinstance(classes, str):
+        return (BACKGROUND, *_names_in(classes))
+    if classes is not None:
+        names = [str(name).strip() for name in classes]
+        return tuple(names) if names[:1] == [BACKGROUND] else (BACKGROUND, *names)
+    for name in CLASSES_FILES:
+        if os.path.isfile(os.path.join(data_dir, name)):
+            return (BACKGROUND, *_names_in(os.path.join(data_dir, name)))
+    known = {class_key(name) for name in default}
+    found = _names_of_objects(os.path.join(data_dir, "Annotations"))
+    if set(found) <= known:
+        return tuple(default)
+    return (BACKGROUND, *sorted(found.values(), key=class_key))
+
+
+def _names_in(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8-sig") as f:
+            names = [line.strip() for line in f]
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no file of class names {path!r}.") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a text file of class names in UTF-8: {error}") from None
+    names = [name for name in names if name and name != BACKGROUND]
+    if len({class_key(name) for name in names}) < len(names) or not names:
+        raise ValueError(f"{path} must name at least one class, and each once, on a line of its own.")
+    return names
+
+
+def _names_of_objects(folder: str) -> dict[str, str]:
+    """The names that objects have in the annotations of a folder, by `class_key`, as they are first written."""
+    found: dict[str, str] = {}
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        if not name.endswith(".xml"):
+            continue
+        try:
+            root = read_annotation(os.path.join(folder, name))
+        except (OSError, ValueError):
+            continue  # it is named when its image is asked for
+        for entry in root.iter("object"):
+            text = " ".join((entry.findtext("name") or "").split())
+            if text:
+                found.setdefault(class_key(text), text)
+    return found
+
+
+class ImageFiles:
+    """The files in a folder of images, whatever their endings."""
+
+    def __init__(self, folder: str):
+        self.folder = folder
+        self._names: dict[str, str] | None = None
+
+    def path(self, name: str) -> str:
+        """Of the image called `name`; NAME.jpg where there is none."""
+        usual = os.path.join(self.folder, f"{name}.jpg")
+        if os.path.isfile(usual):
+            return usual
+        if self._names is None:
+            files = sorted(os.listdir(self.folder)) if os.path.isdir(self.folder) else []
+            self._names = {os.path.splitext(file)[0]: file for file in files} | {file: file for file in files}
+        return os.path.join(self.folder, self._names.get(name, f"{name}.jpg"))

@@ -1,0 +1,177 @@
+"""The one reader of images: orientation, depth and colour, broken files; against arrays turned and scaled by numpy."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskrcnn_benchmark.data.datasets import images, pixels
+from maskrcnn_benchmark.data.datasets.images import BrokenImageError, decode_rgb, image_size, read_header, read_rgb
+from maskrcnn_benchmark.data.pictures import decode_upright, read_upright, to_picture
+
+UPRIGHT = np.arange(60, dtype=np.uint8).reshape(6, 10) * 4
+# What a camera stores of the upright image, by EXIF's definition: where row 0 and column 0 of what is stored are seen.
+STORED = {
+    1: UPRIGHT,  # top, left
+    2: UPRIGHT[:, ::-1],  # top, right
+    3: UPRIGHT[::-1, ::-1],  # bottom, right
+    4: UPRIGHT[::-1],  # bottom, left
+    5: UPRIGHT.T,  # left, top
+    6: UPRIGHT.T[::-1],  # right, top
+    7: UPRIGHT.T[::-1, ::-1],  # right, bottom
+    8: UPRIGHT.T[:, ::-1],  # left, bottom
+}
+
+
+def write(path, orientation: int, **keys) -> str:
+    image = Image.fromarray(np.ascontiguousarray(STORED[orientation]))
+    exif = image.getexif()
+    exif[images.ORIENTATION] = orientation
+    image.save(path, exif=exif, **keys)
+    return str(path)
+
+
+@pytest.mark.parametrize("ending", ["png", "tif", "lzw.tif", "webp"])
+@pytest.mark.parametrize("orientation", STORED)
+def test_an_image_is_turned_as_its_exif_entry_says(orientation, ending, tmp_path):
+    keys = {"webp": {"lossless": True}, "lzw.tif": {"compression": "tiff_lzw"}}
+    path = write(tmp_path / f"a.{ending}", orientation, **keys.get(ending, {}))
+    seen = np.asarray(read_rgb(path))
+    assert (seen == UPRIGHT[..., None]).all()
+    stored = np.asarray(read_rgb(path, lambda header: False))
+    assert (stored == STORED[orientation][..., None]).all()
+    assert image_size(path) == (10, 6)
+    header = read_header(path)
+    assert header.stored == STORED[orientation].shape[::-1] and header.seen == (10, 6)
+    assert (np.asarray(read_upright(path)) == seen).all()
+    with open(path, "rb") as f:
+        assert (np.asarray(decode_upright(f.read(), "a")) == seen).all()
+
+
+def test_a_damaged_exif_entry_says_nothing(tmp_path):
+    for orientation in (0, 9, 77):
+        image = Image.fromarray(UPRIGHT)
+        exif = image.getexif()
+        exif[images.ORIENTATION] = orientation
+        image.save(tmp_path / "a.png", exif=exif)
+        assert (np.asarray(read_rgb(tmp_path / "a.png"))[..., 0] == UPRIGHT).all()
+    Image.fromarray(UPRIGHT).save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f")
+    assert read_rgb(tmp_path / "a.jpg").size == (10, 6)
+
+
+RAMP = np.linspace(0, 1, 256)[None].repeat(4, 0)
+EXPECTED = np.rint(RAMP * 255)
+
+
+@pytest.mark.parametrize("top", [255, 1023, 4095, 16383, 65535])
+@pytest.mark.parametrize(
+    ("dtype", "ending"), [("uint16", "png"), ("uint16", "tif"), ("int32", "tif"), ("float32", "tif")]
+)
+def test_grey_values_of_more_than_8_bits_keep_their_contrast(top, dtype, ending, tmp_path):
+    values = np.rint(RAMP * top).astype(dtype)
+    Image.fromarray(values).save(tmp_path / f"a.{ending}")
+    found = np.asarray(read_rgb(tmp_path / f"a.{ending}")).astype(int)
+    assert (found == found[..., :1]).all() and abs(found[..., 0] - EXPECTED).max() <= 1
+    assert (np.asarray(to_picture(Image.fromarray(values))) == found).all()
+
+
+def test_floating_point_from_0_to_1(tmp_path):
+    Image.fromarray(RAMP.astype(np.float32)).save(tmp_path / "a.tif")
+    assert (np.asarray(read_rgb(tmp_path / "a.tif"))[..., 0] == EXPECTED).all()
+
+
+@pytest.mark.parametrize("values", [[[-1.0, 0.5]], [[0.0, 1e7]], [[float("nan"), 1]], [[float("inf"), 1]]])
+def test_values_without_a_depth_are_refused(values, tmp_path):
+    image = Image.fromarray(np.array(values, np.float32))
+    image.save(tmp_path / "a.tif")
+    with pytest.raises(BrokenImageError, match=r"a.tif cannot be read: its grey values go from .* between 0 and 65535"):
+        read_rgb(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=r"PIL image \(mode F\) cannot be used: its grey values"):
+        to_picture(image)
+
+
+def test_the_scale_is_said_once(tmp_path, log, monkeypatch):
+    monkeypatch.setattr(pixels, "_said_depth", pixels.OnceForAll())
+    Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "a.png")
+    for _ in range(3):
+        assert read_rgb(tmp_path / "a.png").getpixel((0, 0)) == (156,) * 3
+    (record,) = log.records
+    assert "a.png holds grey values of 16 bits; they are scaled to 8 bits" in record.getMessage()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK"])
+def test_every_colour_mode_keeps_its_colours(mode, tmp_path):
+    grey = np.repeat([[0, 60, 130, 255]], 8, 0).astype(np.uint8)
+    if mode == "1":
+        grey = np.where(grey > 127, 255, 0).astype(np.uint8)
+    image = Image.fromarray(grey)
+    image = image.convert("RGB").convert(mode) if mode == "CMYK" else image.convert(mode)
+    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    image.save(path)
+    found = read_rgb(path)
+    assert found.mode == "RGB" and abs(np.asarray(found).astype(int) - grey[..., None]).max() <= 2
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_palette_with_transparency_keeps_what_is_stored(tmp_path):
+    grey = np.repeat([[0, 60, 130, 255]], 8, 0).astype(np.uint8)
+    for transparency in (0, bytes([0, 128, 255])):
+        Image.fromarray(grey).convert("P").save(tmp_path / "a.png", transparency=transparency)
+        assert abs(np.asarray(read_rgb(tmp_path / "a.png")).astype(int) - grey[..., None]).max() <= 1
+
+
+def claim(width: int, height: int) -> bytes:
+    """A PNG of some bytes whose header says how large it is."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    )
+
+
+def test_a_claim_of_a_huge_size_is_refused(tmp_path):
+    (tmp_path / "a.png").write_bytes(claim(40_000, 25_000))
+    for read in (read_rgb, image_size, read_upright):
+        with pytest.raises(
+            BrokenImageError, match=r"a.png cannot be read: Image size \(1000000000 pixels\) exceeds limit"
+        ):
+            read(str(tmp_path / "a.png"))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("cut", [0, 1, 30, 200, 400])
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif", "bmp", "webp", "gif"])
+def test_files_cut_short_or_changed_raise_one_kind_of_error(ending, cut):
+    rng = np.random.default_rng(cut)
+    content = io.BytesIO()
+    Image.fromarray(rng.integers(0, 255, (40, 50), dtype=np.uint8)).save(
+        content, {"jpg": "jpeg", "tif": "tiff"}.get(ending, ending)
+    )
+    whole = bytearray(content.getvalue())
+    for attempt in range(20):
+        changed = bytearray(whole[:cut] if cut else whole)
+        for place in rng.integers(0, max(len(changed), 1), attempt).tolist():
+            if place < len(changed):
+                changed[place] = int(rng.integers(256))
+        try:
+            image = decode_rgb(io.BytesIO(bytes(changed)), "the file")
+        except BrokenImageError as error:
+            assert str(error).startswith("The image the file cannot be read: ") and not str(error).endswith(".")
+        else:
+            assert image.mode == "RGB"
+
+
+def test_what_is_no_image_gets_a_sentence(tmp_path):
+    (tmp_path / "text.jpg").write_text("no image")
+    with pytest.raises(BrokenImageError, match=r"text.jpg cannot be read: it is no image, or of an unknown kind$"):
+        read_rgb(tmp_path / "text.jpg")
+    with pytest.raises(BrokenImageError, match=r"none.jpg cannot be read: there is no such file$"):
+        read_rgb(tmp_path / "none.jpg")
+    with pytest.raises(BrokenImageError, match="cannot be read"):
+        read_rgb(tmp_path)
