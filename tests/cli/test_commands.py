@@ -94,7 +94,7 @@ def test_arguments_and_status_are_passed_on(tmp_path, capsys):
         capture_output=True,
         text=True,
     )
-    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("Wrote 1 images with 1 annotations")
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("Wrote 1 image with 1 annotation ")
 
 
 def test_the_installed_program():

@@ -149,6 +149,8 @@ def test_a_signal_ends_the_training_with_a_checkpoint(tmp_path, number):
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path):
+    # A shell starts what runs in the background with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     run = Run(tmp_path, 50)
 
     class Impatient(Interrupting):
@@ -158,9 +160,12 @@ def test_a_second_signal_ends_it_at_once(tmp_path):
                     os.kill(os.getpid(), self.number)
                 yield batch
 
-    with pytest.raises(KeyboardInterrupt):
-        run.train(Impatient(50, signal.SIGINT, at=(3,)))
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run.train(Impatient(50, signal.SIGINT, at=(3,)))
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_overflow_in_float16_skips_the_step_and_halves_the_scale(tmp_path):
