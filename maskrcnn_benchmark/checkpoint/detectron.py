@@ -95,7 +95,10 @@ def rename_blobs(blobs: Mapping[str, np.ndarray]) -> OrderedDict[str, Tensor]:
             if name is None:
                 unknown.append(blob)
             continue
-        weights[name] = torch.from_numpy(np.array(value, dtype=np.float32))
+        if value.dtype.kind not in "fiub":
+            raise CheckpointError(f"The blob {blob} of the file holds no numbers, but values of dtype {value.dtype}.")
+        with np.errstate(over="ignore"):  # infinite values are said when the weights are loaded
+            weights[name] = torch.from_numpy(np.array(value, dtype=np.float32))
     if unknown:
         said = counted(len(unknown), "blob of the file has", "blobs of the file have")
         logging.getLogger(__name__).info("%s no place here: %s", said, listed(sorted(unknown)))
@@ -140,9 +143,11 @@ def convert_c2(cfg, loaded: Mapping[str, Any], source: str) -> OrderedDict[str, 
             f"Detectron's files are for ResNets, and MODEL.BACKBONE.CONV_BODY is {body!r}: {source} does not fit."
         )
     blobs = loaded.get("blobs", loaded)
+    if isinstance(blobs, dict) and not all(isinstance(name, str) for name in blobs):
+        raise CheckpointError(f"{source} is none of Detectron's files: not all of its entries have names.")
     weights = rename_blobs(blobs) if isinstance(blobs, dict) else OrderedDict()
     if not weights:
-        names = ", ".join(map(str, list(loaded)[:5]))
+        names = listed([name if isinstance(name, str) else type(name).__name__ for name in loaded])
         raise CheckpointError(f"{source} holds no blob with a name of Detectron's; its entries are {names}.")
     if cfg.MODEL.RETINANET_ON:
         weights = reorder_anchors(

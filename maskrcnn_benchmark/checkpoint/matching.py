@@ -52,7 +52,7 @@ def align_and_update_state_dicts(
     matches = match_names(list(model_state_dict), list(loaded_state_dict))
     if not matches:
         raise ValueError(
-            f"None of the {counted(len(loaded_state_dict), 'loaded weight')} belongs to this model: the file holds names like "
+            f"None of the {len(loaded_state_dict):,} loaded weights belongs to this model: the file holds names like "
             f"{next(iter(loaded_state_dict), '(nothing)')!r}, the model names like {next(iter(model_state_dict))!r}."
         )
     mismatched = []

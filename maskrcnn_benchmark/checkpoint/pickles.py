@@ -4,10 +4,13 @@ numpy's own way back from a pickle takes the state of a dtype from the file, fla
 bytes as pointers. So arrays are put together here, from their bytes, and numpy sees nothing else of the file.
 """
 
+import io
 import os
 import pickle
+import pickletools
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -66,6 +69,15 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+def _made_of_bytes(kind: type) -> Callable[..., Any]:
+    def make(value: Any = b"", *encoding: str) -> Any:
+        if isinstance(value, int):  # so many zeros: a few bytes of a file could ask for all of the memory
+            raise CheckpointError(f"A pickled weight file asks for {kind.__name__} of a size alone, which is refused.")
+        return kind(value, *encoding)
+
+    return make
+
+
 class _WeightUnpickler(pickle.Unpickler):
     """Knows arrays and plain containers and nothing else."""
 
@@ -80,7 +92,12 @@ class _WeightUnpickler(pickle.Unpickler):
         **{
             (module, kind.__name__): kind
             for module in ("builtins", "__builtin__")
-            for kind in (dict, list, tuple, set, frozenset, bytes, bytearray)
+            for kind in (dict, list, tuple, set, frozenset)
+        },
+        **{
+            (module, kind.__name__): _made_of_bytes(kind)
+            for module in ("builtins", "__builtin__")
+            for kind in (bytes, bytearray)
         },
     }
 
@@ -101,7 +118,9 @@ def load_pickle(path: str) -> dict:
         raise FileNotFoundError(f"There is no checkpoint {path!r}.")
     try:
         with open(path, "rb") as file:
-            loaded = _WeightUnpickler(file, encoding="latin1").load()
+            content = file.read()
+        _look_through(content)
+        loaded = _WeightUnpickler(io.BytesIO(content), encoding="latin1").load()
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     except Exception as error:  # bytes that are no pickle fail in every way
@@ -112,8 +131,19 @@ def load_pickle(path: str) -> dict:
     return _finished(loaded)
 
 
-def _finished(value: Any) -> Any:
-    """The dictionaries of a file, one in the other, with their arrays complete."""
+def _look_through(content: bytes) -> None:
+    """Raise for a pickle that is cut off, or numbers its parts beyond its size: the unpickler makes a table of so many."""
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= int(argument or 0) <= len(content):
+            raise pickle.UnpicklingError(f"its part number {argument} cannot be")
+
+
+def _finished(value: Any, done: dict[int, dict] | None = None) -> Any:
+    """The dictionaries of a file, one in the other, with their arrays complete. One that is in several places is so once."""
+    done = {} if done is None else done
     if isinstance(value, dict):
-        return {key: _finished(entry) for key, entry in value.items()}
+        if id(value) not in done:
+            done[id(value)] = {}
+            done[id(value)].update((key, _finished(entry, done)) for key, entry in value.items())
+        return done[id(value)]
     return value.value if isinstance(value, _Array) else value

@@ -1,5 +1,6 @@
 """Reading weights of every origin."""
 
+import io
 import os
 import zipfile
 from typing import Any
@@ -36,7 +37,12 @@ def load_file(path: str) -> dict:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"There is no checkpoint {path!r}.")
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with open(path, "rb") as file:
+            # torch's way before 1.6: whatever its few bytes announce, no more is read than there is in memory.
+            is_archive = file.read(4) == b"PK\x03\x04"
+            file.seek(0)
+            source: Any = path if is_archive else io.BytesIO(file.read())
+        loaded = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # bytes that are no pickle fail in every way: KeyError, IndexError, struct.error, ...
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(

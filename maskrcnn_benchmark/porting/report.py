@@ -112,13 +112,13 @@ def _summary(outcome: Outcome) -> str:
         )
         verdict = f"**{said} not import here.**"
     unbuilt = len(outcome.unbuilt)
-    unbuilt_said = counted(unbuilt, "module needs", "modules need")
+    wanting = counted(unbuilt, "module needs", "modules need")
     return "\n".join(
         [
             "## Summary",
             "",
             f"- {verdict}",
-            *([f"- **{unbuilt_said} an extension of the fork's own, which is not built.**"] if unbuilt else []),
+            *([f"- **{wanting} an extension of the fork's own, which is not built.**"] if unbuilt else []),
             f"- {counted(count['ours'], 'file is', 'files are')} as some version of upstream's: this package's stand in "
             "their place.",
             f"- {own} files are the fork's own ({states['changed']} changed, {states['new']} new, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import resource
 import zlib
 from pathlib import Path
 
@@ -205,3 +206,28 @@ def test_files_that_are_no_weights(tmp_path):
     cfg.MODEL.BACKBONE.CONV_BODY = "FBNet"
     with pytest.raises(CheckpointError, match="for ResNets, and MODEL.BACKBONE.CONV_BODY is 'FBNet'"):
         load_c2_format(cfg, str(tmp_path / "other.pkl"))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x80\x02}r\xff\xff\xff\x7f.", "its part number 2147483647 cannot be"),  # a table of 16 GB
+        (b"\x80\x04B\xff\xff\xff\x7fabc.", "not a readable pickle"),  # 2 GB announced
+        (b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x00abc.", "not a readable pickle"),
+        (b"\x80\x02c__builtin__\nbytearray\nJ\xff\xff\xff\x7f\x85R.", "asks for bytearray of a size alone"),
+        (pickle.dumps({1: 2}), "not all of its entries have names"),
+        (pickle.dumps({"fc6_w": np.array(["a", "b"])}), "holds no numbers"),
+    ],
+)
+def test_a_file_of_a_few_bytes_takes_neither_time_nor_memory(tmp_path, content, said):
+    path = tmp_path / "odd.pkl"
+    path.write_bytes(content)
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 28), limits[1]))
+    try:
+        with pytest.raises(CheckpointError, match=said) as raised:
+            load_c2_format(defaults, str(path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert "MemoryError" not in str(raised.value)

@@ -95,5 +95,5 @@ def test_what_does_not_fit(make, tmp_path):
     with pytest.raises(ValueError, match="instanceIds.png cannot be read"):
         make()[0]
     (city / "aachen_000000_000019_gtFine_instanceIds.png").unlink()
-    with pytest.raises(FileNotFoundError, match="1 of 3 images .* have no annotation"):
+    with pytest.raises(FileNotFoundError, match="1 of 3 images .* has no annotation"):
         make()

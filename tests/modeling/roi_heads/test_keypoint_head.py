@@ -99,7 +99,7 @@ def test_several_images():
     assert all(isinstance(r.get_field("keypoints"), PersonKeypoints) and r.has_field("scores") for r in results)
     assert torch.equal(torch.cat([r.get_field("keypoints").keypoints for r in results]), points)
     assert torch.equal(torch.cat([r.get_field("keypoints").get_field("logits") for r in results]), scores)
-    with pytest.raises(ValueError, match="got 9 and 4 boxes"):
+    with pytest.raises(ValueError, match="got 9 for 4 boxes"):
         Keypointer()(maps, boxes[0])
 
 

@@ -1,0 +1,7 @@
+"""All kinds of inputs by name."""
+
+from tests.fuzz.checkpoints import PKL, PTH
+from tests.fuzz.configurations import OPTIONS, YAML
+from tests.fuzz.requests import REQUESTS
+
+KINDS = {kind.name: kind for kind in (PTH, PKL, YAML, OPTIONS, REQUESTS)}
