@@ -6,9 +6,9 @@ import os
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 
 from maskrcnn_benchmark.analysis.context import context_weights, non_local_modules
+from maskrcnn_benchmark.data.pictures import read_upright
 from maskrcnn_benchmark.data.transforms import build_transforms
 from maskrcnn_benchmark.engine import run
 from maskrcnn_benchmark.engine.loading import load_detector
@@ -25,7 +25,7 @@ def main() -> None:
         nargs=2,
         type=float,
         metavar=("X", "Y"),
-        help="the pixel, in the image as it is on the disk",
+        help="the pixel, in the image as it is seen",
     )
     parser.add_argument("--out", default="context.jpg", metavar="FILE", help="the picture to write (context.jpg)")
     parser.add_argument(
@@ -33,12 +33,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     with run.command_line():
-        if not os.path.isfile(args.image):
-            raise FileNotFoundError(f"There is no image {args.image}.")
-        try:
-            image = Image.open(args.image).convert("RGB")
-        except OSError as error:
-            raise OSError(f"The image {args.image} cannot be read: {error}.") from None
+        image = read_upright(args.image)
         if not all(0 <= p < size for p, size in zip(args.point, image.size, strict=True)):
             x, y = args.point
             raise ValueError(

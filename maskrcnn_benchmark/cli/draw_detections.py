@@ -6,7 +6,9 @@ import os
 
 import cv2
 
+from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
+from maskrcnn_benchmark.data.pictures import to_bgr
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.wording import counted
 from maskrcnn_benchmark.visualization import draw_annotations, make_sheet, side_by_side
@@ -48,11 +50,11 @@ def main() -> None:
         os.makedirs(args.out, exist_ok=True)
         image_ids = sorted(coco.imgs, key=lambda i: (-len(coco.imgToAnns.get(i, [])), i))[: args.count]
         pictures = []
-        for image_id in image_ids:
-            name = coco.imgs[image_id]["file_name"]
-            image = cv2.imread(os.path.join(args.img_dir, name))
-            if image is None:
-                raise FileNotFoundError(f"The image {os.path.join(args.img_dir, name)} cannot be read.")
+        chosen = [coco.imgs[image_id] for image_id in image_ids]
+        images = AnnotatedImages.of_entries(args.ann_file, args.img_dir, chosen)
+        for place, image_id in enumerate(image_ids):
+            name = chosen[place]["file_name"]
+            image = to_bgr(images.read_at(place))
             drawn = [
                 draw_annotations(image, objects.get(image_id, []), coco.cats) for objects in (coco.imgToAnns, results)
             ]

@@ -100,12 +100,15 @@ def number_of_classes(cfg) -> int:
     return 1 if cfg.MODEL.RPN_ONLY else cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES - 1
 
 
-def find_categories(cfg, weights: str = "", given: Given | None = None) -> Categories:
+def find_categories(
+    cfg, weights: str = "", given: Given | None = None, names: Mapping[int, str] | None = None
+) -> Categories:
     """The classes of a model.
 
     The first of these counts: `given`; the labels beside the weights (NAME.labels.json, or labels.json in their folder: what a
-    training leaves there, or the categories of a COCO file, which hold ids too); the data sets of the configuration, the
-    tested ones first; COCO's 80 for a model of as many. Ids are those of the data set whose names agree.
+    training leaves there, or the categories of a COCO file, which hold ids too), else `names`, which their checkpoint holds; the
+    data sets of the configuration, the tested ones first; COCO's 80 for a model of as many. Ids are those of the data set whose
+    names agree.
     """
     count = number_of_classes(cfg)
     if given is not None:
@@ -118,7 +121,7 @@ def find_categories(cfg, weights: str = "", given: Given | None = None) -> Categ
         return categories
     if cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON:
         return Categories(["object"])
-    written = _written_names(weights, count)
+    written = _written_names(weights, count) or (Categories(names) if names and len(names) <= count else None)
     if written and tuple(written.names.values()) == COCO_NAMES:
         return Categories(COCO_CATEGORIES)
     if written and written.ids != {label: label for label in written.names}:

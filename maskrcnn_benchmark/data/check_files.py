@@ -9,33 +9,19 @@ from tqdm import tqdm
 
 from maskrcnn_benchmark.data.check_annotations import box_defect
 from maskrcnn_benchmark.data.check_report import Report
-from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages, WrongSizeError
+from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages, WrongSizeError, size_of
 from maskrcnn_benchmark.data.datasets.coco_entries import box_of, file_name, image_entry, matching_id, plain_id
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.visualization import draw_annotations, make_sheet
-
-
-def annotated_images(name: str, img_dir: str, entries: list[dict]) -> AnnotatedImages:
-    """The reader of the images of sound entries."""
-    return AnnotatedImages(name, len(entries), lambda i: (path_of(entries[i], img_dir), size_of(entries[i])))
-
-
-def path_of(image: dict, img_dir: str) -> str:
-    return os.path.join(img_dir, image["file_name"])
-
-
-def size_of(image: dict) -> tuple[int, int] | None:
-    """(width, height) as annotated."""
-    return (image["width"], image["height"]) if "width" in image else None
 
 
 def check_files(images: dict[Any, dict], img_dir: str, name: str, read_images: bool, report: Report) -> None:
     """Look at the files of images, which are sound entries."""
     by_digest: dict[bytes, str] = {}
     entries = list(images.values())
-    reader = annotated_images(name, img_dir, entries)
+    reader = AnnotatedImages.of_entries(name, img_dir, entries)
     for image in tqdm(entries, desc="images", disable=None):
-        file, path = image["file_name"], path_of(image, img_dir)
+        file, path = image["file_name"], os.path.join(img_dir, image["file_name"])
         if "\0" in path or not os.path.isfile(path):
             report.add("missing_file", file)
             continue
@@ -77,12 +63,11 @@ def contact_sheet(content: dict, img_dir: str, count: int = 12, columns: int = 3
         for e in content["images"]
         if isinstance(e, dict) and plain_id(e.get("id")) is not None and file_name(e) is not None
     ]
-    reader = annotated_images(img_dir, img_dir, images)
+    reader = AnnotatedImages.of_entries(img_dir, img_dir, images)
     pictures = []
     for place in np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)).tolist():
-        path, size = reader.of(place)
         try:
-            image = reader.read(path, size)
+            image = reader.read_at(place)
         except BrokenImageError:
             continue
         pixels = np.ascontiguousarray(np.asarray(image)[:, :, ::-1])

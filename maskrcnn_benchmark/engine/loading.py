@@ -46,10 +46,10 @@ def load_detector(
     model = build_detection_model(cfg).to(device or cfg.MODEL.DEVICE).eval()
     source = find_weights(cfg, weights)
     if source:
-        rest = forks.load(
+        forks.load(
             _StrictCheckpointer(cfg, model, save_dir=cfg.OUTPUT_DIR), source, use_latest=not weights, averaged=True
         )
-        set_class_names(model, class_names_of(cfg, rest, source))
+        set_class_names(model, getattr(model, "class_names", {}) or class_names_of(cfg, {}, source))
     elif require_weights and not options(cfg).MODEL.WEIGHT_ALLOW_MISSING:
         place = f"OUTPUT_DIR ({cfg.OUTPUT_DIR})" if cfg.OUTPUT_DIR else "OUTPUT_DIR, which is empty,"
         raise ConfigError(
@@ -88,6 +88,7 @@ class _StrictCheckpointer(DetectronCheckpointer):
     def _load_model(self, checkpoint: dict) -> None:
         if issubclass(DetectronCheckpointer, own.Checkpointer):  # a fork's may give names another meaning
             self._check(checkpoint["model"])
+        set_class_names(self.model, class_names_of(self.cfg, checkpoint, ""))
         super()._load_model(checkpoint)
 
     def _check(self, weights: dict) -> None:

@@ -88,7 +88,7 @@ class Predictor:
         self.weights = find_weights(self.cfg, os.fspath(weights))
         model = load_detector(self.cfg, os.fspath(weights), self.device, require_weights=require_weights)
         self.model = optimize(self.cfg, model)
-        self.categories = find_categories(self.cfg, self.weights, labels)
+        self.categories = find_categories(self.cfg, self.weights, labels, getattr(model, "class_names", None))
         self.classes = None if classes is None else self.categories.labels(classes)
         self.transforms = build_transforms(self.cfg, is_train=False)
         is_augmented = self.cfg.TEST.BBOX_AUG.ENABLED

@@ -60,7 +60,7 @@ def test_averaged_weights_are_drawn(tmp_path, image):
 def test_said_in_a_sentence(tmp_path, image):
     (tmp_path / "broken.png").write_bytes(image.read_bytes()[:60])
     for arguments, options, said in (
-        (("--image", tmp_path / "no.png", "--point", 1, 1), MODEL, "There is no image"),
+        (("--image", tmp_path / "no.png", "--point", 1, 1), MODEL, "no.png cannot be read: there is no such file"),
         (("--image", tmp_path / "broken.png", "--point", 1, 1), MODEL, "broken.png"),
         (("--image", image, "--point", 140, 1), MODEL, r"The point (140, 1) is outside"),
         (("--image", image, "--point", 1, 1), MODEL[2:], "MODEL.NON_LOCAL.TOP_DOWN.TYPE turns them on"),

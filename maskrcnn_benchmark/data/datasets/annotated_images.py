@@ -1,8 +1,9 @@
 """The images of a set whose annotations say how large they are."""
 
 import logging
+import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image
@@ -41,6 +42,15 @@ class AnnotatedImages:
         self._example = ""
         self.unturned: list[str] = []  # paths of images that EXIF would turn and that were read as they are stored
         self._said = OnceForAll()
+
+    @classmethod
+    def of_entries(cls, name: str, root: str, entries: Sequence[dict]) -> "AnnotatedImages":
+        """Of sound entries of a COCO file's images, whose files lie in the folder `root`."""
+        return cls(name, len(entries), lambda i: (os.path.join(root, entries[i]["file_name"]), size_of(entries[i])))
+
+    def read_at(self, index: int) -> Image.Image:
+        """The image at a position, see `read`."""
+        return self.read(*self.of(index))
 
     def read(self, path: str, size: Size | None) -> Image.Image:
         """The image as RGB. Raises BrokenImageError, also (WrongSizeError) where `size` is not the image's."""
@@ -108,6 +118,11 @@ class AnnotatedImages:
                 counted(stored + seen, "image"),
                 example,
             )
+
+
+def size_of(entry: dict) -> Size | None:
+    """(width, height) that an image's sound entry gives."""
+    return (entry["width"], entry["height"]) if "width" in entry else None
 
 
 def _shown(size: Size) -> str:

@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 from torchvision.datasets import VisionDataset
 from torchvision.datasets.coco import CocoDetection
 
-from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages
+from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages, size_of
 from maskrcnn_benchmark.data.datasets.coco_entries import keypoints_of
 from maskrcnn_benchmark.data.datasets.coco_file import CocoFile
 from maskrcnn_benchmark.data.datasets.coco_keypoints import (
@@ -175,7 +175,7 @@ class COCODataset(CocoDetection):
     def _image_at(self, row: int) -> tuple[str, tuple[int, int] | None]:
         """Path and annotated size of an image of the file."""
         entry = self._file.image(row)
-        return self._path(entry), (entry["width"], entry["height"]) if "width" in entry else None
+        return self._path(entry), size_of(entry)
 
     def _size_of(self, entry: dict) -> tuple[int, int]:
         """Height and width of an image whose entry has none; 1 and 1 for one that cannot be read, which is said elsewhere."""

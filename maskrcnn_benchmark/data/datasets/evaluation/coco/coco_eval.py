@@ -46,7 +46,7 @@ class COCOResults:
         task = coco_eval.params.iouType
         self.results[task] = {
             name: float(value) for name, value in zip(_metrics_of(task), coco_eval.stats, strict=False)
-        } | _ap_of_more(coco_eval)
+        } | getattr(coco_eval, "ap_of_more", {})
 
     def __str__(self) -> str:
         return metrics_table(self.results)
@@ -190,6 +190,7 @@ def evaluate_predictions_on_coco(
             coco_eval.params.imgIds = sorted(map(truth.image_id, image_ids))
         coco_eval.evaluate()
         coco_eval.accumulate()
+        _set_more_aside(coco_eval)
         coco_eval.summarize()
     coco_eval.params.catIds = truth.known_categories(coco_eval.params.catIds)
     coco_eval.params.imgIds = truth.known_images(coco_eval.params.imgIds)
@@ -214,14 +215,19 @@ def _sigmas(of_person: np.ndarray, count: int) -> np.ndarray:
     return np.full(count, of_person.mean())
 
 
-def _ap_of_more(coco_eval: Any) -> dict[str, float]:
-    """AP with more than COCO's 100 detections of an image, if that was chosen: "AP@300"."""
+def _set_more_aside(coco_eval: Any) -> None:
+    """Take what was accumulated for more than COCO's 100 detections out of its way; keep the AP as `ap_of_more`."""
     limits = coco_eval.params.maxDets
-    if len(limits) <= 3:
-        return {}
+    coco_eval.ap_of_more = {}
+    if coco_eval.params.iouType == "keypoints" or len(limits) <= 3:
+        return
     precision = coco_eval.eval["precision"][:, :, :, 0, 3]
     found = precision[precision > -1]
-    return {f"AP@{limits[3]}": float(found.mean()) if found.size else -1.0}
+    coco_eval.ap_of_more = {f"AP@{limits[3]}": float(found.mean()) if found.size else -1.0}
+    coco_eval.params.maxDets = limits[:3]
+    for name in ("precision", "recall", "scores"):
+        if name in coco_eval.eval:
+            coco_eval.eval[name] = coco_eval.eval[name][..., :3]
 
 
 def per_class_ap(coco_eval: Any, dataset: Any) -> dict[str, float]:
@@ -229,7 +235,7 @@ def per_class_ap(coco_eval: Any, dataset: Any) -> dict[str, float]:
     precision = coco_eval.eval["precision"]  # IoU thresholds x recalls x categories x areas x detections
     values, names = {}, category_names(dataset)
     for k, category_id in enumerate(coco_eval.params.catIds):
-        entries = precision[:, :, k, 0, min(precision.shape[4], 3) - 1]  # with COCO's own count of detections
+        entries = precision[:, :, k, 0, -1]
         entries = entries[entries > -1]
         values[names.get(category_id, str(category_id))] = float(np.mean(entries)) if entries.size else -1.0
     return values
