@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-import pycocotools.mask as mask_utils
 
 from maskrcnn_benchmark.data.datasets.coco_tree import to_rle
+from maskrcnn_benchmark.visualization.detections import Decoded
 from maskrcnn_benchmark.visualization.objects import draw_objects
 
 
@@ -15,7 +15,7 @@ def draw_annotations(image: np.ndarray, objects: list[dict], categories: dict[An
     boxes[:, 2:] += boxes[:, :2] - 1
     masks = None
     if objects and all("segmentation" in o for o in objects):
-        masks = [mask_utils.decode(to_rle(o["segmentation"], *image.shape[:2])) for o in objects]
+        masks = Decoded([to_rle(o["segmentation"], *image.shape[:2]) for o in objects])
     order = sorted(categories)
     labels = [order.index(o["category_id"]) for o in objects]
     captions = []
