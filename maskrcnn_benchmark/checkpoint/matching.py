@@ -145,7 +145,7 @@ def load_state_dict(model: nn.Module, loaded_state_dict: Mapping[str, Tensor], a
     if origins:
         ours, theirs = next(iter(origins.items()))
         logging.getLogger(__name__).warning(
-            "%s in the file and loaded by the model's: %s as %s, for one.",
+            "%s in the file than in the model: %s is loaded as %s, for one.",
             counted(len(origins), "weight has another name", "weights have other names"),
             theirs,
             ours,

@@ -193,6 +193,7 @@ _TABLE: dict[str, Any] = {
         "CROP_SIZE": some(POSITIVE, counts=(2,)),
         "SCALE_JITTER": some(POSITIVE, counts=(0, 2)),
         "TRANSFORMS": NAMES,
+        "KEYPOINT_FLIP_PAIRS": some(some(TEXT, counts=(2,))),
         "TILES": {
             "SIZE": Rule(
                 "0 (no tiles), or 16 pixels or more", lambda v: _is_whole(v) and (v == 0 or 16 <= v <= MOST_PIXELS)
@@ -227,6 +228,8 @@ _TABLE: dict[str, Any] = {
         "EXPECTED_RESULTS": EXPECTED,
         "EXPECTED_RESULTS_SIGMA_TOL": NOT_NEGATIVE,
         "IMS_PER_BATCH": COUNT,
+        "COCO_MAX_DETECTIONS": COUNT,
+        "KEYPOINT_OKS_SIGMAS": some(POSITIVE),
         "COCO_EVALUATOR": one_of("pycocotools", "faster-coco-eval"),
         "BBOX_AUG": {"MAX_SIZE": SIDE, "SCALES": some(SIDE), "MASKS": one_of("identity", "average")},
     },

@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-import pycocotools.mask as mask_utils
 
 from maskrcnn_benchmark.data.datasets.coco_masks import to_rle, usable_mask
+from maskrcnn_benchmark.visualization.detections import Decoded
 from maskrcnn_benchmark.visualization.objects import draw_objects
 
 
@@ -17,7 +17,8 @@ def draw_annotations(image: np.ndarray, objects: list[dict], categories: dict[An
     size = image.shape[:2]
     found = [usable_mask(o.get("segmentation"), o["bbox"], *size) for o in objects]
     if any(found):
-        masks = [np.zeros(size, np.uint8) if mask is None else mask_utils.decode(to_rle(mask, *size)) for mask in found]
+        nothing = {"size": list(size), "counts": [size[0] * size[1]]}
+        masks = Decoded([to_rle(nothing if mask is None else mask, *size) for mask in found])
     order = sorted(categories, key=lambda c: (isinstance(c, str), c))
     labels = [order.index(o["category_id"]) for o in objects]
     captions = []

@@ -68,7 +68,10 @@ def test_every_weight_of_a_wrapped_model_is_loaded(wrap):
 
 def test_what_is_renamed_is_said(log):
     load_state_dict(Detector(), torch.compile(Detector()).state_dict())
-    assert "have other names in the file" in log.text and "_orig_mod.backbone.0.weight as backbone.0.weight" in log.text
+    assert (
+        "have other names in the file" in log.text
+        and "_orig_mod.backbone.0.weight is loaded as backbone.0.weight" in log.text
+    )
 
 
 def test_two_sets_of_weights_are_refused_unless_they_are_the_same():

@@ -101,12 +101,12 @@ def test_a_very_large_picture_is_shown_smaller(client):
 def test_pictures_of_every_shape_are_answered_within_bounds(client, size):
     """Of a few hundred bytes as PNG; height and width."""
     content = cv2.imencode(".png", np.full((*size, 3), 90, np.uint8))[1].tobytes()
-    began = time.perf_counter()
+    began = time.process_time()
     answers = [
         client.post("/api/detect", params={"model": "enl", "threshold": 0}, content=content),
         client.post("/api/context", params={"model": "enl", "x": 0, "y": 0, "module": "res3"}, content=content),
     ]
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20
     pictures = [answers[0].json()["picture"], *(panel["picture"] for panel in answers[1].json()["panels"])]
     for answer, picture in zip((answers[0], *[answers[1]] * 3), pictures, strict=True):
         assert answer.status_code == 200 and len(answer.content) < 8e6

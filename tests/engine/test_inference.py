@@ -110,7 +110,8 @@ def test_images_that_cannot_be_read_count_as_empty(loader, tmp_path, log, broken
     ]
     assert [p.size for p in predictions if not len(p)] == [(64, 64) if i % 2 else (80, 64) for i in broken]
     assert len(entries["bbox"]) == len(entries["segm"]) == 5 - len(broken)
-    assert f"{len(broken)} images have no predictions and count as empty, for example {broken[0]}.jpg" in log.text
+    said = "1 image has no predictions and counts" if len(broken) == 1 else "2 images have no predictions and count"
+    assert f"{said} as empty, for example {broken[0]}.jpg" in log.text
 
 
 class Proposer(nn.Module):

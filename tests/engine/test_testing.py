@@ -164,7 +164,7 @@ def test_what_could_not_be_measured_is_not_a_number():
 def test_an_image_without_predictions_is_noticed():
     evaluator = VOCEvaluator(dataset=None)
     evaluator.process([BoxList(torch.zeros(0, 4), (4, 4))], [1])
-    with pytest.raises(ValueError, match="predictions of 1 images, but none of image 0"):
+    with pytest.raises(ValueError, match="predictions of 1 image, but none of image 0"):
         evaluator.evaluate()
 
 

@@ -114,7 +114,7 @@ def test_the_first_frames_of_a_stream(predict, tmp_path):
 def test_nothing_is_found(predict, tmp_path):
     write_coco(tmp_path, images=1)
     code, printed = predict("--input", tmp_path / "set", "--threshold", 1)
-    assert code == 0 and "0 detections in 1 images" in printed
+    assert code == 0 and "0 detections in 1 image: " in printed
     assert written(tmp_path)[1] == [] and (tmp_path / "out" / "0.jpg").exists()
 
 

@@ -194,7 +194,7 @@ def bad(name: str, sentence: str, **keys: object):
         bad("unknown key", "did you mean 'SOLVER.BASE_LR'", SOLVER__BASE_LRR=1),
         bad("wrong type", "SOLVER.BASE_LR must be a float", SOLVER__BASE_LR="fast"),
         bad("unknown body", "'R-19-FPN' is not one of", MODEL__BACKBONE__CONV_BODY="R-19-FPN"),
-        bad("unknown dtype", "DTYPE must be one of", DTYPE="float8"),
+        bad("unknown dtype", "DTYPE is 'float8'; it must be one of", DTYPE="float8"),
         bad("no GPU", "finds no GPU", MODEL__DEVICE="cuda"),
     ],
 )
@@ -268,7 +268,7 @@ def test_a_truncated_image_is_named_and_skipped_until_there_are_too_many(tool, t
     assert train(tool, tmp_path) == 0
     output = capfd.readouterr().out
     assert output.count(f"{picture} cannot be read") == 2  # once in training, once in testing
-    assert "1 images have no predictions" in output
+    assert "1 image has no predictions" in output
     for workers in (0, 1):
         strict = {
             "DATALOADER__MAX_BROKEN_IMAGES": 0,
@@ -277,7 +277,7 @@ def test_a_truncated_image_is_named_and_skipped_until_there_are_too_many(tool, t
         }
         assert train(tool, tmp_path, **strict) == 1
         errors = capfd.readouterr().err
-        assert "error: 1 images could not be read, more than DATALOADER.MAX_BROKEN_IMAGES = 0" in errors
+        assert "error: 1 image could not be read, more than DATALOADER.MAX_BROKEN_IMAGES = 0" in errors
         assert "Traceback" not in errors
 
 
