@@ -108,11 +108,16 @@ def image_entry(image: dict) -> dict:
 
 
 def box_of(value: Any) -> list[float] | None:
-    """x, y, width, height as numbers; None for anything but four of them."""
-    if not isinstance(value, (list, tuple)) or len(value) != 4:
+    """x, y, width, height as numbers, the same object where it is sound; None for anything but four of them."""
+    if not isinstance(value, list) or len(value) != 4:
         return None
-    sound = all(type(v) in (int, float) and abs(v) <= LARGEST for v in value)
-    numbers = list(value) if sound else [number(v) for v in value]
+    x, y, width, height = value
+    try:
+        if abs(x) <= LARGEST and abs(y) <= LARGEST and abs(width) <= LARGEST and abs(height) <= LARGEST:
+            return value
+    except TypeError:
+        pass
+    numbers = [number(v) for v in value]
     return None if None in numbers else numbers  # type: ignore[return-value]
 
 
@@ -133,7 +138,18 @@ def area_is_sound(area: Any, width: float, height: float) -> bool:
 
 def annotation_entry(annotation: dict, box: list[float], image_id: Any, category_id: Any) -> dict:
     """An annotation with a sound "bbox", "iscrowd" and these ids. "area", "segmentation" and "keypoints" stay what they are."""
-    crowd = crowd_of(annotation.get("iscrowd")) or 0
+    crowd = annotation.get("iscrowd")
+    if (
+        (crowd == 0 or crowd == 1)
+        and type(crowd) is int
+        and annotation["bbox"] is box
+        and annotation["image_id"] == image_id
+        and annotation["category_id"] == category_id
+        and type(annotation["image_id"]) is type(image_id)
+        and type(annotation["category_id"]) is type(category_id)
+    ):
+        return annotation
+    crowd = crowd_of(crowd) or 0
     values = {"image_id": image_id, "category_id": category_id, "bbox": box, "iscrowd": crowd}
     changed = {
         key: value
