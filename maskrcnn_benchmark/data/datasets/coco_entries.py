@@ -48,6 +48,8 @@ def plain_id(value: Any) -> Hashable:
 
 def matching_id(value: Any) -> Hashable:
     """What ids that mean the same have in common: 7, 7.0 and "7"."""
+    if type(value) is int:
+        return value
     plain = plain_id(value)
     if isinstance(plain, str) and plain.isascii() and plain.isdigit() and str(int(plain[:19])) == plain:
         return int(plain)
@@ -56,7 +58,10 @@ def matching_id(value: Any) -> Hashable:
 
 def ids_of_one_kind(ids: Iterable[Any], what: str) -> list:
     """Plain ids as all integers or all text. Raises ValueError where they are neither; `what` names them."""
-    found = [plain_id(i) for i in ids]
+    found = list(ids)
+    if set(map(type, found)) <= {int} and max(found, default=0) < 2**63:
+        return found
+    found = [plain_id(i) for i in found]
     kinds = {type(i) for i in found}
     if len(kinds) > 1:
         found = [matching_id(i) for i in found]

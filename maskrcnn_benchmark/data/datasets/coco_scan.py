@@ -229,4 +229,4 @@ def scan_text(text: str, name: str) -> tuple[Images | None, Annotations | None, 
 
 def numbers_of(ids: dict[Any, int], known: dict[Any, int], missing: int) -> np.ndarray:
     """For each id in the order of its number what `known` has for one that means the same, else `missing`: int64 [len(ids)]."""
-    return np.array([known.get(matching_id(i), missing) for i in ids] or [missing], np.int64)
+    return np.array([known.get(i if type(i) is int else matching_id(i), missing) for i in ids] or [missing], np.int64)
