@@ -109,6 +109,8 @@ def _index(images: Images, annotations: Annotations | None, categories: Any, pla
     points, visible = as_numpy(found.points, np.int32)[order], as_numpy(found.visible, np.int32)[order]
     least = least_visible(names, num_keypoints)
     large, seen = _trainable(boxes[order, 2:], points, visible, first, least)
+    without_crowd = np.zeros(len(crowd), bool)
+    without_crowd[found.no_crowd] = True
     objects = usable[~crowd[usable]]
     first_dropped = (np.flatnonzero(defect == d)[:1] for d in range(len(DEFECTS)))
     without_id = [i for i, image_id in enumerate(images.ids) if image_id is None] if None in images.ids else []
@@ -134,7 +136,7 @@ def _index(images: Images, annotations: Annotations | None, categories: Any, pla
             "annotations": len(found.ids),
             "dropped_ids": [shown_id(found.ids[d[0]]) if len(d) else None for d in first_dropped],
             "area": _some(usable[_wrong_areas(found, boxes)[usable]], found.ids),
-            "iscrowd": _some(np.intersect1d(usable, np.array(found.no_crowd, np.int64)), found.ids),
+            "iscrowd": _some(usable[without_crowd[usable]], found.ids),
             "masks": _some(objects[~masked[objects]], found.ids),
             "sizes": _some(np.flatnonzero((sizes < 0).any(axis=1)), ids.tolist()),
             "images": _some(np.array(without_id), range(len(images.ids))),

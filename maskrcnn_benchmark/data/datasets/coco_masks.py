@@ -9,7 +9,6 @@ from maskrcnn_benchmark.data.datasets.coco_entries import LARGEST, MOST_PIXELS, 
 
 # A polygon of four numbers is a box if it is the annotation's own to this many pixels; otherwise it is two points.
 SAME_BOX = 1.0
-_NUMBERS = (float, int)
 
 
 def looks_like_mask(segmentation: Any) -> bool:
@@ -17,7 +16,12 @@ def looks_like_mask(segmentation: Any) -> bool:
     if type(segmentation) is not list:
         return False
     for polygon in segmentation:
-        if type(polygon) is not list or len(polygon) < 6 or len(polygon) & 1 or type(polygon[0]) not in _NUMBERS:
+        if type(polygon) is not list or len(polygon) < 6 or len(polygon) & 1:
+            return False
+        try:
+            if not -1e12 < sum(polygon) < 1e12:  # not for NaN
+                return False
+        except TypeError:
             return False
     return len(segmentation) > 0
 
