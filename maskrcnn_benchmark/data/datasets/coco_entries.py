@@ -48,6 +48,8 @@ def plain_id(value: Any) -> Hashable:
 
 def matching_id(value: Any) -> Hashable:
     """What ids that mean the same have in common: 7, 7.0 and "7"."""
+    if type(value) is int:
+        return value
     plain = plain_id(value)
     if isinstance(plain, str) and plain.isascii() and plain.isdigit() and str(int(plain[:19])) == plain:
         return int(plain)
@@ -56,7 +58,10 @@ def matching_id(value: Any) -> Hashable:
 
 def ids_of_one_kind(ids: Iterable[Any], what: str) -> list:
     """Plain ids as all integers or all text. Raises ValueError where they are neither; `what` names them."""
-    found = [plain_id(i) for i in ids]
+    found = list(ids)
+    if set(map(type, found)) <= {int} and max(found, default=0) < 2**63:
+        return found
+    found = [plain_id(i) for i in found]
     kinds = {type(i) for i in found}
     if len(kinds) > 1:
         found = [matching_id(i) for i in found]
@@ -108,11 +113,16 @@ def image_entry(image: dict) -> dict:
 
 
 def box_of(value: Any) -> list[float] | None:
-    """x, y, width, height as numbers; None for anything but four of them."""
-    if not isinstance(value, (list, tuple)) or len(value) != 4:
+    """x, y, width, height as numbers, the same object where it is sound; None for anything but four of them."""
+    if not isinstance(value, list) or len(value) != 4:
         return None
-    sound = all(type(v) in (int, float) and abs(v) <= LARGEST for v in value)
-    numbers = list(value) if sound else [number(v) for v in value]
+    x, y, width, height = value
+    try:
+        if abs(x) <= LARGEST and abs(y) <= LARGEST and abs(width) <= LARGEST and abs(height) <= LARGEST:
+            return value
+    except TypeError:
+        pass
+    numbers = [number(v) for v in value]
     return None if None in numbers else numbers  # type: ignore[return-value]
 
 
@@ -133,7 +143,18 @@ def area_is_sound(area: Any, width: float, height: float) -> bool:
 
 def annotation_entry(annotation: dict, box: list[float], image_id: Any, category_id: Any) -> dict:
     """An annotation with a sound "bbox", "iscrowd" and these ids. "area", "segmentation" and "keypoints" stay what they are."""
-    crowd = crowd_of(annotation.get("iscrowd")) or 0
+    crowd = annotation.get("iscrowd")
+    if (
+        (crowd == 0 or crowd == 1)
+        and type(crowd) is int
+        and annotation["bbox"] is box
+        and annotation["image_id"] == image_id
+        and annotation["category_id"] == category_id
+        and type(annotation["image_id"]) is type(image_id)
+        and type(annotation["category_id"]) is type(category_id)
+    ):
+        return annotation
+    crowd = crowd_of(crowd) or 0
     values = {"image_id": image_id, "category_id": category_id, "bbox": box, "iscrowd": crowd}
     changed = {
         key: value

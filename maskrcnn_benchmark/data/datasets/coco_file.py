@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -131,15 +132,15 @@ class CocoFile:
         first, last = self.index.first[row : row + 2].tolist()
         entries = self._entries(self.index.spans[first:last])
         image_id = self.index.image_ids[row].item()
-        sound = []
+        sound, category_ids, key = [], self.category_ids, matching_id(image_id)
         for entry, label in zip(entries, self.index.labels[first:last].tolist(), strict=True):
             box = box_of(entry.get("bbox")) if isinstance(entry, dict) else None
-            if box is None or matching_id(entry.get("image_id")) != matching_id(image_id):
+            if box is None or entry.get("image_id") != image_id and matching_id(entry.get("image_id")) != key:
                 raise self._changed()
-            sound.append(annotation_entry(entry, box, image_id, self.category_ids[label - 1]))
+            sound.append(annotation_entry(entry, box, image_id, category_ids[label - 1]))
         return sound
 
-    @property
+    @functools.cached_property
     def category_ids(self) -> list:
         """Of label 1, 2, ..."""
         return sorted({c["id"] for c in self.index.meta["categories"]})

@@ -94,7 +94,7 @@ def _index(images: Images, annotations: Annotations | None, categories: Any, pla
     _check_sizes(sizes, ids, name)
     found = Annotations() if annotations is None else annotations
     entries = category_entries(categories, name)
-    row_of_id = {matching_id(image_id): row for row, image_id in enumerate(ids.tolist())}
+    row_of_id = {i if type(i) is int else matching_id(i): row for row, i in enumerate(ids.tolist())}
     image = numbers_of(found.images, row_of_id, -1)[as_numpy(found.image, np.int64)]
     boxes = as_numpy(found.boxes, np.float64).reshape(-1, 4)
     defect = defects(boxes, image, sizes)
@@ -109,9 +109,11 @@ def _index(images: Images, annotations: Annotations | None, categories: Any, pla
     points, visible = as_numpy(found.points, np.int32)[order], as_numpy(found.visible, np.int32)[order]
     least = least_visible(names, num_keypoints)
     large, seen = _trainable(boxes[order, 2:], points, visible, first, least)
+    without_crowd = np.zeros(len(crowd), bool)
+    without_crowd[found.no_crowd] = True
     objects = usable[~crowd[usable]]
     first_dropped = (np.flatnonzero(defect == d)[:1] for d in range(len(DEFECTS)))
-    without_id = [i for i, image_id in enumerate(images.ids) if image_id is None]
+    without_id = [i for i, image_id in enumerate(images.ids) if image_id is None] if None in images.ids else []
     repeated = len(images.ids) - len(without_id) - len(ids)
     return CocoIndex(
         image_ids=ids,
@@ -134,7 +136,7 @@ def _index(images: Images, annotations: Annotations | None, categories: Any, pla
             "annotations": len(found.ids),
             "dropped_ids": [shown_id(found.ids[d[0]]) if len(d) else None for d in first_dropped],
             "area": _some(usable[_wrong_areas(found, boxes)[usable]], found.ids),
-            "iscrowd": _some(np.intersect1d(usable, np.array(found.no_crowd, np.int64)), found.ids),
+            "iscrowd": _some(usable[without_crowd[usable]], found.ids),
             "masks": _some(objects[~masked[objects]], found.ids),
             "sizes": _some(np.flatnonzero((sizes < 0).any(axis=1)), ids.tolist()),
             "images": _some(np.array(without_id), range(len(images.ids))),
@@ -157,11 +159,12 @@ def shown_id(id: Any) -> Any:
 def _image_rows(found: list, name: str) -> tuple[np.ndarray, np.ndarray]:
     """The ids in ascending order, and the entry of each. The last of several with one id counts, as in pycocotools; entries
     without an id are left out."""
-    entries = np.array([i for i, image_id in enumerate(found) if image_id is not None], np.int64)
+    all_known = None not in found
+    entries = np.arange(len(found)) if all_known else np.flatnonzero([image_id is not None for image_id in found])
     if len(found) and not len(entries):
         raise ValueError(f'{name} is not in COCO format: none of its {len(found)} "images" has an "id".')
     try:
-        plain = ids_of_one_kind([found[i] for i in entries], "images")
+        plain = ids_of_one_kind(found if all_known else [found[i] for i in entries], "images")
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     ids, last = np.unique(np.array(plain or [0])[: len(plain)][::-1], return_index=True)

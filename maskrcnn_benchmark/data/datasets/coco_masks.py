@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as mask_utils
 
-from maskrcnn_benchmark.data.datasets.coco_entries import MOST_PIXELS, number, whole
+from maskrcnn_benchmark.data.datasets.coco_entries import LARGEST, MOST_PIXELS, number, whole
 
 # A polygon of four numbers is a box if it is the annotation's own to this many pixels; otherwise it is two points.
 SAME_BOX = 1.0
@@ -13,17 +13,17 @@ SAME_BOX = 1.0
 
 def looks_like_mask(segmentation: Any) -> bool:
     """A quick look, of every object of a file: whether `usable_mask` will most likely find one."""
-    if type(segmentation) is list:
-        for polygon in segmentation:
-            if type(polygon) is not list or len(polygon) < 6 or len(polygon) % 2:
+    if type(segmentation) is not list:
+        return False
+    for polygon in segmentation:
+        if type(polygon) is not list or len(polygon) < 6 or len(polygon) & 1:
+            return False
+        try:
+            if not -1e12 < sum(polygon) < 1e12:  # not for NaN
                 return False
-            try:
-                if not abs(sum(polygon)) < 1e12:
-                    return False
-            except (TypeError, OverflowError):
-                return False
-        return len(segmentation) > 0
-    return False
+        except TypeError:
+            return False
+    return len(segmentation) > 0
 
 
 def usable_mask(segmentation: Any, box: list[float], height: int, width: int) -> list | dict | None:
@@ -53,12 +53,12 @@ def usable_mask(segmentation: Any, box: list[float], height: int, width: int) ->
 
 
 def _is_sound_polygon(polygon: Any) -> bool:
-    return (
-        type(polygon) is list
-        and len(polygon) >= 6
-        and len(polygon) % 2 == 0
-        and all(type(v) in (int, float) and -1e9 <= v <= 1e9 for v in polygon)
-    )
+    if type(polygon) is not list or len(polygon) < 6 or len(polygon) & 1:
+        return False
+    try:
+        return sum(map(abs, polygon)) <= LARGEST  # not for NaN
+    except TypeError:
+        return False
 
 
 def _polygon(part: Any, box: list[float]) -> list[float] | None:

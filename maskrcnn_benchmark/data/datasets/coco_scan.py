@@ -107,7 +107,9 @@ class Images(_Entries):
     def _image(self, image: Any) -> None:
         if not isinstance(image, dict):
             image = {}
-        id, height, width = image.get("id"), side(image.get("height")), side(image.get("width"))
+        id, height, width = image.get("id"), image.get("height"), image.get("width")
+        if type(height) is not int or type(width) is not int or not (0 < height < 2**30 and 0 < width < 2**30):
+            height, width = side(height), side(width)
         self.ids.append(id if type(id) is int else plain_id(id))
         self.sizes.extend((height, width) if height > 0 and width > 0 else (-1, -1))
 
@@ -136,31 +138,43 @@ class Annotations(_Entries):
         self.sized: list[tuple[int, Any, Any]] = []
 
     def _annotation(self, ann: Any) -> None:
-        try:  # a sound one
-            box, area, crowd = array("d", ann["bbox"]), 0.0 + ann["area"], ann["iscrowd"]
-            image = self.images.setdefault(ann["image_id"], len(self.images))
-            category = self.categories.setdefault(ann["category_id"], len(self.categories))
-            if len(box) != 4 or (crowd != 0 and crowd != 1):
+        place = len(self.ids)
+        try:  # a sound one, which most are: this is what the time of reading a file goes to
+            self.boxes.extend(ann["bbox"])
+            self.areas.append(ann["area"])
+            crowd = ann["iscrowd"]
+            self.image.append(self.images.setdefault(ann["image_id"], len(self.images)))
+            self.category.append(self.categories.setdefault(ann["category_id"], len(self.categories)))
+            if len(self.boxes) != 4 * place + 4 or crowd != 0 and crowd != 1:
                 raise ValueError
         except (KeyError, TypeError, ValueError, OverflowError):
             ann = ann if isinstance(ann, dict) else {}
-            known = box_of(ann.get("bbox"))
-            box = array("d", known or [np.nan] * 4)
-            area, crowd = number(ann.get("area")), crowd_of(ann.get("iscrowd"))
-            area = np.nan if area is None else area
-            if crowd is None:
-                self.no_crowd.append(len(self.ids))
-            image = self.images.setdefault(plain_id(ann.get("image_id")), len(self.images))
-            category = self.categories.setdefault(plain_id(ann.get("category_id")), len(self.categories))
-        self.boxes.extend(box)
-        self.areas.append(area)
+            crowd = self._odd(ann, place)
         self.crowd.append(1 if crowd else 0)
-        self.image.append(image)
-        self.category.append(category)
         segmentation = ann.get("segmentation")
-        self.masked.append(looks_like_mask(segmentation) or self._has_mask(segmentation, box.tolist()))
-        self._keypoints(ann.get("keypoints"))
+        if looks_like_mask(segmentation):
+            self.masked.append(1)
+        else:
+            self.masked.append(self._has_mask(segmentation, self.boxes[4 * place :].tolist()))
+        points = ann.get("keypoints")
+        if points is None:
+            self.points.append(-1)
+            self.visible.append(0)
+        else:
+            self._keypoints(points)
         self.ids.append(ann.get("id"))
+
+    def _odd(self, ann: dict, place: int) -> int | None:
+        """Note what can be made of an annotation that is not sound, in place of what was noted of it; whether it is a crowd."""
+        del self.boxes[4 * place :], self.areas[place:], self.image[place:], self.category[place:]
+        self.boxes.extend(box_of(ann.get("bbox")) or [np.nan] * 4)
+        area, crowd = number(ann.get("area")), crowd_of(ann.get("iscrowd"))
+        self.areas.append(np.nan if area is None else area)
+        if crowd is None:
+            self.no_crowd.append(place)
+        self.image.append(self.images.setdefault(plain_id(ann.get("image_id")), len(self.images)))
+        self.category.append(self.categories.setdefault(plain_id(ann.get("category_id")), len(self.categories)))
+        return crowd
 
     def _has_mask(self, segmentation: Any, box: list[float]) -> bool:
         parts = segmentation if isinstance(segmentation, list) else [segmentation]
@@ -215,4 +229,4 @@ def scan_text(text: str, name: str) -> tuple[Images | None, Annotations | None, 
 
 def numbers_of(ids: dict[Any, int], known: dict[Any, int], missing: int) -> np.ndarray:
     """For each id in the order of its number what `known` has for one that means the same, else `missing`: int64 [len(ids)]."""
-    return np.array([known.get(matching_id(i), missing) for i in ids] or [missing], np.int64)
+    return np.array([known.get(i if type(i) is int else matching_id(i), missing) for i in ids] or [missing], np.int64)
