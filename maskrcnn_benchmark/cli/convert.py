@@ -12,6 +12,7 @@ import os
 
 from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.engine.run import command_line
+from maskrcnn_benchmark.utils.wording import counted
 
 
 def main() -> None:
@@ -32,6 +33,6 @@ def main() -> None:
         for sentence in content.notes.sentences():
             print(f"note: {sentence}")
         print(
-            f"Wrote {len(content.images)} images with {len(content.annotations)} objects of {len(content.categories)} "
-            f"classes as {args.to}: {args.out}"
+            f"Wrote {counted(len(content.images), 'image')} with {counted(len(content.annotations), 'object')} of "
+            f"{counted(len(content.categories), 'class', 'classes')} as {args.to}: {args.out}"
         )

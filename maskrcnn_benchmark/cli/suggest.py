@@ -18,6 +18,7 @@ from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.suggest import Choice, Facts, suggest
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.files import write_atomically
+from maskrcnn_benchmark.utils.wording import counted
 
 BASES = {True: "configs/enl/faster_rcnn_R_50_FPN_3enl_td.yaml", False: "configs/demo/base_R_18_FPN.yaml"}
 
@@ -38,7 +39,7 @@ def definition(args: argparse.Namespace, test: bool, classes: tuple[str, ...]) -
 def as_yaml(base: str, sets: dict[str, dict], train: str, test: str, facts: Facts, choices: list[Choice]) -> str:
     """The file, a key a line with its reason."""
     lines = [
-        f"# From {facts.images} images with {facts.objects} objects of {facts.classes} classes.",
+        f"# From {_contents(facts)}.",
         f'_BASE_: "{os.path.abspath(base)}"',
         "DATASETS:",
         "  DEFINITIONS:",
@@ -59,6 +60,11 @@ def as_yaml(base: str, sets: dict[str, dict], train: str, test: str, facts: Fact
         opened = path
         lines.append(f"{'  ' * len(path)}{name}: {_quoted(choice.value)}  # {choice.reason}")
     return "\n".join(lines) + "\n"
+
+
+def _contents(facts: Facts) -> str:
+    classes = counted(facts.classes, "class", "classes")
+    return f"{counted(facts.images, 'image')}, {counted(facts.objects, 'object')} of {classes}"
 
 
 def _quoted(value: Any) -> str:
@@ -107,9 +113,7 @@ def main() -> None:
         check.merge_from_file(args.out)
         for sentence in content.notes.sentences():
             print(f"note: {sentence}")
-        print(
-            f"{facts.images} images, {facts.objects} objects of {facts.classes} classes, at most {facts.densest} in an image\n"
-        )
+        print(f"{_contents(facts)}, at most {facts.densest} in an image\n")
         width = max(len(choice.key) for choice in choices)
         for choice in choices:
             print(f"{choice.key:{width}}  {choice.value!s:32}  {choice.reason}")

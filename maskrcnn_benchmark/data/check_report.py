@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from maskrcnn_benchmark.utils.wording import counted
+
 EXAMPLES = 5
 
 
@@ -125,5 +127,7 @@ class Report:
             lines.append(
                 f"  {'PROBLEM' if finding.is_problem else 'note'}: {finding.count} {finding.text} ({examples})"
             )
-        lines.append(f"  {'Fine.' if not self.problems else f'{len(self.problems)} kinds of problems.'}")
+        lines.append(
+            f"  {'Fine.' if not self.problems else counted(len(self.problems), 'kind of problem', 'kinds of problems') + '.'}"
+        )
         return "\n".join(lines)

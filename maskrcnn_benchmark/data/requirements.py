@@ -121,10 +121,10 @@ def check_density(cfg, dataset: Dataset, name: str) -> None:
     if low and name not in _said_dense:
         _said_dense.add(name)
         logger.warning(
-            "%s: image %s has %d objects, but %s. The others count as missed; raise %s to measure them.",
+            "%s: image %s has %s, but %s. The others count as missed; raise %s to measure them.",
             name,
             image,
-            densest,
+            counted(densest, "object"),
             " and ".join(f"{key} is {value}" for key, value in low.items()),
             "it" if len(low) == 1 else "both",
         )

@@ -14,6 +14,7 @@ import numpy as np
 
 from maskrcnn_benchmark.data.anchor_fit import fit_anchors, recall
 from maskrcnn_benchmark.data.formats.content import Content
+from maskrcnn_benchmark.utils.wording import counted
 
 WANTED = 24.0  # pixels of the network's input that a small object (the 10th percentile) gets where it can
 ENOUGH = 64.0  # above it, images may be made smaller
@@ -64,7 +65,9 @@ def facts_of(content: Content) -> Facts:
     """Raises ValueError for a set without objects."""
     objects = [a for a in content.annotations if not a.get("iscrowd") and a["bbox"][2] > 0 and a["bbox"][3] > 0]
     if not content.images or not objects:
-        raise ValueError(f"There is nothing to suggest from: {len(content.images)} images, {len(objects)} objects.")
+        raise ValueError(
+            f"There is nothing to suggest from: {counted(len(content.images), 'image')}, {counted(len(objects), 'object')}."
+        )
     sides = np.array([(i["width"], i["height"]) for i in content.images], dtype=np.float64)
     extent = np.array([a["bbox"][2:] for a in objects], dtype=np.float64)
     small, median, large = np.percentile(np.sqrt(extent.prod(axis=1)), (10, 50, 90)).tolist()

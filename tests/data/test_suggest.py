@@ -151,7 +151,7 @@ def test_aerial_cars_keep_their_size(tmp_path, run_program):
     code, text = run_program(ROOT / "tools" / "suggest_config.py", *words)
     assert (
         code == 0
-        and "69 images, 1646 objects of 5 classes" in text
+        and "69 images, 1,646 objects of 5 classes" in text
         and text.endswith(f"mrb train --config-file {out} OUTPUT_DIR runs/cars\n")
     )
     cfg = base(str(out))
@@ -179,7 +179,7 @@ def test_bccd_with_its_splits(tmp_path, run_program):
         out,
     )
     code, text = run_program(ROOT / "tools" / "suggest_config.py", *words)
-    assert code == 0 and "205 images, 2804 objects of 3 classes" in text and "boxes of no size, left out: 1" in text
+    assert code == 0 and "205 images, 2,804 objects of 3 classes" in text and "boxes of no size, left out: 1" in text
     entry = yaml.safe_load(out.read_text())["DATASETS"]["DEFINITIONS"]["cells_test"]
     assert (
         entry["SPLIT"] == "val"

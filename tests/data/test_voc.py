@@ -288,7 +288,7 @@ def test_nothing_found_and_nothing_there():
     nothing = boxlist([], [], [])
     assert eval_detection_voc([nothing], [boxlist([[0, 0, 9, 9]], [1])])["ap"][1] == 0
     assert np.isnan(eval_detection_voc([nothing], [boxlist([], [])])["map"])
-    with pytest.raises(ValueError, match="1 predictions for 2 images"):
+    with pytest.raises(ValueError, match="predictions of 1 image for 2 images"):
         eval_detection_voc([nothing], [nothing, nothing])
 
 

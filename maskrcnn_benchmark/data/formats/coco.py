@@ -50,7 +50,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     for image_id in sorted(coco.imgs):
         described = coco.imgs[image_id]
         size = (described.get("width"), described.get("height"))
-        image = content.add_image(_file_name(described, path), size if all(size) else None)  # type: ignore[arg-type]
+        image = content.add_image(_file_name(described, content.root), size if all(size) else None)  # type: ignore[arg-type]
         for annotation in coco.imgToAnns.get(image_id, []):
             if annotation.get("category_id") in numbers and annotation.get("bbox"):
                 kept = {k: v for k, v in annotation.items() if k not in ("id", "image_id", "category_id", "bbox")}
@@ -62,14 +62,10 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     return content
 
 
-def _file_name(image: dict, path: str) -> str:
-    """LVIS has addresses alone: .../train2017/000000391895.jpg."""
-    if image.get("file_name"):
-        return str(image["file_name"])
-    address = str(image.get("coco_url") or image.get("path") or "")
-    if not address:
-        raise ValueError(f"{path}: the image {image.get('id')!r} has neither `file_name` nor `coco_url`.")
-    return "/".join(address.split("/")[-2:]) if image.get("coco_url") else address
+def _file_name(image: dict, root: str) -> str:
+    """LVIS has addresses alone, .../train2017/000000391895.jpg, whose folder counts where it is one of `root`."""
+    tail = "/".join(str(image.get("coco_url") or "").split("/")[-2:])
+    return tail if tail and Path(root, tail).is_file() else str(image["file_name"])
 
 
 def write(content: Content, out: str) -> None:

@@ -11,6 +11,7 @@ from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, cl
 from maskrcnn_benchmark.data.formats.files import as_polygons, list_images, read_json
 from maskrcnn_benchmark.data.formats.shapes import circle, rectangle
 from maskrcnn_benchmark.utils.files import write_json
+from maskrcnn_benchmark.utils.wording import counted
 
 HOLDS = frozenset({"masks"})
 OPEN_SHAPES = ("point", "points", "line", "linestrip")
@@ -109,8 +110,8 @@ def _polygon(shape: dict, kind: str, where: str) -> list[float]:
     if kind in ("polygon", "rotation", "oriented_rectangle") and len(points) >= 3:
         return [v for point in points for v in point]
     raise ValueError(
-        f"{where}: a {kind} of {len(points)} points is not understood; known are rectangle (2 points), circle (2) and polygon "
-        "(3 or more)."
+        f"{where}: a {kind} of {counted(len(points), 'point')} is not understood; known are rectangle (2 points), circle "
+        "(2) and polygon (3 or more)."
     )
 
 

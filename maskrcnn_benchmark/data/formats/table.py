@@ -15,6 +15,7 @@ from pathlib import Path
 from maskrcnn_benchmark.data.formats.content import Content
 from maskrcnn_benchmark.data.formats.files import read_rows
 from maskrcnn_benchmark.utils.files import write_atomically
+from maskrcnn_benchmark.utils.wording import counted
 
 HOLDS: frozenset[str] = frozenset()
 COLUMNS = {
@@ -84,8 +85,8 @@ def _columns(rows: list[list[str]], path: str) -> tuple[dict[str, int], int, boo
     if found["image"] < 0 and found["class"] < 0:
         if len(rows[0]) != len(ORDER):
             raise ValueError(
-                f"{path} has no header that is understood (such as {','.join(HEADER)}) and {len(rows[0])} columns; without a "
-                "header a row is image,x1,y1,x2,y2,class."
+                f"{path} has no header that is understood (such as {','.join(HEADER)}) and {counted(len(rows[0]), 'column')}; "
+                "without a header a row is image,x1,y1,x2,y2,class."
             )
         return dict(zip(ORDER, range(len(ORDER)), strict=True)), 0, False
     extents = found["right"] < 0 and found["bottom"] < 0

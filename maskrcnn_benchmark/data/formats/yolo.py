@@ -21,6 +21,7 @@ import yaml
 
 from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon
 from maskrcnn_benchmark.data.formats.files import as_polygons, join_polygons, list_images, read_text, write_lines
+from maskrcnn_benchmark.utils.wording import counted
 
 CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels", "names.txt")
 HOLDS = frozenset({"masks", "keypoints"})
@@ -260,7 +261,7 @@ def _add_object(
         forms = (
             f"{expected + 1} numbers" if points else "5 numbers (a box), or a class and at least 3 corners (an outline)"
         )
-        raise ValueError(f"{where} has {len(values) + 1} numbers; a line has {forms}.")
+        raise ValueError(f"{where} has {counted(len(values) + 1, 'number')}; a line has {forms}.")
     if box[2] <= 0 or box[3] <= 0:
         content.notes.add("objects without width or height inside the image, left out", where)
         return

@@ -397,7 +397,7 @@ def test_the_command(images, tmp_path, run_program):
     (folder / "classes.txt").write_text("car\n")
     tool = Path(__file__).parents[3] / "tools" / "convert.py"
     code, text = run_program(tool, folder, "--to", "voc", "--out", tmp_path / "voc")
-    assert code == 0 and text.endswith(f"Wrote 3 images with 1 objects of 1 classes as voc: {tmp_path / 'voc'}\n")
+    assert code == 0 and text.endswith(f"Wrote 3 images with 1 object of 1 class as voc: {tmp_path / 'voc'}\n")
     root = ET.parse(tmp_path / "voc" / "Annotations" / "a.xml").getroot()
     assert [e.text for e in next(root.iter("bndbox"))] == ["81", "31", "120", "70"]
     code, text = run_program(tool, tmp_path / "none", "--to", "voc", "--out", tmp_path / "x")

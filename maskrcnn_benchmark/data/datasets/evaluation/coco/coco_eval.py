@@ -20,6 +20,7 @@ from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import box_iou
 from maskrcnn_benchmark.structures.boxlist_fields import resized
 from maskrcnn_benchmark.utils.files import write_atomically, write_json
+from maskrcnn_benchmark.utils.wording import counted
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 KEYPOINT_METRICS = ("AP", "AP50", "AP75", "APm", "APl")  # COCO labels no keypoints of small people
@@ -202,7 +203,9 @@ def _sigmas(of_person: np.ndarray, count: int) -> np.ndarray:
     given = chosen().sigmas
     if given:
         if len(given) != count:
-            raise ValueError(f"TEST.KEYPOINT_OKS_SIGMAS has {len(given)} numbers, but objects have {count} keypoints.")
+            raise ValueError(
+                f"TEST.KEYPOINT_OKS_SIGMAS has {counted(len(given), 'number')}, but objects have {counted(count, 'keypoint')}."
+            )
         return np.array(given, np.float64)
     if count == len(of_person):
         return of_person

@@ -12,6 +12,7 @@ from maskrcnn_benchmark.structures.boxes import PIXEL
 from maskrcnn_benchmark.structures.boxlist_fields import resized
 from maskrcnn_benchmark.structures.boxlist_ops import boxlist_iou
 from maskrcnn_benchmark.utils.files import write_text
+from maskrcnn_benchmark.utils.wording import counted
 
 # Of the classes 0 (background), 1, ...; None for one without objects.
 Curves = list[np.ndarray | None]
@@ -94,7 +95,9 @@ def calc_detection_voc_prec_rec(
 ) -> tuple[Curves, Curves]:
     """Precision and recall of each class after each of its detections, best score first."""
     if len(gt_boxlists) != len(pred_boxlists):
-        raise ValueError(f"There are {len(pred_boxlists)} predictions for {len(gt_boxlists)} images.")
+        raise ValueError(
+            f"There are predictions of {counted(len(pred_boxlists), 'image')} for {counted(len(gt_boxlists), 'image')}."
+        )
     scores: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     verdicts: list[np.ndarray] = []  # 1 an object found, 0 none, -1 does not count
