@@ -2,6 +2,7 @@
 
 from tests.fuzz.checkpoints import PKL, PTH
 from tests.fuzz.configurations import OPTIONS, YAML
+from tests.fuzz.data_sets import COCO, FORM_FILES, IMAGES, VOC_FILES
 from tests.fuzz.requests import REQUESTS
 
-KINDS = {kind.name: kind for kind in (PTH, PKL, YAML, OPTIONS, REQUESTS)}
+KINDS = {kind.name: kind for kind in (PTH, PKL, YAML, OPTIONS, REQUESTS, IMAGES, COCO, VOC_FILES, FORM_FILES)}

@@ -103,7 +103,8 @@ def image_entry(image: dict) -> dict:
     id = plain_id(image.get("id"))
     known = min(sides.values()) > 0
     if (
-        name == image.get("file_name")
+        name is not None
+        and name == image.get("file_name")
         and type(id) is type(image.get("id"))
         and all(type(image.get(key)) is int and image[key] == value for key, value in sides.items())
     ):

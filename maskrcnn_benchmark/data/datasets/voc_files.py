@@ -60,8 +60,11 @@ def read_image_set(data_dir: str, split: str) -> list[str]:
             f"There is no image set {listing!r}. Check the folder ({data_dir}; for the built-in names it lies in that of "
             f"the environment variable MRB_DATASETS) and the split ({split})."
         )
-    with open(listing, encoding="utf-8-sig") as f:
-        lines = [line.strip() for line in f]
+    try:
+        with open(listing, encoding="utf-8-sig") as f:
+            lines = [line.strip() for line in f]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{listing} is not a text file of image names in UTF-8: {error}") from None
     names = []
     for line in filter(None, lines):
         # A flag is none where it belongs to the name of a file.

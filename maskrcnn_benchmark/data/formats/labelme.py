@@ -82,7 +82,7 @@ def _add_objects(found: Content, image: dict, shapes: list[dict], known: dict[st
             continue
         polygon = clip_polygon(_polygon(shape, kind, where), image["width"], image["height"])
         group = shape.get("group_id")
-        key = (label, "group", group) if group is not None else (label, "shape", number)
+        key = (label, "group", str(group)) if group is not None else (label, "shape", number)
         _, polygons, boxes_alone = parts.get(key, (0, [], True))
         parts[key] = (known[label], [*polygons, polygon], boxes_alone and kind == "rectangle")
     for (label, *_), (number, polygons, boxes_alone) in parts.items():

@@ -88,10 +88,13 @@ def _regions(entry: dict, path: str) -> list[dict]:
     return listed
 
 
+def _attributes(region: dict) -> dict:
+    found = region.get("region_attributes")
+    return found if isinstance(found, dict) else {}
+
+
 def _class_attribute(regions: list[dict]) -> str:
-    counts = Counter(
-        key for r in regions for key, value in (r.get("region_attributes") or {}).items() if value not in ("", None)
-    )
+    counts = Counter(key for r in regions for key, value in _attributes(r).items() if value not in ("", None))
     lower = {key.lower(): key for key in counts}
     named = next((lower[name] for name in CLASS_ATTRIBUTES if name in lower), None)
     return named or (counts.most_common(1)[0][0] if counts else "")
@@ -100,7 +103,7 @@ def _class_attribute(regions: list[dict]) -> str:
 def _class_of(region: dict, attribute: str) -> str:
     if not attribute:
         return "object"
-    value = (region.get("region_attributes") or {}).get(attribute, "")
+    value = _attributes(region).get(attribute, "")
     if isinstance(value, dict):  # a checkbox: its first option that is on
         value = next((key for key, on in value.items() if on), "")
     return str(value).strip()
