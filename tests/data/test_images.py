@@ -175,3 +175,18 @@ def test_what_is_no_image_gets_a_sentence(tmp_path):
         read_rgb(tmp_path / "none.jpg")
     with pytest.raises(BrokenImageError, match="cannot be read"):
         read_rgb(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:Image size")
+def test_a_claim_below_pillows_limit_is_refused_by_its_bytes(tmp_path):
+    """A small TIFF of 32-bit values that says it is 32 x 4,250,000 pixels: 544 MB."""
+    Image.fromarray(np.zeros((24, 32), np.float32)).save(tmp_path / "a.tif")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    entry = content.index(struct.pack("<HHI", 257, 4, 1)) if struct.pack("<HHI", 257, 4, 1) in content else -1
+    if entry < 0:
+        entry = content.index(struct.pack("<HHI", 257, 3, 1))
+        content[entry : entry + 8] = struct.pack("<HHI", 257, 4, 1)
+    content[entry + 8 : entry + 12] = struct.pack("<I", 4_250_000)
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(BrokenImageError, match=r"32 x 4250000 pixels of the kind F are more than the 511 MB"):
+        read_rgb(str(tmp_path / "a.tif"))

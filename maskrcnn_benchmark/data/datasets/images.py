@@ -30,6 +30,7 @@ _BACK = {
     Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270,
 }
 SWAPS_SIDES = (5, 6, 7, 8)
+MOST_BYTES = 3 * 178_956_970  # the pixels beyond which Pillow takes a file for a bomb, as RGB
 
 
 class BrokenImageError(OSError):
@@ -72,6 +73,7 @@ def decode_rgb(source: Any, name: str, turn: Callable[[Header], bool] = always_t
 
     def decode(image: Image.Image) -> Image.Image:
         header = _header(image)
+        _check_size(image, name)
         wanted = turn(header) and header.orientation in _TURNS
         image.load()
         result = to_rgb(image, name)
@@ -111,6 +113,16 @@ def _with_image(source: Any, name: str, use: Callable[[Image.Image], Any]) -> An
     except Exception as error:  # Pillow's decoders raise anything for what is damaged
         reason = str(error).rstrip(".") or type(error).__name__
         raise BrokenImageError(f"The image {name} cannot be read: {reason}") from None
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    """Raise BrokenImageError for an image whose pixels would take more than MOST_BYTES, whatever its header says they are."""
+    size = image.width * image.height * (3 if image.mode in ("1", "L", "P", "RGB") else 4)
+    if size > MOST_BYTES:
+        raise BrokenImageError(
+            f"The image {name} cannot be read: {image.width} x {image.height} pixels of the kind {image.mode} are more than the "
+            f"{MOST_BYTES // 2**20} MB that an image may take"
+        )
 
 
 def _header(image: Image.Image) -> Header:
