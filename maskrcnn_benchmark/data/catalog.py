@@ -1,6 +1,7 @@
 """Data sets by name: those of DATASETS.DEFINITIONS, and those of the catalog in PATHS_CATALOG."""
 
 import inspect
+import os
 from typing import Any
 
 from maskrcnn_benchmark.config.node import ConfigError
@@ -9,6 +10,9 @@ from maskrcnn_benchmark.data import datasets as D
 from maskrcnn_benchmark.data.formats.cache import as_coco_file
 from maskrcnn_benchmark.data.registries import DATASETS
 from maskrcnn_benchmark.utils.imports import import_file
+
+
+OTHER_FORMS = (".yaml", ".yml", ".txt", ".csv", ".tsv")  # endings of annotation files that are not COCO's
 
 
 def dataset_class(name: str) -> Any:
@@ -51,7 +55,7 @@ def _coco_file(entry: dict, key: str) -> tuple[str, str]:
     """The annotation file of an entry in COCO's or another form, and the folder of its images."""
     keys = set(entry) - {"FACTORY"}
     ann_file, root = str(entry.get("ANN_FILE", "")), str(entry.get("IMG_DIR", ""))
-    if keys == {"IMG_DIR", "ANN_FILE"} and ann_file.lower().endswith(".json"):
+    if keys == {"IMG_DIR", "ANN_FILE"} and not (os.path.isdir(ann_file) or ann_file.lower().endswith(OTHER_FORMS)):
         return ann_file, root
     unknown = {word for word in keys - {"IMG_DIR", "ANN_FILE"} if word != word.upper()}
     if not ann_file or unknown:

@@ -86,7 +86,7 @@ def test_options():
     for name, pattern in OPTIONS.items():
         assert re.fullmatch(pattern or "", options[name]), (name, options[name])
     # Time for what tools/launch.py waits for before it kills.
-    launcher = (SCRIPT.parents[2] / "tools" / "launch.py").read_text()
+    launcher = (SCRIPT.parents[2] / "maskrcnn_benchmark" / "cli" / "launch.py").read_text()
     seconds = re.search(r'TIMEOUT = "(\d+)"', launcher)
     assert seconds and int(options["signal"].partition("@")[2]) > int(seconds[1])
 

@@ -312,7 +312,7 @@ def test_processes_that_load_images_are_started_again_where_they_were(tmp_path, 
     assert groups == list(Batches(loader(Killing(tmp_path, (), 0), workers=0), start=0, accumulate=2))
     assert len(groups) == 6 and groups[1] == [[4, 5], [6, 7]]
     assert len(list(tmp_path.iterdir())) == 2
-    assert "exited unexpectedly" in log.text and "starts again where it was (2 of 3 times)" in log.text
+    assert "exited unexpectedly" in log.text and "starts again where it was (time 2 of 3)" in log.text
 
 
 def test_processes_that_always_die_are_an_error(tmp_path, noticed_soon):

@@ -301,7 +301,12 @@ def test_said_in_a_sentence(tiny, tmp_path):
         ((config, weights), {"classes": [9]}, ConfigError, "no class 9"),
         ((config, weights), {"threshold": 5}, ConfigError, "from 0 to 1; got 5"),
         ((config, weights), {"top_k": 0}, ConfigError, "1 or more"),
-        ((config, weights), {"labels": ["one"]}, ConfigError, "1 class names were given, but the model tells 2"),
+        (
+            (config, weights),
+            {"labels": ["one"]},
+            ConfigError,
+            "1 class name was given, but the model tells 2 classes apart",
+        ),
         ((config, weights), {"labels": "red"}, ConfigError, "Class names are a list"),
         ((config, weights), {"device": "gpu"}, ConfigError, "'gpu' is no device"),
         ((config, weights), {"opts": ["MODEL.WEIGH", "x"]}, ConfigError, "did you mean 'MODEL.WEIGHT'"),
