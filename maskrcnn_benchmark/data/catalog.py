@@ -11,7 +11,6 @@ from maskrcnn_benchmark.data.formats.cache import as_coco_file
 from maskrcnn_benchmark.data.registries import DATASETS
 from maskrcnn_benchmark.utils.imports import import_file
 
-
 OTHER_FORMS = (".yaml", ".yml", ".txt", ".csv", ".tsv")  # endings of annotation files that are not COCO's
 
 

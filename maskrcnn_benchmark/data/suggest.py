@@ -109,7 +109,13 @@ def suggest(content: Content, cfg: Any, memory_gb: float | None = None) -> tuple
 
 
 def _classes(facts: Facts, cfg: Any) -> list[Choice]:
-    found = [Choice("MODEL.ROI_BOX_HEAD.NUM_CLASSES", facts.classes + 1, f"{facts.classes} classes and the background")]
+    found = [
+        Choice(
+            "MODEL.ROI_BOX_HEAD.NUM_CLASSES",
+            facts.classes + 1,
+            f"{counted(facts.classes, 'class', 'classes')} and the background",
+        )
+    ]
     if cfg.MODEL.RETINANET_ON:
         found.append(Choice("MODEL.RETINANET.NUM_CLASSES", facts.classes + 1, "the same for RetinaNet"))
     if cfg.MODEL.MASK_ON and not facts.masks:
@@ -244,7 +250,7 @@ def _schedule(facts: Facts, scale: float, tile: int | None, cfg: Any, memory_gb:
         Choice(
             "SOLVER.MAX_ITER",
             iterations,
-            f"{iterations * batch / facts.images:.0f} looks at each of {facts.images} images",
+            f"{iterations * batch / facts.images:.0f} looks at each of {counted(facts.images, 'image')}",
         ),
         Choice("SOLVER.STEPS", (int(iterations * 0.7), int(iterations * 0.92)), "lower rates towards the end"),
         Choice("SOLVER.WARMUP_ITERS", warm_up, "a fifth of the schedule at most"),

@@ -17,7 +17,7 @@ from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.data.pictures import read_upright
 from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from maskrcnn_benchmark.utils.files import check_folder, whole_file, write_json
+from maskrcnn_benchmark.utils.files import check_folder, files_below, whole_file, write_json
 from maskrcnn_benchmark.utils.video import Video, VideoError, VideoWriter, is_video
 from maskrcnn_benchmark.utils.wording import counted
 
@@ -46,20 +46,6 @@ def find_inputs(words: Iterable[str]) -> list[str]:
                 raise FileNotFoundError(f"There is no file, folder or pattern {word} to predict on.{_hint(word)}")
         found += below
     return list(dict.fromkeys(found))
-
-
-def files_below(folder: str) -> list[str]:
-    """All files in a folder and those below it, sorted; folders that are links are followed, each folder once."""
-    found: list[str] = []
-    seen: set[str] = set()
-    for path, folders, files in os.walk(folder, followlinks=True):
-        place = os.path.realpath(path)
-        if place in seen:
-            folders.clear()
-            continue
-        seen.add(place)
-        found += [os.path.join(path, file) for file in files if os.path.isfile(os.path.join(path, file))]
-    return sorted(found)
 
 
 def _literal_folders(pattern: str) -> str:

@@ -97,3 +97,17 @@ def check_folder(path: str, what: str, files: Iterable[str] = ()) -> None:
                 else "cannot be written: it belongs to someone else, or is read-only"
             )
             raise OSError(f"{file} {why}. Name another folder as {what}.")
+
+
+def files_below(folder: str) -> list[str]:
+    """All files in a folder and those below it, sorted; folders that are links are followed, each folder once."""
+    found: list[str] = []
+    seen: set[str] = set()
+    for path, folders, files in os.walk(folder, followlinks=True):
+        place = os.path.realpath(path)
+        if place in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        found += [os.path.join(path, file) for file in files if os.path.isfile(os.path.join(path, file))]
+    return sorted(found)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from maskrcnn_benchmark.data.datasets.coco_categories import has_placeholder, without_placeholder
+from maskrcnn_benchmark.data.datasets.coco_entries import matching_id
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.formats.content import Content
 from maskrcnn_benchmark.data.formats.files import read_json
@@ -39,6 +41,8 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     coco = load_coco(path)
     content = Content(images or str(Path(path).parent))
     categories = sorted(coco.cats.values(), key=lambda category: category["id"])
+    used = {matching_id(annotation.get("category_id")) for annotation in coco.anns.values()}
+    categories = without_placeholder(categories, has_placeholder(categories, used))
     if classes:
         by_name = {category["name"]: category for category in categories}
         unknown = [name for name in classes if name not in by_name]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from maskrcnn_benchmark.data.datasets.images import image_size
+from maskrcnn_benchmark.data.datasets.images import image_size, read_header
 
 MAX_SIZE = 200_000  # pixels along a side of an image
 
@@ -70,6 +70,27 @@ class Content:
         entry = {"id": len(self.images) + 1, "file_name": file_name, "width": width, "height": height}
         self.images.append(entry)
         return entry
+
+    def add_annotated(self, file_name: str, sides: Sequence[Any], where: str) -> dict:
+        """The entry of a new image whose annotations say (width, height), as numbers or text; what is none is not said.
+
+        A size that is the image's before its EXIF entry turns it stays: the annotations were made on those pixels.
+
+        Raises BrokenImageError; ValueError for another size than the image's.
+        """
+        header = read_header(os.path.join(self.root, file_name))
+        try:
+            width, height = (int(float(side)) for side in sides)
+        except (TypeError, ValueError, OverflowError):
+            width = height = 0
+        if width < 1 or height < 1:
+            return self.add_image(file_name, header.seen)
+        if (width, height) not in (header.seen, header.stored):
+            raise ValueError(
+                f"{where}: the image {file_name} is {header.seen[0]} x {header.seen[1]} pixels (width x height), but its "
+                f"annotations are of {width} x {height}. Correct the size, or bring the image that was annotated."
+            )
+        return self.add_image(file_name, (width, height))
 
     def add(self, image: dict, category_id: int, box: Sequence[float], **fields: Any) -> None:
         """Add an object: its box is x, y, width, height."""

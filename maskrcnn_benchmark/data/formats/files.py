@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ import numpy as np
 import pycocotools.mask as mask_utils
 
 from maskrcnn_benchmark.data.datasets.coco_tree import to_rle
-from maskrcnn_benchmark.data.formats.content import polygon_area
-from maskrcnn_benchmark.utils.files import write_atomically
+from maskrcnn_benchmark.data.formats.content import Content, polygon_area
+from maskrcnn_benchmark.utils.files import files_below, write_atomically
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+IMAGE_ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".ppm", ".pgm"),
+)
 
 
 def read_text(path: Path) -> str:
@@ -51,8 +54,23 @@ def read_rows(path: Path) -> list[list[str]]:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files of a folder and those below it, in order of their names."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS and path.is_file())
+    """The image files of a folder and those below it, in order of their names; linked folders are followed."""
+    return [Path(path) for path in files_below(str(folder)) if path.lower().endswith(IMAGE_ENDINGS)]
+
+
+def unique_stems(content: Content, flat: bool = False) -> dict[Any, str]:
+    """A name without ending for each image's own file of annotations, by the image's id: that of the image, told apart by the
+    image's ending or a number where others have it too; without folders if `flat`."""
+    stems: dict[Any, str] = {}
+    taken: set[str] = set()
+    for image in content.images:
+        path = Path(image["file_name"].lstrip("/"))
+        plain, told = path.with_suffix("").as_posix(), f"{path.with_suffix('').as_posix()}_{path.suffix[1:]}"
+        tries = chain((plain, told), (f"{told}_{i}" for i in count(2)))
+        names = (name.replace("/", "_") if flat else name for name in tries)
+        stems[image["id"]] = next(name for name in names if name.lower() not in taken)
+        taken.add(stems[image["id"]].lower())
+    return stems
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:

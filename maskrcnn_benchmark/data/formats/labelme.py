@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon
-from maskrcnn_benchmark.data.formats.files import as_polygons, list_images, read_json
+from maskrcnn_benchmark.data.formats.files import as_polygons, list_images, read_json, unique_stems
 from maskrcnn_benchmark.data.formats.shapes import circle, rectangle
 from maskrcnn_benchmark.utils.files import write_json
 from maskrcnn_benchmark.utils.wording import counted
@@ -19,9 +19,10 @@ OPEN_SHAPES = ("point", "points", "line", "linestrip")
 
 def recognises(path: Path) -> bool:
     """Whether this is a LabelMe file or a folder of them."""
-    files = [path] if path.suffix.lower() == ".json" and path.is_file() else sorted(path.glob("*.json"))[:1]
+    files = [path] if path.suffix.lower() == ".json" and path.is_file() else []
     try:
-        content = read_json(files[0]) if files else None
+        first = files[0] if files else next(path.rglob("*.json"), None) if path.is_dir() else None
+        content = read_json(first) if first else None
     except ValueError:
         return False
     return isinstance(content, dict) and isinstance(content.get("shapes"), list)
@@ -40,7 +41,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     if split:
         raise ValueError(f"LabelMe's files have no splits; leave SPLIT {split!r} out and name the folder of the split.")
     place = Path(path)
-    files = [place] if place.is_file() else sorted(place.glob("*.json"))
+    files = [place] if place.is_file() else sorted(place.rglob("*.json"))
     if not files:
         raise FileNotFoundError(f"There is no LabelMe file {path}, nor a folder of that name with JSON files.")
     root = Path(images) if images else place if place.is_dir() else place.parent
@@ -51,13 +52,16 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     by_stem = {file.stem: file for file in list_images(root)}
     known = {category["name"]: category["id"] for category in found.categories}
     for file, content in contents:
-        named = root / str(content.get("imagePath") or "").replace("\\", "/")
-        image = named if named.is_file() else by_stem.get(file.stem)
+        named = str(content.get("imagePath") or "").replace("\\", "/")
+        below = file.relative_to(place) if place.is_dir() else Path(file.name)
+        beside = [root / named, file.parent / named, root / below.parent / Path(named).name]
+        image = next((b for b in beside if named and b.is_file()), None) or by_stem.get(file.stem)
         if image is None:
             found.notes.add("files without an image, left out", str(file))
             continue
         relative = image.relative_to(root) if image.is_relative_to(root) else image.resolve()
-        entry = found.add_image(relative.as_posix())
+        sides = (content.get("imageWidth"), content.get("imageHeight"))
+        entry = found.add_annotated(relative.as_posix(), sides, str(file))
         _add_objects(found, entry, content["shapes"], known, file)
     return found
 
@@ -118,12 +122,12 @@ def _polygon(shape: dict, kind: str, where: str) -> list[float]:
 def write(content: Content, out: str) -> None:
     """A JSON file an image in the folder `out`; "imagePath" leads to the images, which stay where they are."""
     folder, names, by_image = Path(out), content.names(), content.by_image()
-    root = Path(content.root).resolve()
+    root, stems = Path(content.root).resolve(), unique_stems(content)
     for image in content.images:
         shapes: list[dict] = []
         for annotation in by_image[image["id"]]:
             shapes += _shapes(content, image, annotation, names[annotation["category_id"]])
-        file = folder / Path(image["file_name"]).with_suffix(".json")
+        file = folder / f"{stems[image['id']]}.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         described = {
             "version": "5.5.0",

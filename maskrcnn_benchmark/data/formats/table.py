@@ -19,12 +19,23 @@ from maskrcnn_benchmark.utils.wording import counted
 
 HOLDS: frozenset[str] = frozenset()
 COLUMNS = {
-    "image": ("filename", "file_name", "image", "image_path", "path", "file", "image_name", "image_id", "img"),
+    "image": (
+        "filename",
+        "file_name",
+        "image",
+        "image_path",
+        "path",
+        "file",
+        "image_name",
+        "image_id",
+        "imageid",
+        "img",
+    ),
     "left": ("xmin", "x1", "x_min", "left"),
     "top": ("ymin", "y1", "y_min", "top"),
     "right": ("xmax", "x2", "x_max", "right"),
     "bottom": ("ymax", "y2", "y_max", "bottom"),
-    "class": ("class", "label", "class_name", "category", "name", "label_name"),
+    "class": ("class", "label", "class_name", "category", "name", "label_name", "labelname"),
 }
 EXTENT = {"right": ("width", "w", "box_width"), "bottom": ("height", "h", "box_height")}
 ORDER = ("image", "left", "top", "right", "bottom", "class")
@@ -56,6 +67,10 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     column = next((i for i, name in enumerate(rows[0]) if name.lower() == "split"), None) if first else None
     if split and column is None:
         raise ValueError(f"{path} has no column `split`, but SPLIT is {split!r}.")
+    sizes = _image_size_columns(rows[0]) if first and not extents else None
+    is_of_fractions = _are_fractions(rows[first:], places)
+    if is_of_fractions:
+        content.notes.add("a table of fractions: boxes are taken as shares of the image's width and height", path)
     entries: dict[str, dict | None] = {}
     for number, row in enumerate(rows[first:], start=first + 1):
         where = f"{path}, line {number}"
@@ -63,13 +78,36 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         if not any(row) or (split and column is not None and _cell(row, column) != split):
             continue
         if name not in entries:
-            entries[name] = content.add_image(name) if (root / name).is_file() else None
+            sides = [_cell(row, place) for place in sizes] if sizes else (None, None)
+            entries[name] = content.add_annotated(name, sides, where) if (root / name).is_file() else None
         entry = entries[name]
         if entry is None:
             content.notes.add("rows of images that are not there, left out", f"{where}: {name}")
         elif any(_cell(row, places[key]) for key in ORDER[1:]):
-            _add_row(content, entry, [_cell(row, places[key]) for key in ORDER[1:]], extents, known, where)
+            factors = (entry["width"], entry["height"]) if is_of_fractions else (1, 1)
+            _add_row(content, entry, [_cell(row, places[key]) for key in ORDER[1:]], extents, factors, known, where)
     return content
+
+
+def _image_size_columns(header: list[str]) -> tuple[int, int] | None:
+    """The places of the image's width and height, which stand beside two corners."""
+    names = [cell.lower() for cell in header]
+    return (names.index("width"), names.index("height")) if {"width", "height"} <= set(names) else None
+
+
+def _are_fractions(rows: list[list[str]], places: dict[str, int]) -> bool:
+    """Whether no box of the table has a number above 1: as pixels they would all be of no size."""
+    numbers = [_number(_cell(row, places[key])) for row in rows for key in ("left", "top", "right", "bottom")]
+    given = [number for number in numbers if number is not None]
+    return bool(given) and max(given) <= 1 and min(given) >= 0 and any(0 < number < 1 for number in given)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def _cell(row: list[str], place: int) -> str:
@@ -83,7 +121,8 @@ def _columns(rows: list[list[str]], path: str) -> tuple[dict[str, int], int, boo
     header = [cell.lower() for cell in rows[0]]
     found = {key: next((header.index(n) for n in names if n in header), -1) for key, names in COLUMNS.items()}
     if found["image"] < 0 and found["class"] < 0:
-        if len(rows[0]) != len(ORDER):
+        corners = [_cell(rows[0], place) for place in range(1, 5)]
+        if len(rows[0]) != len(ORDER) or all(corner and _number(corner) is None for corner in corners):
             raise ValueError(
                 f"{path} has no header that is understood (such as {','.join(HEADER)}) and {counted(len(rows[0]), 'column')}; "
                 "without a header a row is image,x1,y1,x2,y2,class."
@@ -98,7 +137,15 @@ def _columns(rows: list[list[str]], path: str) -> tuple[dict[str, int], int, boo
     return found, 1, extents
 
 
-def _add_row(content: Content, image: dict, cells: list[str], extents: bool, known: dict[str, int], where: str) -> None:
+def _add_row(
+    content: Content,
+    image: dict,
+    cells: list[str],
+    extents: bool,
+    factors: tuple[float, float],
+    known: dict[str, int],
+    where: str,
+) -> None:
     *texts, name = cells
     try:
         left, top, right, bottom = map(float, texts)
@@ -106,10 +153,13 @@ def _add_row(content: Content, image: dict, cells: list[str], extents: bool, kno
             raise ValueError
     except ValueError:
         raise ValueError(f"{where}: a box is four numbers; got {', '.join(texts)}.") from None
+    if not name:
+        raise ValueError(f"{where}: the box has no class.")
     if name not in known:
         raise ValueError(f"{where}: the class {name!r} is not one of {', '.join(known) or 'any'}.")
     if extents:
         right, bottom = left + right, top + bottom
+    left, top, right, bottom = left * factors[0], top * factors[1], right * factors[0], bottom * factors[1]
     inside = (max(left, 0.0), max(top, 0.0), min(right, image["width"]), min(bottom, image["height"]))
     content.notes.add("boxes that leave the image, cut at its border", where, inside != (left, top, right, bottom))
     left, top, right, bottom = inside

@@ -70,6 +70,8 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         image = found.add_image(str(entry["filename"]))
         for number, (region, label) in enumerate(zip(listed, labels, strict=True)):
             where = f"{path}: {entry['filename']}, region {number}"
+            if _is_several(region, chosen):
+                found.notes.add(f"regions with several options of {chosen!r}, of which the first counts", where)
             if not label:
                 found.notes.add(f"regions without the attribute {chosen!r}, left out", where)
                 continue
@@ -98,6 +100,11 @@ def _class_attribute(regions: list[dict]) -> str:
     lower = {key.lower(): key for key in counts}
     named = next((lower[name] for name in CLASS_ATTRIBUTES if name in lower), None)
     return named or (counts.most_common(1)[0][0] if counts else "")
+
+
+def _is_several(region: dict, attribute: str) -> bool:
+    value = _attributes(region).get(attribute)
+    return isinstance(value, dict) and sum(bool(on) for on in value.values()) > 1
 
 
 def _class_of(region: dict, attribute: str) -> str:

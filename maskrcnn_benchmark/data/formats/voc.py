@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskrcnn_benchmark.data.formats.content import Content
-from maskrcnn_benchmark.data.formats.files import list_images, read_text, write_lines
+from maskrcnn_benchmark.data.formats.files import list_images, read_text, unique_stems, write_lines
 
 HOLDS: frozenset[str] = frozenset()
 SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -55,7 +55,8 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         if image is None:
             content.notes.add("annotation files without an image, left out", str(file))
             continue
-        entry = content.add_image(image.relative_to(root).as_posix())
+        sides = [element.findtext(f"size/{side}") for side in ("width", "height")]
+        entry = content.add_annotated(image.relative_to(root).as_posix(), sides, str(file))
         for found in element.iter("object"):
             _add_object(content, entry, found, numbers, file, first_pixel)
     return content
@@ -99,10 +100,9 @@ def _add_object(
 def write(content: Content, out: str) -> None:
     """Annotations/NAME.xml and ImageSets/Main/all.txt in the folder `out`; images stay where they are."""
     folder, names, by_image = Path(out), content.names(), content.by_image()
-    stems: list[str] = []
+    stems = unique_stems(content, flat=True)
     for image in content.images:
-        stem = Path(image["file_name"]).with_suffix("").as_posix().replace("/", "_")
-        stems.append(stem)
+        stem = stems[image["id"]]
         root = ET.Element("annotation")
         ET.SubElement(root, "filename").text = image["file_name"]
         size = ET.SubElement(root, "size")
@@ -112,7 +112,7 @@ def write(content: Content, out: str) -> None:
             _write_object(content, root, annotation, names[annotation["category_id"]])
         ET.indent(root)
         write_lines(folder / "Annotations" / f"{stem}.xml", ET.tostring(root, encoding="unicode").splitlines())
-    write_lines(folder / "ImageSets" / "Main" / "all.txt", stems)
+    write_lines(folder / "ImageSets" / "Main" / "all.txt", list(stems.values()))
 
 
 def _write_object(content: Content, root: ET.Element, annotation: dict, name: str) -> None:

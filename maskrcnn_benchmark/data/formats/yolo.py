@@ -20,7 +20,14 @@ import numpy as np
 import yaml
 
 from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon
-from maskrcnn_benchmark.data.formats.files import as_polygons, join_polygons, list_images, read_text, write_lines
+from maskrcnn_benchmark.data.formats.files import (
+    as_polygons,
+    join_polygons,
+    list_images,
+    read_text,
+    unique_stems,
+    write_lines,
+)
 from maskrcnn_benchmark.utils.wording import counted
 
 CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels", "names.txt")
@@ -78,6 +85,8 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     root = Path(os.path.abspath(images) if images else os.path.commonpath([str(f.parent) for f in files]))
     content = Content(str(root))
     content.name_classes(names)
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        content.notes.add("classes of the same name, which stay two", f"{place}: {name}")
     points = _keypoint_shape(described, place)
     labelled = None
     if place.is_dir() and images:
@@ -105,12 +114,22 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
 
 def _read_yaml(path: Path) -> dict:
     try:
-        described = yaml.safe_load(read_text(path))
+        text = read_text(path)
+        described = yaml.safe_load(text)
+        if isinstance(described, dict) and described.get("names"):
+            described["names"] = _as_written(yaml.load(text, yaml.BaseLoader)["names"])  # `yes` and `1.10` are names
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from None
     if not isinstance(described, dict):
         raise ValueError(f"{path} is no description of a YOLO data set: it needs the keys train, val and names.")
     return described
+
+
+def _as_written(names: Any) -> Any:
+    """Names as they are written, not as YAML's booleans and numbers; the numbers before them stay numbers."""
+    if isinstance(names, dict):
+        return {int(key) if str(key).isdecimal() else key: name for key, name in names.items()}
+    return names
 
 
 def _names(given: Any, path: Path) -> list[str]:
@@ -272,13 +291,14 @@ def write(content: Content, out: str) -> None:
     """labels/, classes.txt and data.yaml in the folder `out`, and images/ with links to the images, which stay where they are."""
     folder = Path(out)
     numbers = {category["id"]: i for i, category in enumerate(content.categories)}
-    by_image = content.by_image()
+    by_image, stems = content.by_image(), unique_stems(content)
     for image in content.images:
         lines = []
         for annotation in by_image[image["id"]]:
             lines += _line(content, image, annotation, numbers[annotation["category_id"]])
-        write_lines(folder / "labels" / Path(image["file_name"]).with_suffix(".txt"), lines)
-        link, source = folder / "images" / image["file_name"], Path(content.root, image["file_name"]).resolve()
+        stem, source = stems[image["id"]], Path(content.root, image["file_name"]).resolve()
+        write_lines(folder / "labels" / f"{stem}.txt", lines)
+        link = folder / "images" / f"{stem}{source.suffix}"
         if not source.is_file():
             content.notes.add("images that are not there, to which there is no link", str(source))
         elif not link.exists():

@@ -228,7 +228,13 @@ def test_labelme_shapes(images, tmp_path):
         {"label": "car", "points": [[100, 50], [110, 50]], "shape_type": "circle"},
         {"label": "car", "points": [[1, 1]], "shape_type": "point"},
     ]
-    file = {"version": "5.2.1", "shapes": shapes, "imagePath": "..\\images\\a.jpg", "imageHeight": 1, "imageWidth": 1}
+    file = {
+        "version": "5.2.1",
+        "shapes": shapes,
+        "imagePath": "..\\images\\a.jpg",
+        "imageHeight": HEIGHT,
+        "imageWidth": WIDTH,
+    }
     (tmp_path / "json").mkdir()
     (tmp_path / "json" / "a.json").write_text(json.dumps(file))
     content = formats.read(str(tmp_path / "json"))
@@ -308,6 +314,107 @@ def test_mistakes_in_tables(images, tmp_path):
     file.write_text("a.jpg,-10,20,500,60,car\na.jpg,9,9,9,20,car\nno.jpg,1,1,2,2,car\n")
     content = formats.read(str(file), images=str(images))
     assert objects(content) == [("a.jpg", "car", (0, 20, 200, 40))] and sum(content.notes.counts.values()) == 3
+
+
+SIZES = {
+    "labelme": lambda w, h: {"shapes": [SHAPE], "imagePath": "a.jpg", "imageWidth": w, "imageHeight": h},
+    "csv": lambda w, h: f"filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,{w},{h},car,10,20,50,60\n",
+    "voc": lambda w, h: f"<size><width>{w}</width><height>{h}</height></size>",
+}
+SHAPE = {"label": "car", "points": [[10, 20], [50, 60]], "shape_type": "rectangle"}
+
+
+@pytest.mark.parametrize("form", SIZES)
+def test_the_size_that_annotations_state_is_that_of_the_image(images, tmp_path, form):
+    """Of another image they are refused; of the pixels before EXIF's turn they stay, and the data set reads it unturned."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    image = Image.new("RGB", (WIDTH, HEIGHT))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(images / "a.jpg", exif=exif)
+
+    def read(width: int, height: int):
+        content = SIZES[form](width, height)
+        if form == "voc":
+            voc_file(folder, "a", ("car", 11, 21, 50, 60, 0), filename="a.jpg", size=content)
+        else:
+            (folder / f"a.{'json' if form == 'labelme' else 'csv'}").write_text(
+                content if isinstance(content, str) else json.dumps(content)
+            )
+        return formats.read(str(folder / "a.csv" if form == "csv" else folder), form, str(images))
+
+    for size in ((WIDTH, HEIGHT), (HEIGHT, WIDTH)):
+        content = read(*size)
+        assert (content.images[0]["width"], content.images[0]["height"]) == size
+        assert objects(content) == [("a.jpg", "car", (10, 20, 40, 40))]
+    with pytest.raises(ValueError, match=r"a.jpg is 100 x 200 pixels .*, but its annotations are of 960 x 640"):
+        read(960, 640)
+
+
+@pytest.mark.parametrize("form", ["yolo", "voc", "labelme"])
+def test_images_of_one_name_keep_their_own_annotations(tmp_path, form):
+    root = tmp_path / "images"
+    content = formats.Content(str(root))
+    content.name_classes(["one", "two"])
+    names = ("x.jpg", "x.png", "a/x.png", "b/x.png", "a_x.png", "x_png.jpg")
+    for i, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (WIDTH, HEIGHT), (i, i, i)).save(root / name)
+        content.add(content.add_image(name), 1 + i % 2, (10 * i + 1, 5, 9, 9))
+    formats.write(content, form, str(tmp_path / "out"))
+    again = formats.read(str(tmp_path / "out"), form, "" if form == "yolo" else str(root))
+    assert len(again.annotations) == len(names)
+
+    def found(read: formats.Content) -> set[tuple]:
+        files = {i["id"]: (Path(read.root) / i["file_name"]).resolve() for i in read.images}
+        names = read.names()
+        boxes = ((files[a["image_id"]], names[a["category_id"]], *np.round(a["bbox"], 2)) for a in read.annotations)
+        return set(boxes)
+
+    assert found(again) == found(content)
+
+
+def test_a_table_of_fractions(images, tmp_path):
+    file = tmp_path / "boxes.csv"
+    file.write_text("ImageID,XMin,XMax,YMin,YMax,LabelName\na.jpg,0.1,0.5,0.2,0.6,car\n".replace("ImageID", "image_id"))
+    content = formats.read(str(file), images=str(images))
+    assert objects(content) == [("a.jpg", "car", (20, 20, 80, 40))]
+    assert any(s.startswith("a table of fractions") for s in content.notes.sentences())
+    file.write_text("picture,left_x,top_y,right_x,bottom_y,kind\na.jpg,1,2,30,40,cat\n")
+    with pytest.raises(ValueError, match="no header that is understood"):
+        formats.read(str(file), images=str(images))
+    file.write_text("a.jpg,10,20,50,60,\n")
+    with pytest.raises(ValueError, match="line 1: the box has no class"):
+        formats.read(str(file), images=str(images))
+
+
+def test_names_are_read_as_they_are_written(images, tmp_path):
+    labels(images, {"a.txt": "1 0.5 0.5 0.2 0.4"})
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [yes, no, 1.10]\n")
+    assert list(formats.read(str(tmp_path)).names().values()) == ["yes", "no", "1.10"]
+    (tmp_path / "data.yaml").write_text("train: images\nnames: {0: on, 1: off}\n")
+    assert list(formats.read(str(tmp_path)).names().values()) == ["on", "off"]
+
+
+def test_linked_folders_are_followed(images, tmp_path):
+    labels(images, {"a.txt": "0 0.5 0.5 0.2 0.4"})
+    place = tmp_path / "linked"
+    place.mkdir()
+    (place / "images").symlink_to(images)
+    (place / "labels").symlink_to(tmp_path / "labels")
+    content = formats.read(str(place), classes=("car",))
+    assert len(content.images) == 3 and len(content.annotations) == 1
+
+
+def test_a_category_that_stands_for_none_is_left_out(images, tmp_path):
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": HEIGHT, "width": WIDTH}],
+        "categories": [{"id": 0, "name": "project"}, {"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4], "area": 12, "iscrowd": 0}],
+    }
+    (tmp_path / "robo.json").write_text(json.dumps(content))
+    assert formats.read(str(tmp_path / "robo.json"), images=str(images)).names() == {1: "cat", 2: "dog"}
 
 
 # all of them
