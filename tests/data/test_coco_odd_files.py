@@ -50,6 +50,14 @@ def again(where: str, **values) -> Change:
     return lambda content: content[where].append({**content[where][-1], **values})
 
 
+def huge(where: str, key: str) -> Change:
+    """Ids beyond 64 bits, and annotations that refer to them."""
+    return both(
+        each("id", lambda e: e["id"] + 20230101123456789012, where),
+        each(key, lambda a: a[key] + 20230101123456789012),
+    )
+
+
 def missing(entry: dict) -> object:
     return KeyError
 
@@ -328,6 +336,9 @@ def test_areas_are_those_of_the_masks_or_the_boxes(open_set):
             "image 10 is said to be 1000000 x 1000000 pixels",
         ),
         (again("categories", name="azure"), r"its categories give the id \d+ to '\w+' and to 'azure'"),
+        (huge("images", "image_id"), r"the id 20230101123456789\d+ of images is larger than an integer of 64 bits"),
+        (huge("categories", "category_id"), r"the id 20230101123456789\d+ of categories is larger than"),
+        (each("id", lambda i: -(2**63) - i["id"], "images"), r"the id -92233720368547758\d\d of images is larger than"),
         (lambda content: content.update(annotations={"1": 2}), '"annotations" is no list'),
         (lambda content: content.update(images=None), "it has no images"),
     ],
@@ -344,6 +355,15 @@ def test_the_whole_tree_refuses_one_category_id_with_two_names(tmp_path):
     path = tmp_path / "twice.json"
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match="twice.json: its categories give the id .* and to 'azure'"):
+        load_coco(str(path))
+
+
+def test_the_whole_tree_refuses_ids_beyond_64_bits(tmp_path):
+    content = write_coco(tmp_path, images=1)
+    huge("images", "image_id")(content)
+    path = tmp_path / "huge.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"huge.json: the id 20230101123456789\d+ of images is larger than"):
         load_coco(str(path))
 
 
