@@ -9,8 +9,7 @@ import argparse
 import os
 import sys
 
-from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
-from maskrcnn_benchmark.engine.predict_files import Results, find_inputs, predict_files
+from maskrcnn_benchmark.engine.predict_files import AnnotatedInputs, Results, find_inputs, predict_files
 from maskrcnn_benchmark.engine.predictor_options import make_predictor, predictor_parser
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.logger import setup_logger
@@ -22,7 +21,11 @@ def main() -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--input", nargs="+", required=True, metavar="NAME", help="files, folders, patterns, addresses")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder for the results")
-    parser.add_argument("--ann-file", metavar="FILE", help="annotations in COCO format: image ids come from it")
+    parser.add_argument(
+        "--ann-file",
+        metavar="FILE",
+        help="annotations in COCO format: image ids and which way up images are come from it",
+    )
     parser.add_argument("--frames", type=int, metavar="N", help="only the first N frames of each video or stream")
     parser.add_argument("--no-drawing", action="store_true", help="write the JSON files alone")
     args = parser.parse_args()
@@ -30,16 +33,14 @@ def main() -> None:
         if args.frames is not None and args.frames < 1:
             raise ValueError(f"--frames must be 1 or more; got {args.frames}.")
         inputs = find_inputs(args.input)
-        ids = None
-        if args.ann_file:
-            ids = {image["file_name"]: image_id for image_id, image in load_coco(args.ann_file).imgs.items()}
         if os.path.exists(args.out) and not os.path.isdir(args.out):
             raise NotADirectoryError(f"--out {args.out} is a file; name a folder.")
         setup_logger("maskrcnn_benchmark", "", 0)
+        annotated = AnnotatedInputs(args.ann_file, inputs) if args.ann_file else None
         predictor = make_predictor(
             args, threshold=args.threshold, classes=args.classes, top_k=args.top_k, batch_size=args.batch_size
         )
-        with Results(args.out, predictor, ids, draw=not args.no_drawing) as results:
+        with Results(args.out, predictor, annotated, draw=not args.no_drawing) as results:
             failures = predict_files(predictor, inputs, results, args.frames)
         print(f"{counted(results.detections, 'detection')} in {counted(len(results.images), 'image')}: {args.out}")
         if failures:

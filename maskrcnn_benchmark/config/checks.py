@@ -69,6 +69,11 @@ def either(*rules: Rule) -> Rule:
     return Rule(" or ".join(rule.words for rule in rules), lambda value: any(rule.allows(value) for rule in rules))
 
 
+def one_or_some(entry: Rule) -> Rule:
+    """An entry, or a tuple of 1 or more."""
+    return Rule(f"{entry.words}, or a tuple of 1 or more such entries", either(entry, some(entry, least=1)).allows)
+
+
 TEXT = Rule("text", lambda value: isinstance(value, str) and "\0" not in value)
 SWITCH = Rule("True or False", lambda value: isinstance(value, bool))
 FRACTION, SHARE = number(0, 1), number(-math.inf, 1)  # a share of 0 or less turns off what it limits
@@ -76,7 +81,7 @@ POSITIVE, NOT_NEGATIVE = number(0, above=True), number(0)
 COUNT, COUNT_OR_NONE = whole(1), whole(0)
 SIDE = whole(1, MOST_PIXELS)
 NAMES = some(TEXT)
-SIZES = some(either(POSITIVE, some(POSITIVE, least=1)), least=1)
+SIZES = some(one_or_some(POSITIVE), least=1)
 OFF_OR_COUNT = Rule(
     "-1 (off), or a whole number, 1 or more", lambda value: _is_whole(value) and (value == -1 or value >= 1)
 )
@@ -186,7 +191,7 @@ _TABLE: dict[str, Any] = {
         "HUE": number(0, 0.5),
         **dict.fromkeys(("HORIZONTAL_FLIP_PROB_TRAIN", "VERTICAL_FLIP_PROB_TRAIN", "COPY_PASTE_PROB"), FRACTION),
         **dict.fromkeys(("MAX_SIZE_TEST", "MAX_SIZE_TRAIN", "MIN_SIZE_TEST", "SCALE_JITTER_SIZE"), SIDE),
-        "MIN_SIZE_TRAIN": either(some(SIDE, least=1), SIDE),  # maskrcnn-benchmark's was a number in 2018
+        "MIN_SIZE_TRAIN": one_or_some(SIDE),  # maskrcnn-benchmark's was a number in 2018
         "PIXEL_MEAN": some(number(), counts=(3,)),
         "PIXEL_STD": some(POSITIVE, counts=(3,)),
         "CROP_TYPE": one_of("", "absolute", "relative", "relative_range"),

@@ -11,8 +11,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
+from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages, size_of
+from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.data.pictures import read_upright
 from maskrcnn_benchmark.engine.predictor import Predictor
@@ -82,6 +85,30 @@ class JsonList:
         self._whole.__exit__(None, None, None)
 
 
+class AnnotatedInputs:
+    """The pictures among `inputs` that an annotation file in COCO format names, read as they were annotated.
+
+    Raises FileNotFoundError or ValueError with a sentence for the annotation file.
+    """
+
+    def __init__(self, ann_file: str, inputs: Sequence[str]):
+        self._entries = {e["file_name"]: e for e in load_coco(ann_file).imgs.values() if e["file_name"]}
+        found = [(path, entry) for path in inputs if (entry := self._find(path)) is not None]
+        self._images = AnnotatedImages(ann_file, len(found), lambda i: (found[i][0], size_of(found[i][1])))
+
+    def _find(self, path: str) -> dict | None:
+        parts = Path(path).parts
+        names = ("/".join(parts[start:]) for start in range(len(parts)))  # names in annotation files may hold folders
+        return next((self._entries[name] for name in names if name in self._entries), None)
+
+    def read(self, path: str) -> tuple[Any, Image.Image]:
+        """Image id and picture. Raises BrokenImageError, also for one that is not named or of another size than annotated."""
+        entry = self._find(path)
+        if entry is None:
+            raise BrokenImageError(f"The annotation file names no image {os.path.basename(path)}.")
+        return entry["id"], self._images.read(path, size_of(entry))
+
+
 class Results:
     """The folder that results go to.
 
@@ -89,13 +116,13 @@ class Results:
     COCO annotation file does. Drawn pictures and videos have their input's name.
 
     Args:
-        ids: image id of each file name, from an annotation file; without, images are numbered from 1.
+        annotated: gives the pictures and their image ids; without, images are numbered from 1.
         draw: whether pictures and videos are written.
     """
 
-    def __init__(self, folder: str, predictor: Predictor, ids: dict[str, Any] | None = None, draw: bool = True):
+    def __init__(self, folder: str, predictor: Predictor, annotated: AnnotatedInputs | None = None, draw: bool = True):
         check_folder(folder, "The folder for results", ("predictions.json", "images.json"))
-        self.folder, self.predictor, self.ids, self.draw = folder, predictor, ids, draw
+        self.folder, self.predictor, self.annotated, self.draw = folder, predictor, annotated, draw
         self.images: list[dict] = []
         self.detections = 0
         self._names: set[str] = set()
@@ -110,16 +137,9 @@ class Results:
         content = {"images": self.images, "annotations": [], "categories": self.predictor.categories.as_coco()}
         write_json(os.path.join(self.folder, "images.json"), content)
 
-    def id_of(self, path: str) -> Any:
-        """The image id of a file, None to number it. Raises BrokenImageError for one that the annotation file does not name."""
-        if self.ids is None:
-            return None
-        parts = Path(path).parts
-        for start in range(len(parts)):  # names in annotation files may hold folders
-            name = "/".join(parts[start:])
-            if name in self.ids:
-                return self.ids[name]
-        raise BrokenImageError(f"The annotation file names no image {os.path.basename(path)}.")
+    def read(self, path: str) -> tuple[Any, Image.Image]:
+        """Image id, None to number it, and picture of a file. Raises BrokenImageError."""
+        return (None, read_upright(path)) if self.annotated is None else self.annotated.read(path)
 
     def add(self, file_name: str, found: BoxList, image_id: Any = None, **more: Any) -> None:
         image_id = len(self.images) + 1 if image_id is None else image_id
@@ -152,7 +172,7 @@ def predict_pictures(predictor: Predictor, paths: Sequence[str], results: Result
     def readable() -> Iterator[Any]:
         for path in paths:
             try:
-                image_id, picture = results.id_of(path), read_upright(path)
+                image_id, picture = results.read(path)
             except BrokenImageError as error:
                 failures.append(str(error))
                 bar.update()

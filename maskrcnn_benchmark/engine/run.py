@@ -148,6 +148,11 @@ def train(device: torch.device) -> nn.Module:
         save_config(cfg, os.path.join(cfg.OUTPUT_DIR, CONFIG_NAME))
         if distributed.is_main_process():
             record_run(cfg.OUTPUT_DIR)
+    else:
+        logging.getLogger("maskrcnn_benchmark").warning(
+            "OUTPUT_DIR is empty: no checkpoint and nothing else of this training will be saved. Set OUTPUT_DIR to a folder to "
+            "keep the model."
+        )
     model = build_model(device)
     optimizer = make_optimizer(cfg, model)
     scheduler = make_lr_scheduler(cfg, optimizer)

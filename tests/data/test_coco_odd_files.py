@@ -45,6 +45,19 @@ def each(key: str, value_of: Callable[[dict], object], where: str = "annotations
     return change
 
 
+def again(where: str, **values) -> Change:
+    """The last entry once more, with other values."""
+    return lambda content: content[where].append({**content[where][-1], **values})
+
+
+def huge(where: str, key: str) -> Change:
+    """Ids beyond 64 bits, and annotations that refer to them."""
+    return both(
+        each("id", lambda e: e["id"] + 20230101123456789012, where),
+        each(key, lambda a: a[key] + 20230101123456789012),
+    )
+
+
 def missing(entry: dict) -> object:
     return KeyError
 
@@ -71,6 +84,7 @@ def both(*changes: Change) -> Change:
 SAME: dict[str, Change] = {
     "annotation ids from 0": each("id", lambda a: a["id"] - 1),
     "annotation ids repeated": each("id", lambda a: 1 + a["id"] % 3),
+    "a category twice": again("categories"),
     "annotation ids missing": each("id", missing, every=3),
     "annotation ids as text": each("id", lambda a: f"é{a['id']}"),
     "annotation ids as lists": each("id", lambda a: [a["id"]]),
@@ -321,6 +335,10 @@ def test_areas_are_those_of_the_masks_or_the_boxes(open_set):
             both(*(each(k, lambda i: 10**6, "images") for k in ("width", "height"))),
             "image 10 is said to be 1000000 x 1000000 pixels",
         ),
+        (again("categories", name="azure"), r"its categories give the id \d+ to '\w+' and to 'azure'"),
+        (huge("images", "image_id"), r"the id 20230101123456789\d+ of images is larger than an integer of 64 bits"),
+        (huge("categories", "category_id"), r"the id 20230101123456789\d+ of categories is larger than"),
+        (each("id", lambda i: -(2**63) - i["id"], "images"), r"the id -92233720368547758\d\d of images is larger than"),
         (lambda content: content.update(annotations={"1": 2}), '"annotations" is no list'),
         (lambda content: content.update(images=None), "it has no images"),
     ],
@@ -328,6 +346,25 @@ def test_areas_are_those_of_the_masks_or_the_boxes(open_set):
 def test_what_cannot_be_understood_gets_a_sentence(change, sentence, open_set):
     with pytest.raises(ValueError, match=rf"set\d.json.*{sentence}"):
         open_set(change)
+
+
+def test_the_whole_tree_refuses_one_category_id_with_two_names(tmp_path):
+    write_coco(tmp_path, images=1)
+    content = json.loads((tmp_path / "set.json").read_text())
+    again("categories", name="azure")(content)
+    path = tmp_path / "twice.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="twice.json: its categories give the id .* and to 'azure'"):
+        load_coco(str(path))
+
+
+def test_the_whole_tree_refuses_ids_beyond_64_bits(tmp_path):
+    content = write_coco(tmp_path, images=1)
+    huge("images", "image_id")(content)
+    path = tmp_path / "huge.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"huge.json: the id 20230101123456789\d+ of images is larger than"):
+        load_coco(str(path))
 
 
 def test_annotations_null_are_none(open_set):

@@ -20,6 +20,7 @@ from maskrcnn_benchmark.data.datasets.evaluation.voc.voc_eval import (
     eval_detection_voc,
 )
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
+from maskrcnn_benchmark.data.datasets.voc_boxes import KINDS, LEFT_OUT, kinds_of
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from tests.support.voc_set import SIZE, write_voc
 
@@ -157,6 +158,47 @@ def test_keys_of_a_definition_reach_the_data_set(tmp_path):
         config.merge_from_list([f"DATASETS.DEFINITIONS.mine.{key}", value])
     (dataset,) = build_dataset(("mine",), None, dataset_catalog(config))
     assert dataset.class_names() == {1: "cat", 2: "traffic light"} and dataset.first_pixel == 0
+
+
+def test_boxes_that_do_not_fit_are_said_and_no_truth(tmp_path, log):
+    boxes = {
+        "good": (11, 11, 30, 30),
+        "inverted": (30, 11, 11, 30),
+        "upside_down": (11, 30, 30, 11),
+        "thin": (20, 11, 20, 30),
+        "outside": (60, 11, 70, 30),
+        "beyond": (41, 31, 60, 50),
+    }
+    write_own(tmp_path, list(boxes.items()))
+    dataset = PascalVOCDataset(str(tmp_path), "train", use_difficult=True)
+    said = [r.getMessage() for r in log.records if r.levelno == logging.WARNING]
+    assert [message.split(": ", 1)[1].split(", for")[0] for message in said] == [
+        "left out 2 boxes (xmax below xmin or ymax below ymin)",
+        "left out 1 box (only one pixel wide or high)",
+        "left out 1 box (outside the image)",
+        "clipped 1 box (reaching beyond the image)",
+    ]
+    assert all("im 1.xml" in message for message in said)
+    for target in (dataset[0][1], dataset.get_groundtruth(0)):
+        names = [dataset.map_class_id_to_class_name(i) for i in target.get_field("labels").tolist()]
+        assert dict(zip(names, target.bbox.tolist(), strict=True)) == {
+            "good": [10, 10, 29, 29],
+            "beyond": [40, 30, 49, 39],
+        }
+    found = dataset[0][1].copy_with_fields(["labels"])
+    found.add_field("scores", torch.ones(len(found)))
+    assert do_voc_evaluation(dataset, [found], None, logging.getLogger("test"))["map"] == pytest.approx(1)
+    assert len([r for r in log.records if r.levelno == logging.WARNING]) == 4
+
+
+def test_boxes_said_to_be_left_out_or_clipped_are():
+    corners = np.random.default_rng(0).integers(-3, 13, (2000, 4)).astype(float)
+    kinds = kinds_of(corners.tolist(), (10, 8))
+    assert set(kinds.tolist()) == {-1, *range(len(KINDS))}
+    for box, kind in zip(corners, kinds.tolist(), strict=True):
+        kept = boxlist([box], [1], size=(10, 8)).clip_to_image().bbox.numpy()
+        assert (len(kept) == 0) == (0 <= kind < len(LEFT_OUT))
+        assert len(kept) == 0 or (kept[0] == box).all() == (kind == -1)
 
 
 def test_flags_in_the_image_set_of_a_class(tmp_path):

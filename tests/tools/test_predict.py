@@ -6,8 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools.coco import COCO
 
+from maskrcnn_benchmark.data.datasets.images import ORIENTATION
 from maskrcnn_benchmark.engine import Predictor, predictor_options
 from maskrcnn_benchmark.engine.predict_files import find_inputs
 from maskrcnn_benchmark.utils.video import Video, VideoWriter
@@ -84,6 +86,35 @@ def test_ids_of_an_annotation_file(predict, tmp_path):
     assert code == 1 and "names no image new.jpg" in printed
     images, predictions = written(tmp_path)
     assert [i["id"] for i in images["images"]] == [10, 11] and {p["image_id"] for p in predictions} == {10, 11}
+
+
+def test_images_are_read_the_way_up_that_they_were_annotated(predict, tiny, tmp_path):
+    (tmp_path / "set").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
+    for name, orientation in (("stored", 6), ("half", 3), ("plain", 1)):
+        image = Image.fromarray(pixels)
+        exif = image.getexif()
+        exif[ORIENTATION] = orientation
+        image.save(tmp_path / "set" / f"{name}.png", exif=exif)
+    entries = [
+        {"id": 7 + i, "file_name": f"{name}.png", "width": width, "height": 64}
+        for i, (name, width) in enumerate({"stored": 96, "half": 96, "plain": 97}.items())
+    ]
+    content = {"images": entries, "annotations": [], "categories": [{"id": 1, "name": "a"}]}
+    (tmp_path / "set.json").write_text(json.dumps(content))
+    code, printed = predict("--input", tmp_path / "set", "--ann-file", tmp_path / "set.json")
+    assert code == 1 and "1 of 3 inputs" in printed and "annotations" in printed.splitlines()[-1], printed
+    assert "plain.png is 96 x 64 pixels (width x height)" in printed.splitlines()[-1]
+    images, predictions = written(tmp_path)
+    assert [(i["id"], i["width"], i["height"]) for i in images["images"]] == [(8, 96, 64), (7, 96, 64)]
+    predictor = Predictor(*tiny, threshold=0, top_k=3)
+    stored = predictor(Image.fromarray(pixels))
+    for image_id in (7, 8):
+        of_image = [p for p in predictions if p["image_id"] == image_id]
+        assert of_image == json.loads(json.dumps(predictor.coco(stored, image_id)))
+    assert (
+        cv2.imread(str(tmp_path / "out" / "stored.png")).shape == predictor.draw(Image.fromarray(pixels), stored).shape
+    )
 
 
 def test_what_was_found_before_an_interruption_is_kept(predict, tmp_path, monkeypatch):

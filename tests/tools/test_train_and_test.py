@@ -119,7 +119,12 @@ def test_a_run_without_a_folder_writes_nothing(tool, tmp_path, monkeypatch, capf
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     assert train(tool, tmp_path, OUTPUT_DIR="", SOLVER__MAX_ITER=2) == 0
-    assert not os.listdir() and "iter 2/2" in capfd.readouterr().out
+    printed = capfd.readouterr().out
+    assert not os.listdir() and "iter 2/2" in printed
+    assert printed.count("OUTPUT_DIR is empty: no checkpoint") == 1
+    assert printed.index("OUTPUT_DIR is empty") < printed.index("iter ")
+    assert train(tool, tmp_path, "--skip-test", OUTPUT_DIR="out", SOLVER__MAX_ITER=2) == 0
+    assert "OUTPUT_DIR is empty" not in capfd.readouterr().out
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_last_digit(tool, tmp_path, capfd):

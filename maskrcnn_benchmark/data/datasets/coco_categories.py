@@ -7,23 +7,31 @@ from maskrcnn_benchmark.data.datasets.coco_entries import ids_of_one_kind, match
 
 
 def category_entries(categories: Any, name: str) -> list[dict]:
-    """The "categories" of the file called `name`, with ids of one kind and names as text. Raises ValueError."""
-    sound = isinstance(categories, list) and all(
+    """The "categories" of the file called `name`, with ids of one kind and names as text, each id once.
+
+    Raises ValueError, also for one id with several names.
+    """
+    are_named = isinstance(categories, list) and all(
         isinstance(c, dict) and c.get("id") is not None and isinstance(c.get("name"), (str, int, float))
         for c in categories
     )
-    if not sound:
+    if not are_named:
         raise ValueError(f'{name} is not in COCO format: every entry of "categories" must have an "id" and a "name".')
     try:
         ids = ids_of_one_kind([c["id"] for c in categories], "categories")
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    return [
-        category
-        if id == category["id"] and isinstance(category["name"], str)
-        else {**category, "id": id, "name": str(category["name"])}
-        for id, category in zip(ids, categories, strict=True)
-    ]
+    sound: dict[Any, dict] = {}
+    for id, category in zip(ids, categories, strict=True):
+        is_sound = id == category["id"] and isinstance(category["name"], str)
+        entry = category if is_sound else {**category, "id": id, "name": str(category["name"])}
+        first = sound.setdefault(id, entry)
+        if first["name"] != entry["name"]:
+            raise ValueError(
+                f"{name}: its categories give the id {id!r} to {first['name']!r} and to {entry['name']!r}. Give each category an "
+                "id of its own, and its objects too."
+            )
+    return list(sound.values())
 
 
 def has_placeholder(entries: list[dict], used: Collection) -> bool:

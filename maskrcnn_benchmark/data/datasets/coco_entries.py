@@ -56,10 +56,22 @@ def matching_id(value: Any) -> Hashable:
     return plain
 
 
+def shown_whole(value: int) -> str:
+    """An integer; of a very long one its length."""
+    return str(value) if abs(value) < 10**40 else f"of {value.bit_length():,} bits"
+
+
 def ids_of_one_kind(ids: Iterable[Any], what: str) -> list:
-    """Plain ids as all integers or all text. Raises ValueError where they are neither; `what` names them."""
+    """Plain ids as all integers or all text. Raises ValueError where they are neither or too large; `what` names them."""
     found = list(ids)
-    if set(map(type, found)) <= {int} and max(found, default=0) < 2**63:
+    integers = found if set(map(type, found)) <= {int} else [i for i in found if type(i) is int]
+    for id in (min(integers, default=0), max(integers, default=0)):
+        if not -(2**63) < id < 2**63:
+            raise ValueError(
+                f"the id {shown_whole(id)} of {what} is larger than an integer of 64 bits. Give smaller ids, or write "
+                "all of them as text, also where annotations refer to them."
+            )
+    if integers is found:
         return found
     found = [plain_id(i) for i in found]
     kinds = {type(i) for i in found}

@@ -88,10 +88,10 @@ def load_coco(ann_file: str, size_of: Callable[[dict], Size | None] = lambda ima
 
 def sound_images(entries: list, size_of: Callable[[dict], Size | None] = lambda image: None) -> list[dict]:
     """Entries of images that have an id, with "width" and "height" where they can be had. Raises ValueError for ids."""
-    images = [image_entry(e) for e in entries if isinstance(e, dict) and plain_id(e.get("id")) is not None]
-    ids = ids_of_one_kind([image["id"] for image in images], "images")
+    with_id = [e for e in entries if isinstance(e, dict) and plain_id(e.get("id")) is not None]
+    ids = ids_of_one_kind([e["id"] for e in with_id], "images")
     sound = []
-    for id, image in zip(ids, images, strict=True):
+    for id, image in zip(ids, map(image_entry, with_id), strict=True):
         changed: dict = {} if image["id"] == id else {"id": id}
         if "width" not in image and (size := size_of(image)) is not None:
             changed |= {"height": size[0], "width": size[1]}

@@ -1,12 +1,14 @@
 """Pascal VOC: a folder with Annotations, ImageSets and JPEGImages."""
 
 import os
-from collections.abc import Callable, Sequence
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from PIL import Image
 
+from maskrcnn_benchmark.data.datasets import voc_boxes
 from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
 from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages
 from maskrcnn_benchmark.data.datasets.facts import BACKGROUND
@@ -24,6 +26,7 @@ from maskrcnn_benchmark.data.datasets.voc_files import (
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 FIRST_PIXEL = 1  # the files count pixels from 1
+UNKNOWN_SIZE = (1, 1)  # of an image that cannot be read
 
 
 class PascalVOCDataset(AbstractDataset):
@@ -36,6 +39,9 @@ class PascalVOCDataset(AbstractDataset):
         transforms: called as transforms(image, target).
         classes: names of the classes, or a text file of one a line. Default: see `find_classes`. A subclass may set CLASSES.
         first_pixel: what the files count pixels from: 1, or 0 in those of some other programs.
+
+    Boxes that are inverted or outside the image are left out and those that reach beyond it are clipped, for training and as
+    the truth of an evaluation; their numbers are said once.
 
     An item is (image, BoxList with "labels" and "difficult" (bool), index). A set without annotations, such as the test
     set of 2012, can be detected on. Images may have any ending; one is turned as its EXIF entry says, unless the annotations
@@ -69,6 +75,7 @@ class PascalVOCDataset(AbstractDataset):
         self._files = ImageFiles(os.path.join(data_dir, "JPEGImages"))
         self._images = AnnotatedImages(os.path.join(data_dir, split), len(self.ids), self._image_at)
         self.set_classes(names[1:])
+        voc_boxes.report(self._images.name, self._all_boxes())
 
     def set_classes(self, names: Sequence[str]) -> None:
         """Label the classes 1, 2, ... in this order."""
@@ -114,24 +121,45 @@ class PascalVOCDataset(AbstractDataset):
         return image, target, index
 
     def get_groundtruth(self, index: int) -> BoxList:
-        """The objects of an image, counted from pixel 0, with "labels" and "difficult"."""
+        """The objects of an image, counted from pixel 0 and clipped to it, with "labels" and "difficult"."""
         boxes, labels, difficulties = [], [], []
         path = self._annotation_path(index)
-        for entry in read_annotation(path).iter("object") if self.has_annotations else ():
-            difficult = (entry.findtext("difficult") or "0").strip() == "1"
-            if difficult and not self.keep_difficult:
-                continue
-            box = entry.find("bndbox")
-            if box is None:
-                raise ValueError(f"{path} is not a Pascal VOC annotation: an <object> has no <bndbox>.")
-            boxes.append([number_of(box, side, path) - self.first_pixel for side in ("xmin", "ymin", "xmax", "ymax")])
+        for entry, box, difficult in self._objects(read_annotation(path), path) if self.has_annotations else ():
+            boxes.append(box)
             labels.append(self._label(text_of(entry, "name", path), path))
             difficulties.append(difficult)
         info = self.get_img_info(index)
         target = BoxList(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), (info["width"], info["height"]))
         target.add_field("labels", torch.tensor(labels, dtype=torch.int64))
         target.add_field("difficult", torch.tensor(difficulties, dtype=torch.bool))
-        return target
+        # Of an image that cannot be read, which is said elsewhere, the size is not known and the objects count.
+        return target if target.size == UNKNOWN_SIZE else target.clip_to_image(remove_empty=True)
+
+    def _objects(self, root: ET.Element, path: str) -> Iterator[tuple[ET.Element, list[float], bool]]:
+        """Entry, box counted from pixel 0 and "difficult" of each object to be used."""
+        for entry in root.iter("object"):
+            difficult = (entry.findtext("difficult") or "0").strip() == "1"
+            if difficult and not self.keep_difficult:
+                continue
+            box = entry.find("bndbox")
+            if box is None:
+                raise ValueError(f"{path} is not a Pascal VOC annotation: an <object> has no <bndbox>.")
+            sides = ("xmin", "ymin", "xmax", "ymax")
+            yield entry, [number_of(box, side, path) - self.first_pixel for side in sides], difficult
+
+    def _all_boxes(self) -> Iterator[tuple[str, list[list[float]], tuple[int, int] | None]]:
+        """For `voc_boxes.report`."""
+        for index in range(len(self.ids)) if self.has_annotations else ():
+            path = self._annotation_path(index)
+            try:
+                root = read_annotation(path)
+                boxes = [box for _, box, _ in self._objects(root, path)]
+            except (OSError, ValueError):
+                continue  # it is named when its own turn comes
+            size = size_of(root)
+            if size is None and boxes:
+                size = self._size_of_file(self._image_path(index))
+            yield path, boxes, None if size == UNKNOWN_SIZE else size
 
     def _label(self, name: str, path: str) -> int:
         label = self._label_of_key.get(class_key(name), 0)
@@ -151,7 +179,7 @@ class PascalVOCDataset(AbstractDataset):
         try:
             return self._images.size(path)
         except BrokenImageError:  # said when it is read
-            return 1, 1
+            return UNKNOWN_SIZE
 
     def map_class_id_to_class_name(self, class_id: int) -> str:
         return self.CLASSES[class_id]
