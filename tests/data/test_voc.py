@@ -196,7 +196,7 @@ def test_boxes_said_to_be_left_out_or_clipped_are():
     kinds = kinds_of(corners.tolist(), (10, 8))
     assert set(kinds.tolist()) == {-1, *range(len(KINDS))}
     for box, kind in zip(corners, kinds.tolist(), strict=True):
-        kept = boxlist([box], [1], size=(10, 8)).clip_to_image().bbox.numpy()
+        kept = boxlist([box.tolist()], [1], size=(10, 8)).clip_to_image().bbox.numpy()
         assert (len(kept) == 0) == (0 <= kind < len(LEFT_OUT))
         assert len(kept) == 0 or (kept[0] == box).all() == (kind == -1)
 
