@@ -1,7 +1,6 @@
 """A configuration from a data set: input sizes or tiles, anchors, limits and a schedule that suit its objects.
 
-The scale of objects at the network's input decides: of aerial photographs with cars of 24 pixels, a detector that sees them at
-two thirds of that finds 27 % (AP50), at their own size 56 %.
+The scale of objects at the network's input decides how many of the small ones are found.
 """
 
 from __future__ import annotations
