@@ -1,4 +1,4 @@
-"""Forms that annotations come in: a module for each, with `read`, `write`, `recognises` and what it can hold.
+"""Forms that annotations come in: a module for each, with `read`, `write` and `recognises`.
 
 A form of one's own is such a module, or any object with these, and one line: `FORMATS.register("name", form)`.
 """

@@ -12,8 +12,6 @@ from maskrcnn_benchmark.data.formats.content import Content
 from maskrcnn_benchmark.data.formats.files import read_json
 from maskrcnn_benchmark.utils.files import write_json
 
-HOLDS = frozenset({"masks", "keypoints", "crowds"})
-
 
 def recognises(path: Path) -> bool:
     """Whether this is a file in COCO's format."""

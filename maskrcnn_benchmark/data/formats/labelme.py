@@ -13,7 +13,6 @@ from maskrcnn_benchmark.data.formats.shapes import circle, rectangle
 from maskrcnn_benchmark.utils.files import write_json
 from maskrcnn_benchmark.utils.wording import counted
 
-HOLDS = frozenset({"masks"})
 OPEN_SHAPES = ("point", "points", "line", "linestrip")
 
 

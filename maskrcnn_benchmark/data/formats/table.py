@@ -17,7 +17,6 @@ from maskrcnn_benchmark.data.formats.files import read_rows
 from maskrcnn_benchmark.utils.files import write_atomically
 from maskrcnn_benchmark.utils.wording import counted
 
-HOLDS: frozenset[str] = frozenset()
 COLUMNS = {
     "image": (
         "filename",

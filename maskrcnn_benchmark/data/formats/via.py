@@ -13,7 +13,6 @@ from maskrcnn_benchmark.data.formats.files import as_polygons, join_polygons, re
 from maskrcnn_benchmark.data.formats.shapes import circle, ellipse, rectangle
 from maskrcnn_benchmark.utils.files import write_json
 
-HOLDS = frozenset({"masks"})
 OPEN_SHAPES = ("point", "polyline")
 # What holds a region's class, in the order of preference; else the attribute that most regions have.
 CLASS_ATTRIBUTES = ("label", "class", "name", "type", "category", "object")

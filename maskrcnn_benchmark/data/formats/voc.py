@@ -10,7 +10,6 @@ from pathlib import Path
 from maskrcnn_benchmark.data.formats.content import Content
 from maskrcnn_benchmark.data.formats.files import list_images, read_text, unique_stems, write_lines
 
-HOLDS: frozenset[str] = frozenset()
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 

@@ -31,7 +31,6 @@ from maskrcnn_benchmark.data.formats.files import (
 from maskrcnn_benchmark.utils.wording import counted
 
 CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels", "names.txt")
-HOLDS = frozenset({"masks", "keypoints"})
 SLACK = 1e-3  # fractions by which labels of rounded pixels leave the image
 
 
