@@ -294,3 +294,18 @@ def test_testing_without_annotations_writes_predictions(tool, tmp_path, capfd):
     assert train(tool, tmp_path, test="plain", SOLVER__MAX_ITER=1) == 0
     assert "nothing is measured" in capfd.readouterr().out
     assert (tmp_path / "run" / "inference" / "plain" / "bbox.json").exists()
+
+
+def test_a_test_in_tiles(tool, tmp_path, capfd):
+    """Through the loader, the network and the evaluation; detections are in pixels of the images."""
+    write_coco(tmp_path)
+    keys = {"INPUT__TILES__SIZE": 32, "INPUT__TILES__SCALE": 2.0, "MODEL__WEIGHT_ALLOW_MISSING": True}
+    words = options(tmp_path, **keys, MODEL__ROI_HEADS__SCORE_THRESH=0.0)
+    assert tool("test_net", "--config-file", str(CONFIG), *words) == 0, capfd.readouterr().err
+    (folder,) = (tmp_path / "run" / "inference").iterdir()
+    assert (folder / "metrics.json").is_file()
+    found = torch.load(folder / "predictions.pth", weights_only=False)
+    sizes = {(image["width"], image["height"]) for image in json.loads((tmp_path / "set.json").read_text())["images"]}
+    assert {boxlist.size for boxlist in found} == sizes and all(len(boxlist) for boxlist in found)
+    for boxlist in found:
+        assert (boxlist.bbox >= 0).all() and (boxlist.bbox[:, 2] <= boxlist.size[0]).all()
