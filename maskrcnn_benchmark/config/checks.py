@@ -7,7 +7,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from maskrcnn_benchmark.config import defaults
+from maskrcnn_benchmark.config import areas, defaults
 from maskrcnn_benchmark.config.node import ConfigError, shown
 from maskrcnn_benchmark.config.options import OPTIONS
 from maskrcnn_benchmark.config.standard import STANDARD
@@ -234,8 +234,9 @@ _TABLE: dict[str, Any] = {
         "EXPECTED_RESULTS_SIGMA_TOL": NOT_NEGATIVE,
         "IMS_PER_BATCH": COUNT,
         "COCO_MAX_DETECTIONS": COUNT,
+        "COCO_AREAS": Rule(areas.WORDS, areas.is_areas),
         "KEYPOINT_OKS_SIGMAS": some(POSITIVE),
-        "COCO_EVALUATOR": one_of("pycocotools", "faster-coco-eval"),
+        "COCO_EVALUATOR": one_of("auto", "pycocotools", "faster-coco-eval", "hotcoco"),
         "BBOX_AUG": {"MAX_SIZE": SIDE, "SCALES": some(SIDE), "MASKS": one_of("identity", "average")},
     },
 }

@@ -9,12 +9,15 @@ from typing import Any
 import yaml
 from yacs.config import CfgNode
 
+from maskrcnn_benchmark.config.areas import as_areas
 from maskrcnn_benchmark.utils.wording import counted
 
 MOST_BYTES = 1 << 20  # of a file
 MOST_LEVELS = 8
 # Keys without a default that end so hold names of files: a folder "(1)" or "1e3" is no number.
 PATH_KEYS = ("DIR", "FILE", "PATH", "ROOT", "FOLDER")
+# Given as one name or as a mapping, held as a tuple.
+AREAS_KEY = "TEST.COCO_AREAS"
 BASE_KEY = "_BASE_"  # a YAML file may name another one, relative to itself, that it refines
 
 
@@ -140,10 +143,16 @@ def _decode(value: Any) -> Any:
         return value
 
 
+def _decode_limits(value: Any) -> Any:
+    """A mapping like {tiny: (0, 256)}, which YAML reads as text; or what `_decode` makes of anything else."""
+    value = _decode(value)
+    return {key: _decode(limits) for key, limits in value.items()} if isinstance(value, dict) else value
+
+
 def _coerce(value: Any, default: Any, dotted: str, source: str) -> Any:
     if isinstance(default, str) and isinstance(value, str):
         return value
-    value = _decode(value)
+    value = as_areas(_decode_limits(value)) if dotted == AREAS_KEY else _decode(value)
     if default is None or value is None:  # as in yacs: None is no kind of its own
         return value
     if isinstance(default, (list, tuple)) and isinstance(value, (list, tuple)):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch.utils.data import Dataset
 
+from maskrcnn_benchmark.config.areas import counted_detections
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.config.standard import STANDARD
@@ -113,7 +114,8 @@ def check_density(cfg, dataset: Dataset, name: str) -> None:
                 densest, image = int(counts.max()), part.get_img_info(int(counts.argmax())).get("id")
     except (ValueError, AttributeError):  # a data set that cannot tell
         return
-    counts_at_most = options(cfg).TEST.COCO_MAX_DETECTIONS
+    own = options(cfg).TEST
+    counts_at_most = counted_detections(own.COCO_AREAS, own.COCO_MAX_DETECTIONS)
     limits = {"TEST.DETECTIONS_PER_IMG": cfg.TEST.DETECTIONS_PER_IMG, "TEST.COCO_MAX_DETECTIONS": counts_at_most}
     if cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON:
         return

@@ -49,7 +49,7 @@ def evaluate_model(
     if not proposals:
         match_labels(data_loader.dataset, getattr(model, "class_names", {}), dataset_name)
     own = options(cfg).TEST
-    choices = own.COCO_EVALUATOR, own.COCO_MAX_DETECTIONS, own.KEYPOINT_OKS_SIGMAS
+    choices = own.COCO_EVALUATOR, own.COCO_MAX_DETECTIONS, own.KEYPOINT_OKS_SIGMAS, own.COCO_AREAS
     with autocast(cfg, device), use_coco_evaluator(*choices):
         is_own = getattr(inference.inference, "is_own", False) and getattr(inference, "evaluate", None) is evaluate
         if not is_own or evaluation.evaluate is not evaluate:  # a fork's own do the whole test

@@ -5,6 +5,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -84,15 +85,34 @@ class Evaluator(ABC):
         """The results on everything that was taken."""
 
 
+MOST_COLUMNS = 14
+
+
 def metrics_table(metrics: ByTask) -> str:
-    """Two lines a task: names, and values in percent."""
+    """Two lines a task: names, and values in percent; two more for metrics like AP@300 where there are many."""
     lines = []
     for task, values in metrics.items():
-        widths = [max(len(name), 6) for name in values]
-        lines.append(f"{task:>12}  " + "  ".join(f"{name:>{w}}" for name, w in zip(values, widths, strict=True)))
-        cells = (f"{percent(value):>{w}}" for value, w in zip(values.values(), widths, strict=True))
-        lines.append(f"{'':>12}  " + "  ".join(cells))
+        title = task
+        for names in _blocks(list(values)):
+            widths = [max(len(name), 6) for name in names]
+            lines.append(f"{title:>12}  " + "  ".join(f"{n:>{w}}" for n, w in zip(names, widths, strict=True)))
+            cells = (f"{percent(values[n]):>{w}}" for n, w in zip(names, widths, strict=True))
+            lines.append(f"{'':>12}  " + "  ".join(cells))
+            title = ""
     return "\n".join(lines)
+
+
+def _blocks(names: list[str]) -> list[list[str]]:
+    if len(names) <= MOST_COLUMNS:
+        return [names]
+    blocks = [list(block) for _, block in groupby(names, key=_beyond_coco)]
+    return [block[i : i + MOST_COLUMNS] for block in blocks for i in range(0, len(block), MOST_COLUMNS)]
+
+
+def _beyond_coco(name: str) -> str:
+    """The number of detections in a metric's name, if COCO counts fewer."""
+    limit = name.partition("@")[2]
+    return limit if limit not in ("1", "10", "100") else ""
 
 
 def percent(value: float) -> str:

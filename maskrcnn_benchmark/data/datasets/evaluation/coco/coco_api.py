@@ -2,56 +2,55 @@
 arguments, which cannot say so."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import importlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+from maskrcnn_benchmark.config.areas import Areas, counted_detections, ranges
 
 COCO_DETECTIONS = 100  # of an image, the best of a category: what COCO's own numbers count
+AUTO = "auto"
 
-
-def _fast_api() -> tuple[Any, Any]:
-    try:
-        import faster_coco_eval
-    except ImportError:
-        raise ImportError(
-            "TEST.COCO_EVALUATOR is 'faster-coco-eval', but the package is missing: pip install faster-coco-eval."
-        ) from None
-    return faster_coco_eval.COCO, faster_coco_eval.COCOeval_faster
-
-
-# By the names that TEST.COCO_EVALUATOR may have, how the classes COCO and COCOeval are found.
-COCO_EVALUATORS: dict[str, Callable[[], tuple[Any, Any]]] = {
-    "pycocotools": lambda: (COCO, COCOeval),
-    "faster-coco-eval": _fast_api,
+# By the names that TEST.COCO_EVALUATOR may have: module and name of the classes COCO and COCOeval.
+COCO_EVALUATORS = {
+    "pycocotools": ("pycocotools.coco", "COCO", "pycocotools.cocoeval", "COCOeval"),
+    "faster-coco-eval": ("faster_coco_eval", "COCO", "faster_coco_eval", "COCOeval_faster"),
+    "hotcoco": ("hotcoco", "COCO", "hotcoco", "COCOeval"),
 }
 
 
 @dataclass(frozen=True)
 class CocoChoices:
     """evaluator: a key of COCO_EVALUATORS. detections: that count of an image and category, beside COCO's 100; sigmas: of each
-    keypoint for OKS, empty for COCO's."""
+    keypoint for OKS, empty for COCO's; areas: of boxes and masks, name, lowest and highest."""
 
-    evaluator: str = "pycocotools"
+    evaluator: str = AUTO
     detections: int = COCO_DETECTIONS
     sigmas: tuple[float, ...] = ()
+    areas: Areas = ranges(("coco",))
 
 
 _chosen = [CocoChoices()]
 
 
 @contextlib.contextmanager
-def use_coco_evaluator(name: str, detections: int = COCO_DETECTIONS, sigmas: Sequence[float] = ()) -> Iterator[None]:
-    """Inside the block COCO's metrics are computed by the named one, with these choices (see CocoChoices)."""
-    if name not in COCO_EVALUATORS:
-        raise ValueError(f"TEST.COCO_EVALUATOR must be one of {', '.join(COCO_EVALUATORS)}; got {name!r}.")
+def use_coco_evaluator(
+    name: str, detections: int = COCO_DETECTIONS, sigmas: Sequence[float] = (), areas: Sequence = ("coco",)
+) -> Iterator[None]:
+    """Inside the block COCO's metrics are computed by the named one, with these choices (see CocoChoices).
+
+    Args:
+        areas: as TEST.COCO_AREAS has them.
+    """
+    if name not in (AUTO, *COCO_EVALUATORS):
+        raise ValueError(f"TEST.COCO_EVALUATOR must be one of {', '.join((AUTO, *COCO_EVALUATORS))}; got {name!r}.")
     if detections < COCO_DETECTIONS:
         raise ValueError(f"TEST.COCO_MAX_DETECTIONS must be {COCO_DETECTIONS} or more; got {detections}.")
     if not all(isinstance(s, (int, float)) and s > 0 for s in sigmas):
         raise ValueError(f"TEST.KEYPOINT_OKS_SIGMAS must be numbers above 0; got {sigmas!r}.")
-    _chosen.append(CocoChoices(name, detections, tuple(sigmas)))
+    _chosen.append(CocoChoices(name, counted_detections(areas, detections), tuple(sigmas), ranges(areas)))
     try:
         yield
     finally:
@@ -64,4 +63,13 @@ def chosen() -> CocoChoices:
 
 def chosen_coco_api() -> tuple[Any, Any]:
     """The classes COCO and COCOeval."""
-    return COCO_EVALUATORS[chosen().evaluator]()
+    name = chosen().evaluator
+    if name == AUTO:
+        name = "hotcoco" if find_spec("hotcoco") else "pycocotools"
+    coco_module, coco, eval_module, coco_eval = COCO_EVALUATORS[name]
+    try:
+        return getattr(importlib.import_module(coco_module), coco), getattr(
+            importlib.import_module(eval_module), coco_eval
+        )
+    except ImportError:
+        raise ImportError(f"TEST.COCO_EVALUATOR is {name!r}, but the package is missing: pip install {name}.") from None

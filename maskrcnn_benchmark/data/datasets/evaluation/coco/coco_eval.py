@@ -1,4 +1,4 @@
-"""COCO's metrics, by pycocotools."""
+"""COCO's metrics, by pycocotools or one of its faster successors."""
 
 import contextlib
 import io
@@ -12,8 +12,16 @@ import torch
 from pycocotools.coco import COCO
 
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import COCO_DETECTIONS, chosen, chosen_coco_api
+from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_metrics import (
+    KEYPOINT_METRICS,
+    METRICS,
+    Evaluated,
+    class_table,
+    names_of,
+    set_areas,
+)
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_truth import Truth
-from maskrcnn_benchmark.data.datasets.evaluation.evaluator import check_expected, metrics_table, percent
+from maskrcnn_benchmark.data.datasets.evaluation.evaluator import check_expected, metrics_table
 from maskrcnn_benchmark.data.datasets.evaluation.rles import rles_of_detections
 from maskrcnn_benchmark.data.datasets.facts import category_names, has_annotations
 from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -22,15 +30,14 @@ from maskrcnn_benchmark.structures.boxlist_fields import resized
 from maskrcnn_benchmark.utils.files import write_atomically, write_json
 from maskrcnn_benchmark.utils.wording import counted
 
-METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
-KEYPOINT_METRICS = ("AP", "AP50", "AP75", "APm", "APl")  # COCO labels no keypoints of small people
 AREA_RANGES = {"all": (0, 1e10), "small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 1e10)}
 
 logger = logging.getLogger("maskrcnn_benchmark.inference")
 
 
 class COCOResults:
-    """Metrics of each task: `results["bbox"]["AP"]`, as fractions of one; -1 where nothing could be measured."""
+    """Metrics of each task: `results["bbox"]["AP"]`, as fractions of one; -1 where nothing could be measured. `per_class` has the
+    AP of each category, `per_class_metrics` all its metrics."""
 
     def __init__(self, *iou_types: str):
         unknown = set(iou_types) - {"box_proposal", "bbox", "segm", "keypoints"}
@@ -40,14 +47,16 @@ class COCOResults:
         for task in iou_types:
             self.results[task] = dict.fromkeys(_metrics_of(task), -1.0)
         self.per_class: dict[str, dict[str, float]] = {}
+        self.per_class_metrics: dict[str, dict[str, dict[str, float]]] = {}
 
     def update(self, coco_eval: Any) -> None:
         if coco_eval is None:
             return
         task = coco_eval.params.iouType
-        self.results[task] = {
-            name: float(value) for name, value in zip(_metrics_of(task), coco_eval.stats, strict=False)
-        } | getattr(coco_eval, "ap_of_more", {})
+        metrics = getattr(coco_eval, "metrics", None)  # a COCOeval by itself has none
+        if metrics is None:
+            metrics = {n: float(value) for n, value in zip(_metrics_of(task), coco_eval.stats, strict=False)}
+        self.results[task] = dict(metrics)
 
     def __str__(self) -> str:
         return metrics_table(self.results)
@@ -57,12 +66,6 @@ def _metrics_of(task: str) -> Sequence[str]:
     if task == "box_proposal":
         return [f"AR{s}@{n}" for n in (100, 1000) for s in ("", "s", "m", "l")]
     return KEYPOINT_METRICS if task == "keypoints" else METRICS
-
-
-def _per_class_table(per_class: dict[str, float], columns: int = 3) -> str:
-    width = max((len(name) for name in per_class), default=0)
-    cells = [f"{name:<{width}} {percent(ap):>6}" for name, ap in per_class.items()]
-    return "\n".join("   ".join(cells[i : i + columns]) for i in range(0, len(cells), columns))
 
 
 def do_coco_evaluation(
@@ -105,17 +108,19 @@ def do_coco_evaluation(
     for task, entries in coco_results.items():
         coco_eval = evaluate_predictions_on_coco(dataset.coco, entries, None, task, getattr(dataset, "ids", None))
         results.update(coco_eval)
-        results.per_class[task] = per_class_ap(coco_eval, dataset)
+        results.per_class_metrics[task] = per_class_metrics(coco_eval, dataset)
+        results.per_class[task] = {name: of["AP"] for name, of in results.per_class_metrics[task].items()}
     return _finish(results, coco_results, output_folder, expected_results, expected_results_sigma_tol)
 
 
 def _finish(results, coco_results, output_folder, expected_results, sigma_tol) -> tuple[COCOResults, dict]:
-    for task, per_class in results.per_class.items():
-        logger.info("AP of each category, %s:\n%s", task, _per_class_table(per_class))
+    for task, per_class in results.per_class_metrics.items():
+        logger.info("AP of each category, %s:\n%s", task, class_table(per_class))
     logger.info("Results in percent:\n%s", results)
     check_expected_results(results, expected_results, sigma_tol)
     if output_folder:
-        write_json(os.path.join(output_folder, "metrics.json"), {**results.results, "per_class": results.per_class})
+        content = {"per_class": results.per_class, "per_class_metrics": results.per_class_metrics}
+        write_json(os.path.join(output_folder, "metrics.json"), {**results.results, **content})
         name = "box_proposals.pth" if "box_proposal" in results.results else "coco_results.pth"
         write_atomically(os.path.join(output_folder, name), lambda f: torch.save(results, f))
     return results, coco_results
@@ -169,7 +174,7 @@ def evaluate_predictions_on_coco(
     """Run COCOeval on results in COCO's format, for all images or the named ones.
 
     Returns:
-        The COCOeval, with "stats" and "eval".
+        The COCOeval, with "stats", "eval" and "metrics" (see Evaluated).
     """
     if json_result_file:
         write_json(json_result_file, coco_results)
@@ -185,17 +190,18 @@ def evaluate_predictions_on_coco(
         coco_eval = eval_class(truth.coco, coco_dt, iou_type)
         if iou_type == "keypoints":
             coco_eval.params.kpt_oks_sigmas = _sigmas(np.asarray(coco_eval.params.kpt_oks_sigmas), truth.keypoints)
-        elif chosen().detections > COCO_DETECTIONS:
-            coco_eval.params.maxDets = [*coco_eval.params.maxDets, chosen().detections]
+        else:
+            if chosen().detections > COCO_DETECTIONS:
+                coco_eval.params.maxDets = [*coco_eval.params.maxDets, chosen().detections]
+            set_areas(coco_eval.params, chosen().areas)
         if image_ids is not None:
             coco_eval.params.imgIds = sorted(map(truth.image_id, image_ids))
         coco_eval.evaluate()
         coco_eval.accumulate()
-        _set_more_aside(coco_eval)
-        coco_eval.summarize()
-    coco_eval.params.catIds = truth.known_categories(coco_eval.params.catIds)
-    coco_eval.params.imgIds = truth.known_images(coco_eval.params.imgIds)
-    return coco_eval
+        evaluated = Evaluated(coco_eval, ("m", "l") if iou_type == "keypoints" else names_of(chosen().areas))
+    evaluated.params.catIds = truth.known_categories(evaluated.params.catIds)
+    evaluated.params.imgIds = truth.known_images(evaluated.params.imgIds)
+    return evaluated
 
 
 def _sigmas(of_person: np.ndarray, count: int) -> np.ndarray:
@@ -218,30 +224,11 @@ def _sigmas(of_person: np.ndarray, count: int) -> np.ndarray:
     return np.full(count, of_person.mean())
 
 
-def _set_more_aside(coco_eval: Any) -> None:
-    """Take what was accumulated for more than COCO's 100 detections out of its way; keep the AP as `ap_of_more`."""
-    limits = coco_eval.params.maxDets
-    coco_eval.ap_of_more = {}
-    if coco_eval.params.iouType == "keypoints" or len(limits) <= 3:
-        return
-    precision = coco_eval.eval["precision"][:, :, :, 0, 3]
-    found = precision[precision > -1]
-    coco_eval.ap_of_more = {f"AP@{limits[3]}": float(found.mean()) if found.size else -1.0}
-    coco_eval.params.maxDets = limits[:3]
-    for name in ("precision", "recall", "scores"):
-        if name in coco_eval.eval:
-            coco_eval.eval[name] = coco_eval.eval[name][..., :3]
-
-
-def per_class_ap(coco_eval: Any, dataset: Any) -> dict[str, float]:
-    """AP of each category over all IoU thresholds; -1 for one without objects."""
-    precision = coco_eval.eval["precision"]  # IoU thresholds x recalls x categories x areas x detections
-    values, names = {}, category_names(dataset)
-    for k, category_id in enumerate(coco_eval.params.catIds):
-        entries = precision[:, :, k, 0, -1]
-        entries = entries[entries > -1]
-        values[names.get(category_id, str(category_id))] = float(np.mean(entries)) if entries.size else -1.0
-    return values
+def per_class_metrics(evaluated: Evaluated, dataset: Any) -> dict[str, dict[str, float]]:
+    """The metrics of each category by its name; -1 for one without objects."""
+    names = category_names(dataset)
+    ids = evaluated.params.catIds
+    return {names.get(id, str(id)): of for id, of in zip(ids, evaluated.of_class, strict=True)}
 
 
 def _proposal_recall(predictions: list[BoxList], dataset: Any) -> dict[str, float]:
