@@ -112,7 +112,7 @@ def test_getting_started_from_its_first_line_to_its_last(tmp_path):
     content["DATALOADER"] = {"NUM_WORKERS": 0}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
     steps = [words for words in commands(text) if words[0] == "python"]
-    assert len(steps) == 7 and "projects/enl_paper/make_relations.py" in steps[-1]
+    assert len(steps) == 8 and "projects/enl_paper/make_relations.py" in steps[-1]
     for words in (steps[-1], *steps[:-1]):  # the data are offered in a sentence, which comes last in the list
         replaced = ["8" if w == "400" else "4" if w == "50" else w for w in words[1:]]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -125,6 +125,7 @@ def test_getting_started_from_its_first_line_to_its_last(tmp_path):
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0 and "tensor" in done.stdout, done.stderr
-    for made in ("sheet.jpg", "mine/curves.png", "mine/pictures/sheet.jpg", "mine/inference/mine_val/metrics.json"):
+    expected = ("sheet.jpg", "mine/curves.png", "mine/pictures/sheet.jpg", "mine/errors/report.md")
+    for made in (*expected, "mine/inference/mine_val/metrics.json"):
         assert (tmp_path / "runs" / made).is_file(), made
     assert list((tmp_path / "runs" / "mine" / "predicted").iterdir())

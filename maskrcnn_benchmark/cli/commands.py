@@ -21,6 +21,7 @@ COMMANDS = {
     "draw detections": "draw detections beside the annotations",
     "draw context": "draw what non-local modules take from the rest of an image",
     "plot": "draw the curves of trainings",
+    "analyze errors": "say where detections go wrong: kinds of error by size, curves, the worst as crops",
     "analyze": "parameters, FLOPs, memory and latency of a detector",
     "export": "write a detector as ONNX, as a torch.export program, or as a compiled library",
     "publish": "make a checkpoint small enough to give away",

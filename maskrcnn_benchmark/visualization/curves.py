@@ -2,6 +2,7 @@
 
 import os
 import re
+from typing import Any
 
 from maskrcnn_benchmark.utils.metric_writer import read_metrics
 
@@ -43,8 +44,8 @@ def labels(runs: list[str]) -> list[str]:
     return ["/".join(p) if len(runs) > 1 else p[-1] for p in parts]
 
 
-def plot(runs: list[str], patterns: list[str], out: str, weight: float) -> list[str]:
-    """Write the picture; returns the names of the curves in it, one panel each."""
+def pyplot() -> Any:
+    """matplotlib's, which writes files and opens no window. Raises ImportError with a sentence."""
     try:
         import matplotlib
     except ImportError:
@@ -52,6 +53,12 @@ def plot(runs: list[str], patterns: list[str], out: str, weight: float) -> list[
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    return plt
+
+
+def plot(runs: list[str], patterns: list[str], out: str, weight: float) -> list[str]:
+    """Write the picture; returns the names of the curves in it, one panel each."""
+    plt = pyplot()
     series = [load_series(run) for run in runs]
     known = list(dict.fromkeys(name for of_run in series for name in of_run))
     names = list(dict.fromkeys(name for p in patterns for name in known if re.fullmatch(p, name)))
