@@ -1,7 +1,6 @@
 """Detection in files: pictures and videos go in; pictures, videos and COCO results come out."""
 
 import glob
-import json
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +8,6 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
@@ -17,14 +15,14 @@ from tqdm import tqdm
 from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages, size_of
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
-from maskrcnn_benchmark.data.pictures import read_upright
+from maskrcnn_benchmark.engine.prediction_results import PICTURE_ENDINGS, Results
 from maskrcnn_benchmark.engine.predictor import Predictor
-from maskrcnn_benchmark.structures.bounding_box import BoxList
-from maskrcnn_benchmark.utils.files import check_folder, files_below, whole_file, write_json
+from maskrcnn_benchmark.engine.shards import share
+from maskrcnn_benchmark.utils import distributed
+from maskrcnn_benchmark.utils.files import files_below
 from maskrcnn_benchmark.utils.video import Video, VideoError, VideoWriter, is_video
 from maskrcnn_benchmark.utils.wording import counted
 
-PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 # A video that ends before this share of the frames that its header promises is taken for a broken one.
 COMPLETE = 0.95
 
@@ -68,23 +66,6 @@ def _hint(word: str) -> str:
     return " Put KEY VALUE behind another option, such as --out FOLDER." if is_key else ""
 
 
-class JsonList:
-    """A JSON file of a list that is written entry by entry; it has its name once it is complete."""
-
-    def __init__(self, path: str):
-        self._whole, self._count = whole_file(path, "w"), 0
-        self._file = self._whole.__enter__()
-
-    def extend(self, entries: Iterable[dict]) -> None:
-        for entry in entries:
-            self._file.write(("[\n" if self._count == 0 else ",\n") + json.dumps(entry))
-            self._count += 1
-
-    def close(self) -> None:
-        self._file.write("\n]\n" if self._count else "[]\n")
-        self._whole.__exit__(None, None, None)
-
-
 class AnnotatedInputs:
     """The pictures among `inputs` that an annotation file in COCO format names, read as they were annotated.
 
@@ -109,64 +90,8 @@ class AnnotatedInputs:
         return entry["id"], self._images.read(path, size_of(entry))
 
 
-class Results:
-    """The folder that results go to.
-
-    predictions.json is a list of COCO results; images.json names their images (a video's by "frame" too) and categories as a
-    COCO annotation file does. Drawn pictures and videos have their input's name.
-
-    Args:
-        annotated: gives the pictures and their image ids; without, images are numbered from 1.
-        draw: whether pictures and videos are written.
-    """
-
-    def __init__(self, folder: str, predictor: Predictor, annotated: AnnotatedInputs | None = None, draw: bool = True):
-        check_folder(folder, "The folder for results", ("predictions.json", "images.json"))
-        self.folder, self.predictor, self.annotated, self.draw = folder, predictor, annotated, draw
-        self.images: list[dict] = []
-        self.detections = 0
-        self._names: set[str] = set()
-        self._json = JsonList(os.path.join(folder, "predictions.json"))
-
-    def __enter__(self) -> "Results":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """What was found counts, also after an interruption."""
-        self._json.close()
-        content = {"images": self.images, "annotations": [], "categories": self.predictor.categories.as_coco()}
-        write_json(os.path.join(self.folder, "images.json"), content)
-
-    def read(self, path: str) -> tuple[Any, Image.Image]:
-        """Image id, None to number it, and picture of a file. Raises BrokenImageError."""
-        return (None, read_upright(path)) if self.annotated is None else self.annotated.read(path)
-
-    def add(self, file_name: str, found: BoxList, image_id: Any = None, **more: Any) -> None:
-        image_id = len(self.images) + 1 if image_id is None else image_id
-        width, height = (int(side) for side in found.size)
-        self.images.append({"id": image_id, "file_name": file_name, "width": width, "height": height, **more})
-        self._json.extend(self.predictor.coco(found, image_id))
-        self.detections += len(found)
-
-    def path_for(self, source: str, ending: str) -> str:
-        """Where the drawing of an input goes; inputs of one name in different folders get different ones."""
-        stem = "stream" if "://" in source and not os.path.exists(source) else Path(source).stem
-        name, number = f"{stem}{ending}", 2
-        while name in self._names:
-            name, number = f"{stem}_{number}{ending}", number + 1
-        self._names.add(name)
-        return os.path.join(self.folder, name)
-
-    def write_picture(self, source: str, picture: Any, found: BoxList) -> None:
-        ending = Path(source).suffix.lower()
-        path = self.path_for(source, ending if ending in (".jpg", ".jpeg", ".png") else ".png")
-        if not cv2.imwrite(path, self.predictor.draw(picture, found)):
-            raise OSError(f"Cannot write {path}.")
-
-
-def predict_pictures(predictor: Predictor, paths: Sequence[str], results: Results, bar: tqdm) -> list[str]:
-    """Predict on picture files; returns what was wrong with those that could not be read."""
-    failures: list[str] = []
+def predict_pictures(predictor: Predictor, paths: Sequence[str], results: Results, bar: tqdm) -> None:
+    """Predict on picture files."""
     waiting: deque[tuple[str, Any]] = deque()
 
     def readable() -> Iterator[Any]:
@@ -174,7 +99,7 @@ def predict_pictures(predictor: Predictor, paths: Sequence[str], results: Result
             try:
                 image_id, picture = results.read(path)
             except BrokenImageError as error:
-                failures.append(str(error))
+                results.end(path, str(error))
                 bar.update()
                 continue
             waiting.append((path, image_id))
@@ -182,51 +107,53 @@ def predict_pictures(predictor: Predictor, paths: Sequence[str], results: Result
 
     for picture, found in predictor.stream(readable()):
         path, image_id = waiting.popleft()
-        results.add(path, found, image_id)
         if results.draw:
             results.write_picture(path, picture, found)
+        results.add(path, found, image_id)
         bar.update()
-    return failures
 
 
-def predict_video(predictor: Predictor, source: str, results: Results, limit: int | None = None) -> list[str]:
-    """Predict on the frames of a video or stream, the first `limit` ones; returns what was wrong with it."""
+def predict_video(predictor: Predictor, source: str, results: Results, limit: int | None = None) -> None:
+    """Predict on the frames of a video or stream, the first `limit` ones."""
     count = 0
     writer: VideoWriter | None = None
+    wrong = ""
     try:
         with Video(source) as video:
             frames: Iterator[np.ndarray] = islice(video, limit)
             total = min(video.frames or limit or 0, limit or video.frames) or None
             name = os.path.basename(source) or source
-            with tqdm(total=total, desc=name, unit="frame", leave=False, disable=None) as bar:
+            with tqdm(total=total, desc=name, unit="frame", leave=False, disable=_quiet()) as bar:
                 for frame, found in predictor.stream(frames):
-                    results.add(source, found, frame=count)
                     if results.draw:
                         writer = writer or VideoWriter(results.path_for(source, ".mp4"), video.fps)
                         writer.write(predictor.draw(frame, found))
+                    results.add(source, found, last=False, frame=count)
                     count += 1
                     bar.update()
             if limit is None and count < COMPLETE * video.frames - 1:
-                return [f"The video {source} ends after {count} of {counted(video.frames, 'frame')}."]
+                wrong = f"The video {source} ends after {count} of {counted(video.frames, 'frame')}."
     except VideoError as error:
-        return [str(error)]
+        wrong = str(error)
     finally:
         if writer is not None:
             writer.close()
-    return []
+    results.end(source, wrong)
 
 
-def predict_files(
-    predictor: Predictor, inputs: Sequence[str], results: Results, frames: int | None = None
-) -> list[str]:
-    """Predict on all inputs in their order; returns a sentence for each that could not be read."""
-    failures: list[str] = []
-    with tqdm(total=len(inputs), desc="predicting", unit="file", disable=None) as bar:
+def _quiet() -> bool | None:
+    """For a progress bar: only the main process shows one, and only on a terminal."""
+    return None if distributed.is_main_process() else True
+
+
+def predict_files(predictor: Predictor, results: Results, frames: int | None = None) -> None:
+    """Predict on this process's part of the inputs that are not done yet; each video's first `frames` ones."""
+    inputs = share(results.waiting)
+    with tqdm(total=len(inputs), desc="predicting", unit="file", disable=_quiet()) as bar:
         for video, group in groupby(inputs, key=is_video):
             if not video:
-                failures += predict_pictures(predictor, list(group), results, bar)
+                predict_pictures(predictor, list(group), results, bar)
                 continue
             for source in group:
-                failures += predict_video(predictor, source, results, frames)
+                predict_video(predictor, source, results, frames)
                 bar.update()
-    return failures

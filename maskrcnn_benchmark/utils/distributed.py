@@ -67,6 +67,12 @@ def _store_of_this_start(timeout: datetime.timedelta) -> tuple[Any, int, int]:
     return dist.PrefixStore(name, store), rank, world_size
 
 
+def take_gpu() -> None:
+    """Let "cuda" mean this process's own device, for a group that talks through host memory alone."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(get_local_rank() % torch.cuda.device_count())
+
+
 def shut_down() -> None:
     """Leave the group of processes, if there is one."""
     global _host_group

@@ -130,8 +130,12 @@ def test_what_was_found_before_an_interruption_is_kept(predict, tmp_path, monkey
     code, printed = predict("--input", tmp_path / "set")
     assert code == 130 and printed.splitlines()[-1] == "Interrupted."
     images, predictions = written(tmp_path)
-    assert [i["id"] for i in images["images"]] == [1, 2] and len(predictions) == 6
+    assert [i["id"] for i in images["images"]] == [1] and len(predictions) == 3
     assert not list((tmp_path / "out").glob("*.partial"))
+    monkeypatch.setattr(Predictor, "draw", draw)
+    code, printed = predict("--input", tmp_path / "set")
+    assert code == 0 and "1 input is done already" in printed and "9 detections in 3 images" in printed
+    assert not (tmp_path / "out" / "shards").exists()
 
 
 def test_the_first_frames_of_a_stream(predict, tmp_path):

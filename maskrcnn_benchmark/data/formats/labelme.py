@@ -149,6 +149,8 @@ def _shapes(content: Content, image: dict, annotation: dict, name: str) -> list[
         "keypoints, which belong to no object in LabelMe, left out", where, bool(annotation.get("keypoints"))
     )
     common: dict[str, Any] = {"label": name, "flags": {}, "group_id": None}
+    if "score" in annotation:
+        common["score"] = annotation["score"]
     polygons = as_polygons(annotation["segmentation"], image) if annotation.get("segmentation") else []
     if not polygons:
         x, y, width, height = annotation["bbox"]

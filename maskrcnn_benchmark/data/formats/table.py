@@ -169,11 +169,13 @@ def _add_row(
 
 
 def write(content: Content, out: str) -> None:
-    """One file, `out` (or annotations.csv in the folder `out`), a row an object; images without objects have a row too."""
+    """One file, `out` (or annotations.csv in the folder `out`), a row an object; images without objects have a row too. There is
+    a column "score" where objects have one."""
     names, by_image = content.names(), content.by_image()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
+    scored = any("score" in annotation for annotation in content.annotations)
+    writer.writerow((*HEADER, "score") if scored else HEADER)
     for image in content.images:
         size = (image["file_name"], image["width"], image["height"])
         objects = [a for a in by_image[image["id"]] if not a.get("iscrowd")]
@@ -186,9 +188,10 @@ def write(content: Content, out: str) -> None:
             )
         for annotation in objects:
             x, y, width, height = annotation["bbox"]
-            writer.writerow((*size, names[annotation["category_id"]], x, y, round(x + width, 4), round(y + height, 4)))
+            row = (*size, names[annotation["category_id"]], x, y, round(x + width, 4), round(y + height, 4))
+            writer.writerow((*row, annotation.get("score", "")) if scored else row)
         if not objects:
-            writer.writerow((*size, "", "", "", "", ""))
+            writer.writerow((*size, *[""] * (6 if scored else 5)))
     file = Path(out) if out.endswith(".csv") else Path(out) / "annotations.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(str(file), lambda f: f.write(text.getvalue().encode()))

@@ -176,6 +176,7 @@ def _write_regions(content: Content, image: dict, annotation: dict, name: str) -
         content.notes.add("crowds, which VIA cannot mark, left out", where)
         return []
     content.notes.add("keypoints, which belong to no object in VIA, left out", where, bool(annotation.get("keypoints")))
+    content.notes.add("scores, which VIA has no place for, left out", where, "score" in annotation)
     polygons = as_polygons(annotation["segmentation"], image) if annotation.get("segmentation") else []
     content.notes.add("outlines of several parts, joined by lines of no width", where, len(polygons) > 1)
     if polygons:

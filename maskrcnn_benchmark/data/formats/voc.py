@@ -118,6 +118,7 @@ def _write_object(content: Content, root: ET.Element, annotation: dict, name: st
     where = f"annotation {annotation['id']}"
     content.notes.add("masks, which VOC's boxes cannot hold, left out", where, bool(annotation.get("segmentation")))
     content.notes.add("keypoints, which VOC's boxes cannot hold, left out", where, bool(annotation.get("keypoints")))
+    content.notes.add("scores, which VOC's boxes cannot hold, left out", where, "score" in annotation)
     content.notes.add("crowds, written as difficult", where, annotation.get("iscrowd", 0))
     element = ET.SubElement(root, "object")
     ET.SubElement(element, "name").text = name

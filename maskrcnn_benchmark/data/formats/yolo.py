@@ -319,6 +319,7 @@ def _line(content: Content, image: dict, annotation: dict, number: int) -> list[
     if annotation.get("iscrowd"):
         content.notes.add("crowds, which YOLO's labels cannot mark, left out", where)
         return []
+    content.notes.add("scores, which YOLO's labels cannot hold, left out", where, "score" in annotation)
     x, y, w, h = annotation["bbox"]
     values = np.concatenate(((np.array([x, y]) + np.array([w, h]) / 2) / size, np.array([w, h]) / size))
     if annotation.get("keypoints"):
