@@ -14,7 +14,8 @@ from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.anchor_fit import best_overlaps, fit_anchors, recall
 from maskrcnn_benchmark.data.catalog import dataset_catalog
 from maskrcnn_benchmark.data.datasets import COCODataset
-from maskrcnn_benchmark.data.suggest import ENOUGH, WANTED, facts_of, suggest
+from maskrcnn_benchmark.data.set_facts import facts_of
+from maskrcnn_benchmark.data.suggest import ENOUGH, WANTED, suggest
 from maskrcnn_benchmark.modeling.rpn.anchor_generator import AnchorGenerator
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxlist_ops import boxlist_iou
