@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from maskrcnn_benchmark.data.datasets.facts import image_sizes, labels_by_image
+from maskrcnn_benchmark.data.datasets.facts import box_extents, image_sizes, labels_by_image
 from maskrcnn_benchmark.data.formats.content import Content
 from maskrcnn_benchmark.data.labels import parts_of
 from maskrcnn_benchmark.utils.wording import counted
@@ -72,15 +72,11 @@ def facts_of_dataset(dataset: Any) -> Facts:
     Raises ValueError for a set without objects, or one whose objects cannot be had without reading its images.
     """
     parts = parts_of(dataset)
-    if not all(hasattr(part, "get_groundtruth") for part in parts):
-        raise ValueError(f"{type(dataset).__name__} does not tell the sizes of its objects.")
-    first, counts, extents = 0, [], []
+    counts, extents = [], []
     for part in parts:
         counts.append(np.diff(labels_by_image(part)[1]))
         step = max(len(part) * len(parts) // AT_MOST, 1)
-        boxes = [part.get_groundtruth(i).convert("xyxy").bbox.double().numpy() for i in range(0, len(part), step)]
-        extents += [b[:, 2:] - b[:, :2] + 1 for b in boxes]
-        first += len(part)
+        extents += [box_extents(part, i) for i in range(0, len(part), step)]
     return _facts(
         np.concatenate([image_sizes(part) for part in parts]),
         np.concatenate([np.zeros((0, 2)), *extents]),
