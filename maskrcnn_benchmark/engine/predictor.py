@@ -14,6 +14,7 @@ from torch import Tensor
 from maskrcnn_benchmark.config.checks import check_config
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.whole import cfg as defaults
+from maskrcnn_benchmark.data.auto_tiles import choose_tiles
 from maskrcnn_benchmark.data.categories import Given, find_categories
 from maskrcnn_benchmark.data.pictures import to_bgr, to_picture
 from maskrcnn_benchmark.data.transforms import build_transforms
@@ -77,6 +78,7 @@ class Predictor:
         self.cfg = _configuration(cfg, opts)
         self.device = _device(self.cfg.MODEL.DEVICE if device is None else str(device), insist=device is not None)
         self.cfg.MODEL.DEVICE = str(self.device)
+        choose_tiles(self.cfg)
         self.cfg.freeze()
         if not 0 <= threshold <= 1:
             raise ConfigError(f"The threshold is the least score of a detection, from 0 to 1; got {threshold}.")

@@ -22,6 +22,7 @@ from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.config.whole import cfg
 from maskrcnn_benchmark.data import make_data_loader
+from maskrcnn_benchmark.data.auto_tiles import choose_tiles
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
 from maskrcnn_benchmark.data.labels import names_of, set_class_names
 from maskrcnn_benchmark.engine import forks, trainer, training
@@ -105,6 +106,7 @@ def set_up(args: Namespace) -> torch.device:
         check_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR", WRITTEN)
     logger = setup_logger("maskrcnn_benchmark", cfg.OUTPUT_DIR, distributed.get_rank())
     scale_to_batch(cfg, distributed.get_world_size())
+    choose_tiles(cfg)
     cfg.freeze()
     logger.info("Processes: %d, device %s, seed %d", distributed.get_world_size(), device, cfg.SEED)
     logger.debug("Configuration:\n%s", cfg)

@@ -14,8 +14,11 @@ from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import use_coco_e
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult, check_expected
 from maskrcnn_benchmark.data.datasets.evaluation.functions import result_of
 from maskrcnn_benchmark.data.labels import match_labels
+from maskrcnn_benchmark.data.size_checks import detections_key, detections_limit
 from maskrcnn_benchmark.engine import detection, inference
 from maskrcnn_benchmark.engine.precision import autocast
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.utils.wording import counted
 
 
 class EvaluationError(RuntimeError):
@@ -74,6 +77,8 @@ def evaluate_model(
         predictions = detection.detect_on(model, data_loader, dataset_name, bbox_aug, device, output_folder)
         if predictions is None:
             return None
+        if not bbox_aug and not proposals:
+            _say_capped(cfg, predictions, dataset_name)
         try:
             evaluator.process(predictions, range(len(predictions)))
             result = evaluator.evaluate()
@@ -83,3 +88,17 @@ def evaluate_model(
         logging.getLogger("maskrcnn_benchmark.inference").info("%s, in percent:\n%s", dataset_name, result.table)
     check_expected(result.metrics, *expected)
     return result
+
+
+def _say_capped(cfg: Any, predictions: list[BoxList], dataset_name: str) -> None:
+    """Say how many images have as many detections as the configuration allows: perhaps there were more to find."""
+    limit = detections_limit(cfg)
+    capped = sum(len(prediction) >= limit for prediction in predictions) if limit else 0
+    if capped:
+        logging.getLogger("maskrcnn_benchmark.inference").warning(
+            "%s: %s as many detections as %s %d lets through; with a larger number, those of lower scores would count too.",
+            dataset_name,
+            counted(capped, "image has", "images have"),
+            detections_key(cfg),
+            limit,
+        )
