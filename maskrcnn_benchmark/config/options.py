@@ -160,6 +160,7 @@ def options(cfg: CfgNode) -> CN:
 
 def _read(defaults: CfgNode, source: CfgNode) -> CN:
     values = CN(new_allowed=defaults.is_new_allowed())
+    values.__dict__["reads"] = source.__dict__.get("reads")  # what is read here counts there
     if defaults.is_new_allowed():
         dict.update(values, source)
     for key, default in defaults.items():

@@ -20,6 +20,7 @@ from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.config.checks import check_config
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.config.unread import forget_reads
 from maskrcnn_benchmark.config.whole import cfg
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.data.auto_tiles import choose_tiles
@@ -110,6 +111,7 @@ def set_up(args: Namespace) -> torch.device:
     cfg.freeze()
     logger.info("Processes: %d, device %s, seed %d", distributed.get_world_size(), device, cfg.SEED)
     logger.debug("Configuration:\n%s", cfg)
+    forget_reads(cfg)
     return device
 
 

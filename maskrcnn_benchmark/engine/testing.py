@@ -8,6 +8,7 @@ from torch import nn
 
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.config.unread import warn_of_unread
 from maskrcnn_benchmark.data.datasets import evaluation
 from maskrcnn_benchmark.data.datasets.evaluation.build import evaluate, make_evaluator
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import use_coco_evaluator
@@ -52,6 +53,7 @@ def evaluate_model(
     if not proposals:
         match_labels(data_loader.dataset, getattr(model, "class_names", {}), dataset_name)
     own = options(cfg).TEST
+    warn_of_unread(cfg, is_train=False)
     choices = own.COCO_EVALUATOR, own.COCO_MAX_DETECTIONS, own.KEYPOINT_OKS_SIGMAS
     with autocast(cfg, device), use_coco_evaluator(*choices):
         is_own = getattr(inference.inference, "is_own", False) and getattr(inference, "evaluate", None) is evaluate

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.config.unread import warn_of_unread
 from maskrcnn_benchmark.config.whole import cfg as global_cfg
 from maskrcnn_benchmark.engine.batches import Batches
 from maskrcnn_benchmark.engine.hang_watch import HangWatch
@@ -82,6 +83,7 @@ def train(
     with StepWatch(optimizer) as watch, HangWatch(own.TIMEOUT) as hang, contextlib.closing(progress):
         step = Step(cfg, model, optimizer, scheduler, device, watch, arguments.get("scaler"), ema)
         hang.beat(f"iteration {start_iter + 1}, loading images")
+        warn_of_unread(cfg, is_train=True)
         try:
             for iteration, group in enumerate(batches, start=start_iter + 1):
                 waited = time.perf_counter() - end
