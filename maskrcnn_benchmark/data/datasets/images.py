@@ -86,6 +86,11 @@ def decode_rgb(source: Any, name: str, turn: Callable[[Header], bool] = always_t
     return _with_image(source, name, decode)
 
 
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """Stored pixels as they are meant to be seen by EXIF's orientation, 1 to 8."""
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
 def read_header(path: str) -> Header:
     """What a file's header says, its pixels not decoded. Raises BrokenImageError."""
     return _with_image(path, path, _header)
