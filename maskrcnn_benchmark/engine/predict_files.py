@@ -17,7 +17,7 @@ from tqdm import tqdm
 from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages, size_of
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
-from maskrcnn_benchmark.data.pictures import read_upright
+from maskrcnn_benchmark.data.large_images import LargeImage
 from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.files import check_folder, files_below, whole_file, write_json
@@ -137,9 +137,9 @@ class Results:
         content = {"images": self.images, "annotations": [], "categories": self.predictor.categories.as_coco()}
         write_json(os.path.join(self.folder, "images.json"), content)
 
-    def read(self, path: str) -> tuple[Any, Image.Image]:
+    def read(self, path: str) -> tuple[Any, Image.Image | LargeImage]:
         """Image id, None to number it, and picture of a file. Raises BrokenImageError."""
-        return (None, read_upright(path)) if self.annotated is None else self.annotated.read(path)
+        return (None, self.predictor.read(path)) if self.annotated is None else self.annotated.read(path)
 
     def add(self, file_name: str, found: BoxList, image_id: Any = None, **more: Any) -> None:
         image_id = len(self.images) + 1 if image_id is None else image_id
