@@ -15,11 +15,13 @@ import torch
 
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.data import formats
-from maskrcnn_benchmark.data.suggest import Choice, Facts, suggest
+from maskrcnn_benchmark.data.set_facts import Facts
+from maskrcnn_benchmark.data.suggest import Choice, suggest
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.files import write_atomically
 from maskrcnn_benchmark.utils.wording import counted
 
+DEMO = "runs/demo/model_final.pth"  # what `make demo` leaves
 BASES = {True: "configs/enl/faster_rcnn_R_50_FPN_3enl_td.yaml", False: "configs/demo/base_R_18_FPN.yaml"}
 
 
@@ -75,6 +77,18 @@ def _quoted(value: Any) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' if isinstance(value, str) else str(value)
 
 
+def _weights(given: str, base: str) -> str:
+    """Where the weights to start from lie; "" for those of the base."""
+    path = given or (DEMO if base == BASES[False] and os.path.isfile(DEMO) else "")
+    if path and not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no file of weights {path!r} (--weights; current directory: {os.getcwd()}).")
+    if not path and base == BASES[False]:
+        print(
+            f"note: training starts from random weights; {DEMO}, which `make demo` makes, or --weights FILE is a better start"
+        )
+    return os.path.abspath(path) if path else ""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", metavar="SOURCE", help="annotations to train on: a file or folder of any form")
@@ -89,6 +103,12 @@ def main() -> None:
     parser.add_argument(
         "--base", default="", metavar="FILE", help="the configuration to start from (default: by the device)"
     )
+    parser.add_argument(
+        "--weights",
+        default="",
+        metavar="FILE",
+        help=f"to start from (default: {DEMO} where it is there and fits the base)",
+    )
     parser.add_argument("--out", required=True, metavar="FILE", help="the YAML file to write")
     args = parser.parse_args()
     with command_line():
@@ -98,7 +118,7 @@ def main() -> None:
         config.merge_from_file(base)
         content = formats.read(args.source, args.form, args.img_dir, args.split)
         memory = torch.cuda.get_device_properties(0).total_memory / 2**30 if on_gpu else None
-        facts, choices = suggest(content, config, memory)
+        facts, choices = suggest(content, config, memory, _weights(args.weights, base))
         name = os.path.splitext(os.path.basename(args.out))[0]
         classes = tuple(content.names().values())
         sets = {f"{name}_train": definition(args, False, classes)}

@@ -196,6 +196,7 @@ _TABLE: dict[str, Any] = {
         "PIXEL_STD": some(POSITIVE, counts=(3,)),
         "CROP_TYPE": one_of("", "absolute", "relative", "relative_range"),
         "CROP_SIZE": some(POSITIVE, counts=(2,)),
+        "CROP_MIN_VISIBLE": FRACTION,
         "SCALE_JITTER": some(POSITIVE, counts=(0, 2)),
         "TRANSFORMS": NAMES,
         "KEYPOINT_FLIP_PAIRS": some(some(TEXT, counts=(2,))),
@@ -208,6 +209,7 @@ _TABLE: dict[str, Any] = {
             "MERGE": one_of("nms", "nmm"),
             "MERGE_METRIC": one_of("iou", "ios"),
             "MERGE_THRESHOLD": number(0, 1, above=True),
+            **dict.fromkeys(("OBJECTS", "MIN_VISIBLE"), FRACTION),
         },
     },
     "DATASETS": {"TRAIN": NAMES, "TEST": NAMES},
@@ -219,7 +221,7 @@ _TABLE: dict[str, Any] = {
     },
     "SOLVER": {
         **dict.fromkeys(("BASE_LR", "BIAS_LR_FACTOR", "NON_LOCAL_LR_FACTOR", "GAMMA", "WARMUP_FACTOR"), NOT_NEGATIVE),
-        **dict.fromkeys(("WEIGHT_DECAY", "WEIGHT_DECAY_BIAS", "CLIP_GRAD_NORM"), NOT_NEGATIVE),
+        **dict.fromkeys(("WEIGHT_DECAY", "WEIGHT_DECAY_BIAS", "CLIP_GRAD_NORM", "MAX_TIME"), NOT_NEGATIVE),
         **dict.fromkeys(("MOMENTUM", "EMA"), number(0, 1, below=True)),
         **dict.fromkeys(("CHECKPOINT_PERIOD", "TEST_PERIOD", "MAX_ITER", "WARMUP_ITERS"), COUNT_OR_NONE),
         **dict.fromkeys(("CHECKPOINTS_KEPT", "EARLY_STOP", "REFERENCE_IMS_PER_BATCH"), COUNT_OR_NONE),
@@ -330,7 +332,11 @@ def _between_keys(cfg: CfgNode) -> Iterator[str]:
 
 def _between_tiles(cfg: CfgNode) -> Iterator[str]:
     tiles = cfg.INPUT.get("TILES", {})
-    if not tiles or not tiles.SIZE:
+    if not tiles or not (tiles.SIZE or tiles.AUTO):
+        return
+    if tiles.TRAIN and cfg.INPUT.CROP_TYPE:
+        yield "INPUT.CROP_TYPE and INPUT.TILES.TRAIN both choose a part of a training image; set CROP_TYPE to ''."
+    if not tiles.TEST:
         return
     if tiles.MERGE == "nms" and tiles.MERGE_METRIC != "iou":
         yield "INPUT.TILES.MERGE_METRIC is 'ios', which belongs to MERGE 'nmm'; suppression goes by IoU."

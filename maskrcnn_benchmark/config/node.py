@@ -18,6 +18,7 @@ MOST_LEVELS = 8
 PATH_KEYS = ("DIR", "FILE", "PATH", "ROOT", "FOLDER")
 # Given as one name or as a mapping, held as a tuple.
 AREAS_KEY = "TEST.COCO_AREAS"
+COMMAND_LINE = "the command line"
 BASE_KEY = "_BASE_"  # a YAML file may name another one, relative to itself, that it refines
 
 
@@ -47,12 +48,27 @@ class ConfigNode(CfgNode):
 
     A value must have the type of its default; an int is accepted where a float is expected, list and tuple stand for each
     other, and None goes with everything. Nodes built with `new_allowed=True` take keys that have no default.
+
+    Which keys were read as attributes or by [] is noted, and which a file or a command line gave (see config/unread.py).
     """
+
+    def __getattr__(self, name: str) -> Any:
+        self._note_read(name)
+        return super().__getattr__(name)
+
+    def __getitem__(self, name: str) -> Any:
+        self._note_read(name)
+        return super().__getitem__(name)
+
+    def _note_read(self, name: str) -> None:
+        reads = self.__dict__.get("reads")
+        if reads is not None:
+            reads.add(name)
 
     def merge_from_file(self, cfg_filename: str) -> None:
         """Merge a YAML file, its bases first. Raises FileNotFoundError or ConfigError."""
         for path, values in _load_chain(cfg_filename, ()):
-            self._merge(values, source=path)
+            self._merge(values, source=path, is_base=path != cfg_filename)
 
     def merge_from_list(self, cfg_list: list) -> None:
         """Merge `[key, value, key, value, ...]`, as given at the end of a command line."""
@@ -65,12 +81,22 @@ class ConfigNode(CfgNode):
             nested: Any = value
             for part in reversed(key.split(".")):
                 nested = {part: nested}
-            self._merge(nested, source="the command line")
+            self._merge(nested, source=COMMAND_LINE)
 
-    def _merge(self, values: dict, source: str) -> None:
+    def _merge(self, values: dict, source: str, is_base: bool = False) -> None:
         if self.is_frozen():
             raise AttributeError(f"The configuration is frozen; {source} cannot change it any more.")
         _merge_into(self, values, [], self, source)
+        if not is_base:
+            _note_given(self, values, source)
+
+
+def _note_given(node: CfgNode, values: dict, source: str) -> None:
+    for key, value in values.items():
+        if isinstance(value, dict) and isinstance(node.get(key), CfgNode):
+            _note_given(node.get(key), value, source)
+        else:
+            node.__dict__.setdefault("given", {})[key] = source
 
 
 def _load_chain(path: str, seen: tuple[str, ...]) -> list[tuple[str, dict]]:

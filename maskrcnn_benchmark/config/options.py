@@ -59,10 +59,21 @@ OPTIONS.INPUT.TILES.WHOLE = True
 OPTIONS.INPUT.TILES.MERGE = "nms"
 OPTIONS.INPUT.TILES.MERGE_METRIC = "iou"
 OPTIONS.INPUT.TILES.MERGE_THRESHOLD = 0.5
+# TEST: whether tests and predictions are made in tiles. TRAIN: training images are such tiles too, drawn anew in each
+# iteration, around an object with the probability OBJECTS, else anywhere; objects of which less than the share MIN_VISIBLE
+# lies in the tile are neither learned nor background. SCALE_JITTER, if given, multiplies SCALE.
+OPTIONS.INPUT.TILES.TEST = True
+OPTIONS.INPUT.TILES.TRAIN = False
+OPTIONS.INPUT.TILES.OBJECTS = 0.75
+OPTIONS.INPUT.TILES.MIN_VISIBLE = 0.4
+# SIZE, SCALE and OVERLAP are chosen from the objects of DATASETS.TRAIN, as `mrb suggest` chooses them.
+OPTIONS.INPUT.TILES.AUTO = False
 # Random part of each training image, before it is scaled: "" for none, "absolute" (CROP_SIZE: height, width in pixels),
 # "relative" (fractions of the image's), "relative_range" (fractions drawn between those and 1).
 OPTIONS.INPUT.CROP_TYPE = ""
 OPTIONS.INPUT.CROP_SIZE = (0.9, 0.9)
+# Objects of which a crop shows less than this share are neither learned nor background; 0: all that it shows are learned.
+OPTIONS.INPUT.CROP_MIN_VISIBLE = 0.0
 # Large-scale jitter instead of MIN_SIZE_TRAIN: the lowest and highest scale, like (0.1, 2.0); empty for none. The image is
 # scaled to fit a square of SCALE_JITTER_SIZE pixels times a scale drawn between them, then cropped or padded to that square.
 OPTIONS.INPUT.SCALE_JITTER = ()
@@ -93,6 +104,9 @@ OPTIONS.DATALOADER.REPEAT_FACTOR_THRESHOLD = 0.0
 OPTIONS.DATALOADER.ANNOTATION_CACHE = "~/.cache/maskrcnn_benchmark"
 
 OPTIONS.SOLVER = CN()
+# Minutes that a training takes: MAX_ITER, STEPS and WARMUP_ITERS are scaled to what fits, by the time of the first iterations;
+# 0: MAX_ITER counts.
+OPTIONS.SOLVER.MAX_TIME = 0.0
 # Of ENL and NL modules, which are new where everything else was trained before: their rate is BASE_LR times this.
 OPTIONS.SOLVER.NON_LOCAL_LR_FACTOR = 1.0
 # Iterations between two progress lines.
@@ -151,6 +165,7 @@ def options(cfg: CfgNode) -> CN:
 
 def _read(defaults: CfgNode, source: CfgNode) -> CN:
     values = CN(new_allowed=defaults.is_new_allowed())
+    values.__dict__["reads"] = source.__dict__.get("reads")  # what is read here counts there
     if defaults.is_new_allowed():
         dict.update(values, source)
     for key, default in defaults.items():

@@ -2,6 +2,7 @@
 
 import bisect
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from maskrcnn_benchmark.data.guarded import GuardedLoader, SeededBatches
 from maskrcnn_benchmark.data.raw_batches import BBoxAugCollator
 from maskrcnn_benchmark.data.requirements import check_data_set, check_masks, check_same_categories, fit_labels
 from maskrcnn_benchmark.data.samplers.repeat_factor import RepeatFactorSampler, repeat_factors
+from maskrcnn_benchmark.data.tiles import make_tiling
 from maskrcnn_benchmark.data.transforms import Compose, build_transforms
 from maskrcnn_benchmark.utils.comm import get_world_size
 from maskrcnn_benchmark.utils.imports import import_file as import_file  # for `from ...data.build import *`
@@ -132,6 +134,12 @@ def _images_per_process(images_per_batch: int, key: str, accumulate: int = 1) ->
     return images_per_batch // parts
 
 
+def _batches(cfg) -> int:
+    """That a training takes at most."""
+    own = options(cfg).SOLVER
+    return sys.maxsize if own.MAX_TIME > 0 else cfg.SOLVER.MAX_ITER * own.ACCUMULATE
+
+
 def _prefetch_factor(cfg) -> int | None:
     factor = options(cfg).DATALOADER.PREFETCH_FACTOR
     if factor < 1:
@@ -170,7 +178,7 @@ def make_data_loader(
     accumulate = own.SOLVER.ACCUMULATE if is_train else 1
     images_per_process = _images_per_process(cfg[key.split(".")[0]].IMS_PER_BATCH, key, accumulate)
     # Test-time augmentation and tiles want the images as they are.
-    raw = not is_train and (cfg.TEST.BBOX_AUG.ENABLED or own.INPUT.TILES.SIZE > 0)
+    raw = not is_train and (cfg.TEST.BBOX_AUG.ENABLED or make_tiling(cfg) is not None)
     transforms = None if raw else build_transforms(cfg, is_train)
     finish = None
     if is_train and own.INPUT.COPY_PASTE_PROB:  # objects are pasted as pixels: before the images become tensors
@@ -195,7 +203,7 @@ def make_data_loader(
             _sampler(cfg, dataset, is_train, is_distributed),
             cfg.DATALOADER.ASPECT_RATIO_GROUPING and is_train,
             images_per_process,
-            cfg.SOLVER.MAX_ITER * accumulate if is_train else None,
+            _batches(cfg) if is_train else None,
             start_iter * accumulate,
         )
         loaders.append(

@@ -58,6 +58,8 @@ class CopyPasteDataset(Dataset):
                 chosen = [i for i in range(len(objects)) if random.random() < OBJECT_PROB]
                 if objects.has_field("has_mask"):  # a box is no outline to cut along
                     chosen = [i for i in chosen if objects.get_field("has_mask")[i]]
+                if objects.has_field("ignored"):  # a sliver of an object is none to learn
+                    chosen = [i for i in chosen if not objects.get_field("ignored")[i]]
                 image, target = paste(image, target, other, objects[torch.tensor(chosen, dtype=torch.int64)])
         return *self.finish(image, target), index
 

@@ -3,16 +3,14 @@
 import logging
 from collections.abc import Sequence
 
-import numpy as np
 from torch.utils.data import Dataset
 
-from maskrcnn_benchmark.config.areas import counted_detections
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.config.standard import STANDARD
 from maskrcnn_benchmark.data.datasets.coco_keypoints import flip_indices
-from maskrcnn_benchmark.data.datasets.facts import labels_by_image
 from maskrcnn_benchmark.data.labels import keep_placeholder, match_parts, parts_of
+from maskrcnn_benchmark.data.size_checks import check_sizes
 from maskrcnn_benchmark.utils.wording import counted, listed
 
 logger = logging.getLogger(__name__)
@@ -99,39 +97,6 @@ def _flips_of_pairs(names: list[str], pairs: Sequence, name: str) -> list[int]:
         raise ConfigError(f"INPUT.KEYPOINT_FLIP_PAIRS does not fit {name}: {error}.") from None
 
 
-_said_dense: set[str] = set()
-
-
-def check_density(cfg, dataset: Dataset, name: str) -> None:
-    """Say once where an image has more objects than are detected or counted."""
-    densest, image = 0, 0
-    try:
-        for part in parts_of(dataset):
-            if (
-                hasattr(part, "labels_by_image")
-                and (counts := np.diff(labels_by_image(part)[1])).max(initial=0) > densest
-            ):
-                densest, image = int(counts.max()), part.get_img_info(int(counts.argmax())).get("id")
-    except (ValueError, AttributeError):  # a data set that cannot tell
-        return
-    own = options(cfg).TEST
-    counts_at_most = counted_detections(own.COCO_AREAS, own.COCO_MAX_DETECTIONS)
-    limits = {"TEST.DETECTIONS_PER_IMG": cfg.TEST.DETECTIONS_PER_IMG, "TEST.COCO_MAX_DETECTIONS": counts_at_most}
-    if cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON:
-        return
-    low = {key: value for key, value in limits.items() if value < densest}
-    if low and name not in _said_dense:
-        _said_dense.add(name)
-        logger.warning(
-            "%s: image %s has %s, but %s. The others count as missed; raise %s to measure them.",
-            name,
-            image,
-            counted(densest, "object"),
-            " and ".join(f"{key} is {value}" for key, value in low.items()),
-            "it" if len(low) == 1 else "both",
-        )
-
-
 def check_num_keypoints(dataset: Dataset, num_keypoints: int, name: str) -> None:
     """Compare MODEL.ROI_KEYPOINT_HEAD.NUM_CLASSES with what a data set's objects have."""
     for part in getattr(dataset, "datasets", [dataset]):
@@ -162,7 +127,6 @@ def check_data_set(cfg, dataset: Dataset, name: str, is_train: bool) -> None:
         check_masks(dataset, name)
     if is_train:
         check_flips(cfg, dataset, name)
-    else:
-        check_density(cfg, dataset, name)
+    check_sizes(cfg, dataset, name, is_train)
     if cfg.MODEL.KEYPOINT_ON:
         check_num_keypoints(dataset, cfg.MODEL.ROI_KEYPOINT_HEAD.NUM_CLASSES, name)

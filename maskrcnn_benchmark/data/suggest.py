@@ -13,6 +13,7 @@ import numpy as np
 
 from maskrcnn_benchmark.data.anchor_fit import fit_anchors, recall
 from maskrcnn_benchmark.data.formats.content import Content
+from maskrcnn_benchmark.data.set_facts import Facts, facts_of
 from maskrcnn_benchmark.utils.wording import counted
 
 WANTED = 24.0  # pixels of the network's input that a small object (the 10th percentile) gets where it can
@@ -20,35 +21,14 @@ ENOUGH = 64.0  # above it, images may be made smaller
 MAX_ENLARGEMENT = 2.0  # more adds pixels, but nothing to see in them
 LARGEST_INPUT = 2000  # pixels of the longer side; images that would need more are cut into tiles
 TILE_INPUT = 800  # pixels along a tile at the network's input
+TRAINED_TILE = 512  # the same of a tile that is trained on where tests look at whole images
+LARGE_INPUT = 1.0e6  # pixels of an input from which training looks at tiles
+BETTER_ANCHORS = 0.05  # share of the objects that fitted anchors must add: others are what the weights of a start know
 OVERLAP_OBJECTS = 1.5  # tiles share so many times the size of a large object
 MAX_OVERLAP = 0.5
 JITTER = (0.8, 0.9, 1.0, 1.1, 1.2)  # of the training sizes, where objects vary in size
+TILE_JITTER = (0.8, 1.25)  # of the scale of tiles in training
 VARIED = 3.0  # ratio of large to small objects from which training takes several sizes
-
-
-@dataclasses.dataclass(frozen=True)
-class Facts:
-    """What a set's annotations say. Sizes are square roots of areas, in pixels of the image.
-
-    Attributes:
-        images, objects, classes: counts; crowds are left out.
-        shorter, longer: medians of the images' sides; longest: the largest of all.
-        small, median, large: the 10th, 50th and 90th percentile of the objects.
-        densest: objects of the image with most.
-        masks: whether all objects have one.
-    """
-
-    images: int
-    objects: int
-    classes: int
-    shorter: float
-    longer: float
-    longest: int
-    small: float
-    median: float
-    large: float
-    densest: int
-    masks: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,50 +40,40 @@ class Choice:
     reason: str
 
 
-def facts_of(content: Content) -> Facts:
-    """Raises ValueError for a set without objects."""
-    objects = [a for a in content.annotations if not a.get("iscrowd") and a["bbox"][2] > 0 and a["bbox"][3] > 0]
-    if not content.images or not objects:
-        raise ValueError(
-            f"There is nothing to suggest from: {counted(len(content.images), 'image')}, {counted(len(objects), 'object')}."
-        )
-    sides = np.array([(i["width"], i["height"]) for i in content.images], dtype=np.float64)
-    extent = np.array([a["bbox"][2:] for a in objects], dtype=np.float64)
-    small, median, large = np.percentile(np.sqrt(extent.prod(axis=1)), (10, 50, 90)).tolist()
-    _, counts = np.unique([a["image_id"] for a in objects], return_counts=True)
-    return Facts(
-        images=len(content.images),
-        objects=len(objects),
-        classes=len(content.categories),
-        shorter=float(np.median(sides.min(axis=1))),
-        longer=float(np.median(sides.max(axis=1))),
-        longest=int(sides.max()),
-        small=small,
-        median=median,
-        large=large,
-        densest=int(counts.max()),
-        masks=all(a.get("segmentation") for a in objects),
-    )
-
-
-def suggest(content: Content, cfg: Any, memory_gb: float | None = None) -> tuple[Facts, list[Choice]]:
+def suggest(
+    content: Content, cfg: Any, memory_gb: float | None = None, weights: str = ""
+) -> tuple[Facts, list[Choice]]:
     """The choices for training on a set, beside those of `cfg`, a configuration that they are to be merged over.
 
     Args:
         memory_gb: of the GPU; None for training on a CPU.
+        weights: a file to start from.
 
     Raises ValueError for a set without objects.
     """
     facts = facts_of(content)
     scale, choices, tile = _input(facts)
     anchors = _anchors(content, cfg, scale) if cfg.MODEL.RPN.USE_FPN else []
-    dense = facts.densest if tile is None else _densest_tile(content, tile)
+    if tile is None or any(choice.key == "INPUT.TILES.TEST" for choice in choices):
+        dense = facts.densest
+    else:
+        dense = _densest_tile(content, tile)
     return facts, [
         *_classes(facts, cfg),
         *choices,
         *anchors,
         *_limits(facts, dense, cfg),
         *_schedule(facts, scale, tile, cfg, memory_gb),
+        *_start(weights),
+    ]
+
+
+def _start(weights: str) -> list[Choice]:
+    if not weights:
+        return []
+    return [
+        Choice("MODEL.WEIGHT", weights, "a trained detector is a better start than what the base has"),
+        Choice("MODEL.WEIGHT_ALLOW_MISMATCH", True, "layers with another number of classes start anew"),
     ]
 
 
@@ -129,51 +99,73 @@ def scale_for(facts: Facts) -> float:
     return min(ENOUGH / facts.small, 1.0)
 
 
+def tile_for(facts: Facts, side: int = TILE_INPUT) -> tuple[int, float, float]:
+    """Pixels along a tile that has `side` at the network's input, its scale, and the overlap of neighbours."""
+    scale = round(scale_for(facts), 3)
+    tile = _even(side / scale)
+    return tile, scale, round(min(max(OVERLAP_OBJECTS * facts.large / tile, 0.1), MAX_OVERLAP), 2)
+
+
 def _input(facts: Facts) -> tuple[float, list[Choice], int | None]:
-    """The scale, the keys that make it, and the pixels of a tile where images are cut."""
+    """The scale, the keys that make it, and the pixels of a tile where training looks at tiles."""
     scale = scale_for(facts)
     sizes = (
         f"small, median and large objects of {facts.small:.0f}, {facts.median:.0f} and {facts.large:.0f} pixels become "
+        f"{facts.small * scale:.0f}, {facts.median * scale:.0f} and {facts.large * scale:.0f}"
     )
-    sizes += f"{facts.small * scale:.0f}, {facts.median * scale:.0f} and {facts.large * scale:.0f}"
-    varied = facts.large / facts.small > VARIED
-    if facts.longest * scale <= LARGEST_INPUT:
-        short, long = _even(facts.shorter * scale), _even(facts.longest * scale)
-        train = tuple(_even(short * j) for j in JITTER) if varied else (short,)
-        longest_train = _even(long * (JITTER[-1] if varied else 1))
+    if facts.longest * scale > LARGEST_INPUT:
+        return _tiles(facts, sizes)
+    short, long = _even(facts.shorter * scale), _even(facts.longest * scale)
+    tested = [
+        Choice("INPUT.MIN_SIZE_TEST", short, sizes),
+        Choice("INPUT.MAX_SIZE_TEST", long, "so that the longer side does not limit the scale"),
+    ]
+    if facts.shorter * facts.longer * scale**2 > LARGE_INPUT:
+        tile, scale, _ = tile_for(facts, max(TRAINED_TILE, _even(2 * facts.large * scale)))
         return (
             scale,
-            [
-                Choice("INPUT.MIN_SIZE_TRAIN", train, "several sizes, as the objects' sizes vary" if varied else sizes),
-                Choice("INPUT.MAX_SIZE_TRAIN", longest_train, "so that the longer side does not limit the scale"),
-                Choice("INPUT.MIN_SIZE_TEST", short, sizes),
-                Choice("INPUT.MAX_SIZE_TEST", long, "so that the longer side does not limit the scale"),
-            ],
-            None,
+            [*tested, *_trained_tiles(tile, scale), Choice("INPUT.TILES.TEST", False, "whole images fit")],
+            tile,
         )
-    tile = _even(TILE_INPUT / scale)
-    overlap = min(max(OVERLAP_OBJECTS * facts.large / tile, 0.1), MAX_OVERLAP)
-    side = _even(tile * scale)
-    train = tuple(_even(side * j) for j in JITTER) if varied else (side,)
+    varied = facts.large / facts.small > VARIED
+    train = tuple(_even(short * j) for j in JITTER) if varied else (short,)
+    longest = _even(long * (JITTER[-1] if varied else 1))
+    reason = "several sizes, as the objects' sizes vary" if varied else sizes
+    trained = [
+        Choice("INPUT.MIN_SIZE_TRAIN", train, reason),
+        Choice("INPUT.MAX_SIZE_TRAIN", longest, "so that the longer side does not limit the scale"),
+    ]
+    return scale, [*tested, *trained], None
+
+
+def _tiles(facts: Facts, sizes: str) -> tuple[float, list[Choice], int]:
+    """Tests in tiles too: a whole image would be too large."""
+    tile, scale, overlap = tile_for(facts)
+    needed = f"images of {facts.longest} pixels would need {facts.longest * scale:.0f} at the input"
     return (
         scale,
         [
-            Choice(
-                "INPUT.TILES.SIZE",
-                tile,
-                f"images of {facts.longest} pixels would need {facts.longest * scale:.0f} at the input",
-            ),
-            Choice("INPUT.TILES.SCALE", round(scale, 3), sizes),
-            Choice("INPUT.TILES.OVERLAP", round(overlap, 2), "so that most objects are whole in one of two neighbours"),
-            Choice("INPUT.CROP_TYPE", "absolute", "training on parts of the images, drawn anew each time"),
-            Choice("INPUT.CROP_SIZE", (tile, tile), "as large as a tile"),
-            Choice("INPUT.MIN_SIZE_TRAIN", train, "a tile at its scale" + (", and around it" if varied else "")),
-            Choice("INPUT.MAX_SIZE_TRAIN", max(train), "a tile is square"),
+            *_trained_tiles(tile, scale, needed, sizes),
+            Choice("INPUT.TILES.OVERLAP", overlap, "so that most objects are whole in one of two neighbours"),
             Choice("INPUT.MIN_SIZE_TEST", 800, "the whole image is looked at too, for large objects"),
             Choice("INPUT.MAX_SIZE_TEST", 1333, "the same"),
         ],
         tile,
     )
+
+
+def _trained_tiles(tile: int, scale: float, why_size: str = "", why_scale: str = "") -> list[Choice]:
+    input_side = _even(tile * scale)
+    return [
+        Choice(
+            "INPUT.TILES.SIZE",
+            tile,
+            why_size or f"parts of the images, {input_side} pixels at the input: more steps in a minute",
+        ),
+        Choice("INPUT.TILES.SCALE", scale, why_scale or "that of the tests"),
+        Choice("INPUT.TILES.TRAIN", True, "drawn anew each time, around objects and elsewhere"),
+        Choice("INPUT.SCALE_JITTER", TILE_JITTER, "objects a little smaller and larger than they are"),
+    ]
 
 
 def _even(pixels: float) -> int:
@@ -197,8 +189,9 @@ def _anchors(content: Content, cfg: Any, scale: float) -> list[Choice]:
     before = recall(boxes, cfg.MODEL.RPN.ANCHOR_SIZES, cfg.MODEL.RPN.ASPECT_RATIOS, strides)
     sizes, ratios = fit_anchors(boxes, strides)
     after = recall(boxes, sizes, ratios, strides)
-    if after - before < 0.01:
-        return []
+    if after - before < BETTER_ANCHORS:
+        reason = f"of the base: one overlaps {100 * before:.0f} % of the objects by half, fitted ones would {100 * after:.0f} %"
+        return [Choice("MODEL.RPN.ANCHOR_SIZES", tuple(cfg.MODEL.RPN.ANCHOR_SIZES), reason)]
     said = f"an anchor overlaps {100 * after:.0f} % of the objects by half, with those of the base {100 * before:.0f} %"
     return [
         Choice("MODEL.RPN.ANCHOR_SIZES", sizes, said),

@@ -59,8 +59,8 @@ def starts(length: int, size: int, overlap: float) -> list[int]:
 
 
 def make_tiling(cfg: Any) -> Tiling | None:
-    """What INPUT.TILES describes; None where it is off."""
+    """How INPUT.TILES has images cut in tests; None where it is off."""
     keys = options(cfg).INPUT.TILES
-    if keys.SIZE == 0:
+    if keys.SIZE == 0 or not keys.TEST:
         return None
     return Tiling(keys.SIZE, keys.OVERLAP, keys.SCALE, keys.WHOLE, keys.MERGE, keys.MERGE_METRIC, keys.MERGE_THRESHOLD)

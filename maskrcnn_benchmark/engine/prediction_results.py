@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 from PIL import Image
 
-from maskrcnn_benchmark.data.pictures import read_upright
+from maskrcnn_benchmark.data.large_images import LargeImage
 from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.engine.shards import Attempt, Shards
 from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -110,9 +110,9 @@ class Results:
         content = {"images": self.images, "annotations": [], "categories": self.predictor.categories.as_coco()}
         write_json(os.path.join(self.folder, "images.json"), content)
 
-    def read(self, path: str) -> tuple[Any, Image.Image]:
+    def read(self, path: str) -> tuple[Any, Image.Image | LargeImage]:
         """Image id, None to number it, and picture of a file. Raises BrokenImageError."""
-        return (None, read_upright(path)) if self.annotated is None else self.annotated.read(path)
+        return (None, self.predictor.read(path)) if self.annotated is None else self.annotated.read(path)
 
     def add(self, source: str, found: BoxList, image_id: Any = None, last: bool = True, **more: Any) -> None:
         """Note what was found in an image; `last` says that it is all of this input."""

@@ -14,20 +14,25 @@ from torch import Tensor
 from maskrcnn_benchmark.config.checks import check_config
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.whole import cfg as defaults
+from maskrcnn_benchmark.data.auto_tiles import choose_tiles
 from maskrcnn_benchmark.data.categories import Given, find_categories
+from maskrcnn_benchmark.data.datasets.images import BrokenImageError
+from maskrcnn_benchmark.data.large_images import LargeImage, is_large, open_large
 from maskrcnn_benchmark.data.pictures import to_bgr, to_picture
 from maskrcnn_benchmark.data.transforms import build_transforms
 from maskrcnn_benchmark.engine.loading import find_weights, load_detector, optimize
 from maskrcnn_benchmark.engine.precision import autocast
 from maskrcnn_benchmark.engine.results import to_original_image
 from maskrcnn_benchmark.engine.test_time_augmentation import make_box_augmentation
-from maskrcnn_benchmark.engine.tiled_detection import make_tiled_detection
+from maskrcnn_benchmark.engine.tiled_detection import TiledDetection, make_tiled_detection
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import to_image_list
 from maskrcnn_benchmark.utils.video import Video, is_video
 from maskrcnn_benchmark.visualization import draw_detections
 
 logger = logging.getLogger(__name__)
+
+DRAWN_SIDE = 4096  # pixels along the longer side of the drawing of a LargeImage
 
 
 class Predictor:
@@ -77,6 +82,7 @@ class Predictor:
         self.cfg = _configuration(cfg, opts)
         self.device = _device(self.cfg.MODEL.DEVICE if device is None else str(device), insist=device is not None)
         self.cfg.MODEL.DEVICE = str(self.device)
+        choose_tiles(self.cfg)
         self.cfg.freeze()
         if not 0 <= threshold <= 1:
             raise ConfigError(f"The threshold is the least score of a detection, from 0 to 1; got {threshold}.")
@@ -117,11 +123,25 @@ class Predictor:
             return (found for _, found in self.stream(images))
         return next(self.stream([images]))[1]
 
+    def read(self, source: Any) -> Image.Image | LargeImage:
+        """One picture of any kind in `data.pictures.KINDS` as `detect` takes it; with INPUT.TILES, a file of more pixels than are
+        decoded at once elsewhere as a LargeImage. Raises BrokenImageError, ValueError or TypeError."""
+        if isinstance(source, LargeImage):
+            return source
+        if isinstance(source, (str, os.PathLike)) and is_large(os.fspath(source)):
+            if not isinstance(self._views, TiledDetection):
+                raise BrokenImageError(
+                    f"The image {os.fspath(source)} has more pixels than can be looked at as a whole; cut it into tiles, for "
+                    "example INPUT.TILES.SIZE 800"
+                )
+            return open_large(os.fspath(source))
+        return to_picture(source)
+
     def stream(self, images: Iterable[Any]) -> Iterator[tuple[Any, BoxList]]:
         """(picture as it came, detections) one after another; never more than a batch of pictures is held."""
-        waiting: deque[tuple[Any, Image.Image]] = deque()
+        waiting: deque[tuple[Any, Image.Image | LargeImage]] = deque()
         for source in images:
-            picture = to_picture(source)
+            picture = self.read(source)
             if waiting and (waiting[0][1].size != picture.size or len(waiting) == self.batch_size):
                 yield from self._detect(waiting)
             waiting.append((source, picture))
@@ -142,12 +162,12 @@ class Predictor:
         for (source, picture), raw in zip(batch, self.detect(pictures), strict=True):
             yield source, self.finish(raw, picture.size)
 
-    def detect(self, pictures: Sequence[Image.Image]) -> list[BoxList]:
+    def detect(self, pictures: Sequence[Image.Image | LargeImage]) -> list[BoxList]:
         """All that the model finds in RGB pictures, in pixels of the network's input, masks as Tensor[N, 1, M, M]."""
         if self._views is None:
             return self.detect_inputs([self.network_input(picture) for picture in pictures])
         with torch.inference_mode(), autocast(self.cfg, self.device):
-            found = self._views.detect(self.model, pictures, self.device)
+            found = self._views.detect(self.model, pictures, self.device)  # type: ignore[arg-type]  # large ones in tiles alone
         return [_with_scores(boxlist) for boxlist in found]
 
     def detect_inputs(self, inputs: Sequence[Tensor]) -> list[BoxList]:
@@ -192,8 +212,17 @@ class Predictor:
         ]
 
     def draw(self, image: Any, detections: BoxList) -> np.ndarray:
-        """The picture with its detections: uint8 [H, W, 3], BGR; a small one is enlarged."""
+        """The picture with its detections: uint8 [H, W, 3], BGR; a small one is enlarged, a LargeImage reduced."""
+        if isinstance(image, LargeImage):
+            scale = DRAWN_SIDE / max(image.size)
+            image = image.resize(tuple(max(round(side * scale), 1) for side in image.size))  # type: ignore[arg-type]
+            detections = _without_masks(detections).resize(image.size)
         return draw_detections(to_bgr(image), detections, self.caption)
+
+
+def _without_masks(detections: BoxList) -> BoxList:
+    """Masks are of the image's size, which is too large to draw them in."""
+    return detections.copy_with_fields([name for name in detections.fields() if name != "rle"])
 
 
 def _with_scores(found: BoxList) -> BoxList:

@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.engine.time_budget import TimeBudget
 from maskrcnn_benchmark.utils import distributed
 from maskrcnn_benchmark.utils.metric_logger import MetricLogger, SmoothedValue
 from maskrcnn_benchmark.utils.metric_writer import MetricWriter
@@ -21,8 +22,8 @@ from maskrcnn_benchmark.utils.timer import get_time_str
 class Progress:
     """Progress: a line in the log, a line of JSON, TensorBoard, and a bar where someone watches."""
 
-    def __init__(self, cfg, start_iter: int):
-        own = options(cfg)
+    def __init__(self, cfg, start_iter: int, budget: TimeBudget | None = None):
+        own, self.budget = options(cfg), budget
         self.period, self.max_iter, self.start_iter = own.SOLVER.LOG_PERIOD, cfg.SOLVER.MAX_ITER, start_iter
         self.logger = logging.getLogger("maskrcnn_benchmark.trainer")
         self.seconds = SmoothedValue()
@@ -36,7 +37,8 @@ class Progress:
                 events = cfg.OUTPUT_DIR if own.TENSORBOARD else None
                 self.writer = MetricWriter(os.path.join(cfg.OUTPUT_DIR, "metrics.jsonl"), events, start_iter)
             watched = sys.stderr.isatty()
-            self.bar = tqdm(total=self.max_iter, initial=start_iter, desc="training", unit="it", disable=not watched)
+            total = self.max_iter if budget is None else None
+            self.bar = tqdm(total=total, initial=start_iter, desc="training", unit="it", disable=not watched)
 
     def step(self, values: dict[str, Tensor], images: int, seconds: float, waited: float) -> None:
         """Note what an iteration computed, its images in this process, how long it took and how long it waited for them."""
@@ -47,7 +49,8 @@ class Progress:
             self.bar.update()
 
     def is_due(self, iteration: int) -> bool:
-        return iteration % self.period == 0 or iteration == self.max_iter
+        is_last = iteration == self.max_iter if self.budget is None else self.budget.is_over
+        return iteration % self.period == 0 or is_last
 
     def report(self, iteration: int, lr: float, device: torch.device, **extra: float) -> None:
         """Means over the iterations since the last report. A collective call: losses are means over the processes too."""
@@ -59,7 +62,11 @@ class Progress:
         losses = {name: value.item() for name, value in distributed.reduce_dict(local).items()}
         if not distributed.is_main_process():
             return
-        eta = (self.max_iter - iteration) * self.seconds.global_avg
+        if self.budget is None:
+            place, eta = f"iter {iteration}/{self.max_iter}", (self.max_iter - iteration) * self.seconds.global_avg
+        else:
+            place = f"iter {iteration} ({100 * self.budget.share:.0f} %)"
+            eta = max(self.budget.limit - self.budget.spent, 0)
         on_gpu = device.type == "cuda"
         memory = torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else _resident_mb()
         if self.writer is not None:
@@ -68,7 +75,7 @@ class Progress:
         self.last_line = (
             "  ".join(f"{name} {value:.4f}" for name, value in losses.items()) + f"  memory {memory:.0f} MB"
         )
-        parts = [f"iter {iteration}/{self.max_iter}", f"eta {get_time_str(eta)}"]
+        parts = [place, f"eta {get_time_str(eta)}"]
         parts += [f"{name} {value:.4f}" for name, value in losses.items()]
         parts += [f"lr {lr:.6f}", f"time {seconds:.3f} s", f"data {waited:.3f} s", f"{images_s:.1f} images/s"]
         parts += [f"memory {memory:.0f} MB", *(f"{name} {value:g}" for name, value in extra.items())]

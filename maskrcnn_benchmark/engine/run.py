@@ -20,8 +20,10 @@ from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.config.checks import check_config
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.config.unread import forget_reads
 from maskrcnn_benchmark.config.whole import cfg
 from maskrcnn_benchmark.data import make_data_loader
+from maskrcnn_benchmark.data.auto_tiles import choose_tiles
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
 from maskrcnn_benchmark.data.labels import names_of, set_class_names
 from maskrcnn_benchmark.engine import forks, trainer, training
@@ -30,6 +32,7 @@ from maskrcnn_benchmark.engine.pictures import draw_predictions
 from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, TrainingInterrupted
 from maskrcnn_benchmark.engine.testing import EvaluationError, evaluate_model
 from maskrcnn_benchmark.engine.tiled_detection import make_tiled_detection
+from maskrcnn_benchmark.engine.time_budget import make_time_budget
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
 from maskrcnn_benchmark.solver.ema import make_ema
@@ -104,9 +107,11 @@ def set_up(args: Namespace) -> torch.device:
         check_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR", WRITTEN)
     logger = setup_logger("maskrcnn_benchmark", cfg.OUTPUT_DIR, distributed.get_rank())
     scale_to_batch(cfg, distributed.get_world_size())
+    choose_tiles(cfg)
     cfg.freeze()
     logger.info("Processes: %d, device %s, seed %d", distributed.get_world_size(), device, cfg.SEED)
     logger.debug("Configuration:\n%s", cfg)
+    forget_reads(cfg)
     return device
 
 
@@ -167,7 +172,9 @@ def train(device: torch.device) -> nn.Module:
     ema = make_ema(cfg, model, arguments.pop("ema", None))
     tested = model if ema is None else ema.module
     early_stopped = arguments.pop("early_stopped", False) and own.SOLVER.EARLY_STOP > 0
-    if arguments["iteration"] >= cfg.SOLVER.MAX_ITER or early_stopped:
+    budget = make_time_budget(cfg, arguments.get("seconds", 0.0))
+    is_done = arguments["iteration"] >= cfg.SOLVER.MAX_ITER if budget is None else budget.is_over
+    if is_done or early_stopped:
         set_class_names(tested, arguments.get("class_names", {}))
         logging.getLogger("maskrcnn_benchmark").info(
             "Nothing to train: %s done%s.",
@@ -200,6 +207,8 @@ def train(device: torch.device) -> nn.Module:
             ema=ema,
         )
         return tested
+    if budget is not None:
+        raise ConfigError("SOLVER.MAX_TIME needs this package's do_train, not a fork's; set it to 0.")
     validation = None
     if cfg.SOLVER.TEST_PERIOD > 0:
         validation = make_data_loader(cfg, is_train=False, is_distributed=is_distributed, is_for_period=True)

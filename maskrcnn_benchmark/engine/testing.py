@@ -8,14 +8,18 @@ from torch import nn
 
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.config.unread import warn_of_unread
 from maskrcnn_benchmark.data.datasets import evaluation
 from maskrcnn_benchmark.data.datasets.evaluation.build import evaluate, make_evaluator
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import use_coco_evaluator
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult, check_expected
 from maskrcnn_benchmark.data.datasets.evaluation.functions import result_of
 from maskrcnn_benchmark.data.labels import match_labels
+from maskrcnn_benchmark.data.size_checks import detections_key, detections_limit
 from maskrcnn_benchmark.engine import detection, inference
 from maskrcnn_benchmark.engine.precision import autocast
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.utils.wording import counted
 
 
 class EvaluationError(RuntimeError):
@@ -49,6 +53,7 @@ def evaluate_model(
     if not proposals:
         match_labels(data_loader.dataset, getattr(model, "class_names", {}), dataset_name)
     own = options(cfg).TEST
+    warn_of_unread(cfg, is_train=False)
     choices = own.COCO_EVALUATOR, own.COCO_MAX_DETECTIONS, own.KEYPOINT_OKS_SIGMAS, own.COCO_AREAS
     with autocast(cfg, device), use_coco_evaluator(*choices):
         is_own = getattr(inference.inference, "is_own", False) and getattr(inference, "evaluate", None) is evaluate
@@ -74,6 +79,8 @@ def evaluate_model(
         predictions = detection.detect_on(model, data_loader, dataset_name, bbox_aug, device, output_folder)
         if predictions is None:
             return None
+        if not bbox_aug and not proposals:
+            _say_capped(cfg, predictions, dataset_name)
         try:
             evaluator.process(predictions, range(len(predictions)))
             result = evaluator.evaluate()
@@ -83,3 +90,17 @@ def evaluate_model(
         logging.getLogger("maskrcnn_benchmark.inference").info("%s, in percent:\n%s", dataset_name, result.table)
     check_expected(result.metrics, *expected)
     return result
+
+
+def _say_capped(cfg: Any, predictions: list[BoxList], dataset_name: str) -> None:
+    """Say how many images have as many detections as the configuration allows: perhaps there were more to find."""
+    limit = detections_limit(cfg)
+    capped = sum(len(prediction) >= limit for prediction in predictions) if limit else 0
+    if capped:
+        logging.getLogger("maskrcnn_benchmark.inference").warning(
+            "%s: %s as many detections as %s %d lets through; with a larger number, those of lower scores would count too.",
+            dataset_name,
+            counted(capped, "image has", "images have"),
+            detections_key(cfg),
+            limit,
+        )

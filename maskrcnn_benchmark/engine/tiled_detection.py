@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from tqdm import tqdm
 
 from maskrcnn_benchmark.config.node import ConfigError
+from maskrcnn_benchmark.data.large_images import LargeImage
 from maskrcnn_benchmark.data.tiles import Tile, Tiling, make_tiling
 from maskrcnn_benchmark.data.transforms import build_transforms
 from maskrcnn_benchmark.data.transforms.transforms import Compose
@@ -24,6 +26,7 @@ from maskrcnn_benchmark.structures.image_list import ImageList, to_image_list
 from maskrcnn_benchmark.structures.keypoint import Keypoints
 from maskrcnn_benchmark.structures.merging import merge_greedily, suppress
 
+SHOWN = 100  # tiles of an image from which a bar tells how far it is
 EDGE = 3.0  # pixels of the network's input: a box that comes as near to an edge is taken as cut by it
 
 
@@ -50,35 +53,41 @@ class TiledDetection:
         self.batch_size, self.size_divisible = batch_size, size_divisible
 
     def detect(
-        self, model: Callable[[ImageList], list[BoxList]], images: Sequence[Image.Image], device: Any
+        self, model: Callable[[ImageList], list[BoxList]], images: Sequence[Image.Image | LargeImage], device: Any
     ) -> list[BoxList]:
         """Detections of each image on the CPU, best first, in its own pixels, with the fields that the model gives.
 
         An image that fits into one tile is looked at once, as without tiles, and its detections are in pixels of the
         network's input.
         """
-        if isinstance(images, ImageList) or not all(isinstance(image, Image.Image) for image in images):
+        if isinstance(images, ImageList) or not all(isinstance(image, (Image.Image, LargeImage)) for image in images):
             raise ConfigError("Tiles are cut from PIL images: build the data loader with the same INPUT.TILES.")
         views = [self._views(image) for image in images]
         found: list[list[BoxList]] = [[] for _ in images]
+        count = sum(map(len, views))
+        bar = tqdm(
+            total=count, desc="tiles", unit="tile", leave=False, disable=None if count > SHOWN * len(images) else True
+        )
         for batch in _batches(views, self.batch_size):
+            bar.update(len(batch))
             inputs = [self._input(images[index], tile) for index, tile in batch]
             outputs = model(to_image_list(inputs, self.size_divisible).to(device))
             for (index, _), output in zip(batch, outputs, strict=True):
                 found[index].append(output.to(torch.device("cpu")))
+        bar.close()
         return [
             self._join(image.size, tiles, parts) if len(tiles) > 1 else parts[0]
             for image, tiles, parts in zip(images, views, found, strict=True)
         ]
 
-    def _views(self, image: Image.Image) -> list[Tile | None]:
+    def _views(self, image: Image.Image | LargeImage) -> list[Tile | None]:
         """The tiles, and None for the whole image."""
         tiles = self.tiling.tiles(image.size)
         if len(tiles) == 1:
             return [None]
         return [*([None] if self.tiling.whole else []), *tiles]
 
-    def _input(self, image: Image.Image, tile: Tile | None) -> Tensor:
+    def _input(self, image: Image.Image | LargeImage, tile: Tile | None) -> Tensor:
         if tile is None:
             return _first(self.transforms(image, None))
         part = image.crop(tile.box)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.config.unread import warn_of_unread
 from maskrcnn_benchmark.config.whole import cfg as global_cfg
 from maskrcnn_benchmark.engine.batches import Batches
 from maskrcnn_benchmark.engine.hang_watch import HangWatch
@@ -20,6 +21,7 @@ from maskrcnn_benchmark.engine.saving import Saver
 from maskrcnn_benchmark.engine.step import Step
 from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, StepWatch, TrainingInterrupted
 from maskrcnn_benchmark.engine.testing import evaluate_model
+from maskrcnn_benchmark.engine.time_budget import TimedSchedule, make_time_budget
 from maskrcnn_benchmark.utils import distributed
 from maskrcnn_benchmark.utils.wording import counted
 
@@ -51,11 +53,12 @@ def train(
     evaluate: Callable[[dict], Any] | None = None,
     ema: AveragedModel | None = None,
 ) -> None:
-    """Train from arguments["iteration"] to SOLVER.MAX_ITER.
+    """Train from arguments["iteration"] to SOLVER.MAX_ITER, or for SOLVER.MAX_TIME minutes.
 
     What is drawn at random in an iteration depends on SEED, the iteration and the rank alone, so a resumed run goes on
     exactly as it would have without the interruption. `arguments` is saved with each checkpoint and kept up to date: beside
-    "iteration" the state of the loss scaler of float16 ("scaler"), the averaged weights ("ema") and the best test ("best").
+    "iteration" the state of the loss scaler of float16 ("scaler"), the averaged weights ("ema"), the best test ("best") and, with
+    SOLVER.MAX_TIME, the seconds that it took ("seconds").
 
     Args:
         evaluate: called every `test_period` iterations, see PeriodicTest.
@@ -63,18 +66,24 @@ def train(
     """
     logger = logging.getLogger("maskrcnn_benchmark.trainer")
     start_iter, max_iter = arguments["iteration"], cfg.SOLVER.MAX_ITER
-    progress = Progress(cfg, start_iter)
+    budget = make_time_budget(cfg, arguments.get("seconds", 0.0))
+    progress = Progress(cfg, start_iter, budget)
     saver = Saver(checkpointer, checkpoint_period)
     tests = PeriodicTest(cfg, evaluate, saver, arguments, progress.note) if evaluate and test_period > 0 else None
     own = options(cfg)
     batches = Batches(data_loader, start_iter * own.SOLVER.ACCUMULATE, own.SOLVER.ACCUMULATE)
-    logger.info("Training from iteration %d to %d", start_iter, max_iter)
+    if budget is None:
+        logger.info("Training from iteration %d to %d", start_iter, max_iter)
+    else:
+        scheduler = TimedSchedule(scheduler, budget)  # type: ignore[assignment]
+        logger.info("Training from iteration %d for %.1f minutes", start_iter, (budget.limit - budget.spent) / 60)
     model.train()
     end = time.perf_counter()
     stop, iteration = 0, start_iter
     with StepWatch(optimizer) as watch, HangWatch(own.TIMEOUT) as hang, contextlib.closing(progress):
         step = Step(cfg, model, optimizer, scheduler, device, watch, arguments.get("scaler"), ema)
         hang.beat(f"iteration {start_iter + 1}, loading images")
+        warn_of_unread(cfg, is_train=True)
         try:
             for iteration, group in enumerate(batches, start=start_iter + 1):
                 waited = time.perf_counter() - end
@@ -85,7 +94,9 @@ def train(
                     break
                 arguments["iteration"] = iteration
                 progress.step(values, len(ids), time.perf_counter() - end, waited)
-                is_last = iteration == max_iter
+                is_last = iteration == max_iter if budget is None else budget.is_over
+                if budget is not None:
+                    arguments["seconds"] = budget.spent
                 saves = not is_last and (saver.is_due(iteration) or (saver.is_owed and progress.is_due(iteration)))
                 is_tested = tests is not None and iteration % test_period == 0 and not is_last
                 if progress.is_due(iteration) or saves or is_tested:
@@ -104,9 +115,12 @@ def train(
                     if arguments["early_stopped"]:
                         logger.info("No better result in %s: training ends.", counted(own.SOLVER.EARLY_STOP, "test"))
                         break
+                if is_last:
+                    break
                 end = time.perf_counter()
                 hang.beat(f"iteration {iteration + 1}, loading images")
-            stop = watch.check() if arguments["iteration"] < max_iter else 0
+            is_done = arguments["iteration"] >= max_iter if budget is None else budget.is_over
+            stop = 0 if is_done else watch.check()
         except NonFiniteLossError:
             # Nothing of the bad step reached the weights. A resumed run starts from the checkpoint before.
             saver.save_aside("model_nonfinite", arguments)

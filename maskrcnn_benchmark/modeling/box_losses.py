@@ -15,7 +15,7 @@ from maskrcnn_benchmark.modeling.sampling import BalancedPositiveNegativeSampler
 from maskrcnn_benchmark.modeling.targets import (
     BELOW_LOW_THRESHOLD,
     BETWEEN_THRESHOLDS,
-    match_boxes,
+    match_objects,
     matched_targets,
 )
 from maskrcnn_benchmark.modeling.utils import cat
@@ -47,7 +47,7 @@ class BoxLosses:
 
     def match_targets_to_proposals(self, proposal: BoxList, target: BoxList) -> BoxList:
         """The object of each of an image's R proposals, with "labels" and "matched_idxs" (`matched_targets`)."""
-        matched = match_boxes(self.proposal_matcher, target.bbox, proposal.bbox)
+        matched = match_objects(self.proposal_matcher, target, proposal.bbox)
         return matched_targets(target, matched, proposal, ["labels"])
 
     def prepare_targets(self, proposals: list[BoxList], targets: list[BoxList]) -> tuple[list[Tensor], list[Tensor]]:

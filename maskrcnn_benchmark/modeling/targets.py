@@ -9,11 +9,14 @@ from torch import Tensor
 from maskrcnn_benchmark.modeling.batching import is_overridden
 from maskrcnn_benchmark.modeling.matching import Matcher
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from maskrcnn_benchmark.structures.boxes import MAX_BLOCK, MAX_BLOCK_CPU, box_iou
+from maskrcnn_benchmark.structures.boxes import MAX_BLOCK, MAX_BLOCK_CPU, box_iou, box_overlap
 
 # What matchers say of boxes that stand for no object: maskrcnn-benchmark's constants.
 BELOW_LOW_THRESHOLD = -1
 BETWEEN_THRESHOLDS = -2
+
+IGNORED_SHARE = 0.5  # of a box's area
+OUT_OF_REACH = -1e6  # the corners of a box of one pixel that no anchor touches
 
 
 def match_boxes(matcher: Any, objects: Tensor, boxes: Tensor) -> Tensor:
@@ -45,6 +48,23 @@ def match_boxes(matcher: Any, objects: Tensor, boxes: Tensor) -> Tensor:
         # A column of its own tells each block the best overlaps of all blocks.
         part.copy_(matcher(torch.cat((box_iou(objects, block), best[:, None]), dim=1))[:-1])
     return matches
+
+
+def match_objects(matcher: Any, target: BoxList, boxes: Tensor) -> Tensor:
+    """`match_boxes` with the objects of an image, some of which may be not to learn from: the field "ignored", bool [M].
+
+    Those are nobody's object; a box that lies by half or more within one of them, and stands for no other, is
+    BETWEEN_THRESHOLDS, neither an object nor background.
+    """
+    if len(target) == 0 or not target.has_field("ignored"):
+        return match_boxes(matcher, target.bbox, boxes)
+    ignored = target.get_field("ignored")[:, None]
+    # Out of every box's reach, so that the others keep their numbers and the host does not wait for the device.
+    matched = match_boxes(matcher, target.bbox.masked_fill(ignored, OUT_OF_REACH), boxes)
+    within = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    for region in target.bbox.masked_fill(~ignored, OUT_OF_REACH):
+        within |= box_overlap(region[None], boxes)[0] >= IGNORED_SHARE
+    return matched.masked_fill(within & (matched < 0), BETWEEN_THRESHOLDS)
 
 
 def _is_blockwise(matcher: Any) -> bool:
@@ -88,7 +108,7 @@ def objects_of_proposals(matcher: Any, proposal: BoxList, target: BoxList, field
             objects.add_field("labels", proposal.get_field("labels"))
             return objects
     else:
-        matched = match_boxes(matcher, target.bbox, proposal.bbox)
+        matched = match_objects(matcher, target, proposal.bbox)
         objects = matched_targets(target, matched, proposal, fields)
     matched = objects.get_field("matched_idxs")
     objects.add_field("labels", objects.get_field("labels").masked_fill(matched < 0, 0))

@@ -39,12 +39,22 @@ def box_area(boxes: Tensor) -> Tensor:
 
 def box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     """Intersection over union of every pair: Tensor[M, 4], Tensor[N, 4] -> Tensor[M, N]."""
+    intersection = box_intersection(boxes1, boxes2)
+    return intersection / (box_area(boxes1)[:, None] + box_area(boxes2)).sub_(intersection)
+
+
+def box_overlap(regions: Tensor, boxes: Tensor) -> Tensor:
+    """The share of each box's area that lies in each region: Tensor[M, 4], Tensor[N, 4] -> Tensor[M, N]."""
+    return box_intersection(regions, boxes) / box_area(boxes)
+
+
+def box_intersection(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """Square pixels that every pair has in common: Tensor[M, 4], Tensor[N, 4] -> Tensor[M, N]."""
     x1, y1, x2, y2 = boxes1[:, :, None].unbind(1)
     left, top, right, bottom = (side.contiguous() for side in boxes2.unbind(1))
     width = torch.minimum(x2, right).sub_(torch.maximum(x1, left)).add_(PIXEL).clamp_(min=0)
     height = torch.minimum(y2, bottom).sub_(torch.maximum(y1, top)).add_(PIXEL).clamp_(min=0)
-    intersection = width * height
-    return intersection / (box_area(boxes1)[:, None] + box_area(boxes2)).sub_(intersection)
+    return width * height
 
 
 def clip_boxes(boxes: Tensor, width: float | Tensor, height: float | Tensor) -> Tensor:

@@ -107,6 +107,17 @@ def test_loader(bench, tmp_path, monkeypatch):
     assert rows(printed, "ratio#") == 1 and len(re.findall("images a second and core", printed)) == 2
 
 
+def test_tiles(bench, tmp_path):
+    printed = bench("tiles", "merge", "--counts", 20, 50, "--sets", 2, "--boxes", 30)
+    assert rows(printed, r"\| \d+ \|# \|# \|# \|") == 2
+    for line in re.findall(r"is (?:SAHI|supervision)'s in (\d+ of \d+)", printed):
+        assert line == "2 of 2"
+    config, weights = write_model(tmp_path, INPUT__TILES__SIZE=64)
+    words = ("--config-file", config, "--ckpt", weights, "--size", "150x100", "--batch", 2)
+    printed = bench("tiles", "--repeat", 1, "network", *words)
+    assert rows(printed, "(batched|tile by tile):# s") == 2 and rows(printed, "ratio#") == 1
+
+
 @pytest.mark.slow
 def test_annotations(bench, tmp_path):
     words = ("--folder", tmp_path, "--images", 30, "--repeat", 1, "--workers", 1)

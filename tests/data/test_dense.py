@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from maskrcnn_benchmark.config import cfg
-from maskrcnn_benchmark.data import make_data_loader, requirements
+from maskrcnn_benchmark.data import make_data_loader, size_checks
 from maskrcnn_benchmark.data.datasets import COCODataset
 from maskrcnn_benchmark.data.datasets.evaluation import evaluate
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import use_coco_evaluator
@@ -87,17 +87,18 @@ def test_both_numbers_are_reported(dense, evaluator):
     [
         (
             {},
-            "but TEST.DETECTIONS_PER_IMG is 100 and TEST.COCO_MAX_DETECTIONS is 100. The others count as missed; raise both",
+            "but MODEL.ROI_HEADS.DETECTIONS_PER_IMG is 100 and TEST.COCO_MAX_DETECTIONS is 100. The others count as missed; "
+            "raise both",
         ),
         (
-            {"TEST__DETECTIONS_PER_IMG": 200},
+            {"MODEL__ROI_HEADS__DETECTIONS_PER_IMG": 200},
             "but TEST.COCO_MAX_DETECTIONS is 100. The others count as missed; raise it",
         ),
-        ({"TEST__DETECTIONS_PER_IMG": 200, "TEST__COCO_MAX_DETECTIONS": 150}, ""),
+        ({"MODEL__ROI_HEADS__DETECTIONS_PER_IMG": 200, "TEST__COCO_MAX_DETECTIONS": 150}, ""),
     ],
 )
 def test_one_warning_with_the_numbers_and_the_keys(dense, tmp_path, keys, said, log, monkeypatch):
-    monkeypatch.setattr(requirements, "_said_dense", set())
+    monkeypatch.setattr(size_checks, "_said", set())
     config = cfg.clone()
     config.merge_from_file(str(CONFIG))
     config.merge_from_list(options(tmp_path, MODEL__ROI_BOX_HEAD__NUM_CLASSES=2, **keys))

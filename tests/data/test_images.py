@@ -3,10 +3,12 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from maskrcnn_benchmark.data.datasets import images, pixels
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError, decode_rgb, image_size, read_header, read_rgb
@@ -190,3 +192,24 @@ def test_a_claim_below_pillows_limit_is_refused_by_its_bytes(tmp_path):
     (tmp_path / "a.tif").write_bytes(content)
     with pytest.raises(BrokenImageError, match=r"32 x 4250000 pixels of the kind F are more than the 511 MB"):
         read_rgb(str(tmp_path / "a.tif"))
+
+
+@pytest.mark.parametrize("where", ["before", "behind", "nowhere"])
+def test_headers_of_png_are_read_without_decoding(tmp_path, where, monkeypatch):
+    """Also of an entry behind the pixels, which PNG allows; only then is the image decoded."""
+    path = str(tmp_path / "a.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (30, 20)).save(path, exif=exif if where != "nowhere" else None)
+    content = Path(path).read_bytes()
+    if where == "behind":
+        start = content.index(b"eXIf") - 4
+        end = start + 12 + int.from_bytes(content[start : start + 4], "big")
+        tail = content.index(b"IEND") - 4
+        Path(path).write_bytes(content[:start] + content[end:tail] + content[start:end] + content[tail:])
+    decoded = []
+    load = PngImageFile.load
+    monkeypatch.setattr(PngImageFile, "load", lambda self: decoded.append(1) or load(self))
+    assert image_size(path) == ((30, 20) if where == "nowhere" else (20, 30))
+    assert bool(decoded) == (where == "behind")
+    assert read_rgb(path).size == ((30, 20) if where == "nowhere" else (20, 30))

@@ -14,7 +14,8 @@ from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.anchor_fit import best_overlaps, fit_anchors, recall
 from maskrcnn_benchmark.data.catalog import dataset_catalog
 from maskrcnn_benchmark.data.datasets import COCODataset
-from maskrcnn_benchmark.data.suggest import ENOUGH, WANTED, facts_of, suggest
+from maskrcnn_benchmark.data.set_facts import facts_of
+from maskrcnn_benchmark.data.suggest import ENOUGH, WANTED, suggest
 from maskrcnn_benchmark.modeling.rpn.anchor_generator import AnchorGenerator
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxlist_ops import boxlist_iou
@@ -72,7 +73,7 @@ def test_large_images_are_cut_and_tiles_have_the_scale():
     chosen = values(choices)
     assert chosen["INPUT.TILES.SCALE"] == pytest.approx(WANTED / facts.small, rel=0.01)
     assert chosen["INPUT.TILES.SIZE"] * chosen["INPUT.TILES.SCALE"] == pytest.approx(800, rel=0.01)
-    assert chosen["INPUT.CROP_SIZE"] == (chosen["INPUT.TILES.SIZE"],) * 2 and chosen["INPUT.MIN_SIZE_TRAIN"] == (798,)
+    assert chosen["INPUT.TILES.TRAIN"] is True and chosen.get("INPUT.TILES.TEST", True) is True
     # The limits follow from the tile, not from the frame.
     assert chosen.get("MODEL.ROI_HEADS.DETECTIONS_PER_IMG", 100) < 300
 

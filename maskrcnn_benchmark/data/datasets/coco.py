@@ -225,6 +225,11 @@ class COCODataset(CocoDetection):
             sizes[index] = info["height"], info["width"]
         return sizes
 
+    def box_extents(self, idx: int) -> np.ndarray:
+        """Width and height of an image's objects in pixels, float64 [N, 2]; crowds are left out."""
+        boxes = [a["bbox"][2:] for a in self._annotations(self.ids[idx]) if not a.get("iscrowd", 0)]
+        return np.array(boxes, np.float64).reshape(-1, 2)
+
     def labels_by_image(self) -> tuple[np.ndarray, np.ndarray]:
         """Labels of the objects, image after image, int32 [A], and where each image's begin, int64 [len(self) + 1]."""
         index, rows = self._file.index, self._rows()

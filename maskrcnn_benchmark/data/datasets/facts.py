@@ -57,6 +57,16 @@ def image_sizes(dataset: Any) -> np.ndarray:
     return np.array([(info["height"], info["width"]) for info in infos]).reshape(-1, 2)
 
 
+def box_extents(dataset: Any, index: int) -> np.ndarray:
+    """Width and height of an image's objects in pixels, float64 [N, 2]; raises ValueError where they need the image."""
+    if hasattr(dataset, "box_extents"):
+        return dataset.box_extents(index)
+    if not hasattr(dataset, "get_groundtruth"):
+        raise ValueError(f"{type(dataset).__name__} has neither box_extents nor get_groundtruth.")
+    boxes = dataset.get_groundtruth(index).convert("xyxy").bbox.double().numpy()
+    return boxes[:, 2:] - boxes[:, :2] + 1
+
+
 def labels_by_image(dataset: Any) -> tuple[np.ndarray, np.ndarray]:
     """`ConcatDataset.labels_by_image` of any data set; raises ValueError for one whose objects need its images."""
     if hasattr(dataset, "labels_by_image"):

@@ -5,6 +5,7 @@ Training, tests, prediction, the web page, drawings and checks all read by `deco
 
 import contextlib
 import os
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,7 @@ _BACK = {
     Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270,
 }
 SWAPS_SIDES = (5, 6, 7, 8)
+PNG_EXIF = {"exif", "Raw profile type exif", "Raw profile type APP1"}  # where Pillow looks for it in a PNG
 MOST_BYTES = 3 * 178_956_970  # the pixels beyond which Pillow takes a file for a bomb, as RGB
 
 
@@ -86,6 +88,11 @@ def decode_rgb(source: Any, name: str, turn: Callable[[Header], bool] = always_t
     return _with_image(source, name, decode)
 
 
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """Stored pixels as they are meant to be seen by EXIF's orientation, 1 to 8."""
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
 def read_header(path: str) -> Header:
     """What a file's header says, its pixels not decoded. Raises BrokenImageError."""
     return _with_image(path, path, _header)
@@ -134,8 +141,29 @@ def _header(image: Image.Image) -> Header:
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.format == "PNG" and not image.info.keys() & PNG_EXIF and not _has_late_entries(image):
+        return 1  # Pillow would decode the whole image to look for an entry behind the pixels
     try:
         orientation = image.getexif().get(ORIENTATION, 1)
     except Exception:  # a damaged entry says nothing; viewers show such an image as it is stored
         return 1
     return orientation if orientation in _TURNS else 1
+
+
+def _has_late_entries(image: Image.Image) -> bool:
+    """Whether a PNG that is not decoded yet has entries of EXIF or text behind its pixels, by the heads of its chunks."""
+    file = getattr(image, "fp", None)
+    if file is None:  # decoded: what there is stands in `info`
+        return False
+    place, is_behind = file.tell(), False
+    try:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            is_behind |= kind == b"IDAT"
+            if is_behind and kind in (b"eXIf", b"zTXt", b"tEXt", b"iTXt"):
+                return True
+            file.seek(length + 4, os.SEEK_CUR)
+        return False
+    finally:
+        file.seek(place)

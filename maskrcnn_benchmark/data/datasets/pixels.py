@@ -46,14 +46,15 @@ def to_rgb(image: Image.Image, name: str) -> Image.Image:
     return image.convert("RGB")
 
 
-def _scaled(values: np.ndarray, name: str) -> Image.Image:
-    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+def depth_of(low: float, high: float, name: str) -> float:
+    """The largest value of the depth that grey values from `low` to `high` fill: 2 to the power of 8, 10, 12, 14 or 16 less 1, or
+    1 where they are at most that; said once. Raises ValueError for values that have no such depth."""
     if not (low >= 0 and high < 2 ** DEPTHS[-1]):  # also NaN
         raise ValueError(
             f"its grey values go from {low:g} to {high:g}; they must lie between 0 and {2 ** DEPTHS[-1] - 1} (or 0 and 1). Save "
             "it with 8 or 16 bits"
         )
-    if values.dtype.kind == "f" and high <= 1:
+    if high <= 1 and not isinstance(high, int):
         depth, largest = "floating point from 0 to 1", 1.0
     else:
         bits = next(bits for bits in DEPTHS if high < 2**bits)
@@ -65,4 +66,10 @@ def _scaled(values: np.ndarray, name: str) -> Image.Image:
             name,
             depth,
         )
-    return Image.fromarray(np.rint(values * (255 / largest)).astype(np.uint8))
+    return largest
+
+
+def _scaled(values: np.ndarray, name: str) -> Image.Image:
+    kind = float if values.dtype.kind == "f" else int
+    low, high = (kind(values.min()), kind(values.max())) if values.size else (kind(0), kind(0))
+    return Image.fromarray(np.rint(values * (255 / depth_of(low, high, name))).astype(np.uint8))

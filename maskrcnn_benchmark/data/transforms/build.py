@@ -1,7 +1,7 @@
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.transforms import flips_and_colours
 from maskrcnn_benchmark.data.transforms import transforms as T
-from maskrcnn_benchmark.data.transforms.crop import RandomCrop, ScaleJitter
+from maskrcnn_benchmark.data.transforms.crop import RandomCrop, RandomTile, ScaleJitter
 from maskrcnn_benchmark.data.transforms.registry import TRANSFORMS
 
 
@@ -15,9 +15,14 @@ def build_transforms(cfg, is_train: bool = True) -> T.Compose:
             steps.append(getattr(T, "ColorJitter", flips_and_colours.ColorJitter)(*jitter))
         steps += [TRANSFORMS[name](cfg) for name in own.TRANSFORMS]
         if own.CROP_TYPE:
-            steps.append(RandomCrop(own.CROP_TYPE, own.CROP_SIZE))
-        if own.SCALE_JITTER:
-            steps.append(ScaleJitter(own.SCALE_JITTER, own.SCALE_JITTER_SIZE, _mean_colour(source)))
+            steps.append(RandomCrop(own.CROP_TYPE, own.CROP_SIZE, own.CROP_MIN_VISIBLE))
+        if own.TILES.TRAIN and own.TILES.SIZE:
+            tiles = own.TILES
+            scales = own.SCALE_JITTER or (1.0, 1.0)
+            steps.append(RandomTile(tiles.SIZE, tiles.SCALE, scales, tiles.OBJECTS, tiles.MIN_VISIBLE))
+        elif own.SCALE_JITTER:
+            fill = _mean_colour(source)
+            steps.append(ScaleJitter(own.SCALE_JITTER, own.SCALE_JITTER_SIZE, fill, own.CROP_MIN_VISIBLE))
         else:
             steps.append(T.Resize(source.MIN_SIZE_TRAIN, source.MAX_SIZE_TRAIN))
         steps.append(T.RandomHorizontalFlip(source.HORIZONTAL_FLIP_PROB_TRAIN))

@@ -16,7 +16,7 @@ from maskrcnn_benchmark.modeling.sampling import draw
 from maskrcnn_benchmark.modeling.targets import (
     BELOW_LOW_THRESHOLD,
     BETWEEN_THRESHOLDS,
-    match_boxes,
+    match_objects,
     matched_targets,
 )
 from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -52,7 +52,7 @@ class RPNLossComputation:
 
     def match_targets_to_anchors(self, anchor: BoxList, target: BoxList, copied_fields: Sequence[str] = ()) -> BoxList:
         """The object of each of an image's A anchors, with the named fields and "matched_idxs" (`matched_targets`)."""
-        matched = match_boxes(self.proposal_matcher, target.bbox, anchor.bbox)
+        matched = match_objects(self.proposal_matcher, target, anchor.bbox)
         return matched_targets(target, matched, anchor, copied_fields)
 
     @torch.no_grad()

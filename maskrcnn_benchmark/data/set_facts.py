@@ -1,0 +1,98 @@
+"""What can be said of a data set's images and objects in a few numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from maskrcnn_benchmark.data.datasets.facts import box_extents, image_sizes, labels_by_image
+from maskrcnn_benchmark.data.formats.content import Content
+from maskrcnn_benchmark.data.labels import parts_of
+from maskrcnn_benchmark.utils.wording import counted
+
+AT_MOST = 500  # images of a data set whose objects are looked at, evenly spread
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """Of a set's annotations. Sizes of objects are square roots of their boxes' areas, in pixels of the image.
+
+    Attributes:
+        images, objects, classes: counts; crowds are left out.
+        sides: int64 [images, 2], height and width of each image.
+        shorter, longer: medians of the images' sides; longest: the largest of all.
+        small, median, large: the 10th, 50th and 90th percentile of the objects.
+        densest: objects of the image with most; densest_image: its place in the set.
+        masks: whether all objects have one.
+    """
+
+    images: int
+    objects: int
+    classes: int
+    sides: np.ndarray
+    small: float
+    median: float
+    large: float
+    densest: int
+    densest_image: int
+    masks: bool
+
+    @property
+    def shorter(self) -> float:
+        return float(np.median(self.sides.min(axis=1)))
+
+    @property
+    def longer(self) -> float:
+        return float(np.median(self.sides.max(axis=1)))
+
+    @property
+    def longest(self) -> int:
+        return int(self.sides.max())
+
+
+def facts_of(content: Content) -> Facts:
+    """Of what was read from files of any form. Raises ValueError for a set without objects."""
+    objects = [a for a in content.annotations if not a.get("iscrowd") and a["bbox"][2] > 0 and a["bbox"][3] > 0]
+    place = {image["id"]: i for i, image in enumerate(content.images)}
+    counts = np.bincount([place[a["image_id"]] for a in objects], minlength=len(place))
+    return _facts(
+        np.array([(i["height"], i["width"]) for i in content.images], dtype=np.int64).reshape(-1, 2),
+        np.array([a["bbox"][2:] for a in objects], dtype=np.float64).reshape(-1, 2),
+        counts,
+        len(content.categories),
+        all(a.get("segmentation") for a in objects),
+    )
+
+
+def facts_of_dataset(dataset: Any) -> Facts:
+    """Of a data set or several joined, the sizes of objects from at most AT_MOST images.
+
+    Raises ValueError for a set without objects, or one whose objects cannot be had without reading its images.
+    """
+    parts = parts_of(dataset)
+    counts, extents = [], []
+    for part in parts:
+        counts.append(np.diff(labels_by_image(part)[1]))
+        step = max(len(part) * len(parts) // AT_MOST, 1)
+        extents += [box_extents(part, i) for i in range(0, len(part), step)]
+    return _facts(
+        np.concatenate([image_sizes(part) for part in parts]),
+        np.concatenate([np.zeros((0, 2)), *extents]),
+        np.concatenate(counts),
+        max(getattr(part, "num_classes", 1) - 1 for part in parts),
+        all(getattr(part, "has_masks", False) and not getattr(part, "without_mask", 0) for part in parts),
+    )
+
+
+def _facts(sides: np.ndarray, extents: np.ndarray, counts: np.ndarray, classes: int, masks: bool) -> Facts:
+    if not len(sides) or not len(extents):
+        raise ValueError(
+            f"There is nothing to suggest from: {counted(len(sides), 'image')}, {counted(len(extents), 'object')}."
+        )
+    small, median, large = np.percentile(np.sqrt(extents.prod(axis=1)), (10, 50, 90)).tolist()
+    densest = int(counts.argmax())
+    return Facts(
+        len(sides), int(counts.sum()), classes, sides, small, median, large, int(counts[densest]), densest, masks
+    )
