@@ -20,7 +20,7 @@ from maskrcnn_benchmark.config.areas import ranges
 from maskrcnn_benchmark.config.checks import check_config
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
-from maskrcnn_benchmark.data.catalog import ConfiguredCatalog, dataset_catalog
+from maskrcnn_benchmark.data.catalog import annotations_of, dataset_catalog
 from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.pictures import to_bgr
@@ -34,16 +34,13 @@ def chosen_set(args: argparse.Namespace) -> tuple[str, str, str]:
     if args.ann_file:
         if not args.results:
             raise ValueError("--ann-file wants --results, the folder with bbox.json that a test wrote.")
-        name = "NAME"
-        entry = {"ANN_FILE": args.ann_file, "IMG_DIR": args.img_dir, "SPLIT": args.split}
-        catalog = ConfiguredCatalog({name: {key: value for key, value in entry.items() if value}}, None)
-    else:
-        if not args.config_file:
-            raise ValueError("Give --config-file, or --ann-file with --img-dir and --results.")
-        if not cfg.DATASETS.TEST and not args.dataset:
-            raise ValueError("The configuration names no data set in DATASETS.TEST.")
-        name, catalog = args.dataset or cfg.DATASETS.TEST[0], dataset_catalog(cfg)
-    values = catalog.get(name)["args"]
+        return (*annotations_of(args.ann_file, args.img_dir, split=args.split), args.results)
+    if not args.config_file:
+        raise ValueError("Give --config-file, or --ann-file with --img-dir and --results.")
+    if not cfg.DATASETS.TEST and not args.dataset:
+        raise ValueError("The configuration names no data set in DATASETS.TEST.")
+    name = args.dataset or cfg.DATASETS.TEST[0]
+    values = dataset_catalog(cfg).get(name)["args"]
     if not {"ann_file", "root"} <= set(values):
         raise ConfigError(
             f"The data set {name} is read by its own class, not from annotations in a known form; name these with --ann-file."

@@ -50,6 +50,12 @@ class ConfiguredCatalog:
         return {"factory": factory, "args": args}
 
 
+def annotations_of(ann_file: str, img_dir: str = "", form: str = "", split: str = "") -> tuple[str, str]:
+    """A file in COCO's format with annotations of any form, and the folder of their images; arguments as in DEFINITIONS."""
+    entry = {"ANN_FILE": ann_file, "IMG_DIR": img_dir, "FORM": form, "SPLIT": split}
+    return _coco_file({key: value for key, value in entry.items() if value}, ann_file)
+
+
 def _coco_file(entry: dict, key: str) -> tuple[str, str]:
     """The annotation file of an entry in COCO's or another form, and the folder of its images."""
     keys = set(entry) - {"FACTORY"}

@@ -13,22 +13,25 @@ import numpy as np
 from maskrcnn_benchmark.data.datasets.images import image_size, read_header
 
 MAX_SIZE = 200_000  # pixels along a side of an image
+MOST_PLACES = 5  # that are kept of a kind of note
 
 
 @dataclasses.dataclass
 class Notes:
-    """What was changed or left out: how often, and the first place of each kind."""
+    """What was changed or left out: how often, and the first places of each kind."""
 
     counts: Counter[str] = dataclasses.field(default_factory=Counter)
-    first: dict[str, str] = dataclasses.field(default_factory=dict)
+    places: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
     def add(self, what: str, where: str, count: int = 1) -> None:
         if count:
             self.counts[what] += count
-            self.first.setdefault(what, where)
+            places = self.places.setdefault(what, [])
+            if len(places) < MOST_PLACES:
+                places.append(where)
 
     def sentences(self) -> list[str]:
-        return [f"{what}: {count}, first {self.first[what]}" for what, count in self.counts.items()]
+        return [f"{what}: {count}, first {self.places[what][0]}" for what, count in self.counts.items()]
 
 
 @dataclasses.dataclass
