@@ -16,7 +16,7 @@ import torch
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.set_facts import Facts
-from maskrcnn_benchmark.data.suggest import Choice, suggest
+from maskrcnn_benchmark.data.suggest import Choice, as_table, suggest
 from maskrcnn_benchmark.engine.predictor_options import shipped_model
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.files import write_atomically
@@ -141,7 +141,5 @@ def main() -> None:
         for sentence in content.notes.sentences():
             print(f"note: {sentence}")
         print(f"{_contents(facts)}, at most {facts.densest} in an image\n")
-        width = max(len(choice.key) for choice in choices)
-        for choice in choices:
-            print(f"{choice.key:{width}}  {choice.value!s:32}  {choice.reason}")
+        print(as_table(choices))
         print(f"\nWrote {args.out}: mrb train --config-file {args.out} OUTPUT_DIR runs/{name}")

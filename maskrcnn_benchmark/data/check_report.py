@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from maskrcnn_benchmark.data.formats.content import Notes
 from maskrcnn_benchmark.utils.wording import counted
 
 EXAMPLES = 5
@@ -105,6 +106,12 @@ class Report:
 
     def add(self, kind: str, example: Any) -> None:
         self._found[kind].add(example)
+
+    def add_notes(self, notes: Notes) -> None:
+        """What reading a form other than COCO's changed or left out."""
+        for what, count in notes.counts.items():
+            lost = any(word in what for word in ("left out", "cut at", "without an image", "same name"))
+            self._found[what] = Finding(what, lost, what, count, [notes.first[what]])
 
     @property
     def findings(self) -> list[Finding]:
