@@ -78,7 +78,7 @@ def test_broken_labels_of_yolo(run_tool, tmp_path):
     for name in ("a", "b", "c"):
         Image.new("RGB", (40, 30)).save(tmp_path / "images" / f"{name}.png")
     (tmp_path / "classes.txt").write_text("cat\ndog\n")
-    (tmp_path / "labels/a.txt").write_text("0 0.5 0.5 0.2 0.2\n1 0.98 0.5 0.2 0.2\n")
+    (tmp_path / "labels/a.txt").write_text("0 0.5 0.5 0.2 0.2\n1 0.95 0.5 0.2 0.2\n1 1.02 0.5 0.2 0.2\n")
     (tmp_path / "labels/b.txt").write_text("")
     (tmp_path / "labels/z.txt").write_text("0 0.5 0.5 0.2 0.2\n")
     code, printed = run_tool("check_dataset", tmp_path)
