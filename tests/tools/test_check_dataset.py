@@ -94,4 +94,4 @@ def test_broken_labels_of_yolo(run_tool, tmp_path):
     )
     (tmp_path / "labels/c.txt").write_text("0 0.5 0.5 0.2 0.2\n7 0.5 0.5 0.2 0.2\n")
     code, printed = run_tool("check_dataset", tmp_path)
-    assert code == 1 and "c.txt:2" in printed and "Traceback" not in printed
+    assert code == 1 and "c.txt, line 2: class 7" in printed and "Traceback" not in printed
