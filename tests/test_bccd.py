@@ -44,8 +44,8 @@ def mrb(folder: Path, *words: str, status: int = 0) -> str:
 @pytest.mark.slow
 @needs(BCCD)
 def test_from_voc_files_to_ap_by_class(tmp_path):
-    said = mrb(tmp_path, "check", "--ann-file", str(BCCD), status=1)
-    assert "PROBLEM: 2 boxes without width or height" in said
+    said = mrb(tmp_path, "check", str(BCCD), status=1)
+    assert "PROBLEM: 2 boxes of no size, left out" in said
     assert "BloodImage_00338.xml: RBC 504, 337, 504, 337" in said and said.count(".xml") == 2
     base = str(ROOT / "configs" / "demo" / "base_R_18_FPN.yaml")
     said = mrb(

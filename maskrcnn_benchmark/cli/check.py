@@ -1,71 +1,137 @@
-"""Check data sets: counts and sizes, and whatever is broken in files, boxes, categories and masks.
+"""Check a data set: counts and sizes, and whatever is broken in files, boxes, categories and masks.
 
-    mrb check --ann-file data/train.json --img-dir data/train [--sheet sheet.jpg] [--json report.json]
-    mrb check --ann-file VOC2007 --split train      # annotations in any form that `mrb convert` reads
-    mrb check --config-file my.yaml      # the data sets of DATASETS.TRAIN and TEST
+    mrb check data/train.json --img-dir data/train [--sheet sheet.jpg] [--json report.json]
+    mrb check cars/data.yaml --split train      # any form that `mrb convert` reads
+    mrb check --config-file my.yaml             # the data sets of DATASETS.TRAIN and TEST
 
-The exit status is 0 if all is fine, 1 if there are problems; notes alone are fine.
+After the report stands what `mrb suggest` would choose for the set, with its reasons. The exit status is 0 if all is fine, 1 if
+there are problems; notes alone are fine.
 """
 
 import argparse
+import contextlib
+import dataclasses
 import json
 import os
+from typing import Any
 
 import cv2
 
 from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data import formats
-from maskrcnn_benchmark.data.catalog import annotations_of, dataset_catalog
+from maskrcnn_benchmark.data.catalog import dataset_catalog
 from maskrcnn_benchmark.data.check import check, contact_sheet, load
-from maskrcnn_benchmark.data.formats.cache import notes_of
+from maskrcnn_benchmark.data.formats.content import Content
+from maskrcnn_benchmark.data.suggest import as_table, suggest
+from maskrcnn_benchmark.engine.predictor_options import shipped_model
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.files import write_json
 
+MOST_SUGGESTED = 200_000  # annotations: reading more a second time would take minutes
 
-def chosen_sets(args: argparse.Namespace) -> dict[str, tuple[str, str]]:
-    """(annotation file, image folder) by name."""
-    is_coco = not args.form and str(args.ann_file).lower().endswith(".json")
-    if bool(args.ann_file) == bool(args.config_file) or is_coco and not args.img_dir:
-        raise ValueError("Give --ann-file and --img-dir, or --config-file.")
-    if args.ann_file:
-        name = os.path.basename(os.path.normpath(args.ann_file))
-        return {name: annotations_of(args.ann_file, args.img_dir, args.form, args.split)}
+
+@dataclasses.dataclass
+class Source:
+    """A set to check: annotations of a form ("coco" where it is read as it stands), their images, split and class names."""
+
+    path: str
+    images: str = ""
+    form: str = ""
+    split: str = ""
+    classes: tuple[str, ...] = ()
+
+    def load(self) -> tuple[dict, str, Content | None]:
+        """The entries in COCO's format, the folder of the images, and what a reader of another form says besides."""
+        if (self.form or formats.form_of(self.path)) == "coco" and self.images and not self.classes:
+            if not os.path.isdir(self.images):
+                raise FileNotFoundError(f"There is no image folder {self.images!r}, which {self.path} belongs to.")
+            return load(self.path), self.images, None
+        content = formats.read(self.path, self.form, self.images, self.split, self.classes)
+        return content.as_coco(), content.root, content
+
+
+def chosen_sets(args: argparse.Namespace) -> dict[str, Source]:
+    """What to check, by name."""
+    source = args.source or args.ann_file
+    if bool(source) == bool(args.config_file) or (args.source and args.ann_file):
+        raise ValueError(
+            "Give the annotations (SOURCE, or --ann-file) and, where they do not say it, --img-dir; or --config-file."
+        )
+    if source:
+        if (
+            source.lower().endswith(".json")
+            and not args.form
+            and not args.img_dir
+            and formats.form_of(source) == "coco"
+        ):
+            raise ValueError(f"Say where the images of {source} lie: --img-dir FOLDER.")
+        return {os.path.basename(os.path.normpath(source)): Source(source, args.img_dir, args.form, args.split)}
     cfg.merge_from_file(args.config_file)
     cfg.merge_from_list(args.opts)
     catalog, sets = dataset_catalog(cfg), {}
     for name in dict.fromkeys((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)):
-        values = catalog.get(name)["args"]
-        if not {"ann_file", "root"} <= set(values):
-            raise ValueError(f"The data set {name} is read by its own class; this tool checks files of annotations.")
-        sets[name] = (values["ann_file"], values["root"])
+        sets[name] = _defined(name, options(cfg).DATASETS.DEFINITIONS.get(name, {}), catalog)
     if not sets:
         raise ValueError("The configuration names no data set in DATASETS.TRAIN and DATASETS.TEST.")
     return sets
 
 
+def _defined(name: str, entry: dict, catalog: Any) -> Source:
+    """A data set of a configuration."""
+    if "ANN_FILE" in entry and "FACTORY" not in entry:
+        path, images, form, split = (str(entry.get(key, "")) for key in ("ANN_FILE", "IMG_DIR", "FORM", "SPLIT"))
+        classes = entry.get("CLASSES", ())
+        return Source(path, images, form, split, (classes,) if isinstance(classes, str) else tuple(map(str, classes)))
+    values = catalog.get(name)["args"]
+    if {"ann_file", "root"} <= set(values):
+        return Source(values["ann_file"], values["root"], "coco")
+    if {"data_dir", "split"} <= set(values):
+        return Source(values["data_dir"], form="voc", split=values["split"])
+    raise ValueError(f"The data set {name} is in no form that is known here; known are {', '.join(formats.FORMATS)}.")
+
+
+def suggestions(content: Content) -> str:
+    """The table of `mrb suggest`; "" for a set without objects."""
+    config = cfg.clone()
+    config.merge_from_file(shipped_model()[0])
+    try:
+        _, choices = suggest(content, config)
+    except ValueError:
+        return ""
+    return "What mrb suggest would choose, on a machine without a GPU:\n" + as_table(choices)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ann-file", metavar="FILE", help="annotations, in COCO format or another form")
-    parser.add_argument("--img-dir", default="", metavar="FOLDER", help="folder of the images")
     parser.add_argument(
-        "--form", default="", choices=list(formats.FORMATS), help="the form, where it is not found by itself"
+        "source", nargs="?", default="", metavar="SOURCE", help="annotations: a file or folder of any form"
     )
-    parser.add_argument("--split", default="", metavar="NAME", help="of annotations that hold several")
+    parser.add_argument("--ann-file", default="", metavar="FILE", help="the same")
+    parser.add_argument(
+        "--img-dir", default="", metavar="FOLDER", help="the images, where the annotations do not say it"
+    )
+    parser.add_argument("--form", default="", choices=list(formats.FORMATS), help="where it is not found by itself")
+    parser.add_argument("--split", default="", metavar="NAME", help="of a source that holds several")
     parser.add_argument("--config-file", metavar="FILE", help="check the data sets of this configuration")
     parser.add_argument("--skip-images", action="store_true", help="do not decode the image files")
     parser.add_argument("--sheet", metavar="FILE", help="draw images with their annotations (of the first data set)")
     parser.add_argument("--json", metavar="FILE", help="also write the reports to this file")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="change configuration keys")
-    args = parser.parse_args()
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="change configuration keys")
+    args = parser.parse_intermixed_args()
+    if args.config_file and args.source:  # the first word is a key then
+        args.opts, args.source = [args.source, *args.opts], ""
     with command_line():
         reports = []
-        for number, (name, (ann_file, img_dir)) in enumerate(chosen_sets(args).items()):
-            if not os.path.isdir(img_dir):
-                raise FileNotFoundError(f"There is no image folder {img_dir!r}, which {ann_file} belongs to.")
-            content = load(ann_file)
+        for number, (name, source) in enumerate(chosen_sets(args).items()):
+            content, img_dir, read = source.load()
             reports.append(check(content, img_dir, name, not args.skip_images))
-            reports[-1].add_notes(notes_of(ann_file))
+            if read is not None:
+                reports[-1].add_notes(read.notes)
             print(reports[-1].as_text())
+            if len(content["annotations"]) <= MOST_SUGGESTED:
+                with contextlib.suppress(ValueError, OSError):  # what is broken was said above
+                    print(suggestions(read or formats.read(source.path, "coco", img_dir)))
             if args.sheet and number == 0:
                 os.makedirs(os.path.dirname(os.path.abspath(args.sheet)), exist_ok=True)
                 sheet = contact_sheet(content, img_dir)

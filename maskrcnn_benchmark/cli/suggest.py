@@ -16,13 +16,15 @@ import torch
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.set_facts import Facts
-from maskrcnn_benchmark.data.suggest import Choice, suggest
+from maskrcnn_benchmark.data.suggest import Choice, as_table, suggest
+from maskrcnn_benchmark.engine.predictor_options import shipped_model
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.files import write_atomically
 from maskrcnn_benchmark.utils.wording import counted
 
-DEMO = "runs/demo/model_final.pth"  # what `make demo` leaves
-BASES = {True: "configs/enl/faster_rcnn_R_50_FPN_3enl_td.yaml", False: "configs/demo/base_R_18_FPN.yaml"}
+BASE_OF_GPUS = (
+    "configs/enl/faster_rcnn_R_50_FPN_3enl_td.yaml"  # without a GPU, the model that comes with the repository
+)
 
 
 def definition(args: argparse.Namespace, test: bool, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -77,16 +79,18 @@ def _quoted(value: Any) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' if isinstance(value, str) else str(value)
 
 
-def _weights(given: str, base: str) -> str:
-    """Where the weights to start from lie; "" for those of the base."""
-    path = given or (DEMO if base == BASES[False] and os.path.isfile(DEMO) else "")
-    if path and not os.path.isfile(path):
-        raise FileNotFoundError(f"There is no file of weights {path!r} (--weights; current directory: {os.getcwd()}).")
-    if not path and base == BASES[False]:
-        print(
-            f"note: training starts from random weights; {DEMO}, which `make demo` makes, or --weights FILE is a better start"
+def _start(base: str, weights: str, on_gpu: bool) -> tuple[str, str]:
+    """The configuration to refine and the weights to start from, "" for those that the configuration names."""
+    if weights and not os.path.isfile(weights):
+        raise FileNotFoundError(
+            f"There is no file of weights {weights!r} (--weights; current directory: {os.getcwd()})."
         )
-    return os.path.abspath(path) if path else ""
+    if not base and on_gpu:
+        base = BASE_OF_GPUS
+    elif not base:
+        base, shipped = shipped_model()
+        weights = weights or shipped
+    return base, os.path.abspath(weights) if weights else ""
 
 
 def main() -> None:
@@ -101,24 +105,27 @@ def main() -> None:
     parser.add_argument("--test-img-dir", default="", metavar="FOLDER", help="their images")
     parser.add_argument("--test-split", default="", metavar="NAME", help="their split, also of SOURCE itself")
     parser.add_argument(
-        "--base", default="", metavar="FILE", help="the configuration to start from (default: by the device)"
+        "--base",
+        default="",
+        metavar="FILE",
+        help="the configuration to refine (default: for a GPU an R-50 with ENL, else the small model of the repository)",
     )
     parser.add_argument(
         "--weights",
         default="",
         metavar="FILE",
-        help=f"to start from (default: {DEMO} where it is there and fits the base)",
+        help="to start from (default: the base's)",
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="the YAML file to write")
     args = parser.parse_args()
     with command_line():
         on_gpu = torch.cuda.is_available()
-        base = args.base or BASES[on_gpu]
+        base, weights = _start(args.base, args.weights, on_gpu)
         config = cfg.clone()
         config.merge_from_file(base)
         content = formats.read(args.source, args.form, args.img_dir, args.split)
         memory = torch.cuda.get_device_properties(0).total_memory / 2**30 if on_gpu else None
-        facts, choices = suggest(content, config, memory, _weights(args.weights, base))
+        facts, choices = suggest(content, config, memory, weights)
         name = os.path.splitext(os.path.basename(args.out))[0]
         classes = tuple(content.names().values())
         sets = {f"{name}_train": definition(args, False, classes)}
@@ -134,7 +141,5 @@ def main() -> None:
         for sentence in content.notes.sentences():
             print(f"note: {sentence}")
         print(f"{_contents(facts)}, at most {facts.densest} in an image\n")
-        width = max(len(choice.key) for choice in choices)
-        for choice in choices:
-            print(f"{choice.key:{width}}  {choice.value!s:32}  {choice.reason}")
+        print(as_table(choices))
         print(f"\nWrote {args.out}: mrb train --config-file {args.out} OUTPUT_DIR runs/{name}")

@@ -7,12 +7,6 @@ from maskrcnn_benchmark.data.formats.content import Notes
 from maskrcnn_benchmark.utils.wording import counted
 
 EXAMPLES = 5
-# Notes of the forms that name objects without width or height.
-WITHOUT_SIZE = (
-    "boxes of no size, left out",
-    "shapes of no size, left out",
-    "objects without width or height inside the image, left out",
-)
 
 
 @dataclass
@@ -103,12 +97,10 @@ KINDS = {
 
 
 class Report:
-    """What `check` found. summary: counts by name; findings: in the order of KINDS; notes: sentences on reading the annotations
-    from another form than COCO's."""
+    """What `check` found. summary: counts by name; findings: in the order of KINDS."""
 
     def __init__(self, name: str):
         self.name = name
-        self.notes: list[str] = []
         self.summary: dict[str, Any] = {}
         self._found = {kind: Finding(kind, is_problem, text) for kind, (is_problem, text) in KINDS.items()}
 
@@ -116,14 +108,10 @@ class Report:
         self._found[kind].add(example)
 
     def add_notes(self, notes: Notes) -> None:
-        """What did not fit when annotations were read from another form; objects of no size are a problem, as COCO's are."""
+        """What reading a form other than COCO's changed or left out."""
         for what, count in notes.counts.items():
-            if what in WITHOUT_SIZE:
-                for place in notes.places[what]:
-                    self._found["box_empty"].add(place)
-                self._found["box_empty"].count += count - len(notes.places[what])
-            else:
-                self.notes.append(f"{what}: {count}, first {notes.places[what][0]}")
+            lost = any(word in what for word in ("left out", "cut at", "without an image", "same name"))
+            self._found[what] = Finding(what, lost, what, count, list(notes.places[what]))
 
     @property
     def findings(self) -> list[Finding]:
@@ -134,8 +122,7 @@ class Report:
         return [finding for finding in self.findings if finding.is_problem]
 
     def as_dict(self) -> dict:
-        findings = [vars(f) for f in self.findings]
-        return {"name": self.name, "summary": self.summary, "findings": findings, "notes": self.notes}
+        return {"name": self.name, "summary": self.summary, "findings": [vars(f) for f in self.findings]}
 
     def as_text(self) -> str:
         lines = [self.name]
@@ -147,7 +134,6 @@ class Report:
             lines.append(
                 f"  {'PROBLEM' if finding.is_problem else 'note'}: {finding.count} {finding.text} ({examples})"
             )
-        lines += [f"  note: {note}" for note in self.notes]
         lines.append(
             f"  {'Fine.' if not self.problems else counted(len(self.problems), 'kind of problem', 'kinds of problems') + '.'}"
         )

@@ -68,6 +68,12 @@ def suggest(
     ]
 
 
+def as_table(choices: list[Choice]) -> str:
+    """A line a key: the value, and why."""
+    width = max(len(choice.key) for choice in choices)
+    return "\n".join(f"{choice.key:{width}}  {choice.value!s:32}  {choice.reason}" for choice in choices)
+
+
 def _start(weights: str) -> list[Choice]:
     if not weights:
         return []

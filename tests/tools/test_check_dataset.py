@@ -1,10 +1,13 @@
 """tools/check_dataset.py: its exit status, its report and its sheet."""
 
 import json
+import re
 
 import cv2
+from PIL import Image
 
 from tests.support.helpers import write_annotations, write_coco
+from tests.support.real_sets import AERIAL, BCCD, needs
 
 
 def test_a_sound_set_and_a_broken_one(run_tool, tmp_path):
@@ -22,23 +25,6 @@ def test_a_sound_set_and_a_broken_one(run_tool, tmp_path):
     assert {f["kind"] for f in report["findings"] if f["is_problem"]} == {"missing_file", "category_unknown"}
 
 
-def test_another_form_with_what_did_not_fit(run_tool, tmp_path):
-    """YOLO's labels: objects of no size are a problem, each named, and the rest are notes."""
-    write_coco(tmp_path, "images", images=4)
-    labels = {"0": "0 0.5 0.5 0.2 0.4\n", "1": "1 0.5 0.5 0 0.4\n0 0.2 0.2 0.1 0.1\n", "2": "1 0.5 0.5 0.3 0\n"}
-    (tmp_path / "labels").mkdir()
-    for name, text in labels.items():
-        (tmp_path / "labels" / f"{name}.txt").write_text(text)
-    (tmp_path / "classes.txt").write_text("red\nblue\n")
-    (tmp_path / "images.json").unlink()
-    code, printed = run_tool("check_dataset", "--ann-file", tmp_path, "--json", tmp_path / "r.json")
-    assert code == 1 and "PROBLEM: 2 boxes without width or height" in printed
-    assert f"{tmp_path}/labels/1.txt, line 1" in printed and f"{tmp_path}/labels/2.txt, line 1" in printed
-    assert "note: images without a label file, taken as without objects: 1, first 3.jpg" in printed
-    (report,) = json.loads((tmp_path / "r.json").read_text())
-    assert report["summary"]["objects"] == 2 and report["notes"][0].startswith("images without a label file")
-
-
 def test_the_sets_of_a_configuration(run_tool, tmp_path):
     write_coco(tmp_path)
     config = tmp_path / "my.yaml"
@@ -48,4 +34,65 @@ def test_the_sets_of_a_configuration(run_tool, tmp_path):
     code, printed = run_tool("check_dataset", "--config-file", config)
     assert code == 0 and printed.startswith("mine\n")
     code, printed = run_tool("check_dataset", "--ann-file", tmp_path / "set.json")
-    assert code == 1 and "Give --ann-file and --img-dir, or --config-file." in printed
+    assert code == 1 and "set.json lie: --img-dir FOLDER" in printed
+
+
+def test_the_table_of_suggestions_follows(run_tool, tmp_path):
+    write_coco(tmp_path)
+    code, printed = run_tool("check_dataset", tmp_path / "set.json", "--img-dir", tmp_path / "set")
+    assert code == 0 and "What mrb suggest would choose" in printed
+    assert re.search(r"MODEL.ROI_BOX_HEAD.NUM_CLASSES +3 +2 classes and the background", printed)
+
+
+@needs(BCCD)
+def test_annotations_of_pascal_voc(run_tool, tmp_path):
+    """Blood cells: the two boxes without area are named with their file."""
+    code, printed = run_tool("check_dataset", BCCD, "--skip-images", "--json", tmp_path / "r.json")
+    assert code == 1
+    assert (
+        "PROBLEM: 2 boxes of no size, left out" in printed and "BloodImage_00338.xml: RBC 504, 337, 504, 337" in printed
+    )
+    assert printed.split("PROBLEM: 2 boxes")[1].splitlines()[0].count(".xml") == 2
+    (report,) = json.loads((tmp_path / "r.json").read_text())
+    texts = "".join(path.read_text() for path in (BCCD / "Annotations").iterdir())
+    assert report["summary"]["objects"] == texts.count("<object>") - 2
+    config = tmp_path / "own.yaml"
+    config.write_text(f'DATASETS:\n  DEFINITIONS: {{cells: {{ANN_FILE: "{BCCD}"}}}}\n  TRAIN: ("cells",)\n')
+    code, printed = run_tool("check_dataset", BCCD, "--split", "val", "--skip-images")
+    listed = (BCCD / "ImageSets/Main/val.txt").read_text().split()
+    assert f"images: {len(listed)}\n" in printed
+    keys = ("DATASETS.TEST", "()")
+    code, printed = run_tool("check_dataset", "--config-file", config, "--skip-images", *keys)
+    assert code == 1 and "cells" in printed and "PROBLEM: 2 boxes of no size" in printed
+
+
+@needs(AERIAL)
+def test_labels_of_yolo(run_tool):
+    code, printed = run_tool("check_dataset", AERIAL / "val.txt")
+    assert code == 0 and "images: 18" in printed and "INPUT.MAX_SIZE_TEST" in printed
+
+
+def test_broken_labels_of_yolo(run_tool, tmp_path):
+    """An orphan, a class beyond the names, a number beyond 1: counted, or refused with file and line."""
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    for name in ("a", "b", "c"):
+        Image.new("RGB", (40, 30)).save(tmp_path / "images" / f"{name}.png")
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    (tmp_path / "labels/a.txt").write_text("0 0.5 0.5 0.2 0.2\n1 0.95 0.5 0.2 0.2\n1 1.02 0.5 0.2 0.2\n")
+    (tmp_path / "labels/b.txt").write_text("")
+    (tmp_path / "labels/z.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    code, printed = run_tool("check_dataset", tmp_path)
+    assert code == 1, printed
+    for said in (
+        "PROBLEM: 1 label files without an image",
+        "note: 1 empty label files",
+        "note: 1 images without a label file",
+    ):
+        assert said in printed
+    assert (
+        "PROBLEM: 1 objects with numbers outside of 0 to 1, cut at the image's border" in printed and "a.txt" in printed
+    )
+    (tmp_path / "labels/c.txt").write_text("0 0.5 0.5 0.2 0.2\n7 0.5 0.5 0.2 0.2\n")
+    code, printed = run_tool("check_dataset", tmp_path)
+    assert code == 1 and "c.txt, line 2: class 7" in printed and "Traceback" not in printed

@@ -12,16 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from maskrcnn_benchmark.data import formats
-from maskrcnn_benchmark.data.formats.content import Notes
 from maskrcnn_benchmark.utils.distributed import is_main_process
 from maskrcnn_benchmark.utils.files import write_atomically
-
-_notes: dict[str, Notes] = {}
-
-
-def notes_of(file: str) -> Notes:
-    """What did not fit when `as_coco_file` made this file in this process; nothing of other files."""
-    return _notes.get(file, Notes())
 
 
 @functools.lru_cache(maxsize=64)
@@ -44,5 +36,4 @@ def as_coco_file(
     file = os.path.join(folder, f"{digest}.json")
     if not os.path.isfile(file) or os.path.getsize(file) != len(encoded):
         write_atomically(file, lambda f: f.write(encoded))
-    _notes[file] = content.notes
     return file, content.root

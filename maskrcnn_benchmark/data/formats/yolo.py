@@ -267,7 +267,12 @@ def _add_object(
         fields: dict[str, Any] = {"segmentation": [polygon]}
     elif len(values) == expected:
         center, extent = values[:2] * (width, height), np.abs(values[2:4]) * (width, height)
-        low, high = (center - extent / 2).clip(0, (width, height)), (center + extent / 2).clip(0, (width, height))
+        corners = np.stack((center - extent / 2, center + extent / 2))
+        low, high = corners.clip(0, (width, height))
+        beyond = (
+            np.abs(corners - (low, high)).max() > 1 and (values[:4] >= -SLACK).all() and (values[:4] <= 1 + SLACK).all()
+        )
+        content.notes.add("boxes that leave the image, cut at its border", where, bool(beyond))
         box = (*low.tolist(), *(high - low).tolist())
         fields = {}
         if points:
