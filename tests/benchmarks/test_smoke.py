@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.support.helpers import write_coco
 from tests.support.tiny import write_model
@@ -116,6 +117,22 @@ def test_tiles(bench, tmp_path):
     words = ("--config-file", config, "--ckpt", weights, "--size", "150x100", "--batch", 2)
     printed = bench("tiles", "--repeat", 1, "network", *words)
     assert rows(printed, "(batched|tile by tile):# s") == 2 and rows(printed, "ratio#") == 1
+
+
+def test_small_objects(bench, tmp_path, monkeypatch):
+    config, weights = write_model(tmp_path, MODEL__MASK_ON=False)
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    Image.new("RGB", (90, 60), (90, 90, 90)).save(tmp_path / "images" / "a.png")
+    (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.3 0.3\n")
+    (tmp_path / "val.txt").write_text("images/a.png\n")
+    monkeypatch.setenv("MRB_AERIAL_CARS", str(tmp_path))
+    files = ("--config-file", config, "--ckpt", weights)
+    printed = bench("small_objects", "table", *files, "--ways", "as configured", "merged by SAHI's greedy IoS")
+    assert len(re.findall(r"^\| (?:as configured|merged .*) \|(?: +(?:nan|[\d.]+) \|){6}$", printed, re.MULTILINE)) == 2
+    printed = bench("small_objects", "mosaic", *files, "--copies", 2, "--out", tmp_path / "mosaic")
+    assert "180 x 60 pixels, 2 vehicles" in printed
+    assert rows(printed, r"\| (limits of the configuration|suggested for it) \|# \|# \|# \|# \|# \|") == 2
 
 
 @pytest.mark.slow
