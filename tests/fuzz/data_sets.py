@@ -5,12 +5,9 @@ from __future__ import annotations
 import functools
 import io
 import json
-import os
 import random
 import shutil
-import tempfile
 import warnings
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,22 +18,19 @@ from maskrcnn_benchmark.data.datasets import COCODataset, PascalVOCDataset
 from maskrcnn_benchmark.data.datasets.evaluation import evaluate
 from maskrcnn_benchmark.data.datasets.images import read_rgb
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from tests.fuzz.driver import Kind
+from tests.fuzz.driver import Kind, folder
 from tests.fuzz.mutations import changed_bytes, changed_value
 
 ALLOWED = (ValueError, OSError)  # BrokenImageError is an OSError
 SIZE = (40, 30)
 
 
-@functools.cache
-def folder() -> Path:
-    """Of this process, with two images in it."""
-    place = Path(tempfile.gettempdir()) / "maskrcnn-benchmark-fuzz" / f"sets-{os.getpid()}"
-    shutil.rmtree(place, ignore_errors=True)
+def write_images() -> None:
+    """Two images in each of the folders where a data set may look for them."""
+    place = folder()
     for name in ("a.jpg", "JPEGImages/a.jpg", "images/a.jpg", "b.png", "JPEGImages/b.png", "images/b.png"):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", SIZE, (90, 120, 30)).save(place / name)
-    return place
 
 
 @functools.cache
@@ -116,7 +110,6 @@ def use_coco(text: bytes) -> None:
     """Read every object, and evaluate the set's own boxes as detections."""
     path = folder() / "set.json"
     path.write_bytes(text)
-    torch.manual_seed(0)
     COCODataset(str(path), str(folder()), remove_images_without_annotations=True)
     dataset = COCODataset(str(path), str(folder()), remove_images_without_annotations=False)
     found = []
@@ -211,7 +204,7 @@ def use_form(file: tuple[str, bytes]) -> None:
     formats.write(read, "labelme", str(place / "written"))
 
 
-IMAGES = Kind("images", image_file, use_image, ALLOWED, prepare=folder)
-COCO = Kind("coco", coco_content, use_coco, ALLOWED, prepare=folder)
-VOC_FILES = Kind("voc", voc_files, use_voc, ALLOWED, prepare=folder)
-FORM_FILES = Kind("forms", form_file, use_form, ALLOWED, prepare=folder)
+IMAGES = Kind("images", image_file, use_image, ALLOWED)
+COCO = Kind("coco", coco_content, use_coco, ALLOWED, prepare=write_images)
+VOC_FILES = Kind("voc", voc_files, use_voc, ALLOWED, prepare=write_images)
+FORM_FILES = Kind("forms", form_file, use_form, ALLOWED, prepare=write_images)
