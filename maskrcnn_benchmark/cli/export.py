@@ -26,6 +26,7 @@ from maskrcnn_benchmark.engine import run
 from maskrcnn_benchmark.engine.loading import load_detector
 from maskrcnn_benchmark.engine.predict_files import PICTURE_ENDINGS, find_inputs
 from maskrcnn_benchmark.export import FORMATS, ExportableDetector, export_program, quantize_onnx, write
+from maskrcnn_benchmark.utils.files import read_json
 
 CALIBRATION_IMAGES = 64
 
@@ -35,8 +36,7 @@ def notes(cfg) -> dict[str, str]:
     found = {"min_size": str(cfg.INPUT.MIN_SIZE_TEST), "max_size": str(cfg.INPUT.MAX_SIZE_TEST)}
     path = os.path.join(cfg.OUTPUT_DIR, "labels.json")
     if os.path.isfile(path):
-        with open(path, encoding="utf-8") as f:
-            found["labels"] = json.dumps(json.load(f))
+        found["labels"] = json.dumps(read_json(path))
     return found
 
 

@@ -128,6 +128,10 @@ def test_definitions_that_do_not_fit(tmp_path):
         defined(f"{key}ANN_FILE", str(tmp_path), f"{key}COLOR", "red").get("mine")
     with pytest.raises(ConfigError, match="no form 'cvat' of annotations"):
         defined(f"{key}ANN_FILE", str(tmp_path), f"{key}FORM", "cvat").get("mine")
+    with pytest.raises(ConfigError, match="mine must have names as keys"):
+        defined("DATASETS.DEFINITIONS.mine", {"ANN_FILE": str(tmp_path), 3: "x"}).get("mine")
+    with pytest.raises(ConfigError, match="mine.CLASSES must be a list of names, or a file of them; got 5"):
+        defined(f"{key}ANN_FILE", str(tmp_path), f"{key}CLASSES", 5).get("mine")
 
 
 def test_entries_in_other_forms(tmp_path):

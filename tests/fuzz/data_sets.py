@@ -19,7 +19,7 @@ from maskrcnn_benchmark.data.datasets.evaluation import evaluate
 from maskrcnn_benchmark.data.datasets.images import read_rgb
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from tests.fuzz.driver import Kind, folder
-from tests.fuzz.mutations import changed_bytes, changed_value
+from tests.fuzz.mutations import as_json, changed_bytes, changed_value
 
 ALLOWED = (ValueError, OSError)  # BrokenImageError is an OSError
 SIZE = (40, 30)
@@ -96,14 +96,8 @@ def coco_content(rng: random.Random) -> bytes:
             del entry["keypoints"]
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         content = changed_value(rng, content)
-    text = json.dumps(_keys_as_text(content)).encode()
+    text = json.dumps(as_json(content)).encode()
     return changed_bytes(rng, text) if rng.random() < 0.3 else text
-
-
-def _keys_as_text(value: object) -> object:
-    if isinstance(value, dict):
-        return {str(key): _keys_as_text(v) for key, v in value.items()}
-    return [_keys_as_text(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def use_coco(text: bytes) -> None:
@@ -187,7 +181,7 @@ def form_file(rng: random.Random) -> tuple[str, bytes]:
         content = json.loads(text)
         for _ in range(rng.choice((1, 1, 2, 4))):
             content = changed_value(rng, content)
-        return form, json.dumps(_keys_as_text(content)).encode()
+        return form, json.dumps(as_json(content)).encode()
     return form, changed_bytes(rng, text.encode())
 
 

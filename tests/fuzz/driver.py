@@ -137,7 +137,9 @@ def run_cases(kind: Kind, seeds: range) -> Outcome:
     return outcome
 
 
-def in_processes(kind: Kind, first: int, cases: int, processes: int, block: int = 1000) -> Iterator[tuple[int, Outcome]]:
+def in_processes(
+    kind: Kind, first: int, cases: int, processes: int, block: int = 1000
+) -> Iterator[tuple[int, Outcome]]:
     """`run_cases` in blocks, each in a process of its own, which may die of its input; yields (inputs done, outcome)."""
     blocks = [range(start, min(start + block, first + cases)) for start in range(first, first + cases, block)]
     context = multiprocessing.get_context("fork")

@@ -163,7 +163,8 @@ def test_a_module_that_imports_in_the_fork_alone_fails_the_port(tmp_path, known)
     done = subprocess.run(program, env=dict(os.environ, PYTHONPATH=_path()), capture_output=True, text=True)
     assert done.returncode == 1 and "does not import: tiny_core.extra.old" in done.stdout, done.stderr
     assert (
-        "**1 module that imports in the fork by itself does not import here.**" in (tmp_path / "out/PORT.md").read_text()
+        "**1 module that imports in the fork by itself does not import here.**"
+        in (tmp_path / "out/PORT.md").read_text()
     )
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskrcnn_benchmark.data.formats.content import Content
-from maskrcnn_benchmark.data.formats.files import list_images, read_text, unique_stems, write_lines
+from maskrcnn_benchmark.data.formats.files import list_images, unique_stems, write_lines
+from maskrcnn_benchmark.utils.files import read_text
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 
