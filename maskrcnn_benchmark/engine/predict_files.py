@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages, size_of
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
-from maskrcnn_benchmark.data.datasets.images import BrokenImageError
+from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS, BrokenImageError
 from maskrcnn_benchmark.data.pictures import read_upright
 from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -24,7 +24,6 @@ from maskrcnn_benchmark.utils.files import check_folder, files_below, whole_file
 from maskrcnn_benchmark.utils.video import Video, VideoError, VideoWriter, is_video
 from maskrcnn_benchmark.utils.wording import counted
 
-PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 # A video that ends before this share of the frames that its header promises is taken for a broken one.
 COMPLETE = 0.95
 
@@ -40,7 +39,7 @@ def find_inputs(words: Iterable[str]) -> list[str]:
             found.append(word)
             continue
         if os.path.isdir(word):
-            below = [path for path in files_below(word) if path.lower().endswith(PICTURE_ENDINGS) or is_video(path)]
+            below = [path for path in files_below(word) if path.lower().endswith(IMAGE_ENDINGS) or is_video(path)]
             if not below:
                 raise FileNotFoundError(f"There is no picture and no video in the folder {word}.")
         else:

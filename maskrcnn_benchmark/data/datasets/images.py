@@ -13,6 +13,9 @@ from PIL import Image, UnidentifiedImageError
 
 from maskrcnn_benchmark.data.datasets.pixels import PILLOW_RGB, bytes_per_pixel, to_rgb
 
+IMAGE_ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".ppm", ".pgm"),
+)
 ORIENTATION = 0x0112  # EXIF's tag
 # How the stored pixels become the image as it is seen.
 _TURNS = {

@@ -14,12 +14,9 @@ import numpy as np
 import pycocotools.mask as mask_utils
 
 from maskrcnn_benchmark.data.datasets.coco_tree import to_rle
+from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS
 from maskrcnn_benchmark.data.formats.content import Content, polygon_area
 from maskrcnn_benchmark.utils.files import files_below, read_text, write_atomically
-
-IMAGE_ENDINGS = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".ppm", ".pgm"),
-)
 
 
 def read_rows(path: Path) -> list[list[str]]:

@@ -181,7 +181,7 @@ def test_voc_corners_are_counted_from_1_and_inside(images, tmp_path):
 def test_voc_mistakes(images, tmp_path):
     folder = tmp_path / "xml"
     voc_file(folder, "a", ("car", 5, 5, "x", 9, 0))
-    with pytest.raises(ValueError, match=r"a.xml: an object 'car' needs the numbers xmin"):
+    with pytest.raises(ValueError, match=r"a.xml is not a Pascal VOC annotation: <xmax> should be a number; got 'x'"):
         formats.read(str(folder), images=str(images))
     voc_file(folder, "a", ("car", 5, 5, 9, 9, 0))
     with pytest.raises(ValueError, match="the class 'car' is not one of bus"):

@@ -238,6 +238,8 @@ def per_class_ap(coco_eval: Any, dataset: Any) -> dict[str, float]:
     precision = coco_eval.eval["precision"]  # IoU thresholds x recalls x categories x areas x detections
     values, names = {}, category_names(dataset)
     for k, category_id in enumerate(coco_eval.params.catIds):
+        if names and category_id not in names:
+            continue  # no class of the set's
         entries = precision[:, :, k, 0, -1]
         entries = entries[entries > -1]
         values[names.get(category_id, str(category_id))] = float(np.mean(entries)) if entries.size else -1.0
