@@ -9,7 +9,7 @@ import os
 import pickle
 import pickletools
 import zipfile
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 
@@ -47,8 +47,8 @@ def check_pickle(content: bytes | IO[bytes], size: int) -> None:
     stack: list[Any] = []
     memo: dict[int, _Part] = {}
     made = 0
-    for opcode, argument, _ in pickletools.genops(content):
-        name = opcode.name
+    for opcode, given, _ in pickletools.genops(content):
+        name, argument = opcode.name, cast(Any, given)
         if name in ("PUT", "BINPUT", "LONG_BINPUT"):
             if not 0 <= int(argument) <= size:  # the unpickler makes a table of so many
                 raise CheckpointError(f"its part number {argument} cannot be")
