@@ -1,5 +1,6 @@
 """The "segmentation" of an annotation in the forms that tools write."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -56,8 +57,8 @@ def _is_sound_polygon(polygon: Any) -> bool:
     if type(polygon) is not list or len(polygon) < 6 or len(polygon) & 1:
         return False
     try:
-        return sum(map(abs, polygon)) <= LARGEST  # not for NaN
-    except TypeError:
+        return math.hypot(*polygon) <= LARGEST  # not for NaN; the quickest that looks at all of them
+    except (TypeError, OverflowError):
         return False
 
 
