@@ -33,7 +33,7 @@ def to_picture(source: Any) -> Image.Image:
         return read_upright(source)
     if isinstance(source, Image.Image):
         try:
-            return to_rgb(source, "A PIL image")
+            return to_rgb(source, "given by PIL")
         except ValueError as error:
             raise ValueError(f"The PIL image (mode {source.mode}) cannot be used: {error}.") from None
     if isinstance(source, np.ndarray):
