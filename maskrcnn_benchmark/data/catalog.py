@@ -55,6 +55,9 @@ class ConfiguredCatalog:
 def _coco_file(entry: dict, key: str) -> tuple[str, str]:
     """The annotation file of an entry in COCO's or another form, and the folder of its images."""
     keys = set(entry) - {"FACTORY"}
+    for word in ("ANN_FILE", "IMG_DIR", "FORM", "SPLIT"):
+        if not isinstance(entry.get(word, ""), (str, int, float)):
+            raise ConfigError(f"{key}.{word} must be text; got {entry[word]!r}.")
     ann_file, root = str(entry.get("ANN_FILE", "")), str(entry.get("IMG_DIR", ""))
     if keys == {"IMG_DIR", "ANN_FILE"} and not (os.path.isdir(ann_file) or ann_file.lower().endswith(OTHER_FORMS)):
         return ann_file, root
