@@ -185,7 +185,7 @@ def _nearest(dotted: str, root: CfgNode) -> str:
 
 def _leaves(node: CfgNode, parents: list[str]):
     for key, value in node.items():
-        path = [*parents, key]
+        path = [*parents, str(key)]
         yield ".".join(path)
         if isinstance(value, CfgNode):
             yield from _leaves(value, path)
