@@ -37,6 +37,8 @@ def usable_mask(segmentation: Any, box: list[float], height: int, width: int) ->
         box: the annotation's, x, y, width, height in pixels.
         height, width: of the image.
     """
+    if type(segmentation) is list and len(segmentation) == 1 and _is_sound_polygon(segmentation[0]):
+        return segmentation  # most are
     if isinstance(segmentation, dict):
         return _run_lengths(segmentation, height, width)
     if not isinstance(segmentation, list) or not segmentation:
