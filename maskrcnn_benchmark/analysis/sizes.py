@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
+from maskrcnn_benchmark.config.node import shown
 from maskrcnn_benchmark.data.catalog import dataset_catalog
 from maskrcnn_benchmark.data.transforms.transforms import Resize
+from maskrcnn_benchmark.utils.files import read_json
 from maskrcnn_benchmark.utils.wording import counted
 
 Size = tuple[int, int]
@@ -84,11 +85,7 @@ def typical(sizes: list[Size]) -> Size:
 def _read_json(path: str) -> Any:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"There is no file {path!r} (current directory: {os.getcwd()}).")
-    try:
-        with open(path, encoding="utf-8") as f:
-            return json.load(f)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a JSON file: {error}.") from None
+    return read_json(path)
 
 
 def _as_size(entry: Any, expected: str) -> Size:
@@ -96,6 +93,6 @@ def _as_size(entry: Any, expected: str) -> Size:
         height, width = (int(side) for side in entry)
         if height < 1 or width < 1:
             raise ValueError
-    except (TypeError, ValueError):
-        raise ValueError(f"{expected}; got {entry!r}.") from None
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{expected}; got {shown(entry)}.") from None
     return height, width

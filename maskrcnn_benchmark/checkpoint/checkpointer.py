@@ -52,8 +52,8 @@ def _load_part(name: str, load: Callable[[Any], None], state: Any) -> None:
         raise
     except Exception as error:  # what another program wrote there fails in every way: KeyError, AttributeError, ...
         raise CheckpointError(
-            f"The state of the {name} in the checkpoint cannot be used ({type(error).__name__}: {error}); start a new run from "
-            "its weights instead (MODEL.WEIGHT, in another OUTPUT_DIR)."
+            f"The state of the {name} in the checkpoint cannot be used: it is incomplete, or of another {name} or model. Start a "
+            "new run from its weights instead (MODEL.WEIGHT, in another OUTPUT_DIR)."
         ) from error
 
 

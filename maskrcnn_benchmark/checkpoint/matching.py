@@ -13,6 +13,8 @@ from maskrcnn_benchmark.checkpoint.errors import CheckpointError, ShapeMismatchE
 from maskrcnn_benchmark.checkpoint.wrappers import look_alikes, unwrapped
 from maskrcnn_benchmark.utils.wording import counted, listed
 
+FLOATING_POINT = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
 
 def strip_prefix_if_present(state_dict: Mapping[str, Tensor], prefix: str) -> Mapping[str, Tensor]:
     """Remove a prefix ("module.") that all names share."""
@@ -45,7 +47,7 @@ def align_and_update_state_dicts(
     Raises:
         ShapeMismatchError: a match has another shape, unless `allow_mismatch`: then the model's own value stays.
         CheckpointError: a weight that the model lacks is in the file under a name that cannot be understood, unless
-            `allow_mismatch`; or something in the file is no tensor of numbers.
+            `allow_mismatch`; or something in the file is no tensor of numbers, or is quantized.
         ValueError: nothing in the file belongs to the model.
     """
     logger = logging.getLogger(__name__)
@@ -56,8 +58,10 @@ def align_and_update_state_dicts(
             f"{next(iter(loaded_state_dict), '(nothing)')!r}, the model names like {next(iter(model_state_dict))!r}."
         )
     mismatched = []
+    weights = {source: as_weight(loaded_state_dict[source], source) for source in matches.values()}
+    _check_kinds(model_state_dict, weights, matches)
     for name, source in matches.items():
-        value = as_weight(loaded_state_dict[source], source)
+        value = weights[source]
         if value.shape != model_state_dict[name].shape:
             mismatched.append(
                 f"{name}: {list(value.shape)} in the file, {list(model_state_dict[name].shape)} in the model"
@@ -83,6 +87,21 @@ def align_and_update_state_dicts(
             listing,
         )
     _say_what_is_left(model_state_dict, loaded_state_dict, matches, allow_mismatch)
+
+
+def _check_kinds(model: Mapping[str, Tensor], weights: Mapping[str, Tensor], matches: Mapping[str, str]) -> None:
+    """Raise CheckpointError for weights of 8 bits or whole numbers in place of floating-point ones: they lack their scales."""
+    odd = [
+        source
+        for name, source in matches.items()
+        if model[name].is_floating_point() and weights[source].dtype not in FLOATING_POINT
+    ]
+    if odd:
+        raise CheckpointError(
+            f"{counted(len(odd), 'weight')} of the file, of {len(matches):,} that the model takes from it, are no floating-point "
+            f"numbers of 16 bits or more: {odd[0]} is of {str(weights[odd[0]].dtype).removeprefix('torch.')}, for one. Quantized "
+            "weights mean nothing without their scales; load those from before the quantization."
+        )
 
 
 def _say_what_is_left(

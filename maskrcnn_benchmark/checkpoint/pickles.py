@@ -7,7 +7,6 @@ bytes as pointers. So arrays are put together here, from their bytes, and numpy 
 import io
 import os
 import pickle
-import pickletools
 import re
 from collections import OrderedDict
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from maskrcnn_benchmark.checkpoint.claims import check_pickle
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 
 _PLAIN_DTYPE = re.compile(r"[?biufcSU]\d*")
@@ -119,7 +119,7 @@ def load_pickle(path: str) -> dict:
     try:
         with open(path, "rb") as file:
             content = file.read()
-        _look_through(content)
+        check_pickle(content, len(content))
         loaded = _WeightUnpickler(io.BytesIO(content), encoding="latin1").load()
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
@@ -128,14 +128,10 @@ def load_pickle(path: str) -> dict:
         raise CheckpointError(f"{path} is not a readable pickle ({os.path.getsize(path)} bytes): {reason}") from None
     if not isinstance(loaded, dict):
         raise CheckpointError(f"{path} holds a {type(loaded).__name__}, not a dictionary of arrays.")
-    return _finished(loaded)
-
-
-def _look_through(content: bytes) -> None:
-    """Raise for a pickle that is cut off, or numbers its parts beyond its size: the unpickler makes a table of so many."""
-    for opcode, argument, _ in pickletools.genops(content):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= int(argument or 0) <= len(content):
-            raise pickle.UnpicklingError(f"its part number {argument} cannot be")
+    try:
+        return _finished(loaded)
+    except RecursionError:
+        raise CheckpointError(f"{path} is no weight file: its dictionaries lie too deep in one another.") from None
 
 
 def _finished(value: Any, done: dict[int, dict] | None = None) -> Any:

@@ -2,6 +2,8 @@
 
 import io
 import os
+import pickle
+import re
 import zipfile
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import torch
 
 from maskrcnn_benchmark.checkpoint import detectron2, torchvision
+from maskrcnn_benchmark.checkpoint.claims import check_archive, check_stream, check_unpacked
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.checkpoint.pickles import load_pickle
 from maskrcnn_benchmark.checkpoint.wrappers import without_wrappers
@@ -41,22 +44,42 @@ def load_file(path: str) -> dict:
             # torch's way before 1.6: whatever its few bytes announce, no more is read than there is in memory.
             is_archive = file.read(4) == b"PK\x03\x04"
             file.seek(0)
-            source: Any = path if is_archive else io.BytesIO(file.read())
+            content = b"" if is_archive else file.read()
+        if is_archive:
+            check_archive(path)
+        else:
+            check_stream(content)
+        source: Any = path if is_archive else io.BytesIO(content)
         loaded = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # bytes that are no pickle fail in every way: KeyError, IndexError, struct.error, ...
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"{path} is not a readable checkpoint ({os.path.getsize(path)} bytes): {reason}"
-        ) from None
+            f"{path} is not a readable checkpoint ({os.path.getsize(path):,} bytes): {_why(error)}."
+        ) from error
     if not isinstance(loaded, dict):
         raise CheckpointError(f"{path} holds a {type(loaded).__name__}, not a state dict.")
     return loaded
+
+
+def _why(error: Exception) -> str:
+    """What keeps a file from being read; torch's own words are for programmers."""
+    if isinstance(error, CheckpointError):
+        return str(error)
+    if isinstance(error, MemoryError) or "allocate memory" in str(error):
+        return "there is not enough memory for it"
+    refused = re.search(r"GLOBAL (\S+)", str(error))
+    if isinstance(error, pickle.UnpicklingError) and refused:
+        return (
+            f"it asks for {refused[1].rstrip('.,')}, and other objects than tensors, numbers, text and plain containers could "
+            "run programs. Save the state dict alone, with torch.save(model.state_dict(), FILE)"
+        )
+    return "it is damaged, cut off, or no checkpoint at all"
 
 
 def check_contents(path: str) -> None:
     """Raise CheckpointError if a file that `torch.save` wrote is not what it was then; loading would not notice."""
     try:
         with zipfile.ZipFile(path) as archive:
+            check_unpacked(archive, os.path.getsize(path))
             damaged = archive.testzip()
     except FileNotFoundError:
         raise
@@ -64,8 +87,8 @@ def check_contents(path: str) -> None:
         Exception
     ) as error:  # an archive that is none fails in every way: BadZipFile, EOFError, NotImplementedError, ...
         raise CheckpointError(
-            f"{path} is not a readable checkpoint ({os.path.getsize(path)} bytes): {error}."
-        ) from None
+            f"{path} is not a readable checkpoint ({os.path.getsize(path):,} bytes): {_why(error)}."
+        ) from error
     if damaged is not None:
         raise CheckpointError(f"{path} is damaged: the checksum of {damaged} in it is wrong.")
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from maskrcnn_benchmark.analysis.error_report import FILES, examine, summary, write_report
-from maskrcnn_benchmark.cli.draw_detections import load_results
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.config.areas import ranges
 from maskrcnn_benchmark.config.checks import check_config
@@ -23,6 +22,7 @@ from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.catalog import annotations_of, dataset_catalog
 from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
+from maskrcnn_benchmark.data.detection_files import read_detections
 from maskrcnn_benchmark.data.pictures import to_bgr
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.files import check_folder
@@ -86,7 +86,7 @@ def main() -> None:
             )
         ann_file, img_dir, folder = chosen_set(args)
         truth = load_coco(ann_file)
-        results = [entry for of_image in load_results(folder, 0).values() for entry in of_image]
+        results = [entry for of_image in read_detections(folder, truth).values() for entry in of_image]
         if args.task == "segm" and not all("segmentation" in entry for entry in results):
             raise ValueError(f"There are no masks in {folder}: it has no segm.json.")
         if not truth.anns:

@@ -1,36 +1,17 @@
 """Draw detections beside the annotations: one picture an image, and a sheet of all of them."""
 
 import argparse
-import json
 import os
 
 import cv2
 
 from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
+from maskrcnn_benchmark.data.detection_files import read_detections
 from maskrcnn_benchmark.data.pictures import to_bgr
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.wording import counted
 from maskrcnn_benchmark.visualization import draw_annotations, make_sheet, side_by_side
-
-
-def load_results(folder: str, threshold: float) -> dict[int, list[dict]]:
-    """Detections above the threshold by image id, from bbox.json and, if there is one, segm.json."""
-    path = os.path.join(folder, "bbox.json")
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"There is no {path}; tools/test_net.py writes it to OUTPUT_DIR/inference/NAME.")
-    with open(path, encoding="utf-8") as f:
-        detections = json.load(f)
-    segm_path = os.path.join(folder, "segm.json")
-    if os.path.isfile(segm_path):
-        with open(segm_path, encoding="utf-8") as f:
-            for detection, mask in zip(detections, json.load(f), strict=True):
-                detection["segmentation"] = mask["segmentation"]
-    by_image: dict[int, list[dict]] = {}
-    for detection in detections:
-        if detection["score"] >= threshold:
-            by_image.setdefault(detection["image_id"], []).append(detection)
-    return by_image
 
 
 def main() -> None:
@@ -46,7 +27,7 @@ def main() -> None:
     args = parser.parse_args()
     with command_line():
         coco = load_coco(args.ann_file)
-        results = load_results(args.results, args.threshold)
+        results = read_detections(args.results, coco, args.threshold)
         os.makedirs(args.out, exist_ok=True)
         image_ids = sorted(coco.imgs, key=lambda i: (-len(coco.imgToAnns.get(i, [])), i))[: args.count]
         pictures = []

@@ -20,12 +20,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS
 from maskrcnn_benchmark.data.pictures import read_upright
 from maskrcnn_benchmark.data.transforms import Resize
 from maskrcnn_benchmark.engine import run
 from maskrcnn_benchmark.engine.loading import load_detector
-from maskrcnn_benchmark.engine.predict_files import PICTURE_ENDINGS, find_inputs
+from maskrcnn_benchmark.engine.predict_files import find_inputs
 from maskrcnn_benchmark.export import FORMATS, ExportableDetector, export_program, quantize_onnx, write
+from maskrcnn_benchmark.utils.files import read_json
 
 CALIBRATION_IMAGES = 64
 
@@ -35,14 +37,13 @@ def notes(cfg) -> dict[str, str]:
     found = {"min_size": str(cfg.INPUT.MIN_SIZE_TEST), "max_size": str(cfg.INPUT.MAX_SIZE_TEST)}
     path = os.path.join(cfg.OUTPUT_DIR, "labels.json")
     if os.path.isfile(path):
-        with open(path, encoding="utf-8") as f:
-            found["labels"] = json.dumps(json.load(f))
+        found["labels"] = json.dumps(read_json(path))
     return found
 
 
 def calibration_pictures(name: str) -> list[str]:
     """Of a folder or pattern at most CALIBRATION_IMAGES pictures, evenly."""
-    paths = [path for path in find_inputs([name]) if path.lower().endswith(PICTURE_ENDINGS)]
+    paths = [path for path in find_inputs([name]) if path.lower().endswith(IMAGE_ENDINGS)]
     if not paths:
         raise FileNotFoundError(f"--int8 needs pictures; there are none in {name}.")
     return paths[:: math.ceil(len(paths) / CALIBRATION_IMAGES)]

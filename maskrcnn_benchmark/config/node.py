@@ -105,6 +105,19 @@ def _load_chain(path: str, seen: tuple[str, ...]) -> list[tuple[str, dict]]:
         raise FileNotFoundError(f"There is no configuration file {path!r} (current directory: {os.getcwd()}).")
     if os.path.abspath(path) in seen:
         raise ConfigError(f"{path}: {BASE_KEY} leads back to a file already being read: {' -> '.join(seen)}.")
+    values = read_values(path)
+    base = values.pop(BASE_KEY, None)
+    chain = []
+    if base is not None:
+        if not isinstance(base, str):
+            raise ConfigError(f"{path}: {BASE_KEY} must be the path of a file; got {shown(base)}.")
+        base = os.path.join(os.path.dirname(path), os.path.expanduser(base))
+        chain = _load_chain(base, (*seen, os.path.abspath(path)))
+    return [*chain, (path, values)]
+
+
+def read_values(path: str) -> dict:
+    """What a YAML file of a configuration says, without its bases. Raises ConfigError with a sentence."""
     if os.path.getsize(path) > MOST_BYTES:
         raise ConfigError(
             f"{path} is of {os.path.getsize(path):,} bytes, and no configuration: it may have {MOST_BYTES:,}."
@@ -119,14 +132,7 @@ def _load_chain(path: str, seen: tuple[str, ...]) -> list[tuple[str, dict]]:
         raise ConfigError(f"{path} is not valid YAML: {said}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds a {type(values).__name__} where a mapping of configuration keys is expected.")
-    base = values.pop(BASE_KEY, None)
-    chain = []
-    if base is not None:
-        if not isinstance(base, str):
-            raise ConfigError(f"{path}: {BASE_KEY} must be the path of a file; got {shown(base)}.")
-        base = os.path.join(os.path.dirname(path), os.path.expanduser(base))
-        chain = _load_chain(base, (*seen, os.path.abspath(path)))
-    return [*chain, (path, values)]
+    return values
 
 
 def _merge_into(node: CfgNode, values: dict, parents: list[str], root: CfgNode, source: str) -> None:
@@ -214,7 +220,7 @@ def _nearest(dotted: str, root: CfgNode) -> str:
 
 def _leaves(node: CfgNode, parents: list[str]):
     for key, value in node.items():
-        path = [*parents, key]
+        path = [*parents, str(key)]
         yield ".".join(path)
         if isinstance(value, CfgNode):
             yield from _leaves(value, path)

@@ -38,6 +38,8 @@ class ConfiguredCatalog:
         key = f"DATASETS.DEFINITIONS.{name}"
         if not isinstance(entry, dict):
             raise ConfigError(f"{key} needs the keys IMG_DIR and ANN_FILE, or FACTORY; got {entry!r}.")
+        if not all(isinstance(word, str) for word in entry):
+            raise ConfigError(f"{key} must have names as keys, such as ANN_FILE; got {entry!r}.")
         factory = entry.get("FACTORY", "COCODataset")
         if factory == "COCODataset":
             ann_file, root = _coco_file(entry, key)
@@ -59,6 +61,9 @@ def annotations_of(ann_file: str, img_dir: str = "", form: str = "", split: str 
 def _coco_file(entry: dict, key: str) -> tuple[str, str]:
     """The annotation file of an entry in COCO's or another form, and the folder of its images."""
     keys = set(entry) - {"FACTORY"}
+    for word in ("ANN_FILE", "IMG_DIR", "FORM", "SPLIT"):
+        if not isinstance(entry.get(word, ""), (str, int, float)):
+            raise ConfigError(f"{key}.{word} must be text; got {entry[word]!r}.")
     ann_file, root = str(entry.get("ANN_FILE", "")), str(entry.get("IMG_DIR", ""))
     if keys == {"IMG_DIR", "ANN_FILE"} and not (os.path.isdir(ann_file) or ann_file.lower().endswith(OTHER_FORMS)):
         return ann_file, root
@@ -69,6 +74,8 @@ def _coco_file(entry: dict, key: str) -> tuple[str, str]:
             f"{key} has {wrong}: an entry has ANN_FILE and, where needed, IMG_DIR, FORM, SPLIT and CLASSES; got {entry!r}."
         )
     names = entry.get("CLASSES", ())
+    if not isinstance(names, (str, list, tuple)):
+        raise ConfigError(f"{key}.CLASSES must be a list of names, or a file of them; got {names!r}.")
     classes = (names,) if isinstance(names, str) else tuple(map(str, names))
     options = tuple(
         (word.lower(), entry[word]) for word in sorted(keys - {"IMG_DIR", "ANN_FILE", "FORM", "SPLIT", "CLASSES"})

@@ -1,7 +1,6 @@
 """What a model's classes are called, and their ids in the data set."""
 
 import difflib
-import json
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from maskrcnn_benchmark.data.datasets.coco_categories import without_placeholder
 from maskrcnn_benchmark.data.datasets.coco_file import CocoFile
 from maskrcnn_benchmark.data.datasets.facts import BACKGROUND
 from maskrcnn_benchmark.data.datasets.voc_files import find_classes
+from maskrcnn_benchmark.utils.files import read_json
 from maskrcnn_benchmark.utils.wording import counted
 
 logger = logging.getLogger(__name__)
@@ -158,9 +158,7 @@ def _written_names(weights: str, count: int) -> Categories | None:
     if path is None:
         return None
     try:
-        with open(path, encoding="utf-8") as f:
-            content = json.load(f)
-        categories = Categories(_entries(content))
+        categories = Categories(_entries(read_json(path)))
     except (ValueError, AttributeError, TypeError):
         raise ConfigError(f'{path} is not a file of labels like {{"1": "car", "3": "truck"}}.') from None
     if len(categories) > count:

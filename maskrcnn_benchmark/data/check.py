@@ -13,9 +13,16 @@ from maskrcnn_benchmark.data.check_files import check_files
 from maskrcnn_benchmark.data.check_files import contact_sheet as contact_sheet
 from maskrcnn_benchmark.data.check_report import Report
 from maskrcnn_benchmark.data.datasets.coco_categories import has_placeholder
-from maskrcnn_benchmark.data.datasets.coco_entries import MOST_PIXELS, file_name, image_entry, matching_id, plain_id
+from maskrcnn_benchmark.data.datasets.coco_entries import (
+    MOST_PIXELS,
+    file_name,
+    image_entry,
+    is_huge_id,
+    matching_id,
+    plain_id,
+)
 from maskrcnn_benchmark.data.datasets.coco_index import shown_id
-from maskrcnn_benchmark.data.datasets.coco_keypoints import keypoint_names, told_flips
+from maskrcnn_benchmark.data.datasets.coco_keypoints import keypoint_names, repeated_names, told_flips
 from maskrcnn_benchmark.data.datasets.coco_tree import read_json
 
 SMALL, MEDIUM = 32**2, 96**2  # square pixels: COCO's limits of small and medium objects
@@ -70,7 +77,9 @@ def _check_images(entries: list, report: Report) -> dict[Any, dict]:
         image = image_entry(entry)
         key, shown = matching_id(entry["id"]), shown_id(entry["id"])
         kinds[type(image["id"])] += 1
-        if type(entry["id"]) is not type(image["id"]) or kinds[type(image["id"])] < sum(kinds.values()):
+        if is_huge_id(entry["id"]):
+            report.add("id_huge", f"image {shown}")
+        elif type(entry["id"]) is not type(image["id"]) or kinds[type(image["id"])] < sum(kinds.values()):
             report.add("id_form", f"image {shown!r}")
         if image["file_name"] != entry.get("file_name"):
             report.add("file_name_form", shown)
@@ -99,7 +108,9 @@ def _check_categories(entries: list, annotations: list, report: Report) -> dict[
             continue
         if not isinstance(name, str):
             report.add("category_name_form", f"entry {place}")
-        if type(entry["id"]) is not type(plain_id(entry["id"])) or type(plain_id(entry["id"])) is not type(
+        if is_huge_id(entry["id"]):
+            report.add("id_huge", f"category {shown_id(entry['id'])}")
+        elif type(entry["id"]) is not type(plain_id(entry["id"])) or type(plain_id(entry["id"])) is not type(
             _first_id(categories, entry)
         ):
             report.add("id_form", f"category {shown_id(entry['id'])!r}")
@@ -126,6 +137,11 @@ def _first_id(categories: dict[Any, dict], entry: dict) -> Any:
 def _check_keypoint_names(categories: dict[Any, dict], annotations: list, report: Report) -> None:
     points = (a.get("keypoints") for a in annotations if isinstance(a, dict))
     count = next((len(p) // 3 for p in points if isinstance(p, list) and p), 0)
+    for category in categories.values():
+        for repeated in repeated_names(
+            keypoint_names([category], count)[0] if keypoint_names([category], count) else ()
+        ):
+            report.add("keypoints_names", repeated)
     if count and told_flips(keypoint_names(list(categories.values()), count), count) is None:
         report.add("keypoints_mirror", next(iter(categories.values()), {"name": "?"})["name"])
 

@@ -38,6 +38,7 @@ KINDS = {
         True,
         "ids of another kind than their fellows, like text for numbers; they are matched by what they mean",
     ),
+    "id_huge": (True, "ids of images or categories larger than an integer of 64 bits; such a file is refused"),
     "file_name_form": (True, 'images whose file is not named by "file_name" but by another key; that one is used'),
     "image_size_form": (
         True,
@@ -63,7 +64,7 @@ KINDS = {
     "dense": (False, "images with more than 100 objects; see TEST.DETECTIONS_PER_IMG and TEST.COCO_MAX_DETECTIONS"),
     "info_form": (False, '"info" that is no object; it is left aside'),
     "category_fields": (True, 'categories without an "id" or "name", or with an id that another has'),
-    "category_name": (True, "names that several categories have"),
+    "category_name": (True, "names that several categories have; they are numbered"),
     "category_name_form": (True, "names of categories that are no text"),
     "category_placeholder": (
         False,
@@ -92,6 +93,7 @@ KINDS = {
         True,
         'objects whose "keypoints" are not x, y and visibility of as many keypoints as the others\'',
     ),
+    "keypoints_names": (True, "names that several keypoints have; such a file trains no keypoints"),
     "keypoints_mirror": (False, "keypoints whose names do not tell left from right; see INPUT.KEYPOINT_FLIP_PAIRS"),
 }
 

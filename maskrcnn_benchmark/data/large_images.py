@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from maskrcnn_benchmark.data.datasets.images import MOST_BYTES, SWAPS_SIDES, BrokenImageError, read_header, turned
-from maskrcnn_benchmark.data.datasets.pixels import depth_of, to_rgb
+from maskrcnn_benchmark.data.datasets.pixels import PILLOW_RGB, depth_of, to_rgb
 
 MOST_DECODED = 2**31  # bytes that an image may take where it is decoded as a whole
 MOST_SIDE = 10**6  # pixels
@@ -91,7 +91,7 @@ def is_large(path: str) -> bool:
             width, height = _unlimited(lambda: read_header(path)).stored
     except BrokenImageError:  # perhaps of a kind that Pillow does not know
         return path.lower().endswith(WINDOWED) and importlib.util.find_spec("rasterio") is not None
-    return 3 * width * height > MOST_BYTES
+    return PILLOW_RGB * width * height > MOST_BYTES
 
 
 def open_large(path: str) -> LargeImage:
@@ -103,7 +103,7 @@ def open_large(path: str) -> LargeImage:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         header = _unlimited(lambda: read_header(path))
         width, height = header.stored
-        if 4 * width * height <= MOST_DECODED:
+        if PILLOW_RGB * width * height <= MOST_DECODED:
             return _decoded(path, header)
     try:
         return _by_windows(path)
@@ -134,7 +134,7 @@ def _decoded(path: str, header: Any) -> LargeImage:
         image = _unlimited(decode)
     except Exception as error:  # Pillow's decoders raise anything for what is damaged
         raise BrokenImageError(f"The image {path} cannot be read: {error}") from None
-    largest = depth_of(*_range(image), path) if image.mode.startswith(("I", "F")) else None
+    largest = depth_of(*_range(image), image.mode.startswith("F"), path) if image.mode.startswith(("I", "F")) else None
     is_turned = image.size != header.stored  # Pillow turns TIFF itself
 
     def read(box: Box, size: tuple[int, int]) -> Image.Image:
@@ -187,11 +187,13 @@ def _by_windows(path: str) -> LargeImage:
     largest = None
     if source.dtypes[0] != "uint8":
         extremes = [
-            (values.min().item(), values.max().item())
+            (float(values.min()), float(values.max()))
             for top in range(0, source.height, BLOCK)
             for values in [source.read(bands[0], window=Window(0, top, source.width, min(BLOCK, source.height - top)))]
         ]
-        largest = depth_of(min(low for low, _ in extremes), max(high for _, high in extremes), path)
+        largest = depth_of(
+            min(low for low, _ in extremes), max(high for _, high in extremes), "float" in source.dtypes[0], path
+        )
 
     def read(box: Box, size: tuple[int, int]) -> Image.Image:
         window = Window(box[0], box[1], box[2] - box[0], box[3] - box[1])

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from maskrcnn_benchmark.data.datasets.images import decode_rgb, read_rgb
-from maskrcnn_benchmark.data.datasets.pixels import to_rgb
+from maskrcnn_benchmark.data.datasets.pixels import parts, to_rgb
 
 KINDS = (
     "a path, a PIL image, a uint8 array [H, W, 3] in OpenCV's order BGR, or a tensor [3, H, W] in RGB (uint8, or floating "
@@ -33,7 +33,7 @@ def to_picture(source: Any) -> Image.Image:
         return read_upright(source)
     if isinstance(source, Image.Image):
         try:
-            return to_rgb(source, "A PIL image")
+            return to_rgb(source, "given by PIL")
         except ValueError as error:
             raise ValueError(f"The PIL image (mode {source.mode}) cannot be used: {error}.") from None
     if isinstance(source, np.ndarray):
@@ -66,4 +66,8 @@ def to_bgr(picture: Any) -> np.ndarray:
     """One picture of any kind as a uint8 array [H, W, 3], BGR, as OpenCV and drawing take it."""
     if isinstance(picture, np.ndarray):
         return picture
-    return np.ascontiguousarray(np.asarray(to_picture(picture))[:, :, ::-1])
+    image = to_picture(picture)
+    result = np.empty((image.height, image.width, 3), np.uint8)
+    for (left, top), part in parts(image):
+        result[top : top + part.shape[0], left : left + part.shape[1]] = part[:, :, ::-1]
+    return result

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.config.standard import STANDARD
-from maskrcnn_benchmark.data.datasets.coco_keypoints import flip_indices
+from maskrcnn_benchmark.data.datasets.coco_keypoints import flip_indices, repeated_names
 from maskrcnn_benchmark.data.labels import keep_placeholder, match_parts, parts_of
 from maskrcnn_benchmark.data.size_checks import check_sizes
 from maskrcnn_benchmark.utils.wording import counted, listed
@@ -68,6 +68,11 @@ def check_flips(cfg, dataset: Dataset, name: str) -> None:
         if not cfg.MODEL.KEYPOINT_ON:  # nobody will look at them
             part.keypoint_flips = part.keypoint_flips or list(range(part.num_keypoints))
             continue
+        if repeated := repeated_names(part.keypoint_names):
+            raise ConfigError(
+                f"{name}: several of its keypoints are called {listed(repeated)}, so that nothing can tell them apart. Give each "
+                'a name of its own in the "keypoints" of the categories.'
+            )
         if pairs:
             part.keypoint_flips, part.is_of_persons = _flips_of_pairs(part.keypoint_names, pairs, name), False
         if part.keypoint_flips is not None:

@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages, size_of
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
-from maskrcnn_benchmark.data.datasets.images import BrokenImageError
-from maskrcnn_benchmark.engine.prediction_results import PICTURE_ENDINGS, Results
+from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS, BrokenImageError
+from maskrcnn_benchmark.engine.prediction_results import Results
 from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.engine.shards import share
 from maskrcnn_benchmark.utils import distributed
@@ -38,7 +38,7 @@ def find_inputs(words: Iterable[str]) -> list[str]:
             found.append(word)
             continue
         if os.path.isdir(word):
-            below = [path for path in files_below(word) if path.lower().endswith(PICTURE_ENDINGS) or is_video(path)]
+            below = [path for path in files_below(word) if path.lower().endswith(IMAGE_ENDINGS) or is_video(path)]
             if not below:
                 raise FileNotFoundError(f"There is no picture and no video in the folder {word}.")
         else:

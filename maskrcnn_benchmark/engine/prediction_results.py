@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 from PIL import Image
 
+from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS
 from maskrcnn_benchmark.data.large_images import LargeImage
 from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.engine.shards import Attempt, Shards
@@ -17,8 +18,6 @@ from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils import distributed
 from maskrcnn_benchmark.utils.files import check_folder, whole_file, write_json
 from maskrcnn_benchmark.utils.wording import counted
-
-PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 class JsonList:
@@ -169,7 +168,7 @@ def _drawing_names(inputs: Sequence[str], done: dict[str, dict]) -> dict[str, st
             continue
         is_stream = "://" in source and not os.path.exists(source)
         stem = "stream" if is_stream else Path(source).stem
-        ending = _picture_ending(source) if source.lower().endswith(PICTURE_ENDINGS) else ".mp4"
+        ending = _picture_ending(source) if source.lower().endswith(IMAGE_ENDINGS) else ".mp4"
         name, number = f"{stem}{ending}", 2
         while name in taken:
             name, number = f"{stem}_{number}{ending}", number + 1

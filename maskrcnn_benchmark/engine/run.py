@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import nn
 
 import maskrcnn_benchmark.utils.env  # noqa: F401  # first: a fork's own environment
 from maskrcnn_benchmark.checkpoint.checkpointer import Checkpointer
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.config.checks import check_config
-from maskrcnn_benchmark.config.node import ConfigError
+from maskrcnn_benchmark.config.node import ConfigError, read_values
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.config.unread import forget_reads
 from maskrcnn_benchmark.config.whole import cfg
@@ -124,8 +123,7 @@ def _seed_of_last_run(output_dir: str) -> int | None:
         or not Checkpointer(nn.Identity(), save_dir=output_dir).has_checkpoint()
     ):
         return None
-    with open(path, encoding="utf-8") as f:
-        return yaml.safe_load(f).get("SEED")
+    return read_values(path).get("SEED")
 
 
 def build_model(device: torch.device) -> nn.Module:

@@ -1,11 +1,16 @@
 """Checkpoints of a training that goes on where one cannot be written."""
 
 import logging
+import shutil
+import tempfile
+import time
 from typing import Any
 
 from maskrcnn_benchmark.checkpoint import forks
 
 logger = logging.getLogger("maskrcnn_benchmark.trainer")
+
+LAST_TRIES_S, LAST_PAUSE_S = 120, 10
 
 
 def why_not_written(error: Exception) -> OSError | None:
@@ -47,17 +52,54 @@ class Saver:
             )
 
     def save_last(self, name: str, arguments: dict[str, Any]) -> None:
-        """The one that a training ends with. Raises OSError with a sentence where it cannot be written."""
+        """The one that a training ends with. What it holds is nowhere else, so where it cannot be written it goes to the system's
+        folder for temporary files, and if there is no room either, there is some time to make it.
+
+        Raises OSError with a sentence unless it is where it belongs.
+        """
+        end = time.monotonic() + LAST_TRIES_S
+        while True:
+            try:
+                self.checkpointer.save(name, **arguments)
+                return
+            except Exception as error:
+                reason = why_not_written(error)
+                if reason is None:
+                    raise
+                said = f"The last checkpoint, {name}.pth, could not be written ({reason})."
+                place = self._save_elsewhere(name, arguments)
+                if place:
+                    raise OSError(
+                        f"{said} It is in {place} instead: make room, and move the files there into OUTPUT_DIR."
+                    ) from error
+                if time.monotonic() >= end:
+                    raise OSError(
+                        f"{said} Make room and start the same command again: it goes on from the last checkpoint that there is. "
+                        "What was trained since then is lost."
+                    ) from error
+            logger.error(
+                "%s Make room: it is tried again every %d seconds, for %d more.",
+                said,
+                LAST_PAUSE_S,
+                end - time.monotonic(),
+            )
+            time.sleep(LAST_PAUSE_S)
+
+    def _save_elsewhere(self, name: str, arguments: dict[str, Any]) -> str:
+        """Write a checkpoint to a new folder for temporary files; returns its path, empty if that cannot be either."""
+        before = getattr(self.checkpointer, "save_dir", "")
+        place = ""
         try:
+            place = self.checkpointer.save_dir = tempfile.mkdtemp(prefix=f"{name}_")
             self.checkpointer.save(name, **arguments)
+            return place
         except Exception as error:
-            reason = why_not_written(error)
-            if reason is None:
+            if why_not_written(error) is None:
                 raise
-            raise OSError(
-                f"The last checkpoint, {name}.pth, could not be written ({reason}). Make room and start the same command again: "
-                "it goes on from the last checkpoint that there is."
-            ) from error
+            shutil.rmtree(place, ignore_errors=True)
+            return ""
+        finally:
+            self.checkpointer.save_dir = before
 
     def save_aside(self, name: str, arguments: dict[str, Any]) -> bool:
         """One from which no run goes on; returns whether it could be written."""

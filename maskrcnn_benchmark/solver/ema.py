@@ -1,3 +1,5 @@
+from typing import Any
+
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -26,7 +28,20 @@ def make_ema(cfg, model: nn.Module, state_dict: dict[str, Tensor] | None = None)
             ema.module.load_state_dict(state_dict)
         except (RuntimeError, TypeError, AttributeError) as error:
             raise CheckpointError(
-                f"The averaged weights in the checkpoint are not this model's ({error}); start a new run from its weights "
-                "(MODEL.WEIGHT, in another OUTPUT_DIR)."
-            ) from None
+                f"The averaged weights in the checkpoint are not this model's{_difference(ema.module, state_dict)}. Start a new "
+                "run from its weights (MODEL.WEIGHT, in another OUTPUT_DIR)."
+            ) from error
     return ema.eval()
+
+
+def _difference(model: nn.Module, loaded: Any) -> str:
+    """The first weight that is missing or of another shape, in words; empty where it is neither."""
+    own = model.state_dict()
+    if not isinstance(loaded, dict):
+        return f": there is a {type(loaded).__name__} in their place"
+    for name, value in own.items():
+        shape = getattr(loaded.get(name), "shape", None)
+        if shape != value.shape:
+            theirs = "missing" if name not in loaded else f"{list(shape)}" if shape is not None else "no tensor"
+            return f": {name} is {theirs}, and in the model {list(value.shape)}"
+    return ""

@@ -23,6 +23,8 @@ def check_flip(method: int) -> None:
 
 def as_size(size: Any) -> Size:
     """(width, height) as numbers, of a pair of numbers or one-element tensors, or of one number for both."""
+    if type(size) is tuple and len(size) == 2 and type(size[0]) is int and type(size[1]) is int:
+        return size  # most are
     if isinstance(size, (int, float)):
         return size, size
     width, height = (v.item() if isinstance(v, Tensor) else v for v in size)

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are written whole or not at all, and text files of users as they come."""
 
 import contextlib
 import io
@@ -6,6 +6,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import IO, Any
 
 
@@ -63,6 +64,29 @@ def write_text(path: str, text: str) -> None:
 
 def write_json(path: str, content: Any) -> None:
     write_text(path, json.dumps(content))
+
+
+def read_text(path: str | Path) -> str:
+    """A text file in UTF-8 or, with a byte order mark, UTF-16. Raises FileNotFoundError or ValueError with a sentence."""
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no file {path}.") from None
+    try:
+        if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            return content.decode("utf-16")
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8: {error}.") from None
+
+
+def read_json(path: str | Path) -> Any:
+    """The content of a JSON file. Raises FileNotFoundError or ValueError with a sentence."""
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError also for numbers of thousands of digits
+        raise ValueError(f"{path} is not a JSON file: {error}") from None
 
 
 def check_folder(path: str, what: str, files: Iterable[str] = ()) -> None:

@@ -71,8 +71,8 @@ def read_metrics(path: str) -> list[dict[str, Any]]:
         for text in f:
             try:
                 line = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
-            if isinstance(line, dict) and isinstance(line.get("iteration"), int):
+            if isinstance(line, dict) and type(line.get("iteration")) is int and 0 <= line["iteration"] < 2**53:
                 lines.append(line)
     return lines

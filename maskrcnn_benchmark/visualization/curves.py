@@ -6,6 +6,8 @@ from typing import Any
 
 from maskrcnn_benchmark.utils.metric_writer import read_metrics
 
+LARGEST = 1e100  # beyond, no axis can be laid out
+
 
 def load_series(run: str) -> dict[str, tuple[list[int], list[float]]]:
     """Of a run's folder, or of the file itself: iterations and values by name."""
@@ -15,13 +17,17 @@ def load_series(run: str) -> dict[str, tuple[list[int], list[float]]]:
     series: dict[str, tuple[list[int], list[float]]] = {}
     for line in read_metrics(path):
         for name, value in line.items():
-            if name != "iteration" and isinstance(value, (int, float)):
+            if name != "iteration" and _can_be_drawn(value):
                 iterations, values = series.setdefault(name, ([], []))
                 iterations.append(line["iteration"])
                 values.append(value)
     if not series:
         raise ValueError(f"{path} holds no number yet.")
     return series
+
+
+def _can_be_drawn(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < LARGEST  # not for NaN
 
 
 def smooth(values: list[float], weight: float) -> list[float]:

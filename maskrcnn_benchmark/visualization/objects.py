@@ -13,6 +13,8 @@ MIN_SIDE = 480  # smaller images are enlarged, or their labels would cover them
 MAX_SIDE = 4096  # none is enlarged beyond
 MIN_LETTERS = 11  # pixels
 CAPTIONS_SHARE = 0.1
+AT_ONCE = 1 << 20  # pixels that are tinted at a time, in floating point
+OUTSIDE = 1000  # pixels; no line is as wide
 DASH = 8  # pixels from one dash to the next
 
 
@@ -51,7 +53,7 @@ def draw_boxes(
 ) -> None:
     """Outlines of boxes [N, 4] xyxy, in place."""
     pen = Pen.of(canvas)
-    for (x1, y1, x2, y2), colour in zip(_whole(boxes), colours, strict=True):
+    for (x1, y1, x2, y2), colour in zip(_whole(boxes, canvas), colours, strict=True):
         line = pen.line_of((x1, y1, x2, y2))
         if not dashed:
             cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, line)
@@ -84,8 +86,11 @@ def draw_masks(
         place = canvas[top:bottom, left:right]
         large = min(inside.shape) >= 24 * line  # an outline would hide a small object, and so would a strong tint
         strength = opacity if large else opacity / 2
-        tint = (1 - strength) * place[inside > 0] + strength * np.array(colours[i], np.float32)
-        place[inside > 0] = tint.astype(np.uint8)
+        rows = max(AT_ONCE // inside.shape[1], 1)
+        for first in range(0, len(inside), rows):
+            part, chosen = place[first : first + rows], inside[first : first + rows] > 0
+            tint = (1 - strength) * part[chosen] + strength * np.array(colours[i], np.float32)
+            part[chosen] = tint.astype(np.uint8)
         if large:
             outlines, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(canvas, outlines, -1, colours[i], line, cv2.LINE_AA, offset=(left, top))
@@ -123,7 +128,7 @@ def draw_captions(
 
     The first ones choose their places first; one for which no place is left is not drawn.
     """
-    pen, corners = Pen.of(canvas), _whole(boxes)
+    pen, corners = Pen.of(canvas), _whole(boxes, canvas)
     wanted = [i for i, caption in enumerate(captions) if caption]
     others = [i for i, caption in enumerate(captions) if not caption]
     letters = _fitting([captions[i] for i in wanted], pen.letters, canvas.shape[0] * canvas.shape[1])
@@ -148,8 +153,11 @@ def _fitting(captions: Sequence[str], letters: int, area: int) -> int:
     return max(MIN_LETTERS, round(letters * (CAPTIONS_SHARE * area / filled) ** 0.5))
 
 
-def _whole(boxes: np.ndarray) -> list[list[int]]:
-    return np.asarray(boxes, np.float64).reshape(-1, 4).round().astype(int).tolist()
+def _whole(boxes: np.ndarray, canvas: np.ndarray) -> list[list[int]]:
+    """Corners in whole pixels; what lies far outside of the canvas comes nearer, where it cannot be seen either."""
+    height, width = canvas.shape[:2]
+    far = [width + OUTSIDE, height + OUTSIDE] * 2
+    return np.clip(np.asarray(boxes, np.float64).reshape(-1, 4).round(), -OUTSIDE, far).astype(int).tolist()
 
 
 def draw_objects(

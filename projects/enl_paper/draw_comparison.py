@@ -4,9 +4,7 @@ marked; or with --proposals the small regions (below 32 x 32 pixels) that their 
 Images come in the order in which the runs differ most."""
 
 import argparse
-import json
 import os
-from collections import defaultdict
 
 import cv2
 import numpy as np
@@ -16,6 +14,7 @@ from enl_paper.outcome import FOUND, MISSED, ImageOutcome, image_outcome
 from enl_paper.outcome_pictures import COLOURS, legend, panel
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
+from maskrcnn_benchmark.data.detection_files import read_detections
 from maskrcnn_benchmark.data.pictures import read_upright
 from maskrcnn_benchmark.engine import Predictor
 from maskrcnn_benchmark.engine.run import CONFIG_NAME, command_line
@@ -48,18 +47,6 @@ def run_cfg(folder: str):
     cfg = defaults.clone()
     cfg.merge_from_file(path)
     return cfg
-
-
-def detections_of(folder: str, dataset: str, threshold: float) -> dict[int, list[dict]]:
-    path = os.path.join(folder, "inference", dataset, "bbox.json")
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"There is no {path}; tools/test_net.py writes it.")
-    by_image = defaultdict(list)
-    with open(path, encoding="utf-8") as f:
-        for detection in json.load(f):
-            if detection["score"] >= threshold:
-                by_image[detection["image_id"]].append(detection)
-    return by_image
 
 
 @torch.inference_mode()
@@ -107,7 +94,10 @@ def main() -> None:
         if args.proposals:
             found = [small_proposals(folder, paths, args.proposals) for _, folder in named]
         else:
-            found = [detections_of(folder, args.dataset, args.threshold) for _, folder in named]
+            found = [
+                read_detections(os.path.join(folder, "inference", args.dataset), coco, args.threshold)
+                for _, folder in named
+            ]
         ranked = []
         for image_id in coco.imgs:
             objects = coco.imgToAnns.get(image_id, [])

@@ -249,7 +249,9 @@ class Malicious:
 def test_a_file_cannot_run_code(tmp_path, zipped):
     target = tmp_path / "made by the file"
     torch.save({"model": Malicious(target)}, tmp_path / "bad.pth", _use_new_zipfile_serialization=zipped)
-    with pytest.raises(CheckpointError, match="bad.pth is not a readable checkpoint"):
+    with pytest.raises(
+        CheckpointError, match=r"bad.pth is not a readable checkpoint .*it asks for posix.mkdir, and other objects"
+    ):
         load_file(str(tmp_path / "bad.pth"))
     assert not target.exists()
 
@@ -284,12 +286,12 @@ def test_processes_but_the_main_one_do_not_write(tmp_path):
         (lambda c: c.pop("model"), "holds no weights of a model; its entries are: optimizer, scheduler, iteration"),
         (
             lambda c: c.update(optimizer={"state": {}}),
-            "state of the optimizer in the checkpoint cannot be used .KeyError",
+            "state of the optimizer in the checkpoint cannot be used: it is incomplete",
         ),
         (lambda c: c.update(optimizer=[1]), "state of the optimizer in the checkpoint cannot be used"),
         (
             lambda c: c.update(scheduler={}),
-            "state of the scheduler in the checkpoint cannot be used .KeyError: 'last_epoch'",
+            "state of the scheduler in the checkpoint cannot be used: it is incomplete, or of another scheduler",
         ),
         (lambda c: c.update(iteration="7"), "says '7' where the number of its iteration belongs"),
         (lambda c: c.update(iteration=-1), "says -1 where"),

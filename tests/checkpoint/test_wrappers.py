@@ -157,6 +157,19 @@ def test_a_weight_that_is_no_dense_tensor_is_refused(value):
         load_state_dict(nn.Sequential(nn.Linear(3, 2)), {"0.weight": value, "0.bias": torch.zeros(2)})
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int64, torch.bool, torch.float8_e4m3fn])
+def test_weights_without_their_scales_are_refused_and_nothing_is_loaded(dtype):
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = {**before, "0.weight": torch.ones(2, 3).to(dtype), "1.bias": torch.ones(2, dtype=torch.float16)}
+    said = rf"1 weight of the file, of 7 .*0\.weight is of {str(dtype).removeprefix('torch.')}, for one\. Quantized"
+    with pytest.raises(CheckpointError, match=said):
+        load_state_dict(model, state)
+    assert all((value == before[name]).all() for name, value in model.state_dict().items())
+    load_state_dict(model, {**state, "0.weight": torch.ones(2, 3, dtype=torch.float64)})
+    assert (model[0].weight == 1).all() and (model[1].bias == 1).all()
+
+
 def test_values_that_are_not_finite_are_said(log):
     state = Detector().state_dict()
     state["heads.box.bias"][0] = float("nan")

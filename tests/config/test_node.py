@@ -235,3 +235,10 @@ def test_names_of_folders_stay_as_they_are(cfg, write, name):
     assert cfg.DATASETS.DEFINITIONS.mine.IMG_DIR == name and cfg.DATASETS.DEFINITIONS.mine.USE is True
     cfg.merge_from_list(["DATASETS.DEFINITIONS.mine.IMG_DIR", name, "OUTPUT_DIR", name, "MODEL.WEIGHT", name])
     assert [cfg.DATASETS.DEFINITIONS.mine.IMG_DIR, cfg.OUTPUT_DIR, cfg.MODEL.WEIGHT] == [name] * 3
+
+
+def test_keys_that_are_numbers_do_not_hide_the_nearest_one(write):
+    config = defaults.clone()
+    path = write("a.yaml", "DATASETS: {DEFINITIONS: {a: {3: x}}}\nMODEL: {MASKON: True}\n")
+    with pytest.raises(ConfigError, match=r"'MODEL.MASKON'; did you mean 'MODEL.MASK_ON'"):
+        config.merge_from_file(path)

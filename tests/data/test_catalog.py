@@ -8,7 +8,7 @@ from PIL import Image
 from maskrcnn_benchmark.config import ConfigError, cfg
 from maskrcnn_benchmark.config.paths_catalog import DatasetCatalog
 from maskrcnn_benchmark.data.build import build_dataset
-from maskrcnn_benchmark.data.catalog import dataset_catalog
+from maskrcnn_benchmark.data.catalog import ConfiguredCatalog, dataset_catalog
 from maskrcnn_benchmark.data.datasets import AbstractDataset, COCODataset, PascalVOCDataset
 from maskrcnn_benchmark.data.registries import DATASETS
 from tests.support.voc_set import write_voc
@@ -128,6 +128,13 @@ def test_definitions_that_do_not_fit(tmp_path):
         defined(f"{key}ANN_FILE", str(tmp_path), f"{key}COLOR", "red").get("mine")
     with pytest.raises(ConfigError, match="no form 'cvat' of annotations"):
         defined(f"{key}ANN_FILE", str(tmp_path), f"{key}FORM", "cvat").get("mine")
+    with pytest.raises(ConfigError, match="mine must have names as keys"):
+        defined("DATASETS.DEFINITIONS.mine", {"ANN_FILE": str(tmp_path), 3: "x"}).get("mine")
+    for value in ({3: "x", "a": 1}, ["x"], None):
+        with pytest.raises(ConfigError, match="mine.IMG_DIR must be text; got"):
+            ConfiguredCatalog({"mine": {"ANN_FILE": str(tmp_path), "IMG_DIR": value}}, None).get("mine")
+    with pytest.raises(ConfigError, match="mine.CLASSES must be a list of names, or a file of them; got 5"):
+        defined(f"{key}ANN_FILE", str(tmp_path), f"{key}CLASSES", 5).get("mine")
 
 
 def test_entries_in_other_forms(tmp_path):

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from maskrcnn_benchmark.data.check import check, contact_sheet, load
-from tests.support.helpers import write_coco
+from maskrcnn_benchmark.data.datasets import COCODataset
+from tests.support.helpers import write_annotations, write_coco
 
 
 @pytest.fixture
@@ -229,3 +230,26 @@ def test_a_report_is_json(sound):
     assert {"kind": "box_empty", "is_problem": True, "count": 1, "examples": [1]}.items() <= report["findings"][
         -1
     ].items()
+
+
+def test_ids_beyond_64_bits(sound):
+    root, content = sound
+    for place, key in (("images", "image_id"), ("categories", "category_id")):
+        changed = copy.deepcopy(content)
+        old = changed[place][0]["id"]
+        changed[place][0]["id"] = 10**20
+        for annotation in changed["annotations"]:
+            annotation[key] = 10**20 if annotation[key] == old else annotation[key]
+        assert kinds(changed, root) >= {"id_huge"} and kinds(changed, root) <= {"id_huge", "id_form"}
+        with pytest.raises(ValueError, match="larger than an integer of 64 bits"):
+            write_annotations(root, "huge", changed)
+            COCODataset(str(root / "huge.json"), str(root / "set"), True)
+
+
+def test_keypoints_that_share_a_name(sound):
+    root, content = sound
+    for category in content["categories"]:
+        category["keypoints"] = ["left_eye", "right_eye", "left_eye"]
+    for annotation in content["annotations"]:
+        annotation["keypoints"] = [5, 6, 2] * 3
+    assert "keypoints_names" in kinds(content, root)

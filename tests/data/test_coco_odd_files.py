@@ -13,6 +13,7 @@ import torch
 from maskrcnn_benchmark.data.datasets import COCODataset
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.datasets.evaluation import evaluate
+from maskrcnn_benchmark.data.datasets.facts import groundtruth
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from tests.support.helpers import write_coco
 
@@ -375,3 +376,27 @@ def test_an_image_that_is_smaller_than_said_is_refused(open_set):
     dataset = open_set(lambda content: content["images"][0].update(width=10_000, height=10_000))
     with pytest.raises(OSError, match="is 80 x 64 pixels .* are of 10000 x 10000"):
         dataset[0]
+
+
+def test_categories_of_one_name_are_told_apart(open_set, caplog):
+    """In the order of their ids; category 0, which no object has, is no class and takes no name from one."""
+
+    def same_names(content: dict) -> None:
+        content["categories"] = [{"id": i, "name": "car"} for i in (7, 0, 3)] + [{"id": 9, "name": "car (2)"}]
+
+    dataset = open_set(same_names)
+    assert dataset.class_names() == {1: "car", 2: "car (3)", 3: "car (2)"}
+    assert (
+        "1 category has the name of another one and a number behind it here, for example id 7, car (3)" in caplog.text
+    )
+    assert {c["id"]: c["name"] for c in dataset.coco.cats.values()}[7] == "car (3)"
+    found = []
+    for index in range(len(dataset)):
+        target = groundtruth(dataset, index)
+        boxes = target.copy_with_fields(["labels"])
+        boxes.add_field("scores", torch.ones(len(boxes)))
+        found.append(boxes)
+    results, _ = evaluate(
+        dataset, found, None, box_only=False, iou_types=("bbox",), expected_results=(), expected_results_sigma_tol=4
+    )
+    assert results.per_class["bbox"] == pytest.approx({"car": 1, "car (3)": 1, "car (2)": -1})

@@ -1,6 +1,7 @@
 """The one reader of images: orientation, depth and colour, broken files; against arrays turned and scaled by numpy."""
 
 import io
+import pickle
 import struct
 import zlib
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from maskrcnn_benchmark.data.datasets import images, pixels
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError, decode_rgb, image_size, read_header, read_rgb
-from maskrcnn_benchmark.data.pictures import decode_upright, read_upright, to_picture
+from maskrcnn_benchmark.data.pictures import decode_upright, read_upright, to_bgr, to_picture
 
 UPRIGHT = np.arange(60, dtype=np.uint8).reshape(6, 10) * 4
 # What a camera stores of the upright image, by EXIF's definition: where row 0 and column 0 of what is stored are seen.
@@ -181,7 +182,7 @@ def test_what_is_no_image_gets_a_sentence(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Image size")
 def test_a_claim_below_pillows_limit_is_refused_by_its_bytes(tmp_path):
-    """A small TIFF of 32-bit values that says it is 32 x 4,250,000 pixels: 544 MB."""
+    """A small TIFF of 32-bit values that says it is 32 x 4,250,000 pixels: 1,088 MB with what is made of them."""
     Image.fromarray(np.zeros((24, 32), np.float32)).save(tmp_path / "a.tif")
     content = bytearray((tmp_path / "a.tif").read_bytes())
     entry = content.index(struct.pack("<HHI", 257, 4, 1)) if struct.pack("<HHI", 257, 4, 1) in content else -1
@@ -190,7 +191,7 @@ def test_a_claim_below_pillows_limit_is_refused_by_its_bytes(tmp_path):
         content[entry : entry + 8] = struct.pack("<HHI", 257, 4, 1)
     content[entry + 8 : entry + 12] = struct.pack("<I", 4_250_000)
     (tmp_path / "a.tif").write_bytes(content)
-    with pytest.raises(BrokenImageError, match=r"32 x 4250000 pixels of the kind F are more than the 511 MB"):
+    with pytest.raises(BrokenImageError, match=r"32 x 4250000 pixels of the kind F are more than the 853 MB"):
         read_rgb(str(tmp_path / "a.tif"))
 
 
@@ -213,3 +214,49 @@ def test_headers_of_png_are_read_without_decoding(tmp_path, where, monkeypatch):
     assert image_size(path) == ((30, 20) if where == "nowhere" else (20, 30))
     assert bool(decoded) == (where == "behind")
     assert read_rgb(path).size == ((30, 20) if where == "nowhere" else (20, 30))
+
+
+@pytest.mark.parametrize("part", [5, 64, 1 << 20])
+def test_parts_make_the_whole(tmp_path, monkeypatch, part):
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (13, 17, 3), dtype=np.uint8)
+    deep = rng.integers(0, 60_000, (13, 17), dtype=np.uint16)
+    deep[3, 4] = 65_535
+    unit = rng.random((13, 17), dtype=np.float32)
+    for name, pixels_of in (("a.png", colours), ("b.png", deep), ("c.tif", unit)):
+        Image.fromarray(pixels_of).save(tmp_path / name)
+    monkeypatch.setattr(pixels, "PART", part)
+    assert (to_bgr(str(tmp_path / "a.png")) == colours[:, :, ::-1]).all()
+    assert (np.asarray(read_rgb(tmp_path / "b.png")) == np.rint(deep / 257)[..., None]).all()
+    assert (np.asarray(read_rgb(tmp_path / "c.tif")) == np.rint(unit * 255)[..., None]).all()
+
+
+def test_an_image_of_the_user_stays_as_it_is():
+    image = Image.fromarray(UPRIGHT).convert("P")
+    image.info["transparency"] = bytes(range(20))
+    before = image.convert("RGBA").convert("RGB")
+    assert (np.asarray(to_picture(image)) == np.asarray(before)).all()
+    assert image.mode == "P" and image.info["transparency"] == bytes(range(20))
+
+
+def test_an_image_of_a_worker_reaches_the_main_process(tmp_path):
+    Image.fromarray(UPRIGHT).convert("RGB").save(tmp_path / "a.png")
+    image = read_rgb(tmp_path / "a.png")
+    assert (np.asarray(pickle.loads(pickle.dumps(image))) == UPRIGHT[..., None]).all()
+
+
+@pytest.mark.parametrize(
+    ("mode", "turned", "bytes_each"), [("RGB", 0, 4), ("L", 0, 5), ("I;16", 0, 6), ("RGBA", 4, 12)]
+)
+def test_memory_is_counted_with_what_is_made_of_an_image(monkeypatch, mode, turned, bytes_each):
+    """6 x 10 pixels, just refused and just taken."""
+    image = Image.new(mode, (6, 10))
+    content = io.BytesIO()
+    exif = image.getexif()
+    exif[images.ORIENTATION] = 6 if turned else 1
+    image.save(content, "PNG", exif=exif)
+    monkeypatch.setattr(images, "MOST_BYTES", 60 * bytes_each)
+    assert decode_rgb(content, "it").size == ((10, 6) if turned else (6, 10))
+    monkeypatch.setattr(images, "MOST_BYTES", 60 * bytes_each - 1)
+    with pytest.raises(BrokenImageError, match="more than the 0 MB"):
+        decode_rgb(content, "it")

@@ -176,3 +176,8 @@ def test_sigmas_of_other_keypoints(tmp_path, log):
         ap((0.1, 0.1))
     with pytest.raises(ValueError, match="KEYPOINT_OKS_SIGMAS must be numbers above 0"):
         ap((0.1, -1, 0.1))
+
+
+@pytest.mark.parametrize("names", [["l_eye", "r_eye", "l_eye"], ["left", "right", "right"]])
+def test_a_mirror_needs_keypoints_with_names_of_their_own(names):
+    assert flip_indices(names) is None

@@ -19,7 +19,7 @@ BOXES = [(0, 0, 70, 50), (3, 5, 20, 41), (60, 0, 70, 10)]
 @pytest.fixture
 def small_is_large(monkeypatch):
     """Everything above 1,000 pixels is read part by part."""
-    monkeypatch.setattr(large_images, "MOST_BYTES", 3000)
+    monkeypatch.setattr(large_images, "MOST_BYTES", 4000)
 
 
 @pytest.fixture(params=["decoded", "windows"])

@@ -8,9 +8,11 @@ import logging
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from maskrcnn_benchmark.data.build import SeededBatches
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
 from maskrcnn_benchmark.data.samplers import GroupedBatchSampler, IterationBasedBatchSampler
 from maskrcnn_benchmark.engine import run as engine_run
+from maskrcnn_benchmark.engine import saving
 from maskrcnn_benchmark.engine.batches import Batches, LoaderDiedError
 from maskrcnn_benchmark.engine.hang_watch import EXIT_STATUS
 from maskrcnn_benchmark.engine.testing import EvaluationError
@@ -135,17 +138,50 @@ def test_a_disk_that_is_full_for_a_while(tmp_path, log):
     assert_same(weights(tmp_path), weights(tmp_path / "whole"))
 
 
-def test_the_last_checkpoint_must_be_written(tmp_path, monkeypatch):
-    run = Run(tmp_path, 2)
+def fill(monkeypatch, folder: Path, tries: int = 10**9) -> None:
+    """Let so many checkpoints below the folder fail as on a full disk."""
+    save, left = torch.save, [tries]
 
-    def no_space(*args, **kwargs):
-        raise OSError(28, "No space left on device")
+    def limited(data, file, *args, **kwargs):
+        if Path(file.name).is_relative_to(folder) and left[0] > 0:
+            left[0] -= 1
+            raise OSError(28, "No space left on device")
+        return save(data, file, *args, **kwargs)
 
-    monkeypatch.setattr(torch, "save", no_space)
+    monkeypatch.setattr(torch, "save", limited)
+
+
+def test_the_last_checkpoint_goes_elsewhere_when_the_disk_is_full(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    fill(monkeypatch, tmp_path / "run")
+    run = Run(tmp_path / "run", 2)
     with pytest.raises(
-        OSError, match="last checkpoint, model_final.pth, could not be written .*No space left.*same command"
-    ):
+        OSError, match=r"could not be written .*No space left.* It is in .*model_final_\w+ instead"
+    ) as error:
         run.train()
+    assert run.checkpointer.save_dir == str(tmp_path / "run")
+    place = Path(re.search(r"in (\S+) instead", str(error.value))[1])
+    assert place.parent == tmp_path / "temporary"
+    for file in place.iterdir():
+        shutil.move(file, tmp_path / "run")
+    whole = Run(tmp_path / "whole", 2)
+    whole.train()
+    assert_same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
+    assert run.checkpointer.get_checkpoint_file() == str(tmp_path / "run" / "model_final.pth")
+
+
+def test_there_is_time_to_make_room_for_the_last_checkpoint(tmp_path, monkeypatch, log):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(saving, "LAST_PAUSE_S", 0.01)
+    fill(monkeypatch, tmp_path, 4)  # twice in each of two places
+    Run(tmp_path / "run", 2).train()
+    assert (tmp_path / "run" / "model_final.pth").is_file() and log.text.count("it is tried again every") == 2
+    assert not list(tmp_path.glob("model_final*"))
+    monkeypatch.setattr(saving, "LAST_TRIES_S", 0)
+    fill(monkeypatch, tmp_path)
+    with pytest.raises(OSError, match=r"could not be written .*No space left.*same command.* is lost"):
+        Run(tmp_path / "other", 2).train()
 
 
 @pytest.mark.parametrize("fails", ["evaluation", "whole test"])

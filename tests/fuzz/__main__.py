@@ -1,4 +1,4 @@
-"""Many inputs of some kinds: python -m tests.fuzz --cases 100000 pth pkl yaml options requests images coco voc forms"""
+"""Many inputs of some kinds: python -m tests.fuzz --cases 100000 pth pkl yaml options requests images coco voc forms results"""
 
 import argparse
 import logging

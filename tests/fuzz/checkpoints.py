@@ -6,8 +6,6 @@ import functools
 import io
 import pickle
 import random
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +14,11 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.config.node import CfgNode
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
-from tests.fuzz.driver import Kind
+from tests.fuzz.driver import Kind, folder
 from tests.fuzz.mutations import changed_bytes, changed_value, odd_value
 
-FOLDER = Path(tempfile.gettempdir()) / "maskrcnn-benchmark-fuzz"
 WRAPPERS = ("module.", "_orig_mod.", "model.", "ema.", "a.b.")
 
 
@@ -31,6 +29,14 @@ class Tiny(nn.Module):
         super().__init__()
         self.backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
         self.roi_heads = nn.ModuleDict({"box": nn.Linear(4, 3), "mask": nn.Conv2d(4, 2, 1)})
+
+
+@functools.cache
+def tiny_state() -> dict[str, Tensor]:
+    """Its weights, the same in each process."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return dict(Tiny().state_dict())
 
 
 def odd_tensor(rng: random.Random, tensor: Tensor) -> Any:
@@ -55,8 +61,7 @@ def odd_tensor(rng: random.Random, tensor: Tensor) -> Any:
 
 def content(rng: random.Random) -> Any:
     """What a file may hold: the state of a run, or a part of it."""
-    torch.manual_seed(0)
-    state: dict[Any, Any] = dict(Tiny().state_dict())
+    state: dict[Any, Any] = dict(tiny_state())
     for _ in range(rng.choice((0, 1, 1, 2))):
         name = rng.choice(list(state))
         kind = rng.randrange(5)
@@ -108,7 +113,7 @@ def pkl(rng: random.Random) -> bytes:
         )
     }
     blobs["cfg"] = "text"
-    own = {name: value.numpy() for name, value in Tiny().state_dict().items()}
+    own = {name: value.numpy() for name, value in tiny_state().items()}
     whole: Any = rng.choice((blobs, {"blobs": blobs}, {"model": blobs, "__author__": "x"}, {"model": own}))
     for _ in range(rng.choice((0, 1, 1, 2, 3))):
         whole = changed_value(rng, whole)
@@ -119,28 +124,31 @@ def pkl(rng: random.Random) -> bytes:
     return changed_bytes(rng, dumped) if rng.random() < 0.7 else dumped
 
 
+class Unchanged(CfgNode):
+    """A configuration that nothing changes: a copy for each input would cost more than the input."""
+
+    def clone(self) -> Unchanged:
+        return self
+
+
 @functools.cache
 def _config() -> Any:
-    return cfg.clone()
+    return Unchanged(cfg)
 
 
 def load(ending: str, dumped: bytes) -> None:
     """As a training starts from weights, and as one goes on from its last checkpoint."""
-    import os
-
-    FOLDER.mkdir(exist_ok=True)
-    folder = FOLDER / str(os.getpid())
-    folder.mkdir(exist_ok=True)
-    path = folder / f"model_0000001{ending}"
+    path = folder() / f"model_0000001{ending}"
     path.write_bytes(dumped)
+    (folder() / "last_checkpoint").write_text(str(path))
     model = Tiny()
+    model.load_state_dict(tiny_state())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 3)
+    checkpointer = DetectronCheckpointer(_config(), model, optimizer, scheduler, str(folder()))
+    checkpointer.logger.disabled = True
     errors = []
     for latest in (False, True) if ending == ".pth" else (False,):
-        (folder / "last_checkpoint").write_text(str(path))
-        checkpointer = DetectronCheckpointer(_config(), model, optimizer, scheduler, str(folder))
-        checkpointer.logger.disabled = True
         try:
             checkpointer.load(str(path), use_latest=latest)
         except ALLOWED as error:

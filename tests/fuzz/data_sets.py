@@ -5,12 +5,9 @@ from __future__ import annotations
 import functools
 import io
 import json
-import os
 import random
 import shutil
-import tempfile
 import warnings
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,22 +18,19 @@ from maskrcnn_benchmark.data.datasets import COCODataset, PascalVOCDataset
 from maskrcnn_benchmark.data.datasets.evaluation import evaluate
 from maskrcnn_benchmark.data.datasets.images import read_rgb
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from tests.fuzz.driver import Kind
-from tests.fuzz.mutations import changed_bytes, changed_value
+from tests.fuzz.driver import Kind, folder
+from tests.fuzz.mutations import as_json, changed_bytes, changed_value
 
 ALLOWED = (ValueError, OSError)  # BrokenImageError is an OSError
 SIZE = (40, 30)
 
 
-@functools.cache
-def folder() -> Path:
-    """Of this process, with two images in it."""
-    place = Path(tempfile.gettempdir()) / "maskrcnn-benchmark-fuzz" / f"sets-{os.getpid()}"
-    shutil.rmtree(place, ignore_errors=True)
+def write_images() -> None:
+    """Two images in each of the folders where a data set may look for them."""
+    place = folder()
     for name in ("a.jpg", "JPEGImages/a.jpg", "images/a.jpg", "b.png", "JPEGImages/b.png", "images/b.png"):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", SIZE, (90, 120, 30)).save(place / name)
-    return place
 
 
 @functools.cache
@@ -102,21 +96,14 @@ def coco_content(rng: random.Random) -> bytes:
             del entry["keypoints"]
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         content = changed_value(rng, content)
-    text = json.dumps(_keys_as_text(content)).encode()
+    text = json.dumps(as_json(content)).encode()
     return changed_bytes(rng, text) if rng.random() < 0.3 else text
-
-
-def _keys_as_text(value: object) -> object:
-    if isinstance(value, dict):
-        return {str(key): _keys_as_text(v) for key, v in value.items()}
-    return [_keys_as_text(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def use_coco(text: bytes) -> None:
     """Read every object, and evaluate the set's own boxes as detections."""
     path = folder() / "set.json"
     path.write_bytes(text)
-    torch.manual_seed(0)
     COCODataset(str(path), str(folder()), remove_images_without_annotations=True)
     dataset = COCODataset(str(path), str(folder()), remove_images_without_annotations=False)
     found = []
@@ -194,7 +181,7 @@ def form_file(rng: random.Random) -> tuple[str, bytes]:
         content = json.loads(text)
         for _ in range(rng.choice((1, 1, 2, 4))):
             content = changed_value(rng, content)
-        return form, json.dumps(_keys_as_text(content)).encode()
+        return form, json.dumps(as_json(content)).encode()
     return form, changed_bytes(rng, text.encode())
 
 
@@ -211,7 +198,7 @@ def use_form(file: tuple[str, bytes]) -> None:
     formats.write(read, "labelme", str(place / "written"))
 
 
-IMAGES = Kind("images", image_file, use_image, ALLOWED, prepare=folder)
-COCO = Kind("coco", coco_content, use_coco, ALLOWED, prepare=folder)
-VOC_FILES = Kind("voc", voc_files, use_voc, ALLOWED, prepare=folder)
-FORM_FILES = Kind("forms", form_file, use_form, ALLOWED, prepare=folder)
+IMAGES = Kind("images", image_file, use_image, ALLOWED)
+COCO = Kind("coco", coco_content, use_coco, ALLOWED, prepare=write_images)
+VOC_FILES = Kind("voc", voc_files, use_voc, ALLOWED, prepare=write_images)
+FORM_FILES = Kind("forms", form_file, use_form, ALLOWED, prepare=write_images)

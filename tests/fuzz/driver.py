@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import multiprocessing
+import multiprocessing.util
 import os
 import random
 import resource
+import shutil
 import signal
+import tempfile
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 SECONDS, BYTES = 5.0, 1 << 30  # of a processor; machines may be busy with other work
@@ -43,6 +49,22 @@ class Outcome:
 
     ends: Counter = field(default_factory=Counter)
     faults: list[tuple[int, str]] = field(default_factory=list)
+
+
+@functools.cache
+def _folder_of(process: int) -> Path:
+    shm = Path("/dev/shm")  # files there cost no disk
+    root = shm if os.access(shm, os.W_OK) else Path(tempfile.gettempdir())
+    place = root / f"maskrcnn-benchmark-fuzz-{os.getuid()}-{process}"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    multiprocessing.util.Finalize(None, shutil.rmtree, (place, True), exitpriority=0)
+    return place
+
+
+def folder() -> Path:
+    """A folder of this process for the files of its inputs; it is there as long as the process."""
+    return _folder_of(os.getpid())
 
 
 class _TooSlow(BaseException):
@@ -115,10 +137,10 @@ def run_cases(kind: Kind, seeds: range) -> Outcome:
     return outcome
 
 
-def in_processes(kind: Kind, first: int, cases: int, processes: int, block: int = 500) -> Iterator[tuple[int, Outcome]]:
+def in_processes(
+    kind: Kind, first: int, cases: int, processes: int, block: int = 1000
+) -> Iterator[tuple[int, Outcome]]:
     """`run_cases` in blocks, each in a process of its own, which may die of its input; yields (inputs done, outcome)."""
-    import multiprocessing
-
     blocks = [range(start, min(start + block, first + cases)) for start in range(first, first + cases, block)]
     context = multiprocessing.get_context("fork")
     running: dict[int, tuple] = {}

@@ -100,3 +100,10 @@ def changed_value(rng: random.Random, value: Any) -> Any:
     else:
         items[place] = changed_value(rng, items[place])
     return type(value)(items)
+
+
+def as_json(value: object) -> object:
+    """A value as JSON can have it: keys are text."""
+    if isinstance(value, dict):
+        return {str(key): as_json(v) for key, v in value.items()}
+    return [as_json(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib
 import io
 import random
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from tests.fuzz.driver import Kind
+from tests.fuzz.driver import Kind, folder
 from tests.fuzz.mutations import ODD_FLOATS, ODD_NUMBERS, ODD_TEXTS, changed_bytes
 
 DEMO = Path(__file__).parents[2] / "demo"
@@ -29,6 +29,7 @@ def _png() -> bytes:
 
 
 PNG = _png()
+NARROW = {"STEM_OUT_CHANNELS": 8, "RES2_OUT_CHANNELS": 16, "WIDTH_PER_GROUP": 4, "BACKBONE_OUT_CHANNELS": 8}
 
 
 class RefusedError(Exception):
@@ -74,21 +75,26 @@ def request(rng: random.Random) -> dict[str, Any]:
 
 
 @functools.cache
-def client() -> Any:
-    from fastapi.testclient import TestClient
+def client() -> tuple[Any, Any]:
+    """The page without a network, and the event loop that it lives in: one for all requests of this process."""
+    import httpx
 
     from maskrcnn_benchmark.engine import Predictor
     from tests.support.tiny import write_model
 
     sys.path.insert(0, str(DEMO))
-    folder = Path(tempfile.mkdtemp(prefix="maskrcnn-benchmark-fuzz"))
-    models = {"tiny": Predictor(*write_model(folder, MODEL__ROI_HEADS__DETECTIONS_PER_IMG=5))}
+    narrow = {f"MODEL__RESNETS__{key}": size for key, size in NARROW.items()}
+    sizes = {"INPUT__MIN_SIZE_TEST": 32, "INPUT__MAX_SIZE_TEST": 128}
+    files = write_model(folder() / "tiny", MODEL__ROI_HEADS__DETECTIONS_PER_IMG=5, **narrow, **sizes)
+    models = {"tiny": Predictor(*files)}
     app = importlib.import_module("web_app").create_app(models)
-    return TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=True)
+    transport = httpx.ASGITransport(app)  # it raises what the page does not catch
+    return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1"), asyncio.new_event_loop()
 
 
 def ask(words: dict[str, Any]) -> None:
-    answer = client().request(**words)
+    page, loop = client()
+    answer = loop.run_until_complete(page.request(**words))
     if answer.status_code >= 500 and answer.status_code != 503:
         raise AssertionError(f"status {answer.status_code}: {answer.text[:200]}")
     if answer.status_code >= 400 and words["method"] == "POST" and words["url"].startswith("/api/"):

@@ -37,6 +37,25 @@ def test_series_are_chosen_by_name_or_pattern():
     assert curves.smooth([0.0, 1.0], 0.5) == pytest.approx([0, 2 / 3])
 
 
+def test_lines_and_values_that_cannot_be_drawn_are_left_out(run_tool, tmp_path):
+    pytest.importorskip("matplotlib")
+    run = write_run(tmp_path / "a", 3)
+    kept = curves.load_series(str(run))
+    huge = "9" * 400
+    odd = [
+        '{"iteration": true, "loss": 1}',
+        f'{{"iteration": {huge}, "loss": 1}}',
+        f'{{"iteration": 4, "loss": NaN, "lr": {huge}, "note": true}}',
+        '{"iteration": 5, "loss": [1]}',
+        "[" * 100_000,
+        "7",
+    ]
+    with open(run / "metrics.jsonl", "a") as f:
+        f.write("\n".join(odd) + "\n")
+    assert curves.load_series(str(run)) == kept
+    assert run_tool("plot_metrics", run, "--out", tmp_path / "x.png")[0] == 0
+
+
 def test_mistakes_get_a_sentence(run_tool, tmp_path):
     pytest.importorskip("matplotlib")
     run = write_run(tmp_path / "a", 3)

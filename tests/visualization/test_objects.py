@@ -52,6 +52,17 @@ def test_boxes_are_drawn_where_they_are():
     assert not drawn[:, :18].any() and not drawn[:, 94:].any()
 
 
+@pytest.mark.parametrize("dashed", [False, True])
+def test_boxes_far_outside_are_drawn_in_bounded_time(dashed):
+    image = np.zeros((600, 700, 3), np.uint8)
+    near, far = image.copy(), image.copy()
+    draw_boxes(near, np.array([[50, -50, 750, 300]]), [(9, 8, 7)])
+    draw_boxes(far, np.array([[50, -1e9, 1e12, 300]]), [(9, 8, 7)], dashed=dashed)
+    assert far.any() and (dashed or (far == near).all())
+    drawn = draw_objects(image, np.array([[-1e9, -1e9, 1e9, 1e9], [20, 20, 1e9, 1e9]]), [1, 2], ["a", "b"])
+    assert drawn[300, 20].any()
+
+
 def test_small_images_are_enlarged_with_what_is_on_them():
     image = np.full((100, 200, 3), 50, np.uint8)
     mask = np.zeros((100, 200), bool)

@@ -142,8 +142,8 @@ class COCODataset(CocoDetection):
 
     def _target(self, image_id: int, size: tuple[int, int]) -> BoxList:
         label_of = self.json_category_id_to_contiguous_id
-        found = (a for a in self._annotations(image_id) if not a.get("iscrowd", 0))
-        annotations = [a for a in found if a["category_id"] in label_of]
+        found = self._annotations(image_id)
+        annotations = [a for a in found if not a.get("iscrowd", 0) and a["category_id"] in label_of]
         boxes = torch.tensor([a["bbox"] for a in annotations], dtype=torch.float32).reshape(-1, 4)
         target = BoxList(boxes, size, mode="xywh").convert("xyxy")
         labels = [label_of[a["category_id"]] for a in annotations]

@@ -7,7 +7,7 @@ from maskrcnn_benchmark.data.datasets.coco_entries import ids_of_one_kind, match
 
 
 def category_entries(categories: Any, name: str) -> list[dict]:
-    """The "categories" of the file called `name`, with ids of one kind and names as text, each id once.
+    """The "categories" of the file called `name`, with ids of one kind and names as text, each id and name once.
 
     Raises ValueError, also for one id with several names.
     """
@@ -31,7 +31,25 @@ def category_entries(categories: Any, name: str) -> list[dict]:
                 f"{name}: its categories give the id {id!r} to {first['name']!r} and to {entry['name']!r}. Give each category an "
                 "id of its own, and its objects too."
             )
-    return list(sound.values())
+    return _told_apart(list(sound.values()))
+
+
+def _told_apart(entries: list[dict]) -> list[dict]:
+    """The same with a number behind a name that another has too, "car (2)", and "given_name" as it was. In the order of the ids;
+    category 0, which may stand for no class, has its turn last."""
+    names = [c["name"] for c in entries]
+    if len(set(names)) == len(names):
+        return entries
+    result, taken = list(entries), set(names)
+    first: set[str] = set()
+    for place in sorted(range(len(entries)), key=lambda i: (matching_id(entries[i]["id"]) == 0, entries[i]["id"])):
+        name = names[place]
+        if name in first:
+            number = next(n for n in range(2, len(entries) + 2) if f"{name} ({n})" not in taken)
+            taken.add(f"{name} ({number})")
+            result[place] = {**entries[place], "name": f"{name} ({number})", "given_name": name}
+        first.add(name)
+    return result
 
 
 def has_placeholder(entries: list[dict], used: Collection) -> bool:

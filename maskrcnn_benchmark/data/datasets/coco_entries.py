@@ -37,10 +37,15 @@ def whole(value: Any) -> int | None:
     return int(result) if result is not None and result == int(result) else None
 
 
+def is_huge_id(value: Any) -> bool:
+    """Whether an id is an integer that 64 bits do not hold."""
+    return type(value) is int and not -(2**63) < value < 2**63
+
+
 def plain_id(value: Any) -> Hashable:
     """An id as an integer or text; None for what is no id."""
     if type(value) is int:
-        return value if abs(value) < 2**63 else str(value)
+        return str(value) if is_huge_id(value) else value
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     return value if isinstance(value, str) else None
@@ -66,7 +71,7 @@ def ids_of_one_kind(ids: Iterable[Any], what: str) -> list:
     found = list(ids)
     integers = found if set(map(type, found)) <= {int} else [i for i in found if type(i) is int]
     for id in (min(integers, default=0), max(integers, default=0)):
-        if not -(2**63) < id < 2**63:
+        if is_huge_id(id):
             raise ValueError(
                 f"the id {shown_whole(id)} of {what} is larger than an integer of 64 bits. Give smaller ids, or write "
                 "all of them as text, also where annotations refer to them."

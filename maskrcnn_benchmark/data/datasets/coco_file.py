@@ -122,7 +122,9 @@ class CocoFile:
         """The image's entry, made sound (see coco_entries.py)."""
         (entry,) = self._entries(self.index.image_spans[row : row + 1])
         image_id = self.index.image_ids[row].item()
-        if not isinstance(entry, dict) or matching_id(entry.get("id")) != matching_id(image_id):
+        if not isinstance(entry, dict):
+            raise self._changed()
+        if entry.get("id") != image_id and matching_id(entry.get("id")) != matching_id(image_id):
             raise self._changed()
         entry = image_entry(entry)
         return entry if entry["id"] == image_id else {**entry, "id": image_id}

@@ -1,6 +1,7 @@
 """What the categories of a COCO file say about keypoints: names, sides, skeleton."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,6 +50,11 @@ def least_visible(names: list[list[str]], count: int) -> int:
     return MIN_KEYPOINTS_PER_IMAGE if are_a_persons(names, count) else 1
 
 
+def repeated_names(names: Sequence[str]) -> list[str]:
+    """Those that several keypoints have."""
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
 def flip_indices(names: Sequence[str], pairs: Sequence[Sequence[str]] = ()) -> list[int] | None:
     """Which keypoint each one turns into when the image is mirrored; None where that cannot be told.
 
@@ -63,7 +69,8 @@ def flip_indices(names: Sequence[str], pairs: Sequence[Sequence[str]] = ()) -> l
     others = [_mirrored(name, names) for name in names]
     if all(other == name for name, other in zip(names, others, strict=True)) or None in others:
         return None
-    return [list(names).index(other) for other in others]  # type: ignore[arg-type]
+    indices = [list(names).index(other) for other in others]  # type: ignore[arg-type]
+    return indices if all(indices[other] == i for i, other in enumerate(indices)) else None
 
 
 def _by_pairs(names: Sequence[str], pairs: Sequence[Sequence[str]]) -> list[int]:

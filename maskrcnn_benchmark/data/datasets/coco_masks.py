@@ -1,5 +1,6 @@
 """The "segmentation" of an annotation in the forms that tools write."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ def usable_mask(segmentation: Any, box: list[float], height: int, width: int) ->
         box: the annotation's, x, y, width, height in pixels.
         height, width: of the image.
     """
+    if type(segmentation) is list and len(segmentation) == 1 and _is_sound_polygon(segmentation[0]):
+        return segmentation  # most are
     if isinstance(segmentation, dict):
         return _run_lengths(segmentation, height, width)
     if not isinstance(segmentation, list) or not segmentation:
@@ -56,8 +59,8 @@ def _is_sound_polygon(polygon: Any) -> bool:
     if type(polygon) is not list or len(polygon) < 6 or len(polygon) & 1:
         return False
     try:
-        return sum(map(abs, polygon)) <= LARGEST  # not for NaN
-    except TypeError:
+        return math.hypot(*polygon) <= LARGEST  # not for NaN; the quickest that looks at all of them
+    except (TypeError, OverflowError):
         return False
 
 

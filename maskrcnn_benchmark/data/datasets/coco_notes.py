@@ -2,6 +2,7 @@
 
 import logging
 
+from maskrcnn_benchmark.data.datasets.coco_categories import without_placeholder
 from maskrcnn_benchmark.data.datasets.coco_index import DEFECTS, CocoIndex
 from maskrcnn_benchmark.utils.wording import counted
 
@@ -45,6 +46,16 @@ def report(index: CocoIndex, name: str, only_trainable: bool) -> None:
         "annotation has",
         "annotations have",
     )
+    entries = without_placeholder(meta["categories"], meta["placeholder"])
+    numbered = [c for c in entries if "given_name" in c]
+    if numbered:
+        logger.warning(
+            "%s: %s the name of another one and a number behind it here, for example id %s, %s.",
+            name,
+            counted(len(numbered), "category has", "categories have"),
+            numbered[0]["id"],
+            numbered[0]["name"],
+        )
     if only_trainable:
         few = (
             f"left out {{}} with fewer than {counted(meta['least_visible'], 'visible keypoint')}, for example id {{}}."

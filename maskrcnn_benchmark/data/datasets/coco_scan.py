@@ -12,7 +12,9 @@ from maskrcnn_benchmark.data.datasets.coco_entries import box_of, crowd_of, matc
 from maskrcnn_benchmark.data.datasets.coco_masks import looks_like_mask, usable_mask
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+_BLANKS = frozenset(" \t\n\r")
 _decode = json.JSONDecoder().raw_decode
+_scan_once: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # what the former calls
 _BOMS = {"utf-8": b"\xef\xbb\xbf", "utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}
 _BOMS |= {"utf-32-le": b"\xff\xfe\x00\x00", "utf-32-be": b"\x00\x00\xfe\xff"}
 
@@ -50,6 +52,10 @@ class BytePlaces:
 
 
 def _skip_space(text: str, at: int) -> int:
+    if text[at : at + 1] == " ":  # one, as json.dump writes it
+        at += 1
+    if text[at : at + 1] not in _BLANKS:
+        return at
     return _SPACE.match(text, at).end()  # type: ignore[union-attr]
 
 
@@ -80,7 +86,10 @@ class _Entries:
         read, note = self.read, self.spans.append
 
         def take(start: int) -> int:
-            entry, end = _decode(text, start)
+            try:
+                entry, end = _scan_once(text, start)
+            except StopIteration as stop:
+                raise json.JSONDecodeError("Expecting value", text, stop.value) from None
             read(entry)
             note(start)
             note(end)

@@ -24,15 +24,17 @@ def add_masks(target: BoxList, annotations: list[dict], size: tuple[int, int], s
     """
     width, height = size
     masks = [usable_mask(a.get("segmentation"), a["bbox"], height, width) for a in annotations]
-    if some_without or None in masks:
+    is_whole = None not in masks
+    if some_without or not is_whole:
         target.add_field("has_mask", torch.tensor([mask is not None for mask in masks], dtype=torch.bool))
-    if None in masks and not some_without and _said():
+    if not is_whole and not some_without and _said():
         example = annotations[masks.index(None)].get("id")
         logging.getLogger(__name__).warning(
             'Objects whose "segmentation" cannot be decoded are left out of training masks, for example id %s.', example
         )
-    shown = [_box(a["bbox"]) if mask is None else mask for mask, a in zip(masks, annotations, strict=True)]
-    target.add_field("masks", masks_from_coco(shown, size))
+    if not is_whole:
+        masks = [_box(a["bbox"]) if mask is None else mask for mask, a in zip(masks, annotations, strict=True)]
+    target.add_field("masks", masks_from_coco(masks, size))
 
 
 def _box(box: list[float]) -> list[list[float]]:

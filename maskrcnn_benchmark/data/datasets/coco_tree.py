@@ -43,7 +43,7 @@ def read_json(ann_file: str) -> Any:
     try:
         with open(ann_file, "rb") as f:
             return json.loads(decode_text(f.read())[0])
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # also for text in no encoding, and numbers of thousands of digits
         raise ValueError(f"{ann_file} is not a JSON file: {error}") from None
     except RecursionError:
         raise ValueError(

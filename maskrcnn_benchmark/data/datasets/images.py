@@ -12,8 +12,11 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from maskrcnn_benchmark.data.datasets.pixels import to_rgb
+from maskrcnn_benchmark.data.datasets.pixels import PILLOW_RGB, bytes_per_pixel, to_rgb
 
+IMAGE_ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".ppm", ".pgm"),
+)
 ORIENTATION = 0x0112  # EXIF's tag
 # How the stored pixels become the image as it is seen.
 _TURNS = {
@@ -32,7 +35,7 @@ _BACK = {
 }
 SWAPS_SIDES = (5, 6, 7, 8)
 PNG_EXIF = {"exif", "Raw profile type exif", "Raw profile type APP1"}  # where Pillow looks for it in a PNG
-MOST_BYTES = 3 * 178_956_970  # the pixels beyond which Pillow takes a file for a bomb, as RGB
+MOST_BYTES = 5 * 178_956_970  # so much do the most pixels that Pillow takes for genuine need as grey values and as RGB
 
 
 class BrokenImageError(OSError):
@@ -75,7 +78,7 @@ def decode_rgb(source: Any, name: str, turn: Callable[[Header], bool] = always_t
 
     def decode(image: Image.Image) -> Image.Image:
         header = _header(image)
-        _check_size(image, name)
+        _check_size(image, header.orientation in _TURNS, name)
         wanted = turn(header) and header.orientation in _TURNS
         image.load()
         result = to_rgb(image, name)
@@ -122,10 +125,10 @@ def _with_image(source: Any, name: str, use: Callable[[Image.Image], Any]) -> An
         raise BrokenImageError(f"The image {name} cannot be read: {reason}") from None
 
 
-def _check_size(image: Image.Image, name: str) -> None:
-    """Raise BrokenImageError for an image whose pixels would take more than MOST_BYTES, whatever its header says they are."""
-    size = image.width * image.height * (3 if image.mode in ("1", "L", "P", "RGB") else 4)
-    if size > MOST_BYTES:
+def _check_size(image: Image.Image, is_turned: bool, name: str) -> None:
+    """Raise BrokenImageError for an image that would take more than MOST_BYTES until it is decoded."""
+    each = bytes_per_pixel(image.mode) + (PILLOW_RGB if is_turned else 0)
+    if image.width * image.height * each > MOST_BYTES:
         raise BrokenImageError(
             f"The image {name} cannot be read: {image.width} x {image.height} pixels of the kind {image.mode} are more than the "
             f"{MOST_BYTES // 2**20} MB that an image may take"

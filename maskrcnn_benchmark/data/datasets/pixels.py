@@ -2,12 +2,15 @@
 
 import logging
 import mmap
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
 
 # Bits that cameras, microscopes and scanners fill of a 16-bit number; 8 is an ordinary image in a larger type.
 DEPTHS = (8, 10, 12, 14, 16)
+PILLOW_RGB = 4  # bytes of a pixel
+PART = 1 << 20  # pixels
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +34,7 @@ _said_depth = OnceForAll()
 
 
 def to_rgb(image: Image.Image, name: str) -> Image.Image:
-    """A loaded image as RGB of 8 bits.
+    """A loaded image as RGB of 8 bits; the same object if it is that already.
 
     Grey values of 16 and 32 bits and of floating point are divided by the largest value of the depth that they fill: 8, 10, 12,
     14 or 16 bits, or 1 for floating point from 0 to 1. What else there is Pillow converts: grey, palettes, CMYK, and colours
@@ -40,36 +43,60 @@ def to_rgb(image: Image.Image, name: str) -> Image.Image:
     Raises ValueError for values that have no such depth.
     """
     if image.mode.startswith(("I", "F")):
-        return _scaled(np.asarray(image), name).convert("RGB")
+        return _scaled(image, name)
+    if image.mode == "RGB":
+        return image
     if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
-        image = image.convert("RGBA")  # Pillow warns of the direct way
+        image = image.copy()
+        del image.info["transparency"]  # Pillow would warn of it
     return image.convert("RGB")
 
 
-def depth_of(low: float, high: float, name: str) -> float:
+def bytes_per_pixel(mode: str) -> int:
+    """The memory that an image of one of Pillow's modes and what `to_rgb` makes of it take together."""
+    if mode == "RGB":
+        return PILLOW_RGB
+    return PILLOW_RGB + (1 if mode in ("1", "L", "P") else 2 if mode.startswith("I;16") else 4)
+
+
+def parts(image: Image.Image) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+    """An image part by part as (left, top) and array: as a whole, an array would need its memory three times over."""
+    columns = min(image.width, PART)
+    rows = max(PART // columns, 1)
+    for top in range(0, image.height, rows):
+        for left in range(0, image.width, columns):
+            right, bottom = min(left + columns, image.width), min(top + rows, image.height)
+            yield (left, top), np.asarray(image.crop((left, top, right, bottom)))
+
+
+def depth_of(low: float, high: float, is_float: bool, name: str) -> float:
     """The largest value of the depth that grey values from `low` to `high` fill: 2 to the power of 8, 10, 12, 14 or 16 less 1, or
-    1 where they are at most that; said once. Raises ValueError for values that have no such depth."""
+    1 for floating point up to that; said once. Raises ValueError for values that have no such depth."""
     if not (low >= 0 and high < 2 ** DEPTHS[-1]):  # also NaN
         raise ValueError(
             f"its grey values go from {low:g} to {high:g}; they must lie between 0 and {2 ** DEPTHS[-1] - 1} (or 0 and 1). Save "
             "it with 8 or 16 bits"
         )
-    if high <= 1 and not isinstance(high, int):
+    if is_float and high <= 1:
         depth, largest = "floating point from 0 to 1", 1.0
     else:
         bits = next(bits for bits in DEPTHS if high < 2**bits)
         depth, largest = f"{bits} bits", 2.0**bits - 1
     if _said_depth():
         logger.warning(
-            "%s holds grey values of %s; they are scaled to 8 bits by that range, and those of other images of more than 8 bits "
-            "by theirs (8, 10, 12, 14 or 16 bits, whichever holds an image's largest value).",
+            "The image %s holds grey values of %s; they are scaled to 8 bits by that range, and those of other images of more "
+            "than 8 bits by theirs (8, 10, 12, 14 or 16 bits, whichever holds an image's largest value).",
             name,
             depth,
         )
     return largest
 
 
-def _scaled(values: np.ndarray, name: str) -> Image.Image:
-    kind = float if values.dtype.kind == "f" else int
-    low, high = (kind(values.min()), kind(values.max())) if values.size else (kind(0), kind(0))
-    return Image.fromarray(np.rint(values * (255 / depth_of(low, high, name))).astype(np.uint8))
+def _scaled(image: Image.Image, name: str) -> Image.Image:
+    extremes = np.array([(part.min(), part.max()) for _, part in parts(image)], np.float64)
+    low, high = float(extremes[:, 0].min()), float(extremes[:, 1].max())
+    largest = depth_of(low, high, image.mode.startswith("F"), name)
+    result = Image.new("RGB", image.size)
+    for place, part in parts(image):
+        result.paste(Image.fromarray(np.rint(part * (255 / largest)).astype(np.uint8)), place)
+    return result

@@ -15,9 +15,10 @@ from maskrcnn_benchmark.data.datasets.facts import BACKGROUND
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.data.datasets.voc_files import (
     ImageFiles,
+    annotation_path,
     class_key,
     find_classes,
-    number_of,
+    objects_of,
     read_annotation,
     read_image_set,
     size_of,
@@ -85,11 +86,7 @@ class PascalVOCDataset(AbstractDataset):
         self._label_of_key = {class_key(name): label for name, label in self.name_to_id.items()}
 
     def _annotation_path(self, index: int) -> str:
-        path = os.path.join(self.root, "Annotations", f"{self.ids[index]}.xml")
-        if not os.path.isfile(path):  # an image set of the names of files
-            stem = os.path.join(self.root, "Annotations", f"{os.path.splitext(self.ids[index])[0]}.xml")
-            return stem if os.path.isfile(stem) else path
-        return path
+        return annotation_path(os.path.join(self.root, "Annotations"), self.ids[index])
 
     def _image_path(self, index: int) -> str:
         return self._files.path(self.ids[index])
@@ -137,15 +134,7 @@ class PascalVOCDataset(AbstractDataset):
 
     def _objects(self, root: ET.Element, path: str) -> Iterator[tuple[ET.Element, list[float], bool]]:
         """Entry, box counted from pixel 0 and "difficult" of each object to be used."""
-        for entry in root.iter("object"):
-            difficult = (entry.findtext("difficult") or "0").strip() == "1"
-            if difficult and not self.keep_difficult:
-                continue
-            box = entry.find("bndbox")
-            if box is None:
-                raise ValueError(f"{path} is not a Pascal VOC annotation: an <object> has no <bndbox>.")
-            sides = ("xmin", "ymin", "xmax", "ymax")
-            yield entry, [number_of(box, side, path) - self.first_pixel for side in sides], difficult
+        return objects_of(root, path, self.first_pixel, self.keep_difficult)
 
     def _all_boxes(self) -> Iterator[tuple[str, list[list[float]], tuple[int, int] | None]]:
         """For `voc_boxes.report`."""

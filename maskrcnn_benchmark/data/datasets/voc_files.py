@@ -3,11 +3,12 @@
 import os
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from maskrcnn_benchmark.data.datasets.coco_entries import number
 from maskrcnn_benchmark.data.datasets.facts import BACKGROUND
 
+SIDES = ("xmin", "ymin", "xmax", "ymax")
 CLASSES_FILES = ("classes.txt", "labels.txt", "predefined_classes.txt")  # looked for in the folder of the data set
 # What stands behind a name in the image set of a class: whether its objects are in the image.
 _FLAG = re.compile(r"\s+-?[01]$")
@@ -42,6 +43,34 @@ def number_of(parent: ET.Element, tag: str, path: str) -> float:
     if value is None:
         raise ValueError(f"{path} is not a Pascal VOC annotation: <{tag}> should be a number; got {text!r}.")
     return value
+
+
+def annotation_path(folder: str, name: str) -> str:
+    """The annotation file of what an image set calls `name`, which may be the name of the image's file."""
+    path = os.path.join(folder, f"{name}.xml")
+    if not os.path.isfile(path):
+        stem = os.path.join(folder, f"{os.path.splitext(name)[0]}.xml")
+        return stem if os.path.isfile(stem) else path
+    return path
+
+
+def objects_of(
+    root: ET.Element, path: str, first_pixel: int, difficult_too: bool = True
+) -> Iterator[tuple[ET.Element, list[float], bool]]:
+    """Entry, box (x1, y1, x2, y2 counted from pixel 0, both corners inside) and "difficult" of each object.
+
+    Args:
+        path: of the annotation file, for messages.
+        first_pixel: the number that the file gives to the first pixel.
+    """
+    for entry in root.iter("object"):
+        difficult = (entry.findtext("difficult") or "0").strip() == "1"
+        if difficult and not difficult_too:
+            continue
+        box = entry.find("bndbox")
+        if box is None:
+            raise ValueError(f"{path} is not a Pascal VOC annotation: an <object> has no <bndbox>.")
+        yield entry, [number_of(box, side, path) - first_pixel for side in SIDES], difficult
 
 
 def size_of(root: ET.Element) -> tuple[int, int] | None:
@@ -89,10 +118,10 @@ def find_classes(data_dir: str, classes: str | Sequence[str] | None, default: Se
         if os.path.isfile(os.path.join(data_dir, name)):
             return (BACKGROUND, *_names_in(os.path.join(data_dir, name)))
     known = {class_key(name) for name in default}
-    found = _names_of_objects(os.path.join(data_dir, "Annotations"))
-    if set(found) <= known:
+    found = names_of_objects(_sound_annotations(os.path.join(data_dir, "Annotations")))
+    if {class_key(name) for name in found} <= known:
         return tuple(default)
-    return (BACKGROUND, *sorted(found.values(), key=class_key))
+    return (BACKGROUND, *sorted(found, key=class_key))
 
 
 def _names_in(path: str) -> list[str]:
@@ -109,21 +138,25 @@ def _names_in(path: str) -> list[str]:
     return names
 
 
-def _names_of_objects(folder: str) -> dict[str, str]:
-    """The names that objects have in the annotations of a folder, by `class_key`, as they are first written."""
+def names_of_objects(roots: Iterable[ET.Element]) -> list[str]:
+    """The names that objects have in annotations, those that differ in capitals or spaces as they are first written."""
     found: dict[str, str] = {}
-    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
-        if not name.endswith(".xml"):
-            continue
-        try:
-            root = read_annotation(os.path.join(folder, name))
-        except (OSError, ValueError):
-            continue  # it is named when its image is asked for
+    for root in roots:
         for entry in root.iter("object"):
             text = " ".join((entry.findtext("name") or "").split())
             if text:
                 found.setdefault(class_key(text), text)
-    return found
+    return list(found.values())
+
+
+def _sound_annotations(folder: str) -> Iterator[ET.Element]:
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        if not name.endswith(".xml"):
+            continue
+        try:
+            yield read_annotation(os.path.join(folder, name))
+        except (OSError, ValueError):
+            continue  # it is named when its image is asked for
 
 
 class ImageFiles:

@@ -9,8 +9,7 @@ from maskrcnn_benchmark.data.datasets.coco_categories import has_placeholder, wi
 from maskrcnn_benchmark.data.datasets.coco_entries import matching_id
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.formats.content import Content
-from maskrcnn_benchmark.data.formats.files import read_json
-from maskrcnn_benchmark.utils.files import write_json
+from maskrcnn_benchmark.utils.files import read_json, write_json
 
 
 def recognises(path: Path) -> bool:

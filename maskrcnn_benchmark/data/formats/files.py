@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from itertools import chain, count
 from pathlib import Path
@@ -15,34 +14,9 @@ import numpy as np
 import pycocotools.mask as mask_utils
 
 from maskrcnn_benchmark.data.datasets.coco_tree import to_rle
+from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS
 from maskrcnn_benchmark.data.formats.content import Content, polygon_area
-from maskrcnn_benchmark.utils.files import files_below, write_atomically
-
-IMAGE_ENDINGS = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".ppm", ".pgm"),
-)
-
-
-def read_text(path: Path) -> str:
-    """A text file in UTF-8 or, with a byte order mark, UTF-16. Raises FileNotFoundError or ValueError with a sentence."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"There is no file {path}.") from None
-    try:
-        if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            return content.decode("utf-16")
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8: {error}.") from None
-
-
-def read_json(path: Path) -> Any:
-    """Raises FileNotFoundError or ValueError with a sentence."""
-    try:
-        return json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not a JSON file: {error}") from None
+from maskrcnn_benchmark.utils.files import files_below, read_text, write_atomically
 
 
 def read_rows(path: Path) -> list[list[str]]:
@@ -50,7 +24,11 @@ def read_rows(path: Path) -> list[list[str]]:
     text = read_text(path)
     first = text.split("\n", 1)[0]
     separator = max(",;\t", key=first.count)
-    return [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), delimiter=separator)]
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    except csv.Error as error:
+        raise ValueError(f"{path} is no table of comma-separated values: {error}.") from None
+    return [[cell.strip() for cell in row] for row in rows]
 
 
 def list_images(folder: Path) -> list[Path]:

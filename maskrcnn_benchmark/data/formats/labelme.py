@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon
-from maskrcnn_benchmark.data.formats.files import as_polygons, list_images, read_json, unique_stems
+from maskrcnn_benchmark.data.formats.files import as_polygons, list_images, unique_stems
 from maskrcnn_benchmark.data.formats.shapes import circle, rectangle
-from maskrcnn_benchmark.utils.files import write_json
+from maskrcnn_benchmark.utils.files import read_json, write_json
 from maskrcnn_benchmark.utils.wording import counted
 
 OPEN_SHAPES = ("point", "points", "line", "linestrip")

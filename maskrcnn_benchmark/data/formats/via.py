@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon
-from maskrcnn_benchmark.data.formats.files import as_polygons, join_polygons, read_json
+from maskrcnn_benchmark.data.formats.files import as_polygons, join_polygons
 from maskrcnn_benchmark.data.formats.shapes import circle, ellipse, rectangle
-from maskrcnn_benchmark.utils.files import write_json
+from maskrcnn_benchmark.utils.files import read_json, write_json
 
 OPEN_SHAPES = ("point", "polyline")
 # What holds a region's class, in the order of preference; else the attribute that most regions have.

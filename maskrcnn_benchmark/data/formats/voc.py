@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 
+from maskrcnn_benchmark.data.datasets.voc_files import (
+    SIDES,
+    annotation_path,
+    class_key,
+    names_of_objects,
+    objects_of,
+    read_annotation,
+    read_image_set,
+    text_of,
+)
 from maskrcnn_benchmark.data.formats.content import Content
-from maskrcnn_benchmark.data.formats.files import list_images, read_text, unique_stems, write_lines
-
-SIDES = ("xmin", "ymin", "xmax", "ymax")
+from maskrcnn_benchmark.data.formats.files import list_images, unique_stems, write_lines
 
 
 def recognises(path: Path) -> bool:
@@ -34,20 +41,16 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         raise FileNotFoundError(f"There is no folder {path}.")
     files = sorted(inner.glob("*.xml"))
     if split:
-        listing = folder / "ImageSets" / "Main" / f"{split}.txt"
-        files = [inner / f"{line.strip()}.xml" for line in read_text(listing).splitlines() if line.strip()]
+        files = [Path(annotation_path(str(inner), name)) for name in read_image_set(str(folder), split)]
     if not files:
         raise ValueError(f"{inner} holds no XML file.")
     root = Path(images) if images else folder / "JPEGImages" if (folder / "JPEGImages").is_dir() else inner
-    parsed = [(file, _root(file)) for file in files]
-    names = list(classes) or sorted(
-        {(e.findtext("name") or "").strip() for _, r in parsed for e in r.iter("object")} - {""}
-    )
+    parsed = [(file, read_annotation(str(file))) for file in files]
+    names = list(classes) or sorted(names_of_objects(root for _, root in parsed), key=class_key)
     content = Content(str(root))
     content.name_classes(names)
     by_stem = {file.stem: file for file in list_images(root)}
-    numbers = {name: i for i, name in enumerate(names, start=1)}
-    numbers |= {name.lower(): i for name, i in numbers.items() if name.lower() not in numbers}
+    numbers = {class_key(name): i for i, name in enumerate(names, start=1)}
     for file, element in parsed:
         named = (element.findtext("filename") or "").strip()
         image = root / named if named and (root / named).is_file() else by_stem.get(file.stem)
@@ -56,44 +59,26 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
             continue
         sides = [element.findtext(f"size/{side}") for side in ("width", "height")]
         entry = content.add_annotated(image.relative_to(root).as_posix(), sides, str(file))
-        for found in element.iter("object"):
-            _add_object(content, entry, found, numbers, file, first_pixel)
+        for found, box, is_difficult in objects_of(element, str(file), first_pixel):
+            name = text_of(found, "name", str(file))
+            number = numbers.get(class_key(name))
+            if number is None:
+                raise ValueError(f"{file}: the class {name!r} is not one of {', '.join(names) or 'any'}.")
+            as_written = f"{file}: {name} {', '.join(f'{side + first_pixel:g}' for side in box)}"
+            _add_object(content, entry, number, box, is_difficult, as_written)
     return content
 
 
-def _root(path: Path) -> ET.Element:
-    text = read_text(path)
-    try:
-        return ET.fromstring(text.partition("?>")[2] if text.lstrip().startswith("<?xml") else text)
-    except ET.ParseError as error:
-        raise ValueError(f"{path} is not an XML file: {error}.") from None
-
-
 def _add_object(
-    content: Content, image: dict, found: ET.Element, numbers: dict[str, int], path: Path, first_pixel: int
+    content: Content, image: dict, number: int, box: Sequence[float], is_difficult: bool, as_written: str
 ) -> None:
-    name = (found.findtext("name") or "").strip()
-    number = numbers.get(name, numbers.get(name.lower()))
-    if number is None:
-        raise ValueError(f"{path}: the class {name!r} is not one of {', '.join(numbers) or 'any'}.")
-    box = found.find("bndbox")
-    texts = [None if box is None else box.findtext(side) for side in SIDES]
-    try:
-        left, top, right, bottom = (float(text) - first_pixel for text in texts)  # type: ignore[arg-type]
-        if not all(map(math.isfinite, (left, top, right, bottom))):
-            raise ValueError
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"{path}: an object {name!r} needs the numbers {', '.join(SIDES)} in <bndbox>; got {texts}."
-        ) from None
-    left, top = max(left, 0.0), max(top, 0.0)
-    right, bottom = min(right + 1, image["width"]), min(bottom + 1, image["height"])
+    left, top = max(box[0], 0.0), max(box[1], 0.0)
+    right, bottom = min(box[2] + 1, image["width"]), min(box[3] + 1, image["height"])
     if right - left <= 1 or bottom - top <= 1:
-        content.notes.add("boxes of no size, left out", f"{path}: {name} {', '.join(map(str, texts))}")
+        content.notes.add("boxes of no size, left out", as_written)
         return
-    flagged = (found.findtext("difficult") or "0").strip() == "1"
-    content.notes.add("objects marked as difficult, kept as crowds", str(path), flagged)
-    content.add(image, number, (left, top, right - left, bottom - top), iscrowd=flagged)
+    content.notes.add("objects marked as difficult, kept as crowds", as_written, is_difficult)
+    content.add(image, number, (left, top, right - left, bottom - top), iscrowd=is_difficult)
 
 
 def write(content: Content, out: str) -> None:

@@ -24,10 +24,10 @@ from maskrcnn_benchmark.data.formats.files import (
     as_polygons,
     join_polygons,
     list_images,
-    read_text,
     unique_stems,
     write_lines,
 )
+from maskrcnn_benchmark.utils.files import read_text
 from maskrcnn_benchmark.utils.wording import counted
 
 CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels", "names.txt")

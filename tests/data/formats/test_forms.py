@@ -181,7 +181,7 @@ def test_voc_corners_are_counted_from_1_and_inside(images, tmp_path):
 def test_voc_mistakes(images, tmp_path):
     folder = tmp_path / "xml"
     voc_file(folder, "a", ("car", 5, 5, "x", 9, 0))
-    with pytest.raises(ValueError, match=r"a.xml: an object 'car' needs the numbers xmin"):
+    with pytest.raises(ValueError, match=r"a.xml is not a Pascal VOC annotation: <xmax> should be a number; got 'x'"):
         formats.read(str(folder), images=str(images))
     voc_file(folder, "a", ("car", 5, 5, 9, 9, 0))
     with pytest.raises(ValueError, match="the class 'car' is not one of bus"):
@@ -299,6 +299,13 @@ def test_tables(images, tmp_path, kind):
     assert objects(content) == [("a.jpg", "car", (10, 20, 40, 40))] and len(content.images) == 2
 
 
+def test_a_table_with_the_line_ends_of_old_macs(images, tmp_path):
+    text = TABLES[next(iter(TABLES))]
+    (tmp_path / "boxes.csv").write_bytes(text.replace("\n", "\r").encode())
+    content = formats.read(str(tmp_path / "boxes.csv"), images=str(images))
+    assert objects(content) == [("a.jpg", "car", (10, 20, 40, 40))] and len(content.images) == 2
+
+
 def test_mistakes_in_tables(images, tmp_path):
     file = tmp_path / "boxes.csv"
     for text, message in (
@@ -307,6 +314,7 @@ def test_mistakes_in_tables(images, tmp_path):
         ("filename,class,xmin\na.jpg,car,1\n", "has no column for top"),
         ("a.jpg,10,x,50,60,car\n", "line 1: a box is four numbers"),
         ("a.jpg,10,inf,50,60,car\n", "line 1: a box is four numbers"),
+        (f"a.jpg,10,20,50,60,{'x' * 140_000}\n", "is no table of comma-separated values: field larger than"),
     ):
         file.write_text(text)
         with pytest.raises(ValueError, match=message):

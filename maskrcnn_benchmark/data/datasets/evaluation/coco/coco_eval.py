@@ -225,10 +225,10 @@ def _sigmas(of_person: np.ndarray, count: int) -> np.ndarray:
 
 
 def per_class_metrics(evaluated: Evaluated, dataset: Any) -> dict[str, dict[str, float]]:
-    """The metrics of each category by its name; -1 for one without objects."""
+    """The metrics of each category by its name; -1 for one without objects. What is no class of the set's is left out."""
     names = category_names(dataset)
-    ids = evaluated.params.catIds
-    return {names.get(id, str(id)): of for id, of in zip(ids, evaluated.of_class, strict=True)}
+    pairs = zip(evaluated.params.catIds, evaluated.of_class, strict=True)
+    return {names.get(id, str(id)): of for id, of in pairs if not names or id in names}
 
 
 def _proposal_recall(predictions: list[BoxList], dataset: Any) -> dict[str, float]:

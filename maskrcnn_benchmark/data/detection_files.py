@@ -1,0 +1,81 @@
+"""Detections in COCO's format, as a test wrote them, read back."""
+
+import logging
+import os
+from typing import Any
+
+from pycocotools.coco import COCO
+
+from maskrcnn_benchmark.config.node import shown
+from maskrcnn_benchmark.data.datasets.coco_entries import box_of, matching_id, number
+from maskrcnn_benchmark.utils.files import read_json
+from maskrcnn_benchmark.utils.wording import counted
+
+logger = logging.getLogger(__name__)
+
+
+def read_detections(folder: str, coco: COCO, threshold: float = 0.0) -> dict[Any, list[dict]]:
+    """Detections by the ids of their images, of bbox.json and, if there is one, with the masks of segm.json.
+
+    Args:
+        folder: OUTPUT_DIR/inference/NAME.
+        coco: the annotations that were tested on. Detections of other images are left out, with a warning.
+        threshold: the least score.
+
+    Each has "bbox", "score" and the "category_id" of the annotations. Raises FileNotFoundError or ValueError with a sentence.
+    """
+    path = os.path.join(folder, "bbox.json")
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no {path}; tools/test_net.py writes it to OUTPUT_DIR/inference/NAME.")
+    detections = _entries(path)
+    segm_path = os.path.join(folder, "segm.json")
+    masks = _entries(segm_path) if os.path.isfile(segm_path) else [{}] * len(detections)
+    if len(masks) != len(detections):
+        raise ValueError(
+            f"{segm_path} holds {counted(len(masks), 'detection')} and bbox.json {len(detections)}: they are of different "
+            "tests. Test again."
+        )
+    images, categories = ({matching_id(id): id for id in entries} for entries in (coco.imgs, coco.cats))
+    found: dict[Any, list[dict]] = {}
+    others = 0
+    for place, (entry, mask) in enumerate(zip(detections, masks, strict=True)):
+        box, score = box_of(entry.get("bbox")), number(entry.get("score"))
+        if box is None or score is None:
+            raise ValueError(
+                f"{path}: entry {place} is no detection, which has a 'bbox' of four numbers and a 'score': {shown(entry)}. "
+                "Test again."
+            )
+        category = matching_id(entry.get("category_id"))
+        if category not in categories:
+            raise ValueError(
+                f"{path}: entry {place} is of category {shown(entry.get('category_id'))}, which the annotations do not "
+                "have: they are of another set."
+            )
+        image = matching_id(entry.get("image_id"))
+        if image not in images:
+            others += 1
+        elif score >= threshold:
+            detection = {
+                **entry,
+                "bbox": box,
+                "score": score,
+                "image_id": images[image],
+                "category_id": categories[category],
+            }
+            if "segmentation" in mask:
+                detection["segmentation"] = mask["segmentation"]
+            found.setdefault(images[image], []).append(detection)
+    if others:
+        logger.warning(
+            "%s: %s of images that the annotations do not have.",
+            path,
+            counted(others, "detection is", "detections are"),
+        )
+    return found
+
+
+def _entries(path: str) -> list[dict]:
+    content = read_json(path)
+    if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in content):
+        raise ValueError(f"{path} holds no detections in COCO's format, a list of objects. Test again.")
+    return content
