@@ -65,6 +65,8 @@ def read_detections(folder: str, coco: COCO, threshold: float = 0.0) -> dict[Any
             if "segmentation" in mask:
                 detection["segmentation"] = mask["segmentation"]
             found.setdefault(images[image], []).append(detection)
+    if others and others == len(detections):
+        raise ValueError(f"{path}: none of its detections is of an image of the annotations; they are of another set.")
     if others:
         logger.warning(
             "%s: %s of images that the annotations do not have.",

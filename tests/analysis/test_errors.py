@@ -237,7 +237,7 @@ def test_a_test_that_found_nothing(tested, run_program):
         (["--config-file", "my.yaml", "OUTPUT_DIR", "elsewhere"], "There is no elsewhere/inference/set/bbox.json"),
         (
             ["--ann-file", "other.json", "--img-dir", "set", "--results", "run/inference/set"],
-            "the image_id 10, which the",
+            "none of its detections is of an image of the annotations",
         ),
     ],
 )

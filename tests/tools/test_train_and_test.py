@@ -66,7 +66,8 @@ def test_a_run_leaves_what_the_readme_names(tool, tmp_path, capfd):
     entry = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
     assert {"loss", "loss_mask", "loss_objectness", "lr", "time", "data", "memory_mb"} <= set(entry)
     metrics = json.loads((out / "inference" / "set" / "metrics.json").read_text())
-    assert set(metrics["bbox"]) == {"AP", "AP50", "AP75", "APs", "APm", "APl"}
+    recall = ("AR@1", "AR@10", "AR@100", "ARs", "ARm", "ARl")
+    assert tuple(metrics["bbox"]) == ("AP", "AP50", "AP75", "APs", "APm", "APl", *recall)
     assert set(metrics["per_class"]["segm"]) == {"red", "blue"}
     assert (out / "inference" / "set" / "bbox.json").exists() and (out / "inference" / "set" / "segm.json").exists()
     printed = capfd.readouterr().out
@@ -263,7 +264,7 @@ def test_a_truncated_checkpoint(tool, tmp_path, capfd):
     weights = tmp_path / "run" / "model_final.pth"
     weights.write_bytes(weights.read_bytes()[:1000])
     assert train(tool, tmp_path, "--skip-test") == 1
-    assert "is not a readable checkpoint (1000 bytes)" in capfd.readouterr().err
+    assert "is not a readable checkpoint (1,000 bytes)" in capfd.readouterr().err
 
 
 def test_a_truncated_image_is_named_and_skipped_until_there_are_too_many(tool, tmp_path, capfd):
