@@ -8,7 +8,7 @@ any training on them.
 
 `table` tests one set of weights at several sizes and in tiles: AP50 and AP of cars, the recall at an IoU of 0.5 (AR50), AP50 of
 those below and above 40 pixels (the root of a box's area), and seconds of the processor for an image, its decoding among them.
-`mosaic` puts eight copies of the fullest image of val side by side and tests with the limits of the configuration, and with those
+`mosaic` puts eight copies of an image of val side by side and tests with the limits of the configuration, and with those
 that `mrb suggest` chooses for that image.
 """
 
@@ -125,7 +125,10 @@ def table(args: argparse.Namespace) -> None:
 def mosaic(args: argparse.Namespace) -> None:
     content = formats.read(str(args.images / "val.txt"))
     by_image = content.by_image()
-    fullest = max(content.images, key=lambda image: len(by_image[image["id"]]))
+    named = [image for image in content.images if args.image in image["file_name"]]
+    if not named:
+        raise SystemExit(f"val.txt names no image {args.image}.")
+    fullest = max(named, key=lambda image: len(by_image[image["id"]]))
     picture = Image.open(os.path.join(content.root, fullest["file_name"])).convert("RGB")
     args.out.mkdir(parents=True, exist_ok=True)
     wide = Image.new("RGB", (picture.width * args.copies, picture.height))
@@ -172,6 +175,9 @@ def main() -> None:
             kind.add_argument("--most", type=int, default=None, metavar="N", help="images to test on")
         else:
             kind.add_argument("--copies", type=int, default=8)
+            kind.add_argument(
+                "--image", default="", metavar="NAME", help="a part of its name (default: the fullest image)"
+            )
             kind.add_argument("--out", type=Path, default=Path("runs/mosaic"), metavar="FOLDER")
         kind.add_argument("opts", nargs="*", metavar="KEY VALUE")
     args: Any = parser.parse_args()
