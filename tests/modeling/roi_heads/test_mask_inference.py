@@ -152,3 +152,16 @@ def test_rles_straight_from_the_logits():
     assert [
         torch.equal(torch.from_numpy(mask_utils.decode(rle)).bool(), b) for rle, b in zip(rles, bitmaps, strict=True)
     ] == [True] * 3
+
+
+@pytest.mark.parametrize("pixels", [1, 50, 1000])
+def test_masks_of_large_images_are_computed_in_their_boxes(monkeypatch, pixels):
+    """The same codes as of the whole image: boxes inside, across every border, outside, and over all of it."""
+    torch.manual_seed(0)
+    masks, boxes = torch.rand(40, 1, 14, 14), torch.rand(40, 4) * torch.tensor([90.0, 70, 60, 50]) - 20
+    boxes[:, 2:] = boxes[:, :2] + boxes[:, 2:].abs() + 1
+    masks[2], masks[3] = 0, 1
+    boxes[1], boxes[3] = torch.tensor([500.0, 500, 510, 510]), torch.tensor([-20.0, -50, 130, 200])
+    whole = pasting.encode_masks(masks, boxes, 73, 101)
+    monkeypatch.setattr(pasting, "MAX_PASTED_PIXELS", pixels)
+    assert pasting.encode_masks(masks, boxes, 73, 101) == whole

@@ -78,7 +78,10 @@ def encode_masks(
         threshold: a pixel belongs to the mask if its value is above.
         padding: see `paste_masks`.
     """
-    if tuple(masks.shape[-2:]) == (height, width) and height != width:
+    is_pasted = tuple(masks.shape[-2:]) == (height, width) and height != width
+    if not is_pasted and height * width > MAX_PASTED_PIXELS:
+        return [_encode_in_box(*one, height, width, threshold, padding) for one in zip(masks[:, 0], boxes, strict=True)]
+    if is_pasted:
         groups: Iterable[Tensor] = masks[:, 0].to(torch.float32).mT.split(max(MAX_PASTED_PIXELS // (height * width), 1))
     else:
         groups = paste_masks(masks[:, 0], boxes, height, width, padding)
@@ -88,3 +91,37 @@ def encode_masks(
         columns = (pasted > threshold).to(torch.uint8).cpu().contiguous().numpy()
         rles.extend(mask_utils.encode(np.transpose(columns, (2, 1, 0))))
     return [{"size": rle["size"], "counts": rle["counts"].decode("ascii")} for rle in rles]
+
+
+def _encode_in_box(mask: Tensor, box: Tensor, height: int, width: int, threshold: float, padding: int) -> dict:
+    """`encode_masks` of one mask in a large image, of which only the box is computed, some columns at a time."""
+    expanded, scale = expand_masks(mask[None].float(), padding)
+    size = expanded.shape[-1]
+    low, high = expand_boxes(box[None].float(), scale).long().split(2, dim=1)
+    left, top = low[0].clamp(min=0).tolist()
+    right, bottom = min(int(high[0, 0]) + PIXEL, width), min(int(high[0, 1]) + PIXEL, height)
+    starts: list[np.ndarray] = []
+    ends: list[np.ndarray] = []
+    if left < right and top < bottom:
+        corner = torch.tensor([[0, top]], device=low.device)
+        rows = _axis_weights((low - corner)[:, 1], (high - corner)[:, 1], size, bottom - top)
+        step = max(MAX_PASTED_PIXELS // (bottom - top), 1)
+        for first in range(left, right, step):
+            count = min(step, right - first)
+            columns = _axis_weights(low[:, 0] - first, high[:, 0] - first, size, count)
+            with full_precision(expanded):
+                pasted = (columns @ (rows @ expanded).transpose(1, 2))[0]  # [count, bottom - top]
+            inside = F.pad((pasted > threshold).to(torch.int8), (1, 1)).cpu().numpy()
+            edges = np.diff(inside, axis=1)
+            for sign, places in ((1, starts), (-1, ends)):
+                column, row = np.nonzero(edges == sign)
+                places.append((first + column) * height + top + row)
+    begin, end = (np.concatenate([np.zeros(0, np.int64), *places]) for places in (starts, ends))
+    apart = begin[1:] != end[:-1]  # a run that goes on at the top of the next column is one
+    begin, end = np.append(begin[:1], begin[1:][apart]), np.append(end[:-1][apart], end[-1:])
+    turns = np.concatenate(([0], np.stack((begin, end), axis=1).reshape(-1), [height * width]))
+    counts = np.diff(turns).tolist()
+    if counts[-1] == 0:  # the last pixel belongs to the mask
+        counts.pop()
+    rle = mask_utils.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    return {"size": rle["size"], "counts": rle["counts"].decode("ascii")}
