@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import os
 import warnings
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from maskrcnn_benchmark.data.datasets.pixels import PILLOW_RGB, depth_of, to_rgb
 
 MOST_DECODED = 2**31  # bytes that an image may take where it is decoded as a whole
 MOST_SIDE = 10**6  # pixels
+MOST_AT_ONCE = 1 << 24  # pixels that a window has at most, if it is to be made smaller
 BLOCK = 1024  # rows that are looked at together for the largest value
 WINDOWED = (".tif", ".tiff", ".jp2", ".vrt", ".img")  # endings of what is read by windows with profit
 
@@ -167,6 +169,7 @@ def _check_end(path: str) -> None:
 
 
 def _by_windows(path: str) -> LargeImage:
+    os.environ.setdefault("GDAL_CACHEMAX", "128")  # MB; by itself GDAL keeps a twentieth of the machine's memory
     import rasterio
     from rasterio.enums import Resampling
     from rasterio.windows import Window
@@ -196,10 +199,21 @@ def _by_windows(path: str) -> LargeImage:
         )
 
     def read(box: Box, size: tuple[int, int]) -> Image.Image:
-        window = Window(box[0], box[1], box[2] - box[0], box[3] - box[1])
+        x, y, width, height = box[0], box[1], box[2] - box[0], box[3] - box[1]
+        # In bands: GDAL would hold all the pixels that it takes the average of.
+        count = min(max(width * height // MOST_AT_ONCE, 1), size[1])
+        edges = [(size[1] * i // count, height * (size[1] * i // count) // size[1]) for i in range(count + 1)]
         try:
-            shape = (3, size[1], size[0])
-            values = source.read(bands, window=window, out_shape=shape, resampling=Resampling.average)
+            read_bands = [
+                source.read(
+                    bands,
+                    window=Window(x, y + top, width, bottom - top),
+                    out_shape=(3, last - first, size[0]),
+                    resampling=Resampling.average,
+                )
+                for (first, top), (last, bottom) in itertools.pairwise(edges)
+            ]
+            values = np.concatenate(read_bands, axis=1)
         except rasterio.errors.RasterioError as error:
             raise BrokenImageError(f"The image {path} cannot be read: {error}") from None
         if largest is not None:

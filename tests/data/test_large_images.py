@@ -81,7 +81,9 @@ def test_other_kinds_of_pixels(tmp_path, reader, mode):
     assert large.resize((35, 25)).size == (35, 25)
 
 
-def test_the_whole_is_an_average(tmp_path, reader):
+@pytest.mark.parametrize("at_once", [1, 700, 10**6])
+def test_the_whole_is_an_average(tmp_path, reader, at_once, monkeypatch):
+    monkeypatch.setattr(large_images, "MOST_AT_ONCE", at_once)
     path = str(tmp_path / "a.png")
     pixels = np.kron(noise(7, 5), np.ones((10, 10, 1), np.uint8))
     Image.fromarray(pixels).save(path)
