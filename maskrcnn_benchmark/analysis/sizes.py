@@ -14,6 +14,7 @@ from maskrcnn_benchmark.utils.wording import counted
 
 Size = tuple[int, int]
 
+MAX_SIDE = 10**6  # pixels: more is no image's
 MEAN_SIZE = (800, 1120)  # of the mean area of COCO's images when their shorter side is 800 and the longer at most 1333
 
 
@@ -91,7 +92,7 @@ def _read_json(path: str) -> Any:
 def _as_size(entry: Any, expected: str) -> Size:
     try:
         height, width = (int(side) for side in entry)
-        if height < 1 or width < 1:
+        if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
             raise ValueError
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{expected}; got {shown(entry)}.") from None

@@ -67,6 +67,7 @@ def test_images_of_a_data_set(tmp_path, monkeypatch, capsys):
             "An image size is written HEIGHTxWIDTH, such as 800x1120; got ['800']",
         ),
         (("--config-file", DEMO, "--size", "0x10"), "got ['0', '10']"),
+        (("--config-file", DEMO, "--size", "10x1000001"), "got ['10', '1000001']"),
         (("--config-file", DEMO, "--size", "8x8", "--dataset", "mine"), "Give the images once"),
         (("--config-file", DEMO, "--dataset", "mine"), "There is no data set 'mine'"),
         (("--config-file", DEMO, "--sizes", DEMO), "is not a JSON file"),
