@@ -17,11 +17,12 @@ import ray
 import torch
 
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
-from maskrcnn_benchmark.engine import Predictor
 from maskrcnn_benchmark.engine.predict_files import find_inputs
+from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.engine.predictor_options import model_files, predictor_parser
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.video import is_video
+from maskrcnn_benchmark.utils.wording import counted
 
 
 class Detect:
@@ -71,7 +72,7 @@ def main() -> None:
         arguments = {"threshold": args.threshold, "classes": args.classes, "top_k": args.top_k, "opts": args.opts or ()}
         done = detect(paths, *model_files(args), workers=args.workers, batch_size=args.batch_size or 8, **arguments)
         done.write_json(os.path.abspath(args.out))
-        print(f"{len(paths)} pictures: {args.out}")
+        print(f"{counted(len(paths), 'picture')}: {args.out}")
 
 
 if __name__ == "__main__":

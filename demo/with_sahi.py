@@ -17,10 +17,11 @@ from sahi.prediction import ObjectPrediction
 
 from maskrcnn_benchmark.data.formats.files import as_polygons
 from maskrcnn_benchmark.data.pictures import read_upright, to_bgr
-from maskrcnn_benchmark.engine import Predictor
+from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.engine.predictor_options import make_predictor, predictor_parser
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.structures.boxes import PIXEL
+from maskrcnn_benchmark.utils.wording import counted
 from maskrcnn_benchmark.visualization import draw_objects
 
 
@@ -117,7 +118,7 @@ def main() -> None:
         captions = [f"{p.category.name} {p.score.value:.2f}" for p in found]
         if not cv2.imwrite(args.out, draw_objects(to_bgr(picture), boxes, [p.category.id for p in found], captions)):
             raise OSError(f"Cannot write {args.out}.")
-        print(f"{len(found)} detections: {args.out}")
+        print(f"{counted(len(found), 'detection')}: {args.out}")
 
 
 if __name__ == "__main__":

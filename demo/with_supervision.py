@@ -21,6 +21,7 @@ from maskrcnn_benchmark.engine.predictor_options import make_predictor, predicto
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import PIXEL
+from maskrcnn_benchmark.utils.wording import counted
 
 
 def to_supervision(found: BoxList, names: Mapping[int, str]) -> sv.Detections:
@@ -74,7 +75,7 @@ def main() -> None:
         drawn = sv.LabelAnnotator().annotate(sv.BoxAnnotator().annotate(picture.copy(), detections), detections)
         if not cv2.imwrite(args.out, drawn):
             raise OSError(f"Cannot write {args.out}.")
-        print(f"{len(detections)} detections: {args.out}")
+        print(f"{counted(len(detections), 'detection')}: {args.out}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import zipfile
 from typing import IO, Any, cast
 
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
+from maskrcnn_benchmark.utils.wording import counted
 
 # Objects and bytes that a pickle may make, beside so many times its own size.
 MOST_MADE = 10_000_000
@@ -134,7 +135,7 @@ def _check_storage(says: Any, size: int) -> None:
     if isinstance(says, tuple) and says[:1] == ("storage",) and len(says) > 4:
         count = says[4]
         if isinstance(count, int) and not 0 <= count <= size:
-            raise CheckpointError(f"it is of {size:,} bytes, and says that it holds {count:,} numbers")
+            raise CheckpointError(f"it is of {size:,} bytes, and says that it holds {counted(count, 'number')}")
 
 
 def check_archive(path: str) -> None:

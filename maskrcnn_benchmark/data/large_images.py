@@ -19,6 +19,7 @@ from PIL import Image
 
 from maskrcnn_benchmark.data.datasets.images import MOST_BYTES, SWAPS_SIDES, BrokenImageError, read_header, turned
 from maskrcnn_benchmark.data.datasets.pixels import PILLOW_RGB, depth_of, to_rgb
+from maskrcnn_benchmark.utils.wording import counted
 
 MOST_DECODED = 2**31  # bytes that an image may take where it is decoded as a whole
 MOST_SIDE = 10**6  # pixels
@@ -183,7 +184,7 @@ def _by_windows(path: str) -> LargeImage:
         raise BrokenImageError(f"The image {path} cannot be read: {error}") from None
     if max(source.width, source.height) > MOST_SIDE or source.count < 1 or "complex" in source.dtypes[0]:
         raise BrokenImageError(
-            f"The image {path} cannot be read: it has {source.count} bands of {source.dtypes[0]} and {source.width} x "
+            f"The image {path} cannot be read: it has {counted(source.count, 'band')} of {source.dtypes[0]} and {source.width} x "
             f"{source.height} pixels"
         )
     bands = (1, 2, 3) if source.count >= 3 else (1, 1, 1)

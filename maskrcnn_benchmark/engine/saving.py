@@ -78,7 +78,7 @@ class Saver:
                         "What was trained since then is lost."
                     ) from error
             logger.error(
-                "%s Make room: it is tried again every %d seconds, for %d more.",
+                "%s Make room: it is tried again every %d s, for %d more.",
                 said,
                 LAST_PAUSE_S,
                 end - time.monotonic(),

@@ -98,7 +98,7 @@ def _say_capped(cfg: Any, predictions: list[BoxList], dataset_name: str) -> None
     capped = sum(len(prediction) >= limit for prediction in predictions) if limit else 0
     if capped:
         logging.getLogger("maskrcnn_benchmark.inference").warning(
-            "%s: %s as many detections as %s %d lets through; with a larger number, those of lower scores would count too.",
+            "%s: %s as many detections as %s (%d) lets through; with a larger number, those of lower scores would count too.",
             dataset_name,
             counted(capped, "image has", "images have"),
             detections_key(cfg),

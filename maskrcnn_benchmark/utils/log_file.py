@@ -1,3 +1,4 @@
+import contextlib
 import logging
 import sys
 
@@ -15,5 +16,6 @@ class LogFile(logging.FileHandler):
             super().handleError(record)
             return
         if not self._failed:
-            print(f"WARNING: {self.baseFilename} is not complete: {error}.", file=sys.stderr)
-        self._failed = True
+            self._failed = True
+            with contextlib.suppress(OSError):  # which may be a file on the same disk
+                print(f"WARNING: {self.baseFilename} is not complete: {error}.", file=sys.stderr)

@@ -9,10 +9,12 @@ import numpy as np
 import pycocotools.mask as mask_utils
 import pytest
 from pycocotools.coco import COCO as PycocotoolsCOCO
+from pycocotools.cocoeval import COCOeval
 
 from enl_paper.relations import PRESETS, write_relations
 from maskrcnn_benchmark.config.areas import PRESETS as AREAS
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
+from maskrcnn_benchmark.data.datasets.evaluation.coco import coco_api
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import (
     COCO_EVALUATORS,
     chosen_coco_api,
@@ -192,3 +194,13 @@ def test_areas_are_those_that_are_named():
         for key, array in (("AP", "precision"), ("AR", "recall")):
             values = by_hand.eval[array]
             assert measured.metrics[f"{key}{name}@1500"] == pytest.approx(values[values > -1].mean(), abs=1e-12)
+
+
+def test_a_forked_process_does_not_wait_for_threads_that_it_lacks(monkeypatch):
+    """hotcoco's threads are those of the process that used it first; its children evaluate with pycocotools."""
+    hotcoco = pytest.importorskip("hotcoco")
+    monkeypatch.setattr(coco_api, "_threads_of", set())
+    with coco_api.use_coco_evaluator("hotcoco"):
+        assert coco_api.chosen_coco_api()[1] is hotcoco.COCOeval
+        monkeypatch.setattr(coco_api.os, "getpid", lambda: -1)
+        assert coco_api.chosen_coco_api()[1] is COCOeval

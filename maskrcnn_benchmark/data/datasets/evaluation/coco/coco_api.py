@@ -3,6 +3,7 @@ arguments, which cannot say so."""
 
 import contextlib
 import importlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -33,6 +34,7 @@ class CocoChoices:
 
 
 _chosen = [CocoChoices()]
+_threads_of: set[int] = set()  # processes in which hotcoco has started its threads
 
 
 @contextlib.contextmanager
@@ -66,6 +68,11 @@ def chosen_coco_api() -> tuple[Any, Any]:
     name = chosen().evaluator
     if name == AUTO:
         name = "hotcoco" if find_spec("hotcoco") else "pycocotools"
+    if name == "hotcoco":
+        if _threads_of and os.getpid() not in _threads_of:
+            name = "pycocotools"  # the same numbers; hotcoco would wait for threads that a forked process does not have
+        else:
+            _threads_of.add(os.getpid())
     coco_module, coco, eval_module, coco_eval = COCO_EVALUATORS[name]
     try:
         return getattr(importlib.import_module(coco_module), coco), getattr(
