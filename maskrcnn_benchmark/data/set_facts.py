@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from maskrcnn_benchmark.data.datasets.facts import box_extents, image_sizes, labels_by_image
+from maskrcnn_benchmark.data.datasets.facts import box_extents
 from maskrcnn_benchmark.data.formats.content import Content
 from maskrcnn_benchmark.data.labels import parts_of
 from maskrcnn_benchmark.utils.wording import counted
 
-AT_MOST = 500  # images of a data set whose objects are looked at, evenly spread
+AT_MOST = 500  # images of data sets that are looked at, evenly spread, where looking means reading annotations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Facts:
     """Of a set's annotations. Sizes of objects are square roots of their boxes' areas, in pixels of the image.
 
     Attributes:
-        images, objects, classes: counts; crowds are left out.
+        images, objects, classes: counts of what was looked at; crowds are left out.
         sides: int64 [images, 2], height and width of each image.
         shorter, longer: medians of the images' sides; longest: the largest of all.
         small, median, large: the 10th, 50th and 90th percentile of the objects.
@@ -67,32 +67,51 @@ def facts_of(content: Content) -> Facts:
 
 
 def facts_of_dataset(dataset: Any) -> Facts:
-    """Of a data set or several joined, the sizes of objects from at most AT_MOST images.
+    """Of a data set or several joined, the sizes of objects from at most AT_MOST images; so are the counts and the images' sides
+    where the set has no `labels_by_image` or `image_sizes` of its own.
 
     Raises ValueError for a set without objects, or one whose objects cannot be had without reading its images.
     """
     parts = parts_of(dataset)
-    counts, extents = [], []
+    begin, places, counts, sides, extents = 0, [], [], [], []
     for part in parts:
-        counts.append(np.diff(labels_by_image(part)[1]))
-        step = max(len(part) * len(parts) // AT_MOST, 1)
-        extents += [box_extents(part, i) for i in range(0, len(part), step)]
+        chosen = range(0, len(part), max(-(-len(part) * len(parts) // AT_MOST), 1))
+        found = [box_extents(part, i) for i in chosen]
+        is_whole = hasattr(part, "labels_by_image")
+        places.append(begin + np.array(range(len(part)) if is_whole else chosen))
+        counts.append(np.diff(part.labels_by_image()[1]) if is_whole else np.array([len(boxes) for boxes in found]))
+        sides.append(part.image_sizes() if hasattr(part, "image_sizes") else _sides(part, chosen))
+        extents += found
+        begin += len(part)
     return _facts(
-        np.concatenate([image_sizes(part) for part in parts]),
+        np.concatenate(sides),
         np.concatenate([np.zeros((0, 2)), *extents]),
         np.concatenate(counts),
         max(getattr(part, "num_classes", 1) - 1 for part in parts),
         all(getattr(part, "has_masks", False) and not getattr(part, "without_mask", 0) for part in parts),
+        np.concatenate(places),
     )
 
 
-def _facts(sides: np.ndarray, extents: np.ndarray, counts: np.ndarray, classes: int, masks: bool) -> Facts:
+def _sides(dataset: Any, indices: range) -> np.ndarray:
+    infos = (dataset.get_img_info(i) for i in indices)
+    return np.array([(info["height"], info["width"]) for info in infos]).reshape(-1, 2)
+
+
+def _facts(
+    sides: np.ndarray,
+    extents: np.ndarray,
+    counts: np.ndarray,
+    classes: int,
+    masks: bool,
+    places: np.ndarray | None = None,
+) -> Facts:
+    """`places`: the images that the counts are of, where those are not all."""
     if not len(sides) or not len(extents):
         raise ValueError(
             f"There is nothing to suggest from: {counted(len(sides), 'image')}, {counted(len(extents), 'object')}."
         )
     small, median, large = np.percentile(np.sqrt(extents.prod(axis=1)), (10, 50, 90)).tolist()
-    densest = int(counts.argmax())
-    return Facts(
-        len(sides), int(counts.sum()), classes, sides, small, median, large, int(counts[densest]), densest, masks
-    )
+    row = int(counts.argmax())
+    place = row if places is None else int(places[row])
+    return Facts(len(sides), int(counts.sum()), classes, sides, small, median, large, int(counts[row]), place, masks)

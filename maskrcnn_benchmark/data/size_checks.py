@@ -27,20 +27,26 @@ _said: set[tuple[str, bool, str]] = set()
 def check_sizes(cfg: Any, dataset: Any, name: str, is_train: bool) -> None:
     """Look at a data set as `cfg` will train or test on it, and warn."""
     try:
-        facts = facts_of_dataset(dataset)
-    except (ValueError, AttributeError, NotImplementedError, KeyError):  # a data set that cannot tell
+        warnings = _warnings(cfg, dataset, is_train)
+    except Exception:  # anyone's data set, which may not tell: advice never ends a run
+        logger.debug("%s: the sizes of its objects were not looked at", name, exc_info=True)
         return
-    suffix = "TRAIN" if is_train else "TEST"
-    scales, limited = _scales(cfg, facts, is_train)
-    warnings = {
-        "limited": _of_limit(cfg, facts, limited, suffix),
-        "small": _of_size(cfg, facts, float(np.median(scales)), suffix),
-        "dense": "" if is_train else _of_density(cfg, dataset, facts),
-    }
     for kind, text in warnings.items():
         if text and (name, is_train, kind) not in _said:
             _said.add((name, is_train, kind))
             logger.warning("%s: %s", name, text)
+
+
+def _warnings(cfg: Any, dataset: Any, is_train: bool) -> dict[str, str]:
+    """By what they are of; "" where all is well."""
+    facts = facts_of_dataset(dataset)
+    suffix = "TRAIN" if is_train else "TEST"
+    scales, limited = _scales(cfg, facts, is_train)
+    return {
+        "limited": _of_limit(cfg, facts, limited, suffix),
+        "small": _of_size(cfg, facts, float(np.median(scales)), suffix),
+        "dense": "" if is_train else _of_density(cfg, dataset, facts),
+    }
 
 
 def _scales(cfg: Any, facts: Facts, is_train: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ class TimeBudget:
     def __init__(self, limit: float, max_iter: int, spent: float = 0.0):
         self.limit, self.max_iter, self.spent = limit, max_iter, spent
         self._began = time.perf_counter()
-        self._before = spent
+        self._before = self._spent_at_look = spent
         self._iterations = self._looked = 0
         self._rate = 0.0  # seconds an iteration
 

@@ -7,6 +7,7 @@ from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.auto_tiles import choose_tiles
+from maskrcnn_benchmark.data.datasets import COCODataset
 from maskrcnn_benchmark.data.set_facts import facts_of, facts_of_dataset
 from maskrcnn_benchmark.data.suggest import TILE_INPUT, WANTED
 from tests.support.helpers import CONFIG, options, write_coco
@@ -65,8 +66,6 @@ def run_program_again(run_program, *words):
 
 
 def test_facts_of_a_set_are_those_of_its_file(tmp_path):
-    from maskrcnn_benchmark.data.datasets import COCODataset
-
     write_coco(tmp_path, images=5, empty=(1,))
     loaded = facts_of_dataset(COCODataset(str(tmp_path / "set.json"), str(tmp_path / "set"), False))
     read = facts_of(formats.read(str(tmp_path / "set.json"), images=str(tmp_path / "set")))

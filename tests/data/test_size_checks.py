@@ -1,15 +1,18 @@
 """What is said, before a training or a test, of objects that are too small or too many for a configuration."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.data import make_data_loader, size_checks
 from maskrcnn_benchmark.data.datasets import AbstractDataset
 from maskrcnn_benchmark.data.set_facts import facts_of_dataset
+from maskrcnn_benchmark.structures.bounding_box import BoxList
 from tests.support.helpers import CONFIG
 from tests.support.real_sets import AERIAL, COCO, needs
 
@@ -117,7 +120,7 @@ def test_a_set_that_tells_nothing_is_left_alone(log):
             raise NotImplementedError
 
     size_checks.check_sizes(cfg, Own(), "own", False)
-    assert not [r for r in log.records if r.name == size_checks.logger.name]
+    assert not [r for r in log.records if r.name == size_checks.logger.name and r.levelname == "WARNING"]
 
 
 @needs(AERIAL)
@@ -139,8 +142,6 @@ def test_of_photographs(log):
 
 
 def _images(path):
-    from pathlib import Path
-
     return [Path(line) for line in path.read_text().split()]
 
 
@@ -156,3 +157,41 @@ def test_facts_are_those_of_the_file():
     counts = np.unique([a["image_id"] for a in objects], return_counts=True)[1]
     assert (facts.images, facts.objects, facts.densest) == (len(content["images"]), len(objects), counts.max())
     assert facts.median == pytest.approx(np.median([(a["bbox"][2] * a["bbox"][3]) ** 0.5 for a in objects]), rel=0.01)
+
+
+class Failing(AbstractDataset):
+    """Says what it likes of its images, and raises what it likes."""
+
+    CLASSES = ("__background__", "a")
+
+    def __init__(self, size, error=None):
+        super().__init__()
+        self.size, self.error, self.asked = size, error, 0
+
+    def __len__(self):
+        return 5000
+
+    def get_img_info(self, index):
+        return {"height": self.size, "width": self.size, "id": index}
+
+    def get_groundtruth(self, idx):
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
+        target = BoxList(torch.tensor([[0.0, 0.0, 9.0, 9.0]] * (150 if idx == 4990 else 1)), (self.size, self.size))
+        target.add_field("labels", torch.ones(len(target), dtype=torch.int64))
+        return target
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), TypeError("x"), RuntimeError("y"), IndexError(3)])
+def test_advice_never_ends_a_run(log, error):
+    size_checks.check_sizes(cfg, Failing(100, error), "own", True)
+    size_checks.check_sizes(cfg, Failing(0), "own", False)
+
+
+def test_of_a_large_set_some_images_are_read(log):
+    """A set without arrays of its own: at most 500 annotations, evenly spread, and the fullest of them is named."""
+    dataset = Failing(1000)
+    size_checks.check_sizes(cfg, dataset, "own", False)
+    assert 400 <= dataset.asked <= 500
+    assert "own: image 4990 has 150 objects, but MODEL.ROI_HEADS.DETECTIONS_PER_IMG is 100" in log.text

@@ -21,6 +21,7 @@ from typing import Any
 
 SECONDS, BYTES = 5.0, 1 << 30  # of a processor; machines may be busy with other work
 MOST_WAITING = 12  # times as many seconds on the clock
+MOST_OF_BLOCK = 1200.0  # seconds of the clock that a process has for its block
 # How errors of the package end that a user can put right; see engine/run.py.
 SENTENCE_AT_LEAST = 20  # characters
 
@@ -151,8 +152,10 @@ def in_processes(
             child = context.Process(target=_send, args=(sender, kind, seeds))
             child.start()
             sender.close()
-            running[child.pid or 0] = (child, receiver, seeds)
-        for pid, (child, receiver, seeds) in list(running.items()):
+            running[child.pid or 0] = (child, receiver, seeds, time.monotonic() + MOST_OF_BLOCK)
+        for pid, (child, receiver, seeds, end) in list(running.items()):
+            if time.monotonic() > end:
+                child.kill()  # it waits where no signal reaches it; then the pipe ends
             if receiver.poll(0.05):
                 try:
                     outcome = receiver.recv()
