@@ -6,7 +6,9 @@ class.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,7 @@ from maskrcnn_benchmark.structures.image_list import ImageList, to_image_list
 from maskrcnn_benchmark.structures.keypoint import Keypoints
 from maskrcnn_benchmark.structures.merging import merge_greedily, suppress
 
+View = tuple[int, Tile | None]  # the image's place in the list, and the tile; None: the whole image
 SHOWN = 100  # tiles of an image from which a bar tells how far it is
 EDGE = 3.0  # pixels of the network's input: a box that comes as near to an edge is taken as cut by it
 
@@ -68,12 +71,11 @@ class TiledDetection:
         bar = tqdm(
             total=count, desc="tiles", unit="tile", leave=False, disable=None if count > SHOWN * len(images) else True
         )
-        for batch in _batches(views, self.batch_size):
-            bar.update(len(batch))
-            inputs = [self._input(images[index], tile) for index, tile in batch]
-            outputs = model(to_image_list(inputs, self.size_divisible).to(device))
+        for batch, inputs in self._prepared(images, _batches(views, self.batch_size), torch.device(device)):
+            outputs = model(to_image_list([one.to(device) for one in inputs], self.size_divisible))
             for (index, _), output in zip(batch, outputs, strict=True):
                 found[index].append(output.to(torch.device("cpu")))
+            bar.update(len(batch))
         bar.close()
         return [
             self._join(image.size, tiles, parts) if len(tiles) > 1 else parts[0]
@@ -87,10 +89,40 @@ class TiledDetection:
             return [None]
         return [*([None] if self.tiling.whole else []), *tiles]
 
-    def _input(self, image: Image.Image | LargeImage, tile: Tile | None) -> Tensor:
+    def _prepared(
+        self, images: Sequence[Image.Image | LargeImage], batches: Iterable[list[View]], device: torch.device
+    ) -> Iterator[tuple[list[View], list[Tensor]]]:
+        """Each batch with its inputs. While a GPU looks at one, threads scale the tiles of the next."""
+        if device.type == "cpu":
+            for batch in batches:
+                yield batch, [self._input(self._part(images[index], tile), tile) for index, tile in batch]
+            return
+        ahead: list[tuple[list[View], list[Future[Tensor]]]] = []
+        with ThreadPoolExecutor(min(self.batch_size, os.cpu_count() or 1)) as pool:
+            for batch in batches:
+                ahead.append((batch, [self._begin(pool, images[index], tile) for index, tile in batch]))
+                if len(ahead) == 2:
+                    done, inputs = ahead.pop(0)
+                    yield done, [one.result() for one in inputs]
+            for done, inputs in ahead:
+                yield done, [one.result() for one in inputs]
+
+    def _begin(self, pool: Executor, image: Image.Image | LargeImage, tile: Tile | None) -> Future[Tensor]:
+        part = self._part(image, tile)
+        if not isinstance(part, LargeImage):
+            return pool.submit(self._input, part, tile)
+        read: Future[Tensor] = Future()  # a file is read by one thread alone
+        read.set_result(self._input(part, tile))
+        return read
+
+    def _part(self, image: Image.Image | LargeImage, tile: Tile | None) -> Image.Image | LargeImage:
+        if isinstance(image, Image.Image):
+            image.load()
+        return image if tile is None else image.crop(tile.box)
+
+    def _input(self, part: Image.Image | LargeImage, tile: Tile | None) -> Tensor:
         if tile is None:
-            return _first(self.transforms(image, None))
-        part = image.crop(tile.box)
+            return _first(self.transforms(part, None))
         if self.tiling.scale != 1:
             size = tuple(max(round(side * self.tiling.scale), 1) for side in part.size)
             part = part.resize(size, Image.Resampling.BILINEAR)  # type: ignore[arg-type]
@@ -154,9 +186,9 @@ def _first(result: Any) -> Tensor:
     return result[0] if isinstance(result, tuple) else result
 
 
-def _batches(views: Sequence[Sequence[Tile | None]], count: int) -> Iterator[list[tuple[int, Tile | None]]]:
+def _batches(views: Sequence[Sequence[Tile | None]], count: int) -> Iterator[list[View]]:
     """Views of all images in their order, `count` at a time; a whole image goes alone, as it has another size."""
-    batch: list[tuple[int, Tile | None]] = []
+    batch: list[View] = []
     for index, of_image in enumerate(views):
         for tile in of_image:
             if tile is None:

@@ -15,6 +15,7 @@ from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.config.checks import check_config
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.data.tiles import Tiling, make_tiling, starts
+from maskrcnn_benchmark.engine import tiled_detection
 from maskrcnn_benchmark.engine.tiled_detection import TiledDetection, make_tiled_detection
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList
@@ -211,3 +212,28 @@ def test_mistakes_get_a_sentence(keys, message):
 def test_a_loader_without_tiles_is_refused():
     with pytest.raises(ConfigError, match="build the data loader with the same INPUT.TILES"):
         detect(Finder(), ImageList(torch.zeros(1, 3, 9, 9), [(9, 9)]), size=96)  # type: ignore[arg-type]
+
+
+def test_threads_prepare_what_one_does_in_the_same_order():
+    """For a GPU tiles are scaled ahead by threads; making them needs no GPU."""
+    images = [scene((100, 80), many((100, 80), 9, 14)), scene((64, 150), many((64, 150), 7, 11))]
+    tiled = TiledDetection(Tiling(40, scale=1.5), to_input, to_input, 3)
+    views = [tiled._views(image) for image in images]
+    prepared = [
+        list(tiled._prepared(images, tiled_detection._batches(views, 3), torch.device(device)))
+        for device in ("cpu", "cuda")
+    ]
+    assert [batch for batch, _ in prepared[0]] == [batch for batch, _ in prepared[1]] and len(prepared[0]) > 4
+    for (_, inputs), (_, ahead) in zip(*prepared, strict=True):
+        assert len(inputs) == len(ahead) and all(map(torch.equal, inputs, ahead))
+
+
+def test_what_goes_wrong_in_a_thread_is_raised():
+    def fails(image: Image.Image, target: None) -> torch.Tensor:
+        raise ValueError("no such part")
+
+    tiled = TiledDetection(Tiling(40), fails, fails, 3)
+    image = scene((100, 80), [])
+    batches = tiled_detection._batches([tiled._views(image)], 3)
+    with pytest.raises(ValueError, match="no such part"):
+        list(tiled._prepared([image], batches, torch.device("cuda")))
