@@ -7,7 +7,7 @@
 scaling: square maps of 256 channels, sides 25 to 400, one image, inference and training (forward and backward), with
 the exponents of a power law fitted to the largest five sizes. What is expected to take longer than --limit seconds or more
 than --memory GB is not run, and the table says so.
-maps: ENL against its literal form and against NL in turn, medians and ratios of the turns, at the maps of Table 3's models.
+maps: ENL against its literal form, NL and linear attention (LA) in turn, medians and ratios of the turns, at the maps of Table 3's models.
 model: the share of three ENL in Faster R-CNN R-50-FPN at 800 x 1120: the time of the modules' own operators, recorded by
 PyTorch's profiler, over that of the rest of the same run; and the ratio of models with and without them, in turn.
 
@@ -40,6 +40,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "NL, attention": {"type": "nl"},
     "ENL, literal": {"type": "enl", "literal": True},
     "ENL": {"type": "enl"},
+    "LA": {"type": "linear_attention"},
 }
 
 
@@ -147,7 +148,7 @@ def plot(measured: dict[str, list[Row]], path: str, title: str) -> None:
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
     labels = ("time of a forward and a backward pass, s", "peak memory of an inference, MB")
     for axis, field, label in zip(axes, ("training_s", "inference_mb"), labels, strict=True):
-        for (form, rows), marker in zip(measured.items(), "ov^s", strict=True):
+        for (form, rows), marker in zip(measured.items(), "ov^sD", strict=True):
             name = f"{form}: N^{exponent(rows, field):.2f}"
             axis.loglog([r.positions for r in rows], [getattr(r, field) for r in rows], marker=marker, label=name)
         for side, name in ((35, "res5"), (70, "res4"), (140, "res3")):
@@ -166,21 +167,20 @@ def plot(measured: dict[str, list[Row]], path: str, title: str) -> None:
 
 
 def maps(args: argparse.Namespace, device: torch.device, dtype: torch.dtype) -> None:
-    print(
-        "| map | | ENL s | ENL, literal s | NL, attention s | NL, literal s | literal / ENL | attention / ENL | NL / ENL |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
+    others = [form for form in FORMS if form != "ENL"]
+    names = ["ENL s", *(f"{form} s" for form in others), *(f"{form} / ENL" for form in others)]
+    print("| map | | " + " | ".join(names) + " |")
+    print("|---" * (2 + len(names)) + "|")
     for level in (1, 2, 4):
         height, width = 100 // level // args.divide, 136 // level // args.divide
-        forms = ["ENL", "ENL, literal"] + (["NL, attention", "NL, literal"] if level > 1 else [])
+        forms = [form for form in FORMS if level > 1 or not form.startswith("NL")]
         cases = {form: Case(form, height, width, device, dtype) for form in forms}
         for what in ("inference", "training"):
             runs = {form: getattr(case, what) for form, case in cases.items()}
             times = harness.take_turns(runs, args.repeat, lambda run: harness.seconds(run, device))
-            seconds = [f"{statistics.median(series):.5f}" for series in times.values()]
-            ratios = [f"{harness.ratio(times[form], times['ENL']):.2f}" for form in forms[1:]]
-            cells = seconds + [""] * (4 - len(seconds)) + ratios + [""] * (3 - len(ratios))
-            print(f"| {height} x {width} | {what} | " + " | ".join(cells) + " |", flush=True)
+            seconds = [f"{statistics.median(times[form]):.5f}" if form in times else "" for form in ("ENL", *others)]
+            ratios = [f"{harness.ratio(times[form], times['ENL']):.2f}" if form in times else "" for form in others]
+            print(f"| {height} x {width} | {what} | " + " | ".join(seconds + ratios) + " |", flush=True)
 
 
 def model(args: argparse.Namespace, device: torch.device, dtype: torch.dtype) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from enl_paper import experiment, experiment_report, reproduction, table3, tables
+from enl_paper import experiment, experiment_report, finetuning, reproduction, table3, tables
 from enl_paper.survey import survey
 from maskrcnn_benchmark.analysis import sizes
 from maskrcnn_benchmark.engine.run import command_line
@@ -143,6 +143,40 @@ def run_relations(args: argparse.Namespace) -> int:
     return status
 
 
+def add_finetuning(commands: Any) -> None:
+    text = "the models of relations on a data set of one's own"
+    parser = commands.add_parser("finetune", help=text, description=finetuning.__doc__)
+    parser.add_argument(
+        "--config-file",
+        required=True,
+        metavar="FILE",
+        help="data, starting weights and schedule, as mrb suggest writes",
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of runs and tables")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], metavar="SEED", help="default 0 to 4")
+    models = list(experiment.MODELS)
+    chosen = ["baseline", "+3NL, TD", "+3ENL, TD", "+3LA, TD"]
+    parser.add_argument("--models", nargs="+", default=chosen, choices=models, metavar="MODEL", help=", ".join(chosen))
+    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time on this machine (default 1)")
+    parser.add_argument("--processes", type=int, default=max(torch.cuda.device_count(), 1), help="of each run")
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="change configuration keys of every run")
+    parser.set_defaults(run=run_finetuning)
+
+
+def run_finetuning(args: argparse.Namespace) -> int:
+    out = os.path.abspath(args.out)
+    runs = finetuning.plan(os.path.abspath(args.config_file), out, args.seeds, args.models, args.opts)
+
+    def report() -> None:
+        write_text(os.path.join(out, "finetuning.md"), finetuning.as_markdown(runs))
+        write_text(os.path.join(out, "finetuning.csv"), finetuning.as_csv(runs))
+
+    status = reproduction.execute(runs, reproduction.Launch(args.processes, jobs=args.jobs), report)
+    report()
+    print(f"Results: {os.path.join(args.out, 'finetuning')}.md, .csv")
+    return status
+
+
 def add_table3(commands: Any) -> None:
     parser = commands.add_parser("table3", help="parameters, GFLOPs and memory", description=table3.__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -169,6 +203,7 @@ def main() -> None:
     add_accuracy(commands, "table2", ("table2",), "Mask R-CNN: box and mask AP of six models")
     add_table3(commands)
     add_relations(commands)
+    add_finetuning(commands)
     add_accuracy(commands, "all", ("table1", "table2"), "Tables 1 and 2, 15 models (Table 3 trains nothing: table3)")
     args = parser.parse_args()
     with command_line():

@@ -98,9 +98,7 @@ class NonLocal2d(NonLocal):
     @torch.no_grad()
     def pair_weights(self, x: Tensor, row: int, column: int) -> PairWeights:
         """The row of the matrix that multiplies g (equations 1 to 9) for the position (row, column) of a map [C, H, W]."""
-        _, height, width = x.shape
-        if not (0 <= row < height and 0 <= column < width):
-            raise ValueError(f"The map has {height} rows and {width} columns; got row {row}, column {column}.")
+        check_point(x, row, column)
         similarity = torch.einsum("d,dhw->hw", self.theta(x)[:, row, column], self.phi(x)).float()
         appearance, position = self._normalised(similarity), self._position(similarity, row, column)
         return PairWeights(appearance, position, appearance + position)
@@ -142,7 +140,7 @@ class DotProduct(NonLocal2d):
     """ "nl_dot": the dot product (equation 5), quadratic in H * W."""
 
     def attend(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
-        with _without_autocast(g):
+        with without_autocast(g):
             return dot_product(*_wide(theta, phi, g))
 
 
@@ -159,11 +157,7 @@ class EfficientNonLocal(NonLocal2d):
         self, channels: int, position: str = "dct", dct_size: int = 9, *, literal: bool = False, **options: Any
     ):
         super().__init__(channels, **options)
-        if position not in ("", "dct"):
-            raise ValueError(f"The position term of a non-local module is 'dct' or ''; got {position!r}.")
-        if dct_size < 1:
-            raise ValueError(f"dct_size counts frequencies and is at least 1; got {dct_size}.")
-        self.dct_size = dct_size if position else 0
+        self.dct_size = check_dct(position, dct_size)
         self.literal = literal
 
     @classmethod
@@ -177,16 +171,13 @@ class EfficientNonLocal(NonLocal2d):
         return efficient_non_local(x, Weights.of(self.theta, self.phi, self.g, self.out), self.dct_size)
 
     def attend(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
-        with _without_autocast(g):
+        with without_autocast(g):
             theta, phi, g = _wide(theta, phi, g)
             y = regrouped_dot_product(theta, phi, g)
             return y + dct_low_pass(g, self.dct_size) if self.dct_size else y
 
     def _position(self, similarity: Tensor, row: int, column: int) -> Tensor:
-        if not self.dct_size:
-            return super()._position(similarity, row, column)
-        rows, columns = dct_tables(*similarity.shape, self.dct_size, similarity.dtype, similarity.device)
-        return torch.outer(rows @ rows[row], columns @ columns[column])
+        return dct_row(similarity, self.dct_size, row, column)
 
     def extra_repr(self) -> str:
         return f"dct_size={self.dct_size}{', literal=True' if self.literal else ''}"
@@ -197,7 +188,30 @@ NON_LOCAL.register("nl_dot", DotProduct)
 NON_LOCAL.register("enl", EfficientNonLocal)
 
 
-def _without_autocast(x: Tensor) -> AbstractContextManager:
+def check_dct(position: str, dct_size: int) -> int:
+    """The frequencies along an axis that the position term keeps: 0 where there is none."""
+    if position not in ("", "dct"):
+        raise ValueError(f"The position term of a non-local module is 'dct' or ''; got {position!r}.")
+    if dct_size < 1:
+        raise ValueError(f"dct_size counts frequencies and is at least 1; got {dct_size}.")
+    return dct_size if position else 0
+
+
+def check_point(x: Tensor, row: int, column: int) -> None:
+    _, height, width = x.shape
+    if not (0 <= row < height and 0 <= column < width):
+        raise ValueError(f"The map has {height} rows and {width} columns; got row {row}, column {column}.")
+
+
+def dct_row(like: Tensor, dct_size: int, row: int, column: int) -> Tensor:
+    """The row of E E^T for a position of a map Tensor[H, W]; zeros without frequencies."""
+    if not dct_size:
+        return torch.zeros_like(like)
+    rows, columns = dct_tables(*like.shape, dct_size, like.dtype, like.device)
+    return torch.outer(rows @ rows[row], columns @ columns[column])
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager:
     """Nothing where autocast is off, so that an exported program does not mention it, or unknown, as on the meta device."""
     is_on = not x.is_meta and torch.is_autocast_enabled(x.device.type)
     return torch.autocast(x.device.type, enabled=False) if is_on else nullcontext()

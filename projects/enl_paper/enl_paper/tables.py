@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 COLUMNS = {
     "relations": ("bbox/AP", "bbox/APs"),
+    "finetuning": ("bbox/AP", "bbox/AP50", "bbox/APs", "bbox/APm", "bbox/APl"),
     "table1": ("bbox/AP", "bbox/APs", "bbox/APm", "bbox/APl"),
     "table2": ("bbox/AP", "bbox/APs", "segm/AP", "segm/APs"),
 }

@@ -1,0 +1,72 @@
+"""Fine-tuning on a data set of one's own with and without context: the same start, schedule and seeds for each model."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from enl_paper.comparison import compare
+from enl_paper.experiment import BASELINE, MODELS, stem
+from enl_paper.reproduction import Run
+from enl_paper.tables import COLUMNS, PaperRow
+from maskrcnn_benchmark.utils.files import write_text
+
+TABLE = "finetuning"
+METRICS = tuple(column.partition("/")[2] for column in COLUMNS[TABLE])
+
+
+def plan(config: str, out: str, seeds: Sequence[int], models: Sequence[str], options: Sequence[str] = ()) -> list[Run]:
+    """A run for each model and seed of the fine-tuning that `config` describes; their configurations are written to `out`."""
+    runs = []
+    for seed in seeds:
+        for model in models:
+            path = os.path.join(out, "configs", f"{stem(model)}.yaml")
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            content: dict[str, Any] = {"_BASE_": os.path.relpath(config, os.path.dirname(path))}
+            if MODELS[model]:
+                content["MODEL"] = {"NON_LOCAL": MODELS[model]}
+            write_text(path, yaml.safe_dump(content, sort_keys=False))
+            folder = os.path.join(out, f"{stem(model)}_seed{seed}")
+            runs.append(Run(TABLE, PaperRow("", model, os.path.basename(path), ()), seed, path, folder, tuple(options)))
+    return runs
+
+
+def as_markdown(runs: Sequence[Run]) -> str:
+    """Means over the seeds that every model has, and differences to the baseline with their 95 % intervals, model by model."""
+    found = {(run.row.model, run.seed): of_run for run in runs if (of_run := run.figures()) is not None}
+    models = list(dict.fromkeys(run.row.model for run in runs))
+    seeds = [seed for seed in dict.fromkeys(run.seed for run in runs) if all((m, seed) in found for m in models)]
+    if len(models) < 2 or len(seeds) < 2:
+        return f"Runs done: {len(found)} of {len(runs)}. A table needs two models, and two seeds of each.\n"
+    rows = []
+    for model in models:
+        cells = [model]
+        for column in range(len(METRICS)):
+            pair = {
+                m: [found[m, seed][column] for seed in seeds] for m in dict.fromkeys((BASELINE, model)) if m in models
+            }
+            of_model = pair[model]
+            mean = sum(of_model) / len(seeds)
+            text = f"{mean:.2f}"
+            if len(pair) == 2:
+                result = compare(pair)
+                text += f" ({result.difference(model, BASELINE):+.2f} ± {result.interval:.2f})"
+            cells.append("-" if math.isnan(mean) else text)
+        rows.append(cells)
+    lines = [["model", *METRICS], ["---"] * (1 + len(METRICS)), *rows]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    about = f"Percent, means over {len(seeds)} seeds; in brackets the difference to the baseline and half of its 95 % interval."
+    return f"{about}\n\n{table}\n"
+
+
+def as_csv(runs: Sequence[Run]) -> str:
+    """One line for each run and metric."""
+    lines = ["model,seed,metric,percent"]
+    for run in runs:
+        for metric, value in zip(METRICS, run.figures() or (), strict=False):
+            lines.append(f'"{run.row.model}",{run.seed},{metric},{value:.4f}')
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,85 @@
+"""projects/enl_paper/reproduce.py finetune: a data set of one's own with and without context, from runs to a table."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from statistics import fmean
+
+import pytest
+import yaml
+
+from enl_paper import experiment, finetuning
+from enl_paper.comparison import t_quantile
+
+MODELS = ("baseline", "+3LA, TD")
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"DATASETS": {"TEST": ["mine_test"]}, "MODEL": {"WEIGHT": "start.pth"}}))
+    return str(path)
+
+
+def write_results(run, values) -> None:
+    place = run.folder + "/inference/mine_test"
+    os.makedirs(place, exist_ok=True)
+    open(run.folder + "/model_final.pth", "w").close()
+    metrics = dict(zip(finetuning.METRICS, values, strict=True))
+    with open(place + "/metrics.json", "w") as f:
+        json.dump({"bbox": metrics}, f)
+
+
+def test_models_differ_in_their_modules_alone(config, tmp_path):
+    runs = finetuning.plan(config, str(tmp_path / "out"), [0, 3], MODELS, ["SOLVER.MAX_ITER", "7"])
+    assert [(run.row.model, run.seed) for run in runs] == [(m, s) for s in (0, 3) for m in MODELS]
+    configs = {run.row.model: run.cfg() for run in runs}
+    assert configs["+3LA, TD"].MODEL.NON_LOCAL.TOP_DOWN.TYPE == "linear_attention"
+    assert configs["+3LA, TD"].MODEL.WEIGHT == "start.pth" and configs["+3LA, TD"].SOLVER.MAX_ITER == 7
+    configs["+3LA, TD"].MODEL.NON_LOCAL = configs["baseline"].MODEL.NON_LOCAL
+    assert configs["+3LA, TD"].dump() == configs["baseline"].dump()
+
+
+def test_the_table_has_means_and_differences_with_their_intervals(config, tmp_path):
+    runs = finetuning.plan(config, str(tmp_path / "out"), [0, 1, 2], MODELS)
+    assert finetuning.as_markdown(runs).startswith("Runs done: 0 of 6.")
+    base, other = [0.50, 0.52, 0.57], [0.53, 0.54, 0.61]
+    for run in runs:
+        ap = (base if run.row.model == "baseline" else other)[run.seed]
+        write_results(run, (ap, 0.8, 0.2, 0.4, -1.0))
+    table = finetuning.as_markdown(runs)
+    differences = [100 * (b - a) for a, b in zip(base, other, strict=True)]
+    mean = fmean(differences)
+    deviation = (sum((d - mean) ** 2 for d in differences) / 2) ** 0.5
+    interval = t_quantile(0.975, 2) * deviation / 3**0.5  # of a paired comparison
+    assert f"| +3LA, TD | {100 * fmean(other):.2f} ({mean:+.2f} ± {interval:.2f}) | 80.00 (+0.00 ± 0.00) |" in table
+    assert "| baseline | 53.00 | 80.00 | 20.00 | 40.00 | - |" in table
+    lines = list(csv.DictReader(finetuning.as_csv(runs).splitlines()))
+    assert len(lines) == 6 * 5 and lines[0] == {"model": "baseline", "seed": "0", "metric": "AP", "percent": "50.0000"}
+
+
+@pytest.mark.slow
+def test_from_a_configuration_to_a_table(run_tool, tmp_path):
+    make = ("make_relations", "--quiet", "--out", tmp_path / "scenes", "--preset", "small", "--train", 4, "--val", 2)
+    assert run_tool(*make)[0] == 0
+    definitions = {
+        f"mine_{split}": {
+            "IMG_DIR": str(tmp_path / "scenes" / split),
+            "ANN_FILE": str(tmp_path / "scenes" / "annotations" / f"instances_{split}.json"),
+        }
+        for split in ("train", "val")
+    }
+    content = {
+        "_BASE_": str(experiment.PROJECT / "configs" / "small.yaml"),
+        "DATASETS": {"DEFINITIONS": definitions, "TRAIN": ["mine_train"], "TEST": ["mine_val"]},
+        "MODEL": {"RESNETS": {"BACKBONE_OUT_CHANNELS": 32}, "ROI_BOX_HEAD": {"MLP_HEAD_DIM": 16}},
+        "SOLVER": {"MAX_ITER": 2, "STEPS": [], "IMS_PER_BATCH": 2},
+    }
+    config = tmp_path / "mine.yaml"
+    config.write_text(yaml.safe_dump(content))
+    words = ("finetune", "--config-file", config, "--out", tmp_path / "out", "--processes", 1, "--seeds", 0, 1)
+    code, text = run_tool("reproduce", *words, "--models", *MODELS, "--jobs", 2)
+    assert code == 0 and text.count("starting: ") == 4, text
+    assert "| +3LA, TD | " in (tmp_path / "out" / "finetuning.md").read_text()
