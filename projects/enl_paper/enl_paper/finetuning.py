@@ -26,9 +26,8 @@ def plan(config: str, out: str, seeds: Sequence[int], models: Sequence[str], opt
         for model in models:
             path = os.path.join(out, "configs", f"{stem(model)}.yaml")
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            content: dict[str, Any] = {"_BASE_": os.path.relpath(config, os.path.dirname(path))}
-            if MODELS[model]:
-                content["MODEL"] = {"NON_LOCAL": MODELS[model]}
+            modules: dict[str, Any] = {"BOTTOM_UP": {"TYPE": ""}, "TOP_DOWN": {"TYPE": ""}, **MODELS[model]}
+            content = {"_BASE_": os.path.relpath(config, os.path.dirname(path)), "MODEL": {"NON_LOCAL": modules}}
             write_text(path, yaml.safe_dump(content, sort_keys=False))
             folder = os.path.join(out, f"{stem(model)}_seed{seed}")
             runs.append(Run(TABLE, PaperRow("", model, os.path.basename(path), ()), seed, path, folder, tuple(options)))
