@@ -43,11 +43,13 @@ class Source:
 
     def load(self) -> tuple[dict, str, Content | None]:
         """The entries in COCO's format, the folder of the images, and what a reader of another form says besides."""
-        if (self.form or formats.form_of(self.path)) == "coco" and self.images and not self.classes:
+        form, path = formats.locate(self.path, self.form)
+        if form == "coco" and self.images and not self.classes:
             if not os.path.isdir(self.images):
                 raise FileNotFoundError(f"There is no image folder {self.images!r}, which {self.path} belongs to.")
-            return load(self.path), self.images, None
+            return load(path), self.images, None
         content = formats.read(self.path, self.form, self.images, self.split, self.classes)
+        content.check_images(self.path)
         return content.as_coco(), content.root, content
 
 
@@ -59,13 +61,6 @@ def chosen_sets(args: argparse.Namespace) -> dict[str, Source]:
             "Give the annotations (SOURCE, or --ann-file) and, where they do not say it, --img-dir; or --config-file."
         )
     if source:
-        if (
-            source.lower().endswith(".json")
-            and not args.form
-            and not args.img_dir
-            and formats.form_of(source) == "coco"
-        ):
-            raise ValueError(f"Say where the images of {source} lie: --img-dir FOLDER.")
         return {os.path.basename(os.path.normpath(source)): Source(source, args.img_dir, args.form, args.split)}
     cfg.merge_from_file(args.config_file)
     cfg.merge_from_list(args.opts)

@@ -124,6 +124,7 @@ def main() -> None:
         config = cfg.clone()
         config.merge_from_file(base)
         content = formats.read(args.source, args.form, args.img_dir, args.split)
+        content.check_images(args.source)
         memory = torch.cuda.get_device_properties(0).total_memory / 2**30 if on_gpu else None
         facts, choices = suggest(content, config, memory, weights)
         name = os.path.splitext(os.path.basename(args.out))[0]

@@ -26,6 +26,7 @@ def as_coco_file(
     finds the same. What did not fit is logged, once.
     """
     content = formats.read(path, form, images, split, classes, **dict(options))
+    content.check_images(path)
     if is_main_process():
         for sentence in content.notes.sentences():
             logging.getLogger(__name__).warning("%s: %s", path, sentence)

@@ -69,8 +69,9 @@ def _file_name(image: dict, root: str) -> str:
     return tail if tail and Path(root, tail).is_file() else str(image["file_name"])
 
 
-def write(content: Content, out: str) -> None:
-    """One file, `out` (or annotations.json in the folder `out`)."""
+def write(content: Content, out: str) -> str:
+    """One file, `out` (or annotations.json in the folder `out`); returns its path."""
     file = Path(out) if out.endswith(".json") else Path(out) / "annotations.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(str(file), content.as_coco())
+    return str(file)

@@ -44,6 +44,7 @@ class Content:
         categories: "id" (from 1), "name"; of a set with keypoints "keypoints" (names) and "skeleton".
         annotations: "id", "image_id", "category_id", "bbox" (x, y, width, height in pixels from the image's corner), "area",
             "iscrowd", and where there are any "segmentation" and "keypoints".
+        missing: images that were left out because there is no such file.
     """
 
     root: str
@@ -51,6 +52,7 @@ class Content:
     categories: list[dict] = dataclasses.field(default_factory=list)
     annotations: list[dict] = dataclasses.field(default_factory=list)
     notes: Notes = dataclasses.field(default_factory=Notes)
+    missing: list[str] = dataclasses.field(default_factory=list)
 
     def name_classes(self, names: Sequence[str]) -> None:
         """Make the categories, in this order."""
@@ -73,6 +75,20 @@ class Content:
         entry = {"id": len(self.images) + 1, "file_name": file_name, "width": width, "height": height}
         self.images.append(entry)
         return entry
+
+    def add_missing(self, name: str, what: str, where: str) -> None:
+        """Leave an image out that is not there, with a note."""
+        self.missing.append(name)
+        self.notes.add(what, where)
+
+    def check_images(self, path: str) -> None:
+        """Raise FileNotFoundError where no image of the annotations `path` is there."""
+        names = [image["file_name"] for image in self.images] or self.missing
+        if names and not any(os.path.isfile(os.path.join(self.root, name)) for name in names):
+            raise FileNotFoundError(
+                f"{path}: none of its images is in {self.root}; the first is {names[0]}. Name the folder of the images: "
+                "--img-dir, or IMG_DIR in DATASETS.DEFINITIONS."
+            )
 
     def add_annotated(self, file_name: str, sides: Sequence[Any], where: str) -> dict:
         """The entry of a new image whose annotations say (width, height), as numbers or text; what is none is not said.

@@ -56,7 +56,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         beside = [root / named, file.parent / named, root / below.parent / Path(named).name]
         image = next((b for b in beside if named and b.is_file()), None) or by_stem.get(file.stem)
         if image is None:
-            found.notes.add("files without an image, left out", str(file))
+            found.add_missing(named or file.stem, "files without an image, left out", str(file))
             continue
         relative = image.relative_to(root) if image.is_relative_to(root) else image.resolve()
         sides = (content.get("imageWidth"), content.get("imageHeight"))

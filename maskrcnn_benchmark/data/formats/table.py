@@ -81,7 +81,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
             entries[name] = content.add_annotated(name, sides, where) if (root / name).is_file() else None
         entry = entries[name]
         if entry is None:
-            content.notes.add("rows of images that are not there, left out", f"{where}: {name}")
+            content.add_missing(name, "rows of images that are not there, left out", f"{where}: {name}")
         elif any(_cell(row, places[key]) for key in ORDER[1:]):
             factors = (entry["width"], entry["height"]) if is_of_fractions else (1, 1)
             _add_row(content, entry, [_cell(row, places[key]) for key in ORDER[1:]], extents, factors, known, where)
@@ -168,9 +168,9 @@ def _add_row(
     content.add(image, known[name], (left, top, right - left, bottom - top))
 
 
-def write(content: Content, out: str) -> None:
+def write(content: Content, out: str) -> str:
     """One file, `out` (or annotations.csv in the folder `out`), a row an object; images without objects have a row too. There is
-    a column "score" where objects have one."""
+    a column "score" where objects have one. Returns the file's path."""
     names, by_image = content.names(), content.by_image()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -195,3 +195,4 @@ def write(content: Content, out: str) -> None:
     file = Path(out) if out.endswith(".csv") else Path(out) / "annotations.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(str(file), lambda f: f.write(text.getvalue().encode()))
+    return str(file)

@@ -64,7 +64,8 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     known = {category["name"]: category["id"] for category in found.categories}
     for (entry, listed), labels in zip(regions, names, strict=True):
         if not (root / str(entry["filename"])).is_file():
-            found.notes.add("entries without an image, left out", f"{path}: {entry['filename']}")
+            name = str(entry["filename"])
+            found.add_missing(name, "entries without an image, left out", f"{path}: {name}")
             continue
         image = found.add_image(str(entry["filename"]))
         for number, (region, label) in enumerate(zip(listed, labels, strict=True)):
@@ -149,8 +150,8 @@ def _polygon(shape: dict, kind: str) -> list[float]:
     raise ValueError
 
 
-def write(content: Content, out: str) -> None:
-    """One file, `out` (or annotations.json in the folder `out`), whose regions have the attribute "label"."""
+def write(content: Content, out: str) -> str:
+    """One file, `out` (or annotations.json in the folder `out`), whose regions have the attribute "label"; returns its path."""
     names, by_image = content.names(), content.by_image()
     entries = {}
     for image in content.images:
@@ -164,6 +165,7 @@ def write(content: Content, out: str) -> None:
     file = Path(out) if out.endswith(".json") else Path(out) / "annotations.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(str(file), entries)
+    return str(file)
 
 
 def _bytes_of(path: Path) -> int:

@@ -53,12 +53,15 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     numbers = {class_key(name): i for i, name in enumerate(names, start=1)}
     for file, element in parsed:
         named = (element.findtext("filename") or "").strip()
+        written = Path((element.findtext("path") or "").strip())  # of the image on the machine where it was annotated
         image = root / named if named and (root / named).is_file() else by_stem.get(file.stem)
+        image = image or (written if written.is_absolute() and written.is_file() else None)
         if image is None:
-            content.notes.add("annotation files without an image, left out", str(file))
+            content.add_missing(named or file.stem, "annotation files without an image, left out", str(file))
             continue
         sides = [element.findtext(f"size/{side}") for side in ("width", "height")]
-        entry = content.add_annotated(image.relative_to(root).as_posix(), sides, str(file))
+        relative = image.relative_to(root) if image.is_relative_to(root) else image
+        entry = content.add_annotated(relative.as_posix(), sides, str(file))
         for found, box, is_difficult in objects_of(element, str(file), first_pixel):
             name = text_of(found, "name", str(file))
             number = numbers.get(class_key(name))
@@ -84,11 +87,13 @@ def _add_object(
 def write(content: Content, out: str) -> None:
     """Annotations/NAME.xml and ImageSets/Main/all.txt in the folder `out`; images stay where they are."""
     folder, names, by_image = Path(out), content.names(), content.by_image()
+    images = Path(content.root).resolve()
     stems = unique_stems(content, flat=True)
     for image in content.images:
         stem = stems[image["id"]]
         root = ET.Element("annotation")
         ET.SubElement(root, "filename").text = image["file_name"]
+        ET.SubElement(root, "path").text = str(images / image["file_name"])
         size = ET.SubElement(root, "size")
         for tag, value in (("width", image["width"]), ("height", image["height"]), ("depth", 3)):
             ET.SubElement(size, tag).text = str(value)

@@ -521,3 +521,47 @@ def test_the_command(images, tmp_path, run_program):
         tool, folder / "classes.txt", "--to", "csv", "--out", folder / "classes.txt", "--form", "yolo"
     )
     assert code == 1 and "error: " in text
+
+
+FILES = {"coco": "annotations.json", "via": "annotations.json", "csv": "annotations.csv"}
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo", "voc", "labelme", "via", "csv"])
+def test_what_was_written_is_a_source(images, tmp_path, form, run_program):
+    """The folder too; where the form does not say where the images lie, what is missing is named."""
+    (labels(images, {"a.txt": "0 0.5 0.5 0.2 0.4", "b.txt": "0 0.5 0.5 0.2 0.4"}) / "classes.txt").write_text("car\n")
+    out = tmp_path / "out" / form
+    mrb = Path(__file__).parents[3] / "tools"
+    code, text = run_program(mrb / "convert.py", tmp_path, "--to", form, "--out", out)
+    assert code == 0 and text.endswith(f"as {form}: {out / FILES.get(form, '')}\n")
+    assert formats.form_of(str(out)) == form
+    expected = [(name, "car", (80, 30, 40, 40)) for name in ("a.jpg", "b.png")]
+    named = objects(formats.read(str(out), images="" if form == "yolo" else str(images)))
+    assert sorted((Path(name).name, *rest) for name, *rest in named) == expected
+    if form in FILES:
+        for tool in ("check_dataset", "suggest_config"):
+            words = ["--out", tmp_path / "x.yaml"] if tool == "suggest_config" else []
+            code, text = run_program(mrb / f"{tool}.py", out, *words)
+            assert code == 1 and f"none of its images is in {out}" in text and "--img-dir" in text
+        assert run_program(mrb / "check_dataset.py", out, "--img-dir", images)[0] == 0
+    else:
+        found = objects(formats.read(str(out)))
+        assert sorted((Path(name).name, *rest) for name, *rest in found) == expected
+        assert run_program(mrb / "check_dataset.py", out)[0] == 0
+
+
+def test_a_folder_of_several_annotation_files_names_them(images):
+    for name in ("train.json", "val.json"):
+        (images / name).write_text('{"images": [], "categories": []}')
+    with pytest.raises(ValueError, match=r"It holds train.json, val.json: name one file"):
+        formats.read(str(images))
+    (images / "val.json").unlink()
+    assert formats.locate(str(images)) == ("coco", str(images / "train.json"))
+
+
+def test_annotation_files_without_any_image_name_the_option(images, tmp_path):
+    voc_file(tmp_path / "xml", "gone", ("car", 1, 1, 9, 9, 0))
+    with pytest.raises(
+        FileNotFoundError, match="none of its images is in .*xml; the first is gone. .* --img-dir, or IMG_DIR"
+    ):
+        formats.read(str(tmp_path / "xml"))
