@@ -1,4 +1,4 @@
-"""Forms that annotations come in: a module for each, with `read`, `write` and `recognises`.
+"""Forms that annotations come in: a module for each, with `read`, `write` and `recognises`, and `splits` where it has any.
 
 A form of one's own is such a module, or any object with these, and one line: `FORMATS.register("name", form)`.
 """
@@ -15,7 +15,7 @@ from maskrcnn_benchmark.data.formats.content import Content, Notes
 from maskrcnn_benchmark.utils.registry import Registry
 from maskrcnn_benchmark.utils.wording import listed
 
-__all__ = ["FORMATS", "Content", "Notes", "form_of", "locate", "read", "write"]
+__all__ = ["FORMATS", "Content", "Notes", "form_of", "locate", "read", "splits", "write"]
 
 # The order is that in which they are tried on a file without a named form.
 FORMATS = Registry({"coco": coco, "lvis": coco, "via": via, "labelme": labelme, "csv": table, "voc": voc, "yolo": yolo})
@@ -77,6 +77,13 @@ def read(
     if not content.images:
         content.check_images(path)
     return content
+
+
+def splits(path: str, form: str = "") -> list[str]:
+    """The names that `read` takes as `split`; none for a form without. Raises FileNotFoundError or ValueError."""
+    form, path = locate(path, form)
+    found = getattr(FORMATS[form], "splits", None)
+    return found(Path(path)) if found else []
 
 
 def write(content: Content, form: str, out: str) -> str:

@@ -46,6 +46,13 @@ def recognises(path: Path) -> bool:
     return path.suffix.lower() in (".csv", ".tsv") and path.is_file()
 
 
+def splits(path: Path) -> list[str]:
+    """The values in the column "split"."""
+    rows = read_rows(path)
+    column = _split_column(rows[0]) if rows else None
+    return list(dict.fromkeys(_cell(row, column) for row in rows[1:] if any(row))) if column is not None else []
+
+
 def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = ()) -> Content:
     """A set from a table.
 
@@ -63,7 +70,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     content = Content(str(root))
     content.name_classes(list(classes) or sorted(names))
     known = {category["name"]: category["id"] for category in content.categories}
-    column = next((i for i, name in enumerate(rows[0]) if name.lower() == "split"), None) if first else None
+    column = _split_column(rows[0]) if first else None
     if split and column is None:
         raise ValueError(f"{path} has no column `split`, but SPLIT is {split!r}.")
     sizes = _image_size_columns(rows[0]) if first and not extents else None
@@ -86,6 +93,10 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
             factors = (entry["width"], entry["height"]) if is_of_fractions else (1, 1)
             _add_row(content, entry, [_cell(row, places[key]) for key in ORDER[1:]], extents, factors, known, where)
     return content
+
+
+def _split_column(header: list[str]) -> int | None:
+    return next((i for i, name in enumerate(header) if name.lower() == "split"), None)
 
 
 def _image_size_columns(header: list[str]) -> tuple[int, int] | None:

@@ -25,6 +25,11 @@ def recognises(path: Path) -> bool:
     return path.is_dir() and (next(path.glob("*.xml"), None) or next(path.glob("Annotations/*.xml"), None)) is not None
 
 
+def splits(path: Path) -> list[str]:
+    """The image sets that a data set is commonly split into, of those that are there."""
+    return [name for name in ("train", "val", "test") if (path / "ImageSets" / "Main" / f"{name}.txt").is_file()]
+
+
 def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = (), first_pixel: int = 1) -> Content:
     """A set from a folder of XML files, or from the folder that holds Annotations, JPEGImages and ImageSets.
 

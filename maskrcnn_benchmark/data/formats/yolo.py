@@ -27,10 +27,20 @@ from maskrcnn_benchmark.data.formats.files import (
     unique_stems,
     write_lines,
 )
+from maskrcnn_benchmark.data.formats.yolo_sets import (
+    CLASS_FILES,
+    SPLITS,
+    class_file,
+    class_names,
+    images_of_split,
+    keypoint_shape,
+    listed_images,
+    read_description,
+    splits_of,
+)
 from maskrcnn_benchmark.utils.files import read_text
 from maskrcnn_benchmark.utils.wording import counted
 
-CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels", "names.txt")
 SLACK = 1e-3  # fractions by which labels of rounded pixels leave the image
 
 
@@ -45,6 +55,14 @@ def _label_folders(folder: Path) -> Iterator[Path]:
     if next(folder.glob("*.txt"), None) and list_images(folder):
         yield folder
     yield from (path for path in folder.glob("**/labels") if path.is_dir())
+
+
+def splits(path: Path) -> list[str]:
+    """What may be given as `split`: the keys of data.yaml, or folders with images of such names."""
+    described_by = path / "data.yaml" if path.is_dir() else path
+    if described_by.suffix.lower() in (".yaml", ".yml") and described_by.is_file():
+        return splits_of(read_description(described_by))
+    return [name for name in (*SPLITS, "valid") if any(f.is_dir() and list_images(f) for f in _folders(path, name))]
 
 
 def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = ()) -> Content:
@@ -65,17 +83,17 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         if described_by.is_file() and not images:
             place = described_by
     if place.suffix.lower() in (".yaml", ".yml"):
-        described = _read_yaml(place)
-        files, folder = _split_of(described, place, split)
-        names = list(classes) or _names(described.get("names"), place)
+        described = read_description(place)
+        files, folder = images_of_split(described, place, split)
+        names = list(classes) or class_names(described.get("names"), place)
     elif place.is_dir():
         folder = Path(images) if images else place
         files = _of_split(folder, split)
-        names = list(classes) or _class_file(place) or _class_file(folder)
+        names = list(classes) or class_file(place) or class_file(folder)
     elif place.is_file():
         folder = place.parent
-        files = _listed(place)
-        names = list(classes) or _class_file(folder)
+        files = listed_images(place)
+        names = list(classes) or class_file(folder)
     else:
         raise FileNotFoundError(f"There is no {path}: a data.yaml, a list of images or a folder was expected.")
     if not files:
@@ -86,7 +104,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     content.name_classes(names)
     for name in sorted({name for name in names if names.count(name) > 1}):
         content.notes.add("classes of the same name, which stay two", f"{place}: {name}")
-    points = _keypoint_shape(described, place)
+    points = keypoint_shape(described, place)
     labelled = None
     if place.is_dir() and images:
         labelled = place / "labels" if (place / "labels").is_dir() else place
@@ -111,89 +129,16 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     return content
 
 
-def _read_yaml(path: Path) -> dict:
-    try:
-        text = read_text(path)
-        described = yaml.safe_load(text)
-        if isinstance(described, dict) and described.get("names"):
-            described["names"] = _as_written(yaml.load(text, yaml.BaseLoader)["names"])  # `yes` and `1.10` are names
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from None
-    if not isinstance(described, dict):
-        raise ValueError(f"{path} is no description of a YOLO data set: it needs the keys train, val and names.")
-    return described
-
-
-def _as_written(names: Any) -> Any:
-    """Names as they are written, not as YAML's booleans and numbers; the numbers before them stay numbers."""
-    if isinstance(names, dict):
-        return {int(key) if str(key).isdecimal() else key: name for key, name in names.items()}
-    return names
-
-
-def _names(given: Any, path: Path) -> list[str]:
-    if isinstance(given, dict):
-        if sorted(given) != list(range(len(given))):
-            raise ValueError(
-                f"{path}: the numbers of `names` must be 0 to {len(given) - 1}; got {sorted(map(str, given))}."
-            )
-        given = [given[i] for i in range(len(given))]
-    if not isinstance(given, list) or not given:
-        raise ValueError(f"{path}: `names` must list the classes; got {given!r}.")
-    return [str(name) for name in given]
-
-
-def _split_of(described: dict, path: Path, split: str) -> tuple[list[Path], Path]:
-    """The images of a split of data.yaml, and the folder that its paths are relative to."""
-    there = [key for key in ("train", "val", "test") if described.get(key)]
-    is_one = len({str(described[key]) for key in there}) == 1
-    chosen = split or (there[0] if is_one else "")
-    if chosen not in there:
-        has = f"no split {chosen!r}" if chosen else "several splits"
-        raise ValueError(f"{path} has {has}; it has {', '.join(there) or 'none'}: name one of them (SPLIT or --split).")
-    base = Path(str(described.get("path") or ""))
-    roots = [base] if base.is_absolute() else [path.parent / base, base, path.parent]
-    given = described[chosen] if isinstance(described[chosen], list) else [described[chosen]]
-    files: list[Path] = []
-    for name in map(str, given):
-        # Exports of some sites name ../train/images in a data.yaml that lies beside train/.
-        tries = [root / name for root in roots] + [path.parent / name.removeprefix("../")]
-        found = next((t for t in tries if t.exists()), None)
-        if found is None:
-            raise FileNotFoundError(f"{path}: there is no {name!r} of its split {chosen!r} below {roots[0]}.")
-        files += _listed(found) if found.is_file() else list_images(found)
-    return files, roots[0]
-
-
 def _of_split(folder: Path, split: str) -> list[Path]:
-    inner = [folder / "images" / split, folder / split / "images", folder / split] if split else []
-    inner += [folder / "images", folder] if not split else []
+    inner = _folders(folder, split) if split else [folder / "images", folder]
     chosen = next((f for f in inner if f.is_dir() and list_images(f)), None)
     if chosen is None:
         raise FileNotFoundError(f"{folder} has no images{f' of the split {split!r}' if split else ''}.")
     return list_images(chosen)
 
 
-def _listed(path: Path) -> list[Path]:
-    """The images that a text file lists, each relative to it or to the working directory."""
-    files = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        name = line.strip()
-        if not name:
-            continue
-        file = next((f for f in (path.parent / name, Path(name)) if f.is_file()), None)
-        if file is None:
-            raise FileNotFoundError(f"{path}, line {number}: there is no image {name}.")
-        files.append(file)
-    return files
-
-
-def _class_file(folder: Path) -> list[str]:
-    for directory in (folder, folder.parent):
-        for name in CLASS_FILES:
-            if (directory / name).is_file():
-                return [line.strip() for line in read_text(directory / name).splitlines() if line.strip()]
-    return []
+def _folders(folder: Path, split: str) -> list[Path]:
+    return [folder / "images" / split, folder / split / "images", folder / split]
 
 
 def _label_path(image: Path) -> Path:
@@ -206,15 +151,6 @@ def _label_path(image: Path) -> Path:
                 return moved
             break
     return image.with_suffix(".txt")
-
-
-def _keypoint_shape(described: dict, path: Path) -> tuple[int, int] | None:
-    shape = described.get("kpt_shape")
-    if shape is None:
-        return None
-    if not isinstance(shape, list) or len(shape) != 2 or shape[1] not in (2, 3) or not isinstance(shape[0], int):
-        raise ValueError(f"{path}: kpt_shape must be [number of keypoints, 2 or 3]; got {shape!r}.")
-    return shape[0], shape[1]
 
 
 def _read_labels(content: Content, image: dict, path: Path, named: bool, points: tuple[int, int] | None) -> None:
