@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 
 from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.config.command_line import KeyParser
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.catalog import dataset_catalog
@@ -98,7 +99,7 @@ def suggestions(content: Content) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = KeyParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "source", nargs="?", default="", metavar="SOURCE", help="annotations: a file or folder of any form"
     )
@@ -112,10 +113,7 @@ def main() -> None:
     parser.add_argument("--skip-images", action="store_true", help="do not decode the image files")
     parser.add_argument("--sheet", metavar="FILE", help="draw images with their annotations (of the first data set)")
     parser.add_argument("--json", metavar="FILE", help="also write the reports to this file")
-    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="change configuration keys")
-    args = parser.parse_intermixed_args()
-    if args.config_file and args.source:  # the first word is a key then
-        args.opts, args.source = [args.source, *args.opts], ""
+    args = parser.parse_args()
     with command_line():
         reports = []
         for number, (name, source) in enumerate(chosen_sets(args).items()):
