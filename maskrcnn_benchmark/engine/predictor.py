@@ -13,6 +13,7 @@ from torch import Tensor
 
 from maskrcnn_benchmark.config.checks import check_config
 from maskrcnn_benchmark.config.node import ConfigError
+from maskrcnn_benchmark.config.unread import forget_reads, warn_of_unread
 from maskrcnn_benchmark.config.whole import cfg as defaults
 from maskrcnn_benchmark.data.auto_tiles import choose_tiles
 from maskrcnn_benchmark.data.categories import Given, find_categories
@@ -83,6 +84,7 @@ class Predictor:
         self.cfg.MODEL.DEVICE = str(self.device)
         choose_tiles(self.cfg)
         self.cfg.freeze()
+        forget_reads(self.cfg)
         if not 0 <= threshold <= 1:
             raise ConfigError(f"The threshold is the least score of a detection, from 0 to 1; got {threshold}.")
         if top_k is not None and top_k < 1 or batch_size is not None and batch_size < 1:
@@ -99,6 +101,7 @@ class Predictor:
         is_augmented = self.cfg.TEST.BBOX_AUG.ENABLED
         self._views = make_box_augmentation(self.cfg) if is_augmented else make_tiled_detection(self.cfg)
         self._said_shrunk = False
+        warn_of_unread(self.cfg, is_train=False, what="prediction")
 
     def __call__(self, images: Any) -> Any:
         """Detections in the pixels of the pictures as they are.

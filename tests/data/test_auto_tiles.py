@@ -25,13 +25,14 @@ def of_photographs(*words):
 
 
 @needs(AERIAL)
-def test_of_photographs():
+def test_of_photographs(caplog):
     tiles, facts = of_photographs(), facts_of(formats.read(str(AERIAL / "train.txt")))
     assert tiles.SCALE == pytest.approx(max(WANTED / facts.small, 1), abs=0.02)
     assert tiles.SIZE * tiles.SCALE == pytest.approx(TILE_INPUT, rel=0.01)
     assert facts.large < tiles.OVERLAP * tiles.SIZE
     given = of_photographs("INPUT.TILES.SIZE", 300)
     assert (given.SIZE, given.SCALE, given.OVERLAP) == (300, 1.0, 0.25)
+    assert "INPUT.TILES.AUTO chooses nothing, as INPUT.TILES.SIZE is 300; with SIZE 0 it does." in caplog.text
 
 
 def test_a_set_that_is_not_there_is_named():
