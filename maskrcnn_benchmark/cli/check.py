@@ -23,7 +23,7 @@ from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.catalog import dataset_catalog
 from maskrcnn_benchmark.data.check import check, contact_sheet, load
-from maskrcnn_benchmark.data.formats.content import Content
+from maskrcnn_benchmark.data.formats.content import REFUSED, Content, collect_refused
 from maskrcnn_benchmark.data.suggest import as_table, suggest
 from maskrcnn_benchmark.engine.predictor_options import shipped_model
 from maskrcnn_benchmark.engine.run import command_line
@@ -49,8 +49,10 @@ class Source:
             if not os.path.isdir(self.images):
                 raise FileNotFoundError(f"There is no image folder {self.images!r}, which {self.path} belongs to.")
             return load(path), self.images, None
-        content = formats.read(self.path, self.form, self.images, self.split, self.classes)
+        with collect_refused() as refused:
+            content = formats.read(self.path, self.form, self.images, self.split, self.classes)
         content.check_images(self.path)
+        content.notes.merge(refused)
         return content.as_coco(), content.root, content
 
 
@@ -122,7 +124,8 @@ def main() -> None:
             if read is not None:
                 reports[-1].add_notes(read.notes)
             print(reports[-1].as_text())
-            if len(content["annotations"]) <= MOST_SUGGESTED:
+            is_readable = read is None or not any(what.endswith(REFUSED) for what in read.notes.counts)
+            if is_readable and len(content["annotations"]) <= MOST_SUGGESTED:
                 with contextlib.suppress(ValueError, OSError):  # what is broken was said above
                     print(suggestions(read or formats.read(source.path, "coco", img_dir)))
             if args.sheet and number == 0:

@@ -112,7 +112,7 @@ class Report:
     def add_notes(self, notes: Notes) -> None:
         """What reading a form other than COCO's changed or left out."""
         for what, count in notes.counts.items():
-            lost = any(word in what for word in ("left out", "cut at", "without an image", "same name"))
+            lost = any(word in what for word in ("left out", "cut at", "without an image", "same name", "refuse"))
             self._found[what] = Finding(what, lost, what, count, list(notes.places[what]))
 
     @property

@@ -4,8 +4,10 @@ import json
 import re
 
 import cv2
+import pytest
 from PIL import Image
 
+from maskrcnn_benchmark.data import formats
 from tests.support.helpers import write_annotations, write_coco
 from tests.support.real_sets import AERIAL, BCCD, needs
 
@@ -96,3 +98,63 @@ def test_broken_labels_of_yolo(run_tool, tmp_path):
     (tmp_path / "labels/c.txt").write_text("0 0.5 0.5 0.2 0.2\n7 0.5 0.5 0.2 0.2\n")
     code, printed = run_tool("check_dataset", tmp_path)
     assert code == 1 and "c.txt, line 2: class 7" in printed and "Traceback" not in printed
+
+
+BROKEN = {  # what is written beside two sound images, and what is said of it, images that cannot be read first
+    "yolo": ({"labels/a.txt": "0 0.5 0.5 x 0.2\n0 0.5 0.5 0.2 0.2\n9 0.5 0.5 0.2 0.2\n1 0.5\n"}, 3),
+    "voc": ({"a.xml": "<annotation>", "b.xml": "<annotation><object><name>cat</name></object></annotation>"}, 2),
+    "labelme": (
+        {"a.json": '{"shapes": 3}', "b.json": json.dumps({"shapes": [{"label": "cat", "points": [[1, "x"]]}]})},
+        2,
+    ),
+    "via": (
+        {
+            "v.json": json.dumps(
+                {
+                    "a": {"filename": "images/a.png", "regions": 3},
+                    "b": {"filename": "images/b.png", "regions": [{"shape_attributes": {"name": "rect"}}]},
+                    "x": {"filename": "images/x.png", "regions": []},
+                    "y": {"filename": "images/y.png", "regions": []},
+                }
+            )
+        },
+        2,
+    ),
+    "csv": (
+        {
+            "t.csv": "images/a.png,1,1,x,9,cat\nimages/b.png,1,1,9,9,cat\nimages/b.png,1,1,9,9,\nimages/x.png,1,1,9,9,cat\n"
+            "images/x.png,1,1,9,9,cat\nimages/y.png,,,,,\n"
+        },
+        2,
+    ),
+    "coco": ({"c.json": '{"categories": [], "images": [%s]}'}, 0),
+}
+
+
+@pytest.mark.parametrize("form", BROKEN)
+def test_nothing_that_is_broken_ends_the_check(run_tool, tmp_path, form):
+    """All images and labels that cannot be used are counted, the first of them named with what is wrong."""
+    files, count = BROKEN[form]
+    listed = ", ".join(f'{{"id": {i}, "file_name": "images/{n}.png"}}' for i, n in enumerate("abxy"))
+    for name in "abxy":
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.new("RGB", (40, 30)).save(tmp_path / "images" / f"{name}.png")
+    for name in "xy":
+        (tmp_path / "images" / f"{name}.png").write_bytes(b"")
+    if form == "yolo":
+        (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    texts = {"voc": "<annotation/>", "labelme": '{"shapes": []}'}
+    for name in "xy" if form in texts else "":
+        files = {**files, f"{name}.{'xml' if form == 'voc' else 'json'}": texts[form]}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text % listed if form == "coco" else text)
+    source = {"via": "v.json", "csv": "t.csv", "coco": "c.json", "yolo": ""}.get(form, "")
+    words = ["--img-dir", tmp_path / "images"] if form in texts else []
+    code, printed = run_tool("check_dataset", tmp_path / source, *words)
+    assert code == 1 and "Traceback" not in printed
+    assert "PROBLEM: 2 image files that cannot be read; training and tests refuse them" in printed
+    assert "x.png cannot be read: it is no image" in printed and "y.png cannot be read" in printed
+    assert (f"PROBLEM: {count} labels that cannot be used; training and tests refuse them" in printed) == (count > 0)
+    with pytest.raises((ValueError, OSError)):  # for whoever wants to use them the first is the end
+        formats.read(str(tmp_path / source), images=str(words[1]) if words else "")

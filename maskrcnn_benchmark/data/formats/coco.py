@@ -8,7 +8,7 @@ from pathlib import Path
 from maskrcnn_benchmark.data.datasets.coco_categories import has_placeholder, without_placeholder
 from maskrcnn_benchmark.data.datasets.coco_entries import matching_id
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
-from maskrcnn_benchmark.data.formats.content import Content
+from maskrcnn_benchmark.data.formats.content import Content, single
 from maskrcnn_benchmark.utils.files import read_json, write_json
 
 
@@ -51,7 +51,11 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     for image_id in sorted(coco.imgs):
         described = coco.imgs[image_id]
         size = (described.get("width"), described.get("height"))
-        image = content.add_image(_file_name(described, content.root), size if all(size) else None)  # type: ignore[arg-type]
+        image = None
+        with single():
+            image = content.add_image(_file_name(described, content.root), size if all(size) else None)  # type: ignore[arg-type]
+        if image is None:
+            continue
         for annotation in coco.imgToAnns.get(image_id, []):
             if annotation.get("category_id") in numbers and annotation.get("bbox"):
                 kept = {k: v for k, v in annotation.items() if k not in ("id", "image_id", "category_id", "bbox")}

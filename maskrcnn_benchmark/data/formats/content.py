@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -30,8 +32,42 @@ class Notes:
             if len(places) < MOST_PLACES:
                 places.append(where)
 
+    def merge(self, other: Notes) -> None:
+        for what, count in other.counts.items():
+            first, *others = other.places[what]
+            self.add(what, first, count)
+            self.places[what] += others[: MOST_PLACES - len(self.places[what])]
+
     def sentences(self) -> list[str]:
         return [f"{what}: {count}, first {self.places[what][0]}" for what, count in self.counts.items()]
+
+
+REFUSED = "training and tests refuse them"
+_refused: ContextVar[Notes | None] = ContextVar("_refused", default=None)
+
+
+@contextlib.contextmanager
+def collect_refused() -> Iterator[Notes]:
+    """Read on in this block where a single image or label cannot be used; what was wrong is in the notes that it gives."""
+    notes = Notes()
+    token = _refused.set(notes)
+    try:
+        yield notes
+    finally:
+        _refused.reset(token)
+
+
+@contextlib.contextmanager
+def single() -> Iterator[None]:
+    """A block that reads a single image, file or label: a ValueError or OSError ends it alone within `collect_refused`."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        notes = _refused.get()
+        if notes is None:
+            raise
+        what = "image files that cannot be read" if isinstance(error, OSError) else "labels that cannot be used"
+        notes.add(f"{what}; {REFUSED}", str(error))
 
 
 @dataclasses.dataclass

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from maskrcnn_benchmark.data.formats.content import Content
+from maskrcnn_benchmark.data.formats.content import Content, single
 from maskrcnn_benchmark.data.formats.files import read_rows
 from maskrcnn_benchmark.utils.files import write_atomically
 from maskrcnn_benchmark.utils.wording import counted
@@ -78,6 +78,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     if is_of_fractions:
         content.notes.add("a table of fractions: boxes are taken as shares of the image's width and height", path)
     entries: dict[str, dict | None] = {}
+    unread: set[str] = set()
     for number, row in enumerate(rows[first:], start=first + 1):
         where = f"{path}, line {number}"
         name = _cell(row, places["image"])
@@ -85,13 +86,20 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
             continue
         if name not in entries:
             sides = [_cell(row, place) for place in sizes] if sizes else (None, None)
-            entries[name] = content.add_annotated(name, sides, where) if (root / name).is_file() else None
+            entries[name] = None
+            with single():
+                unread.add(name)
+                entries[name] = content.add_annotated(name, sides, where) if (root / name).is_file() else None
+                unread.discard(name)
         entry = entries[name]
+        if name in unread:
+            continue
         if entry is None:
             content.add_missing(name, "rows of images that are not there, left out", f"{where}: {name}")
         elif any(_cell(row, places[key]) for key in ORDER[1:]):
             factors = (entry["width"], entry["height"]) if is_of_fractions else (1, 1)
-            _add_row(content, entry, [_cell(row, places[key]) for key in ORDER[1:]], extents, factors, known, where)
+            with single():
+                _add_row(content, entry, [_cell(row, places[key]) for key in ORDER[1:]], extents, factors, known, where)
     return content
 
 

@@ -16,7 +16,7 @@ from maskrcnn_benchmark.data.datasets.voc_files import (
     read_image_set,
     text_of,
 )
-from maskrcnn_benchmark.data.formats.content import Content
+from maskrcnn_benchmark.data.formats.content import Content, single
 from maskrcnn_benchmark.data.formats.files import list_images, unique_stems, write_lines
 
 
@@ -50,7 +50,10 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     if not files:
         raise ValueError(f"{inner} holds no XML file.")
     root = Path(images) if images else folder / "JPEGImages" if (folder / "JPEGImages").is_dir() else inner
-    parsed = [(file, read_annotation(str(file))) for file in files]
+    parsed = []
+    for file in files:
+        with single():
+            parsed.append((file, read_annotation(str(file))))
     names = list(classes) or sorted(names_of_objects(root for _, root in parsed), key=class_key)
     content = Content(str(root))
     content.name_classes(names)
@@ -64,17 +67,25 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         if image is None:
             content.add_missing(named or file.stem, "annotation files without an image, left out", str(file))
             continue
-        sides = [element.findtext(f"size/{side}") for side in ("width", "height")]
-        relative = image.relative_to(root) if image.is_relative_to(root) else image
-        entry = content.add_annotated(relative.as_posix(), sides, str(file))
-        for found, box, is_difficult in objects_of(element, str(file), first_pixel):
-            name = text_of(found, "name", str(file))
-            number = numbers.get(class_key(name))
-            if number is None:
-                raise ValueError(f"{file}: the class {name!r} is not one of {', '.join(names) or 'any'}.")
-            as_written = f"{file}: {name} {', '.join(f'{side + first_pixel:g}' for side in box)}"
-            _add_object(content, entry, number, box, is_difficult, as_written)
+        with single():
+            sides = [element.findtext(f"size/{side}") for side in ("width", "height")]
+            relative = image.relative_to(root) if image.is_relative_to(root) else image
+            entry = content.add_annotated(relative.as_posix(), sides, str(file))
+            _add_objects(content, entry, element, file, first_pixel, numbers)
     return content
+
+
+def _add_objects(
+    content: Content, image: dict, root: ET.Element, file: Path, first_pixel: int, numbers: dict[str, int]
+) -> None:
+    for found, box, is_difficult in objects_of(root, str(file), first_pixel):
+        name = text_of(found, "name", str(file))
+        number = numbers.get(class_key(name))
+        if number is None:
+            known = ", ".join(content.names().values()) or "any"
+            raise ValueError(f"{file}: the class {name!r} is not one of {known}.")
+        as_written = f"{file}: {name} {', '.join(f'{side + first_pixel:g}' for side in box)}"
+        _add_object(content, image, number, box, is_difficult, as_written)
 
 
 def _add_object(

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon
+from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon, single
 from maskrcnn_benchmark.data.formats.files import (
     as_polygons,
     join_polygons,
@@ -110,10 +110,11 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         labelled = place / "labels" if (place / "labels").is_dir() else place
     seen: set[Path] = set()
     for file in files:
-        entry = content.add_image(file.relative_to(root).as_posix())
         label = _label_path(file) if labelled is None else labelled / file.relative_to(root).with_suffix(".txt")
         seen.add(label)
-        _read_labels(content, entry, label, bool(names), points)
+        with single():
+            entry = content.add_image(file.relative_to(root).as_posix())
+            _read_labels(content, entry, label, bool(names), points)
     folders = {label.parent for label in seen}
     images_there = {file.stem for file in files} | {f.stem for d in {f.parent for f in files} for f in list_images(d)}
     for orphan in sorted(set().union(*(d.glob("*.txt") for d in folders if d.is_dir())) - seen):
@@ -169,15 +170,20 @@ def _read_labels(content: Content, image: dict, path: Path, named: bool, points:
             content.notes.add("lines that repeat another one, left out", where)
             continue
         seen.add(tuple(words))
-        label, values = _numbers(words, where)
-        if named and label >= len(content.categories):
-            raise ValueError(
-                f"{where}: class {label}, but there are names for 0 to {len(content.categories) - 1} alone."
-            )
-        if (values < -SLACK).any() or (values > 1 + SLACK).any():
-            if points is None or (values[:4] < -SLACK).any() or (values[:4] > 1 + SLACK).any():
-                content.notes.add("objects with numbers outside of 0 to 1, cut at the image's border", where)
-        _add_object(content, image, label, values, points, where)
+        with single():
+            _read_line(content, image, words, where, named, points)
+
+
+def _read_line(
+    content: Content, image: dict, words: list[str], where: str, named: bool, points: tuple[int, int] | None
+) -> None:
+    label, values = _numbers(words, where)
+    if named and label >= len(content.categories):
+        raise ValueError(f"{where}: class {label}, but there are names for 0 to {len(content.categories) - 1} alone.")
+    if (values < -SLACK).any() or (values > 1 + SLACK).any():
+        if points is None or (values[:4] < -SLACK).any() or (values[:4] > 1 + SLACK).any():
+            content.notes.add("objects with numbers outside of 0 to 1, cut at the image's border", where)
+    _add_object(content, image, label, values, points, where)
 
 
 def _numbers(words: list[str], where: str) -> tuple[int, np.ndarray]:

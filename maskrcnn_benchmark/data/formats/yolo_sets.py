@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from maskrcnn_benchmark.data.formats.content import single
 from maskrcnn_benchmark.data.formats.files import list_images
 from maskrcnn_benchmark.utils.files import read_text
 
@@ -83,9 +84,10 @@ def listed_images(path: Path) -> list[Path]:
         if not name:
             continue
         file = next((f for f in (path.parent / name, Path(name)) if f.is_file()), None)
-        if file is None:
-            raise FileNotFoundError(f"{path}, line {number}: there is no image {name}.")
-        files.append(file)
+        with single():
+            if file is None:
+                raise FileNotFoundError(f"{path}, line {number}: there is no image {name}.")
+            files.append(file)
     return files
 
 
