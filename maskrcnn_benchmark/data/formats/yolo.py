@@ -10,8 +10,8 @@ What is named is data.yaml (path, train, val, test, names), a text file that lis
 
 from __future__ import annotations
 
-import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon, single
+from maskrcnn_benchmark.data.formats.content import Content, single
 from maskrcnn_benchmark.data.formats.files import (
     as_polygons,
     join_polygons,
@@ -27,21 +27,19 @@ from maskrcnn_benchmark.data.formats.files import (
     unique_stems,
     write_lines,
 )
+from maskrcnn_benchmark.data.formats.yolo_labels import LabelReader
 from maskrcnn_benchmark.data.formats.yolo_sets import (
     CLASS_FILES,
     SPLITS,
     class_file,
     class_names,
+    given_names,
     images_of_split,
     keypoint_shape,
     listed_images,
     read_description,
     splits_of,
 )
-from maskrcnn_benchmark.utils.files import read_text
-from maskrcnn_benchmark.utils.wording import counted
-
-SLACK = 1e-3  # fractions by which labels of rounded pixels leave the image
 
 
 def recognises(path: Path) -> bool:
@@ -85,15 +83,15 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     if place.suffix.lower() in (".yaml", ".yml"):
         described = read_description(place)
         files, folder = images_of_split(described, place, split)
-        names = list(classes) or class_names(described.get("names"), place)
+        names = given_names(classes, described) or class_names(described, place)
     elif place.is_dir():
         folder = Path(images) if images else place
         files = _of_split(folder, split)
-        names = list(classes) or class_file(place) or class_file(folder)
+        names = dict(enumerate(classes or class_file(place) or class_file(folder)))
     elif place.is_file():
         folder = place.parent
         files = listed_images(place)
-        names = list(classes) or class_file(folder)
+        names = dict(enumerate(classes or class_file(folder)))
     else:
         raise FileNotFoundError(f"There is no {path}: a data.yaml, a list of images or a folder was expected.")
     if not files:
@@ -101,10 +99,15 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     files = [Path(os.path.abspath(file)) for file in files]
     root = Path(os.path.abspath(images) if images else os.path.commonpath([str(f.parent) for f in files]))
     content = Content(str(root))
-    content.name_classes(names)
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        content.notes.add("classes of the same name, which stay two", f"{place}: {name}")
+    content.name_classes(list(names.values()))
+    for name, count in Counter(names.values()).items():
+        content.notes.add("classes of the same name, which stay two", f"{place}: {name}", count > 1)
+    if gaps := max(names, default=-1) + 1 - len(names):
+        content.notes.add(
+            "class numbers without a name, which no object has; labels are without gaps", str(place), gaps
+        )
     points = keypoint_shape(described, place)
+    labels = LabelReader(content, {number: i for i, number in enumerate(names, start=1)}, points)
     labelled = None
     if place.is_dir() and images:
         labelled = place / "labels" if (place / "labels").is_dir() else place
@@ -114,7 +117,9 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         seen.add(label)
         with single():
             entry = content.add_image(file.relative_to(root).as_posix())
-            _read_labels(content, entry, label, bool(names), points)
+            labels.read(entry, label)
+    with single():
+        labels.check_outlines(str(place))
     folders = {label.parent for label in seen}
     images_there = {file.stem for file in files} | {f.stem for d in {f.parent for f in files} for f in list_images(d)}
     for orphan in sorted(set().union(*(d.glob("*.txt") for d in folders if d.is_dir())) - seen):
@@ -152,85 +157,6 @@ def _label_path(image: Path) -> Path:
                 return moved
             break
     return image.with_suffix(".txt")
-
-
-def _read_labels(content: Content, image: dict, path: Path, named: bool, points: tuple[int, int] | None) -> None:
-    if not path.is_file():
-        content.notes.add("images without a label file, taken as without objects", image["file_name"])
-        return
-    lines = [line.split() for line in read_text(path).splitlines()]
-    if not any(lines):
-        content.notes.add("empty label files: images without objects", str(path))
-    seen: set[tuple[str, ...]] = set()
-    for number, words in enumerate(lines, start=1):
-        if not words:
-            continue
-        where = f"{path}, line {number}"
-        if tuple(words) in seen:
-            content.notes.add("lines that repeat another one, left out", where)
-            continue
-        seen.add(tuple(words))
-        with single():
-            _read_line(content, image, words, where, named, points)
-
-
-def _read_line(
-    content: Content, image: dict, words: list[str], where: str, named: bool, points: tuple[int, int] | None
-) -> None:
-    label, values = _numbers(words, where)
-    if named and label >= len(content.categories):
-        raise ValueError(f"{where}: class {label}, but there are names for 0 to {len(content.categories) - 1} alone.")
-    if (values < -SLACK).any() or (values > 1 + SLACK).any():
-        if points is None or (values[:4] < -SLACK).any() or (values[:4] > 1 + SLACK).any():
-            content.notes.add("objects with numbers outside of 0 to 1, cut at the image's border", where)
-    _add_object(content, image, label, values, points, where)
-
-
-def _numbers(words: list[str], where: str) -> tuple[int, np.ndarray]:
-    try:
-        label, values = float(words[0]), np.array([float(w) for w in words[1:]])
-    except ValueError:
-        raise ValueError(f"{where} holds something else than numbers: {' '.join(words)[:60]!r}.") from None
-    if not (math.isfinite(label) and np.isfinite(values).all()):
-        raise ValueError(f"{where} holds a number that is not finite: {' '.join(words)[:60]!r}.")
-    if label != int(label) or label < 0:
-        raise ValueError(f"{where}: a class is a whole number from 0; got {words[0]}.")
-    return int(label), values
-
-
-def _add_object(
-    content: Content, image: dict, label: int, values: np.ndarray, points: tuple[int, int] | None, where: str
-) -> None:
-    width, height = image["width"], image["height"]
-    expected = 4 + (points[0] * points[1] if points else 0)
-    if points is None and len(values) >= 6 and len(values) % 2 == 0:
-        polygon = clip_polygon((values.reshape(-1, 2) * (width, height)).flatten().tolist(), width, height)
-        box = box_of_polygons([polygon])
-        fields: dict[str, Any] = {"segmentation": [polygon]}
-    elif len(values) == expected:
-        center, extent = values[:2] * (width, height), np.abs(values[2:4]) * (width, height)
-        corners = np.stack((center - extent / 2, center + extent / 2))
-        low, high = corners.clip(0, (width, height))
-        beyond = (
-            np.abs(corners - (low, high)).max() > 1 and (values[:4] >= -SLACK).all() and (values[:4] <= 1 + SLACK).all()
-        )
-        content.notes.add("boxes that leave the image, cut at its border", where, bool(beyond))
-        box = (*low.tolist(), *(high - low).tolist())
-        fields = {}
-        if points:
-            located = values[4:].reshape(points)
-            seen = located[:, 2] if points[1] == 3 else 2.0 * (located != 0).any(axis=1)
-            flat = np.stack((located[:, 0] * width, located[:, 1] * height, seen), axis=1)
-            fields = {"keypoints": [round(float(v), 4) for v in flat.flatten()], "num_keypoints": int((seen > 0).sum())}
-    else:
-        forms = (
-            f"{expected + 1} numbers" if points else "5 numbers (a box), or a class and at least 3 corners (an outline)"
-        )
-        raise ValueError(f"{where} has {counted(len(values) + 1, 'number')}; a line has {forms}.")
-    if box[2] <= 0 or box[3] <= 0:
-        content.notes.add("objects without width or height inside the image, left out", where)
-        return
-    content.add(image, label + 1, box, **fields)
 
 
 def write(content: Content, out: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import yaml
 from maskrcnn_benchmark.data.formats.content import single
 from maskrcnn_benchmark.data.formats.files import list_images
 from maskrcnn_benchmark.utils.files import read_text
+from maskrcnn_benchmark.utils.wording import counted
 
 CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels", "names.txt")
 SPLITS = ("train", "val", "test")
@@ -36,17 +38,28 @@ def _as_written(names: Any) -> Any:
     return names
 
 
-def class_names(given: Any, path: Path) -> list[str]:
-    """Names in the order of their numbers, from the `names` of a data.yaml. Raises ValueError."""
-    if isinstance(given, dict):
-        if sorted(given) != list(range(len(given))):
-            raise ValueError(
-                f"{path}: the numbers of `names` must be 0 to {len(given) - 1}; got {sorted(map(str, given))}."
-            )
-        given = [given[i] for i in range(len(given))]
-    if not isinstance(given, list) or not given:
+def class_names(described: dict, path: Path) -> dict[int, str]:
+    """The names of a data.yaml by their numbers, which may have gaps, in order. Raises ValueError."""
+    given = described.get("names")
+    if isinstance(given, list):
+        given = dict(enumerate(given))
+    if not isinstance(given, dict) or not given:
         raise ValueError(f"{path}: `names` must list the classes; got {given!r}.")
-    return [str(name) for name in given]
+    if not all(isinstance(number, int) and number >= 0 for number in given):
+        raise ValueError(f"{path}: the numbers of `names` must be whole, from 0; got {sorted(map(str, given))}.")
+    count = described.get("nc")
+    if count is not None and str(count) not in (str(len(given)), str(max(given) + 1)):
+        raise ValueError(
+            f"{path}: `nc` is {count}, but `names` has {counted(len(given), 'name')}. Correct the one or the other."
+        )
+    return {number: str(given[number]) for number in sorted(given)}
+
+
+def given_names(classes: Sequence[str], described: dict) -> dict[int, str]:
+    """Other names for the numbers of a data.yaml; where it names another number of classes, from 0 on."""
+    names: Any = described.get("names")
+    is_told = isinstance(names, dict) and len(names) == len(classes) and all(isinstance(n, int) for n in names)
+    return dict(zip(sorted(names) if is_told else range(len(classes)), classes, strict=True))
 
 
 def splits_of(described: dict) -> list[str]:
