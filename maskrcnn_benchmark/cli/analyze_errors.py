@@ -23,6 +23,7 @@ from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.catalog import annotations_of, dataset_catalog
 from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
+from maskrcnn_benchmark.data.datasets.converted import source_of
 from maskrcnn_benchmark.data.detection_files import read_detections
 from maskrcnn_benchmark.data.pictures import to_bgr
 from maskrcnn_benchmark.engine.run import command_line
@@ -90,7 +91,7 @@ def main() -> None:
         if args.task == "segm" and not all("segmentation" in entry for entry in results):
             raise ValueError(f"There are no masks in {folder}: it has no segm.json.")
         if not truth.anns:
-            raise ValueError(f"{ann_file} holds no objects to compare detections with.")
+            raise ValueError(f"{source_of(ann_file)} holds no objects to compare detections with.")
         check_folder(args.out, "--out", FILES)
         report = examine(truth, results, args.task, ranges(options(cfg).TEST.COCO_AREAS), args.threshold)
         write_report(report, image_reader(truth, ann_file, img_dir), truth, args.out, args.crops)

@@ -31,8 +31,9 @@ def choose_tiles(cfg: Any) -> None:
         facts = facts_of_dataset(dataset)
     except (ValueError, OSError, KeyError) as error:
         raise ConfigError(
-            f"INPUT.TILES.AUTO chooses tiles from the objects of DATASETS.TRAIN, {names}, but {error} Set INPUT.TILES.SIZE and "
-            "SCALE, or take config.yml from the OUTPUT_DIR of the training: it holds what was chosen there."
+            f"INPUT.TILES.AUTO chooses tiles from the objects of DATASETS.TRAIN, {names}, and could not. "
+            f"{str(error).rstrip('.')}. Set INPUT.TILES.SIZE and SCALE, or take config.yml from the OUTPUT_DIR of the training: "
+            "it holds what was chosen there."
         ) from None
     tiles = cfg.INPUT.TILES
     tiles.SIZE, tiles.SCALE, tiles.OVERLAP = tile_for(facts)

@@ -136,11 +136,11 @@ class Predictor:
             if not isinstance(self._views, TiledDetection) and not self._said_shrunk:
                 self._said_shrunk = True
                 logger.warning(
-                    "The image %s of %d x %d pixels is looked at as a whole, made as small as INPUT.MIN_SIZE_TEST and "
+                    "The image %s of %s pixels is looked at as a whole, made as small as INPUT.MIN_SIZE_TEST and "
                     "MAX_SIZE_TEST ask for; so are others as large. INPUT.TILES.TEST True with a SIZE, 800 for example, looks at "
                     "its parts.",
                     large.name,
-                    *large.size,
+                    f"{large.width} x {large.height}",
                 )
             return large
         return to_picture(source)

@@ -105,7 +105,7 @@ def test_a_gpu_takes_larger_batches():
 
 
 def test_a_set_without_objects_is_refused():
-    with pytest.raises(ValueError, match="nothing to suggest from: 10 images, 0 objects"):
+    with pytest.raises(ValueError, match="no objects to go by: 10 images, 0 objects"):
         suggest(content((640, 480), 40, 0), base())
 
 

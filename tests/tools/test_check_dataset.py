@@ -22,7 +22,7 @@ def test_a_sound_set_and_a_broken_one(run_tool, tmp_path):
     content["annotations"][0]["category_id"] = 5
     write_annotations(tmp_path, "set", content)
     code, printed = run_tool("check_dataset", *words, "--json", tmp_path / "r.json")
-    assert code == 1 and "PROBLEM: 1 image files that do not exist (1.jpg)" in printed
+    assert code == 1 and "PROBLEM: image files that do not exist: 1 (1.jpg)" in printed
     (report,) = json.loads((tmp_path / "r.json").read_text())
     assert {f["kind"] for f in report["findings"] if f["is_problem"]} == {"missing_file", "category_unknown"}
 
@@ -39,6 +39,17 @@ def test_the_sets_of_a_configuration(run_tool, tmp_path):
     assert code == 1 and "set.json: none of its images is in" in printed and "--img-dir" in printed
 
 
+def test_classes_of_one_name_are_counted_by_themselves(run_tool, tmp_path):
+    content = write_coco(tmp_path)
+    counts = [sum(a["category_id"] == id for a in content["annotations"]) for id in (3, 7)]
+    content["categories"] = [{"id": 3, "name": "a"}, {"id": 7, "name": "a"}]
+    write_annotations(tmp_path, "set", content)
+    _, printed = run_tool("check_dataset", tmp_path / "set.json", "--img-dir", tmp_path / "set")
+    line = next(line for line in printed.splitlines() if "objects of category" in line)
+    assert f"a: {counts[0]}" in line and f"a (2): {counts[1]}" in line
+    assert "PROBLEM: names that several categories have; they are numbered: 1 (a)" in printed
+
+
 def test_the_table_of_suggestions_follows(run_tool, tmp_path):
     write_coco(tmp_path)
     code, printed = run_tool("check_dataset", tmp_path / "set.json", "--img-dir", tmp_path / "set")
@@ -52,9 +63,10 @@ def test_annotations_of_pascal_voc(run_tool, tmp_path):
     code, printed = run_tool("check_dataset", BCCD, "--skip-images", "--json", tmp_path / "r.json")
     assert code == 1
     assert (
-        "PROBLEM: 2 boxes of no size, left out" in printed and "BloodImage_00338.xml: RBC 504, 337, 504, 337" in printed
+        "PROBLEM: boxes of no size, left out: 2 (" in printed
+        and "BloodImage_00338.xml: RBC 504, 337, 504, 337" in printed
     )
-    assert printed.split("PROBLEM: 2 boxes")[1].splitlines()[0].count(".xml") == 2
+    assert printed.split("PROBLEM: boxes")[1].splitlines()[0].count(".xml") == 2
     (report,) = json.loads((tmp_path / "r.json").read_text())
     texts = "".join(path.read_text() for path in (BCCD / "Annotations").iterdir())
     assert report["summary"]["objects"] == texts.count("<object>") - 2
@@ -65,7 +77,7 @@ def test_annotations_of_pascal_voc(run_tool, tmp_path):
     assert f"images: {len(listed)}\n" in printed
     keys = ("DATASETS.TEST", "()")
     code, printed = run_tool("check_dataset", "--config-file", config, "--skip-images", *keys)
-    assert code == 1 and "cells" in printed and "PROBLEM: 2 boxes of no size" in printed
+    assert code == 1 and "cells" in printed and "PROBLEM: boxes of no size, left out: 2" in printed
 
 
 @needs(AERIAL)
@@ -87,13 +99,14 @@ def test_broken_labels_of_yolo(run_tool, tmp_path):
     code, printed = run_tool("check_dataset", tmp_path)
     assert code == 1, printed
     for said in (
-        "PROBLEM: 1 label files without an image",
-        "note: 1 empty label files",
-        "note: 1 images without a label file",
+        "PROBLEM: label files without an image: 1 (",
+        "note: empty label files: images without objects: 1 (",
+        "note: images without a label file, taken as without objects: 1 (",
     ):
         assert said in printed
     assert (
-        "PROBLEM: 1 objects with numbers outside of 0 to 1, cut at the image's border" in printed and "a.txt" in printed
+        "PROBLEM: objects with numbers outside of 0 to 1, cut at the image's border: 1 (" in printed
+        and "a.txt" in printed
     )
     (tmp_path / "labels/c.txt").write_text("0 0.5 0.5 0.2 0.2\n7 0.5 0.5 0.2 0.2\n")
     code, printed = run_tool("check_dataset", tmp_path)
@@ -153,8 +166,8 @@ def test_nothing_that_is_broken_ends_the_check(run_tool, tmp_path, form):
     words = ["--img-dir", tmp_path / "images"] if form in texts else []
     code, printed = run_tool("check_dataset", tmp_path / source, *words)
     assert code == 1 and "Traceback" not in printed
-    assert "PROBLEM: 2 image files that cannot be read; training and tests refuse them" in printed
+    assert "PROBLEM: image files that cannot be read; training and tests refuse them: 2 (" in printed
     assert "x.png cannot be read: it is no image" in printed and "y.png cannot be read" in printed
-    assert (f"PROBLEM: {count} labels that cannot be used; training and tests refuse them" in printed) == (count > 0)
+    assert (f"PROBLEM: labels that cannot be used; training and tests refuse them: {count} (" in printed) == (count > 0)
     with pytest.raises((ValueError, OSError)):  # for whoever wants to use them the first is the end
         formats.read(str(tmp_path / source), images=str(words[1]) if words else "")

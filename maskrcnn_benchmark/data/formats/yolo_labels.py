@@ -51,10 +51,10 @@ class LabelReader:
     def check_outlines(self, name: str) -> None:
         """Raise ValueError where all outlines of the set `name` look like boxes with keypoints."""
         if shape := shape_of_keypoints([np.array(outline) for outline in self._outlines]):
-            count = len(next(iter(self._outlines)))
+            count, keypoints = len(next(iter(self._outlines))) + 1, counted(shape[0], "keypoint")
             raise ValueError(
-                f"{name}: the labels' lines of {count + 1} numbers look like boxes with {counted(shape[0], 'keypoint')}, not "
-                f"like outlines. Say so in a data.yaml: kpt_shape: [{shape[0]}, {shape[1]}]."
+                f"{name}: the labels' lines of {counted(count, 'number')} look like boxes with {keypoints}, not like outlines. "
+                f"Say so in a data.yaml: kpt_shape: [{shape[0]}, {shape[1]}]."
             )
 
     def _read_line(self, image: dict, words: list[str], where: str) -> None:

@@ -50,7 +50,7 @@ def class_names(described: dict, path: Path) -> dict[int, str]:
     count = described.get("nc")
     if count is not None and str(count) not in (str(len(given)), str(max(given) + 1)):
         raise ValueError(
-            f"{path}: `nc` is {count}, but `names` has {counted(len(given), 'name')}. Correct the one or the other."
+            f"{path}: nc is {count}, but names has {counted(len(given), 'name')}. Correct the one or the other."
         )
     return {number: str(given[number]) for number in sorted(given)}
 

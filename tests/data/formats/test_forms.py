@@ -110,9 +110,9 @@ def test_yolo_data_yaml_names_splits(images, tmp_path):
         formats.read(str(described))
     for names, message in (
         ("{0: car, x: bus}", "numbers of `names` must be whole, from 0; got .'0', 'x'."),
-        ("[car, bus]\nnc: 3", "`nc` is 3, but `names` has 2 names"),
-        ("{0: car, 4: bus}\nnc: 4", "`nc` is 4, but `names` has 2 names"),
-        ("[car]\nnc: 0", "`nc` is 0, but `names` has 1 name"),
+        ("[car, bus]\nnc: 3", "nc is 3, but names has 2 names"),
+        ("{0: car, 4: bus}\nnc: 4", "nc is 4, but names has 2 names"),
+        ("[car]\nnc: 0", "nc is 0, but names has 1 name"),
     ):
         described.write_text(f"train: images\nnames: {names}\n")
         with pytest.raises(ValueError, match=message):
