@@ -22,7 +22,8 @@ class KeyParser(argparse.ArgumentParser):
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Other words than pairs that no option takes come last in `opts`, whose reader says what is wrong with them."""
         # Added last, so that words which no option takes are the command's own first.
-        self.add_argument("opts", nargs="*", metavar="KEY VALUE", help="change configuration keys")
+        if not any(action.dest == "opts" for action in self._actions):
+            self.add_argument("opts", nargs="*", metavar="KEY VALUE", help="change configuration keys")
         words = list(sys.argv[1:] if args is None else args)
         pairs: list[str] = []
         rest: list[str] = []

@@ -46,7 +46,9 @@ def test_a_positional_word_is_the_commands_own():
     for words in (["x.yaml", *KEYS], [*KEYS, "--skip", "x.yaml"], ["--out", "o", "x.yaml", *KEYS, "--skip"]):
         found = parser(nargs="?").parse_args(words)
         assert (found.source, found.opts) == ("x.yaml", KEYS)
-    assert parser(nargs="?").parse_args(["x.yaml", "stray", "--skip", *KEYS]).opts == [*KEYS, "stray"]
+    made = parser(nargs="?")
+    for _ in range(2):
+        assert made.parse_args(["x.yaml", "stray", "--skip", *KEYS]).opts == [*KEYS, "stray"]
 
 
 def test_a_value_that_looks_like_a_key_belongs_to_its_option():
