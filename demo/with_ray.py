@@ -69,7 +69,7 @@ def main() -> None:
     args = parser.parse_args()
     with command_line():
         paths = [path for path in find_inputs(args.input) if not is_video(path)]
-        arguments = {"threshold": args.threshold, "classes": args.classes, "top_k": args.top_k, "opts": args.opts or ()}
+        arguments = {"threshold": args.threshold, "classes": args.classes, "top_k": args.top_k, "opts": args.opts}
         done = detect(paths, *model_files(args), workers=args.workers, batch_size=args.batch_size or 8, **arguments)
         done.write_json(os.path.abspath(args.out))
         print(f"{counted(len(paths), 'picture')}: {args.out}")

@@ -47,7 +47,7 @@ def test_the_page(cars):
         )
         assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
         if words[3] == "train":
-            assert "Training from iteration 0 for 0.2 minutes" in done.stdout + done.stderr
+            assert "Training from iteration 0 for 12 seconds" in done.stdout + done.stderr
             assert re.search(r"bbox +AP +AP50", done.stdout + done.stderr)
     text = (cars / "cars.yaml").read_text()
     assert "INPUT" in text and "_BASE_" in text and "so that the longer side does not limit the scale" in text

@@ -13,6 +13,7 @@ import torch
 from maskrcnn_benchmark.analysis import analyze, sizes
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.config.checks import check_config
+from maskrcnn_benchmark.config.command_line import KeyParser
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.files import write_atomically
 from maskrcnn_benchmark.utils.wording import counted
@@ -21,7 +22,7 @@ MOST_SIZES_PRINTED = 8
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = KeyParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="FILE", help="path to a YAML configuration")
     sizes.add_size_arguments(parser)
     parser.add_argument(
@@ -34,7 +35,6 @@ def main() -> None:
         "--repeat", type=int, default=5, help="timed runs (default 5); 0: count by shapes, measure nothing"
     )
     parser.add_argument("--json", metavar="FILE", help="also write everything, the whole tree included, to this file")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="change configuration keys")
     args = parser.parse_args()
     with command_line():
         cfg.merge_from_file(args.config_file)

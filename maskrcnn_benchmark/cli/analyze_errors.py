@@ -17,11 +17,13 @@ from maskrcnn_benchmark.analysis.error_report import FILES, examine, summary, wr
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.config.areas import ranges
 from maskrcnn_benchmark.config.checks import check_config
+from maskrcnn_benchmark.config.command_line import KeyParser
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.catalog import annotations_of, dataset_catalog
 from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
+from maskrcnn_benchmark.data.datasets.converted import source_of
 from maskrcnn_benchmark.data.detection_files import read_detections
 from maskrcnn_benchmark.data.pictures import to_bgr
 from maskrcnn_benchmark.engine.run import command_line
@@ -60,7 +62,7 @@ def image_reader(truth: Any, ann_file: str, img_dir: str) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = KeyParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", metavar="FILE", help="the configuration that was tested")
     parser.add_argument("--dataset", default="", metavar="NAME", help="another set of the configuration's")
     parser.add_argument("--ann-file", default="", metavar="FILE", help="annotations in any form `mrb convert` reads")
@@ -73,7 +75,6 @@ def main() -> None:
         "--threshold", type=float, help="least score of what counts as found (default: that of the best F1)"
     )
     parser.add_argument("--crops", type=int, default=24, metavar="N", help="in a sheet, of each size (default 24)")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="change configuration keys")
     args = parser.parse_args()
     with command_line():
         if args.config_file:
@@ -90,7 +91,7 @@ def main() -> None:
         if args.task == "segm" and not all("segmentation" in entry for entry in results):
             raise ValueError(f"There are no masks in {folder}: it has no segm.json.")
         if not truth.anns:
-            raise ValueError(f"{ann_file} holds no objects to compare detections with.")
+            raise ValueError(f"{source_of(ann_file)} holds no objects to compare detections with.")
         check_folder(args.out, "--out", FILES)
         report = examine(truth, results, args.task, ranges(options(cfg).TEST.COCO_AREAS), args.threshold)
         write_report(report, image_reader(truth, ann_file, img_dir), truth, args.out, args.crops)

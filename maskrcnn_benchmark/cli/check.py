@@ -18,11 +18,12 @@ from typing import Any
 import cv2
 
 from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.config.command_line import KeyParser
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.catalog import dataset_catalog
 from maskrcnn_benchmark.data.check import check, contact_sheet, load
-from maskrcnn_benchmark.data.formats.content import Content
+from maskrcnn_benchmark.data.formats.content import REFUSED, Content, collect_refused
 from maskrcnn_benchmark.data.suggest import as_table, suggest
 from maskrcnn_benchmark.engine.predictor_options import shipped_model
 from maskrcnn_benchmark.engine.run import command_line
@@ -43,11 +44,15 @@ class Source:
 
     def load(self) -> tuple[dict, str, Content | None]:
         """The entries in COCO's format, the folder of the images, and what a reader of another form says besides."""
-        if (self.form or formats.form_of(self.path)) == "coco" and self.images and not self.classes:
+        form, path = formats.locate(self.path, self.form)
+        if form == "coco" and self.images and not self.classes:
             if not os.path.isdir(self.images):
                 raise FileNotFoundError(f"There is no image folder {self.images!r}, which {self.path} belongs to.")
-            return load(self.path), self.images, None
-        content = formats.read(self.path, self.form, self.images, self.split, self.classes)
+            return load(path), self.images, None
+        with collect_refused() as refused:
+            content = formats.read(self.path, self.form, self.images, self.split, self.classes)
+        content.check_images(self.path)
+        content.notes.merge(refused)
         return content.as_coco(), content.root, content
 
 
@@ -59,13 +64,6 @@ def chosen_sets(args: argparse.Namespace) -> dict[str, Source]:
             "Give the annotations (SOURCE, or --ann-file) and, where they do not say it, --img-dir; or --config-file."
         )
     if source:
-        if (
-            source.lower().endswith(".json")
-            and not args.form
-            and not args.img_dir
-            and formats.form_of(source) == "coco"
-        ):
-            raise ValueError(f"Say where the images of {source} lie: --img-dir FOLDER.")
         return {os.path.basename(os.path.normpath(source)): Source(source, args.img_dir, args.form, args.split)}
     cfg.merge_from_file(args.config_file)
     cfg.merge_from_list(args.opts)
@@ -103,7 +101,7 @@ def suggestions(content: Content) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = KeyParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "source", nargs="?", default="", metavar="SOURCE", help="annotations: a file or folder of any form"
     )
@@ -117,10 +115,7 @@ def main() -> None:
     parser.add_argument("--skip-images", action="store_true", help="do not decode the image files")
     parser.add_argument("--sheet", metavar="FILE", help="draw images with their annotations (of the first data set)")
     parser.add_argument("--json", metavar="FILE", help="also write the reports to this file")
-    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="change configuration keys")
-    args = parser.parse_intermixed_args()
-    if args.config_file and args.source:  # the first word is a key then
-        args.opts, args.source = [args.source, *args.opts], ""
+    args = parser.parse_args()
     with command_line():
         reports = []
         for number, (name, source) in enumerate(chosen_sets(args).items()):
@@ -129,7 +124,8 @@ def main() -> None:
             if read is not None:
                 reports[-1].add_notes(read.notes)
             print(reports[-1].as_text())
-            if len(content["annotations"]) <= MOST_SUGGESTED:
+            is_readable = read is None or not any(what.endswith(REFUSED) for what in read.notes.counts)
+            if is_readable and len(content["annotations"]) <= MOST_SUGGESTED:
                 with contextlib.suppress(ValueError, OSError):  # what is broken was said above
                     print(suggestions(read or formats.read(source.path, "coco", img_dir)))
             if args.sheet and number == 0:

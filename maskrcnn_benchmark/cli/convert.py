@@ -29,10 +29,10 @@ def main() -> None:
         content = formats.read(args.source, args.form, args.img_dir, args.split, args.classes)
         if os.path.exists(args.out) and os.path.samefile(args.out, args.source):
             raise ValueError(f"--out {args.out} is the source itself; name another place.")
-        formats.write(content, args.to, args.out)
+        written = formats.write(content, args.to, args.out)
         for sentence in content.notes.sentences():
             print(f"note: {sentence}")
         print(
             f"Wrote {counted(len(content.images), 'image')} with {counted(len(content.annotations), 'object')} of "
-            f"{counted(len(content.categories), 'class', 'classes')} as {args.to}: {args.out}"
+            f"{counted(len(content.categories), 'class', 'classes')} as {args.to}: {written}"
         )

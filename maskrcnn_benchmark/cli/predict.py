@@ -66,8 +66,8 @@ def main() -> None:
             predict_files(predictor, results, args.frames)
         if not distributed.is_main_process():
             return
-        for form, notes in write_forms(args.out, list(dict.fromkeys(args.format))).items():
-            print(f"As {form}: {os.path.join(args.out, form)}")
+        for form, (written, notes) in write_forms(args.out, list(dict.fromkeys(args.format))).items():
+            print(f"As {form}: {written}")
             for sentence in notes:
                 print(f"note: {sentence}")
         print(f"{counted(results.detections, 'detection')} in {counted(len(results.images), 'image')}: {args.out}")

@@ -1,6 +1,6 @@
 """Write a configuration for a data set: input sizes or tiles, anchors, limits and a schedule that suit its objects.
 
-    mrb suggest cars/data.yaml --split train --test-split val --out cars.yaml
+    mrb suggest cars/data.yaml --out cars.yaml    # to train on its train and test on its val
     mrb suggest train.txt --test val.txt --out cars.yaml
     mrb suggest coco/train.json --img-dir coco/train --test coco/val.json --test-img-dir coco/val --base BASE.yaml --out my.yaml
 
@@ -22,6 +22,7 @@ from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.files import write_atomically
 from maskrcnn_benchmark.utils.wording import counted
 
+TESTED = ("val", "valid", "validation", "test")  # names of splits, the first that is there
 BASE_OF_GPUS = (
     "configs/enl/faster_rcnn_R_50_FPN_3enl_td.yaml"  # without a GPU, the model that comes with the repository
 )
@@ -38,6 +39,19 @@ def definition(args: argparse.Namespace, test: bool, classes: tuple[str, ...]) -
     if not (source.lower().endswith(".json") and images and not args.form):
         entry["CLASSES"] = list(classes)
     return entry
+
+
+def choose_splits(args: argparse.Namespace) -> str:
+    """Take the source's own train and val (or test) where the command line names none: `args` is changed. Returns what is to be
+    said of it."""
+    known = formats.splits(args.source, args.form)
+    if "train" in known and not args.split:
+        args.split = "train"
+    others = [name for name in TESTED if name in known and name != args.split]
+    if args.no_test or args.test or args.test_split or not args.split or not others:
+        return ""
+    args.test_split = others[0]
+    return f"trained on {args.split!r}, tested on {others[0]!r} (--split, --test-split; --no-test for no test)"
 
 
 def as_yaml(base: str, sets: dict[str, dict], train: str, test: str, facts: Facts, choices: list[Choice]) -> str:
@@ -64,6 +78,13 @@ def as_yaml(base: str, sets: dict[str, dict], train: str, test: str, facts: Fact
         opened = path
         lines.append(f"{'  ' * len(path)}{name}: {_quoted(choice.value)}  # {choice.reason}")
     return "\n".join(lines) + "\n"
+
+
+def _shared(content: formats.Content, tested: formats.Content) -> str:
+    """What is said of images that are trained and tested on."""
+    paths = [{os.path.join(c.root, image["file_name"]) for image in c.images} for c in (content, tested)]
+    count = len(paths[0] & paths[1])
+    return f"; {counted(count, 'image is', 'images are')} trained on as well as tested on" if count else ""
 
 
 def _contents(facts: Facts) -> str:
@@ -103,7 +124,13 @@ def main() -> None:
     parser.add_argument("--split", default="", metavar="NAME", help="of a source that holds several")
     parser.add_argument("--test", default="", metavar="SOURCE", help="annotations to test on")
     parser.add_argument("--test-img-dir", default="", metavar="FOLDER", help="their images")
-    parser.add_argument("--test-split", default="", metavar="NAME", help="their split, also of SOURCE itself")
+    parser.add_argument(
+        "--test-split",
+        default="",
+        metavar="NAME",
+        help="their split, also of SOURCE itself (default: its val, or test)",
+    )
+    parser.add_argument("--no-test", action="store_true", help="leave a val or test of SOURCE aside")
     parser.add_argument(
         "--base",
         default="",
@@ -123,22 +150,34 @@ def main() -> None:
         base, weights = _start(args.base, args.weights, on_gpu)
         config = cfg.clone()
         config.merge_from_file(base)
+        chosen = choose_splits(args)
         content = formats.read(args.source, args.form, args.img_dir, args.split)
+        content.check_images(args.source)
         memory = torch.cuda.get_device_properties(0).total_memory / 2**30 if on_gpu else None
         facts, choices = suggest(content, config, memory, weights)
         name = os.path.splitext(os.path.basename(args.out))[0]
         classes = tuple(content.names().values())
         sets = {f"{name}_train": definition(args, False, classes)}
         if args.test or args.test_split:
-            sets[f"{name}_test"] = entry = definition(args, True, classes)
-            formats.read(entry["ANN_FILE"], args.form, entry.get("IMG_DIR", ""), args.test_split, classes)
+            entry = definition(args, True, classes)
+            try:
+                tested = formats.read(entry["ANN_FILE"], args.form, entry.get("IMG_DIR", ""), args.test_split, classes)
+            except (ValueError, OSError) as error:
+                if not chosen:
+                    raise
+                chosen = f"there is no test, as the split {args.test_split!r} cannot be read: {error}"
+            else:
+                sets[f"{name}_test"] = entry
+                chosen += _shared(content, tested)
+        elif not args.no_test:
+            chosen = "no set to test on (--test, --test-split): a training will end without a test"
         names = [*sets, ""]
         text = as_yaml(base, sets, names[0], names[1], facts, choices)
         check = cfg.clone()
         os.makedirs(os.path.dirname(os.path.abspath(args.out)), exist_ok=True)
         write_atomically(args.out, lambda f: f.write(text.encode()))
         check.merge_from_file(args.out)
-        for sentence in content.notes.sentences():
+        for sentence in (chosen, *content.notes.sentences()) if chosen else content.notes.sentences():
             print(f"note: {sentence}")
         print(f"{_contents(facts)}, at most {facts.densest} in an image\n")
         print(as_table(choices))

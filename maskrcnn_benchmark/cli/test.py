@@ -1,7 +1,10 @@
 """Test a trained detector. On several devices: torchrun --nproc_per_node=8 -m maskrcnn_benchmark test ..."""
 
+from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.engine import run
 from maskrcnn_benchmark.engine.loading import load_detector, optimize
+
+NO_TEST = "DATASETS.TEST names no data set to test on; add DATASETS.TEST \"('NAME',)\" with the name of one of yours."
 
 
 def main() -> None:
@@ -12,4 +15,6 @@ def main() -> None:
     args = parser.parse_args()
     with run.command_line():
         device = run.set_up(args)
+        if not run.cfg.DATASETS.TEST:
+            raise ConfigError(NO_TEST)
         run.test(optimize(run.cfg, load_detector(run.cfg, args.ckpt or "", device)), device)

@@ -1,5 +1,7 @@
 """Train a detector and test it. On several devices: torchrun --nproc_per_node=8 -m maskrcnn_benchmark train ..."""
 
+import logging
+
 from maskrcnn_benchmark.engine import run
 
 
@@ -9,6 +11,10 @@ def main() -> None:
     args = parser.parse_args()
     with run.command_line():
         device = run.set_up(args)
+        if not args.skip_test and not run.cfg.DATASETS.TEST:
+            logging.getLogger("maskrcnn_benchmark").warning(
+                "DATASETS.TEST names no data set: this training ends without a test."
+            )
         model = run.train(device)
         if not args.skip_test and run.cfg.DATASETS.TEST:
             run.test(model, device)

@@ -14,6 +14,8 @@ from maskrcnn_benchmark.config.options import OPTIONS
 from maskrcnn_benchmark.config.standard import STANDARD
 from maskrcnn_benchmark.utils.wording import listed
 
+TILES = "INPUT.TILES."
+OF_TRAINING_TILES = ("TRAIN", "OBJECTS", "MIN_VISIBLE")
 # Groups that a switch turns off as a whole; what a file says of them then is no mistake.
 SWITCHES = {
     "MODEL.ROI_MASK_HEAD.": lambda cfg: cfg.MODEL.MASK_ON,
@@ -23,7 +25,7 @@ SWITCHES = {
     "MODEL.FBNET.": lambda cfg: "FBNet" in cfg.MODEL.BACKBONE.CONV_BODY,
     "MODEL.ROI_": lambda cfg: not (cfg.MODEL.RPN_ONLY or cfg.MODEL.RETINANET_ON),
     "MODEL.NON_LOCAL.": lambda cfg: cfg.MODEL.NON_LOCAL.TOP_DOWN.TYPE or cfg.MODEL.NON_LOCAL.BOTTOM_UP.TYPE,
-    "INPUT.TILES.": lambda cfg: cfg.INPUT.TILES.SIZE,
+    "INPUT.TILES.": lambda cfg: cfg.INPUT.TILES.get("SIZE"),  # as `get` is no reading
     "TEST.BBOX_AUG.": lambda cfg: cfg.TEST.BBOX_AUG.ENABLED,
 }
 # What counts instead of a key that is easily taken for it.
@@ -45,20 +47,40 @@ def forget_reads(cfg: CfgNode) -> None:
         node.__dict__["reads"] = set()
 
 
-def warn_of_unread(cfg: CfgNode, is_train: bool) -> None:
-    """Name once each key that was given, says something else than the default, and was not read since `forget_reads`."""
+def warn_of_unread(cfg: CfgNode, is_train: bool, what: str = "") -> None:
+    """Name once each key that was given, says something else than the default, and was not read since `forget_reads`.
+
+    `what` is what is about to begin, by default a training or a test.
+    """
     found = []
-    for key, source in sorted(_unread(cfg, _phase(is_train)).items()):
-        off = next((group for group, is_on in SWITCHES.items() if key.startswith(group) and not is_on(cfg)), None)
-        if key in _said or (off and source != COMMAND_LINE):
+    off_tiles = "" if is_train else _why_no_tiles(cfg)
+    unread = {**_unread(cfg, _phase(is_train)), **({} if is_train else _tiles_of_no_size(cfg))}
+    for key, source in sorted(unread.items()):
+        of_tiles = off_tiles if key.startswith(TILES) else ""
+        is_off = of_tiles or any(key.startswith(group) and not is_on(cfg) for group, is_on in SWITCHES.items())
+        if key in _said or (is_off and source != COMMAND_LINE and key != f"{TILES}TEST"):
             continue
         _said.add(key)
-        reason = INSTEAD.get(key, "")
+        reason = INSTEAD.get(key, "") or of_tiles
         found.append(f"{key} ({source}{'; ' + reason if reason else ''})")
     if found:
-        logging.getLogger("maskrcnn_benchmark").warning(
-            "No effect on this %s: %s.", "training" if is_train else "test", listed(found, 10)
-        )
+        what = what or ("training" if is_train else "test")
+        logging.getLogger("maskrcnn_benchmark").warning("No effect on this %s: %s.", what, listed(found, 10))
+
+
+def _why_no_tiles(cfg: CfgNode) -> str:
+    tiles = cfg.INPUT.get("TILES", {})
+    if not tiles.get("SIZE"):
+        return f"there are no tiles, as {TILES}SIZE is 0"
+    return "" if tiles.get("TEST") else f"there are no tiles, as {TILES}TEST is False"
+
+
+def _tiles_of_no_size(cfg: CfgNode) -> dict[str, str]:
+    """INPUT.TILES.TEST where it asks for tiles, which is its default too, and whoever set it said nothing of their size."""
+    tiles = cfg.INPUT.get("TILES", {})
+    given = getattr(tiles, "__dict__", {}).get("given", {})
+    is_useless = tiles.get("TEST") and not tiles.get("SIZE") and "TEST" in given and given["TEST"] != given.get("SIZE")
+    return {f"{TILES}TEST": given["TEST"]} if is_useless else {}
 
 
 def _phase(is_train: bool) -> Any:
@@ -76,17 +98,12 @@ def _phase(is_train: bool) -> Any:
         key.startswith("MODEL.")
         or key == "TEST.DETECTIONS_PER_IMG"
         or (key.startswith("INPUT.") and key.endswith("_TEST"))
+        or (key.startswith(TILES) and key.rpartition(".")[2] not in ("AUTO", *OF_TRAINING_TILES))
     )
 
 
 def _is_of_test_tiles(key: str) -> bool:
-    return key.startswith("INPUT.TILES.") and key.rpartition(".")[2] not in (
-        "SIZE",
-        "SCALE",
-        "TRAIN",
-        "OBJECTS",
-        "MIN_VISIBLE",
-    )
+    return key.startswith(TILES) and key.rpartition(".")[2] not in ("SIZE", "SCALE", *OF_TRAINING_TILES)
 
 
 def _unread(cfg: CfgNode, asked: Any) -> dict[str, str]:

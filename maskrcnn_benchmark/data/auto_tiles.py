@@ -3,12 +3,14 @@
 import logging
 from typing import Any
 
-from maskrcnn_benchmark.config.node import ConfigError
+from maskrcnn_benchmark.config.node import COMMAND_LINE, ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.build import build_dataset
 from maskrcnn_benchmark.data.catalog import dataset_catalog as catalog_of
 from maskrcnn_benchmark.data.set_facts import facts_of_dataset
 from maskrcnn_benchmark.data.suggest import tile_for
+
+logger = logging.getLogger("maskrcnn_benchmark")
 
 
 def choose_tiles(cfg: Any) -> None:
@@ -17,7 +19,11 @@ def choose_tiles(cfg: Any) -> None:
     Raises ConfigError where the set cannot be read or does not tell the sizes of its objects.
     """
     own = options(cfg)
-    if not own.INPUT.TILES.AUTO or own.INPUT.TILES.SIZE:
+    if not own.INPUT.TILES.AUTO:
+        return
+    if size := own.INPUT.TILES.SIZE:
+        if cfg.INPUT.TILES.__dict__.get("given", {}).get("AUTO") == COMMAND_LINE:
+            logger.warning("INPUT.TILES.AUTO chooses nothing, as INPUT.TILES.SIZE is %d; with SIZE 0 it does.", size)
         return
     names = cfg.DATASETS.TRAIN
     try:
@@ -25,12 +31,13 @@ def choose_tiles(cfg: Any) -> None:
         facts = facts_of_dataset(dataset)
     except (ValueError, OSError, KeyError) as error:
         raise ConfigError(
-            f"INPUT.TILES.AUTO chooses tiles from the objects of DATASETS.TRAIN, {names}, but {error} Set INPUT.TILES.SIZE and "
-            "SCALE, or take config.yml from the OUTPUT_DIR of the training: it holds what was chosen there."
+            f"INPUT.TILES.AUTO chooses tiles from the objects of DATASETS.TRAIN, {names}, and could not. "
+            f"{str(error).rstrip('.')}. Set INPUT.TILES.SIZE and SCALE, or take config.yml from the OUTPUT_DIR of the training: "
+            "it holds what was chosen there."
         ) from None
     tiles = cfg.INPUT.TILES
     tiles.SIZE, tiles.SCALE, tiles.OVERLAP = tile_for(facts)
-    logging.getLogger("maskrcnn_benchmark").info(
+    logger.info(
         "INPUT.TILES.AUTO: objects of %.0f, %.0f and %.0f pixels (small, median, large), images of up to %d: SIZE %d, SCALE "
         "%g, OVERLAP %g",
         *(facts.small, facts.median, facts.large, facts.longest),

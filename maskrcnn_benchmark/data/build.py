@@ -17,6 +17,7 @@ from maskrcnn_benchmark.data.catalog import dataset_catalog as catalog_of
 from maskrcnn_benchmark.data.catalog import dataset_class
 from maskrcnn_benchmark.data.collate_batch import BatchCollator
 from maskrcnn_benchmark.data.copy_paste import CopyPasteDataset
+from maskrcnn_benchmark.data.datasets.converted import source_of
 from maskrcnn_benchmark.data.datasets.facts import has_annotations, image_sizes, labels_by_image
 from maskrcnn_benchmark.data.guarded import GuardedLoader, SeededBatches
 from maskrcnn_benchmark.data.raw_batches import BBoxAugCollator
@@ -65,14 +66,19 @@ def build_dataset(
         built.append(make(**{**use, **entry["args"], "transforms": transforms}))
         if len(built[-1]) == 0:
             raise ValueError(
-                f"The data set {name} holds no image{' with an object' if is_train else ''}: {entry['args']}."
+                f"The data set {name} holds no image{' with an object' if is_train else ''}: {_shown(entry['args'])}."
             )
         if is_train and not has_annotations(built[-1]):
-            raise ValueError(f"The data set {name} has no annotations to train on: {entry['args']}.")
+            raise ValueError(f"The data set {name} has no annotations to train on: {_shown(entry['args'])}.")
     if is_train and len(built) > 1:
         check_same_categories(built, dataset_list)
         return [D.ConcatDataset(built)]
     return built
+
+
+def _shown(args: dict) -> dict:
+    """A data set's arguments as the user has them."""
+    return {key: source_of(value) if key == "ann_file" else value for key, value in args.items()}
 
 
 def make_data_sampler(dataset: Any, shuffle: bool, distributed: bool) -> Sampler:

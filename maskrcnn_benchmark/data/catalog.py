@@ -1,5 +1,6 @@
 """Data sets by name: those of DATASETS.DEFINITIONS, and those of the catalog in PATHS_CATALOG."""
 
+import difflib
 import inspect
 import os
 from typing import Any
@@ -10,6 +11,7 @@ from maskrcnn_benchmark.data import datasets as D
 from maskrcnn_benchmark.data.formats.cache import as_coco_file
 from maskrcnn_benchmark.data.registries import DATASETS
 from maskrcnn_benchmark.utils.imports import import_file
+from maskrcnn_benchmark.utils.wording import listed
 
 OTHER_FORMS = (".yaml", ".yml", ".txt", ".csv", ".tsv")  # endings of annotation files that are not COCO's
 
@@ -33,7 +35,7 @@ class ConfiguredCatalog:
 
     def get(self, name: str) -> dict:
         if name not in self.definitions:
-            return self.catalog.get(name)
+            return self._of_catalog(name)
         entry = self.definitions[name]
         key = f"DATASETS.DEFINITIONS.{name}"
         if not isinstance(entry, dict):
@@ -50,6 +52,19 @@ class ConfiguredCatalog:
         except TypeError as error:
             raise ConfigError(f"{key} does not fit {factory}: {error}; got {entry!r}.") from None
         return {"factory": factory, "args": args}
+
+    def _of_catalog(self, name: str) -> dict:
+        try:
+            return self.catalog.get(name)
+        except (ConfigError, RuntimeError) as error:  # maskrcnn-benchmark's catalog raises the second
+            if not self.definitions:
+                raise
+            close = difflib.get_close_matches(str(name), list(self.definitions), n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            rest = str(error).removeprefix(f"There is no data set {name!r}. ")
+            raise ConfigError(
+                f"There is no data set {name!r}; {hint}DATASETS.DEFINITIONS has {listed(list(self.definitions), 20)}. {rest}"
+            ) from None
 
 
 def annotations_of(ann_file: str, img_dir: str = "", form: str = "", split: str = "") -> tuple[str, str]:

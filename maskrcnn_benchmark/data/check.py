@@ -3,7 +3,7 @@
 Whatever the loader mends or leaves out is named here; nothing that a file may hold stops the check.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -146,6 +146,16 @@ def _check_keypoint_names(categories: dict[Any, dict], annotations: list, report
         report.add("keypoints_mirror", next(iter(categories.values()), {"name": "?"})["name"])
 
 
+def _told_apart(names: list[str]) -> list[str]:
+    """With a number behind a name that another before it has too, as data sets show it."""
+    seen: Counter[str] = Counter()
+    result = []
+    for name in names:
+        seen[name] += 1
+        result.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return result
+
+
 def _summarise(images: dict, categories: dict, annotations: list, usable: list[dict], report: Report) -> None:
     objects = [a for a in usable if not a["iscrowd"]]
     counts = Counter(a["category_id"] for a in objects)
@@ -170,10 +180,8 @@ def _summarise(images: dict, categories: dict, annotations: list, usable: list[d
         parts = {"small": areas < SMALL, "medium": (areas >= SMALL) & (areas < MEDIUM), "large": areas >= MEDIUM}
         report.summary["sizes_of_objects"] = {name: f"{part.mean():.1%}" for name, part in parts.items()}
         report.summary["objects_an_image"] = _spread(np.array([of_image[key] for key in images]))
-        by_name: dict[str, int] = defaultdict(int)
-        for key, count in counts.most_common():
-            by_name[categories[key]["name"]] += count
-        report.summary["objects_of_category"] = dict(by_name)
+        names = dict(zip(categories, _told_apart([c["name"] for c in categories.values()]), strict=True))
+        report.summary["objects_of_category"] = {names[key]: count for key, count in counts.most_common()}
 
 
 def _spread(values: np.ndarray) -> dict[str, float]:

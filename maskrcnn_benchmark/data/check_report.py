@@ -112,7 +112,7 @@ class Report:
     def add_notes(self, notes: Notes) -> None:
         """What reading a form other than COCO's changed or left out."""
         for what, count in notes.counts.items():
-            lost = any(word in what for word in ("left out", "cut at", "without an image", "same name"))
+            lost = any(word in what for word in ("left out", "cut at", "without an image", "same name", "refuse"))
             self._found[what] = Finding(what, lost, what, count, list(notes.places[what]))
 
     @property
@@ -129,12 +129,12 @@ class Report:
     def as_text(self) -> str:
         lines = [self.name]
         for key, value in self.summary.items():
-            shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+            shown = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else value
             lines.append(f"  {key.replace('_', ' ')}: {shown}")
         for finding in sorted(self.findings, key=lambda f: not f.is_problem):
             examples = ", ".join(map(str, finding.examples))
             lines.append(
-                f"  {'PROBLEM' if finding.is_problem else 'note'}: {finding.count} {finding.text} ({examples})"
+                f"  {'PROBLEM' if finding.is_problem else 'note'}: {finding.text}: {finding.count:,} ({examples})"
             )
         lines.append(
             f"  {'Fine.' if not self.problems else counted(len(self.problems), 'kind of problem', 'kinds of problems') + '.'}"

@@ -26,7 +26,7 @@ def read_detections(folder: str, coco: COCO, threshold: float = 0.0) -> dict[Any
     """
     path = os.path.join(folder, "bbox.json")
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"There is no {path}; tools/test_net.py writes it to OUTPUT_DIR/inference/NAME.")
+        raise FileNotFoundError(f"There is no {path}; `mrb test` writes it to OUTPUT_DIR/inference/NAME.")
     detections = _entries(path)
     segm_path = os.path.join(folder, "segm.json")
     masks = _entries(segm_path) if os.path.isfile(segm_path) else [{}] * len(detections)

@@ -8,6 +8,8 @@ from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.data.datasets.facts import class_names, labels_by_image
 from maskrcnn_benchmark.utils.wording import listed
 
+REMEDY = "Test with the annotations that belong to the model, or rename the classes in the files."
+
 logger = logging.getLogger(__name__)
 
 
@@ -41,7 +43,8 @@ def match_labels(dataset: Any, names: Mapping[int, str], name: str) -> None:
     """Label the categories of a data set as the model does whose classes are called `names`.
 
     Categories of the same name are taken for the same, also where that differs in capitals. A class that the data set lacks is
-    left out of its mean, and that is said. Raises ConfigError for objects of a class that the model does not know.
+    left out of its mean, and that is said. Raises ConfigError for objects of a class that the model does not know, and where no
+    class is known.
 
     Args:
         name: of the data set, for messages.
@@ -63,6 +66,11 @@ def match_labels(dataset: Any, names: Mapping[int, str], name: str) -> None:
         unknown = [own[label] for label in own if key(own[label]) not in known and label in used]
         if unknown:
             raise _unknown(name, unknown, names)
+        if not known & set(ids):
+            raise ConfigError(
+                f"None of the classes of {name} ({listed(own.values())}) is one that the model knows: "
+                f"{listed(names.values(), 20)}. {REMEDY}"
+            )
         part.set_labels([ids.get(key(names[label])) if label in names else None for label in range(1, max(names) + 1)])
         lacking = [n for n in names.values() if key(n) not in ids]
         if lacking:
@@ -77,8 +85,8 @@ def match_labels(dataset: Any, names: Mapping[int, str], name: str) -> None:
 
 def _unknown(name: str, unknown: list[str], names: Mapping[int, str]) -> ConfigError:
     return ConfigError(
-        f"{name} has objects of {listed(unknown)}, which the model does not know. It knows: {listed(names.values(), 20)}. Test "
-        "with the annotations that belong to the model, or rename the classes in the files."
+        f"{name} has objects of {listed(unknown)}, which the model does not know. It knows: {listed(names.values(), 20)}. "
+        f"{REMEDY}"
     )
 
 

@@ -17,7 +17,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from maskrcnn_benchmark.data.datasets.images import MOST_BYTES, SWAPS_SIDES, BrokenImageError, read_header, turned
+from maskrcnn_benchmark.data.datasets.images import (
+    MOST_BYTES,
+    SWAPS_SIDES,
+    BrokenImageError,
+    bytes_to_decode,
+    read_header,
+    turned,
+)
 from maskrcnn_benchmark.data.datasets.pixels import PILLOW_RGB, depth_of, to_rgb
 from maskrcnn_benchmark.utils.wording import counted
 
@@ -85,16 +92,15 @@ def stored_box(box: Box, orientation: int, stored: tuple[int, int]) -> Box:
 
 
 def is_large(path: str) -> bool:
-    """Whether a file's header claims more pixels than `datasets.images` decodes. Raises BrokenImageError."""
+    """Whether `datasets.images` refuses a file because of the pixels that its header claims. Raises BrokenImageError."""
     if not os.path.isfile(path):
         return False  # whoever reads it says so
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            width, height = _unlimited(lambda: read_header(path)).stored
+            return _unlimited(lambda: bytes_to_decode(path)) > MOST_BYTES
     except BrokenImageError:  # perhaps of a kind that Pillow does not know
         return path.lower().endswith(WINDOWED) and importlib.util.find_spec("rasterio") is not None
-    return PILLOW_RGB * width * height > MOST_BYTES
 
 
 def open_large(path: str) -> LargeImage:

@@ -109,7 +109,7 @@ def _facts(
     """`places`: the images that the counts are of, where those are not all."""
     if not len(sides) or not len(extents):
         raise ValueError(
-            f"There is nothing to suggest from: {counted(len(sides), 'image')}, {counted(len(extents), 'object')}."
+            f"There are no objects to go by: {counted(len(sides), 'image')}, {counted(len(extents), 'object')}."
         )
     small, median, large = np.percentile(np.sqrt(extents.prod(axis=1)), (10, 50, 90)).tolist()
     row = int(counts.argmax())

@@ -21,6 +21,7 @@ ENOUGH = 64.0  # above it, images may be made smaller
 MAX_ENLARGEMENT = 2.0  # more adds pixels, but nothing to see in them
 LARGEST_INPUT = 2000  # pixels of the longer side; images that would need more are cut into tiles
 TILE_INPUT = 800  # pixels along a tile at the network's input
+SMALLEST_TILE = 16  # pixels that INPUT.TILES.SIZE may be
 TRAINED_TILE = 512  # the same of a tile that is trained on where tests look at whole images
 LARGE_INPUT = 1.0e6  # pixels of an input from which training looks at tiles
 BETTER_ANCHORS = 0.05  # share of the objects that fitted anchors must add: others are what the weights of a start know
@@ -106,9 +107,12 @@ def scale_for(facts: Facts) -> float:
 
 
 def tile_for(facts: Facts, side: int = TILE_INPUT) -> tuple[int, float, float]:
-    """Pixels along a tile that has `side` at the network's input, its scale, and the overlap of neighbours."""
+    """Pixels along a tile that has `side` at the network's input, its scale, and the overlap of neighbours.
+
+    The tile is not larger than the largest image, which is then looked at as a whole.
+    """
     scale = round(scale_for(facts), 3)
-    tile = _even(side / scale)
+    tile = min(_even(side / scale), max(facts.longest, SMALLEST_TILE))
     return tile, scale, round(min(max(OVERLAP_OBJECTS * facts.large / tile, 0.1), MAX_OVERLAP), 2)
 
 

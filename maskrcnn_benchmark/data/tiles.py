@@ -61,6 +61,6 @@ def starts(length: int, size: int, overlap: float) -> list[int]:
 def make_tiling(cfg: Any) -> Tiling | None:
     """How INPUT.TILES has images cut in tests; None where it is off."""
     keys = options(cfg).INPUT.TILES
-    if keys.SIZE == 0 or not keys.TEST:
+    if not keys.TEST or keys.SIZE == 0:  # in this order: where TEST is off, SIZE counts as not read (config/unread.py)
         return None
     return Tiling(keys.SIZE, keys.OVERLAP, keys.SCALE, keys.WHOLE, keys.MERGE, keys.MERGE_METRIC, keys.MERGE_THRESHOLD)

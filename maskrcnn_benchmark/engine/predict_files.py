@@ -44,7 +44,7 @@ def find_inputs(words: Iterable[str]) -> list[str]:
         else:
             below = sorted(path for path in glob.glob(_literal_folders(word), recursive=True) if os.path.isfile(path))
             if not below:
-                raise FileNotFoundError(f"There is no file, folder or pattern {word} to predict on.{_hint(word)}")
+                raise FileNotFoundError(f"There is no file, folder or pattern {word} to predict on.")
         found += below
     return list(dict.fromkeys(found))
 
@@ -59,11 +59,6 @@ def _literal_folders(pattern: str) -> str:
             break
         rest.insert(0, last)
     return os.path.join(glob.escape(folder), *rest) if folder and rest else pattern
-
-
-def _hint(word: str) -> str:
-    is_key = word.replace(".", "").replace("_", "").isupper() and "." in word
-    return " Put KEY VALUE behind another option, such as --out FOLDER." if is_key else ""
 
 
 class AnnotatedInputs:

@@ -14,6 +14,7 @@ from maskrcnn_benchmark.data.formats import Content
 from maskrcnn_benchmark.utils.files import check_folder
 
 FORMS = tuple(name for name in formats.FORMATS if name != "lvis")  # which is COCO's, but for its categories
+WITHOUT_PLACES = ("coco", "via", "csv")  # forms that do not say where the images lie
 
 
 def as_content(folder: str) -> Content:
@@ -43,16 +44,19 @@ def as_content(folder: str) -> Content:
     return content
 
 
-def write_forms(folder: str, forms: Sequence[str]) -> dict[str, list[str]]:
-    """Write the results in a folder in these forms too, each to the folder of its name; returns what did not fit, by form."""
-    said: dict[str, list[str]] = {}
+def write_forms(folder: str, forms: Sequence[str]) -> dict[str, tuple[str, list[str]]]:
+    """Write the results in a folder in these forms too, each to the folder of its name; returns by form what was written where,
+    and what did not fit."""
+    said: dict[str, tuple[str, list[str]]] = {}
     for form in forms:
         content = as_content(folder)
         _leave_frames_out(content)
         out = os.path.join(folder, form)
         check_folder(out, f"The folder for {form}")
-        formats.write(content, form, out)
-        said[form] = content.notes.sentences()
+        written = formats.write(content, form, out)
+        if form in WITHOUT_PLACES:
+            written += f" (its images are in {content.root}, for --img-dir or IMG_DIR)"
+        said[form] = written, content.notes.sentences()
     return said
 
 

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from maskrcnn_benchmark.config.checks import check_config
 from maskrcnn_benchmark.config.node import ConfigError
+from maskrcnn_benchmark.config.unread import forget_reads, warn_of_unread
 from maskrcnn_benchmark.config.whole import cfg as defaults
 from maskrcnn_benchmark.data.auto_tiles import choose_tiles
 from maskrcnn_benchmark.data.categories import Given, find_categories
-from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.data.large_images import LargeImage, is_large, open_large
 from maskrcnn_benchmark.data.pictures import to_bgr, to_picture
 from maskrcnn_benchmark.data.transforms import build_transforms
@@ -84,6 +84,7 @@ class Predictor:
         self.cfg.MODEL.DEVICE = str(self.device)
         choose_tiles(self.cfg)
         self.cfg.freeze()
+        forget_reads(self.cfg)
         if not 0 <= threshold <= 1:
             raise ConfigError(f"The threshold is the least score of a detection, from 0 to 1; got {threshold}.")
         if top_k is not None and top_k < 1 or batch_size is not None and batch_size < 1:
@@ -99,6 +100,8 @@ class Predictor:
         self.transforms = build_transforms(self.cfg, is_train=False)
         is_augmented = self.cfg.TEST.BBOX_AUG.ENABLED
         self._views = make_box_augmentation(self.cfg) if is_augmented else make_tiled_detection(self.cfg)
+        self._said_shrunk = False
+        warn_of_unread(self.cfg, is_train=False, what="prediction")
 
     def __call__(self, images: Any) -> Any:
         """Detections in the pixels of the pictures as they are.
@@ -124,17 +127,22 @@ class Predictor:
         return next(self.stream([images]))[1]
 
     def read(self, source: Any) -> Image.Image | LargeImage:
-        """One picture of any kind in `data.pictures.KINDS` as `detect` takes it; with INPUT.TILES, a file of more pixels than are
-        decoded at once elsewhere as a LargeImage. Raises BrokenImageError, ValueError or TypeError."""
+        """One picture of any kind in `data.pictures.KINDS` as `detect` takes it; a file of more pixels than are decoded at once
+        elsewhere as a LargeImage. Raises BrokenImageError, ValueError or TypeError."""
         if isinstance(source, LargeImage):
             return source
         if isinstance(source, (str, os.PathLike)) and is_large(os.fspath(source)):
-            if not isinstance(self._views, TiledDetection):
-                raise BrokenImageError(
-                    f"The image {os.fspath(source)} has more pixels than can be looked at as a whole; cut it into tiles, for "
-                    "example INPUT.TILES.SIZE 800"
+            large = open_large(os.fspath(source))
+            if not isinstance(self._views, TiledDetection) and not self._said_shrunk:
+                self._said_shrunk = True
+                logger.warning(
+                    "The image %s of %s pixels is looked at as a whole, made as small as INPUT.MIN_SIZE_TEST and "
+                    "MAX_SIZE_TEST ask for; so are others as large. INPUT.TILES.TEST True with a SIZE, 800 for example, looks at "
+                    "its parts.",
+                    large.name,
+                    f"{large.width} x {large.height}",
                 )
-            return open_large(os.fspath(source))
+            return large
         return to_picture(source)
 
     def stream(self, images: Iterable[Any]) -> Iterator[tuple[Any, BoxList]]:
@@ -167,7 +175,7 @@ class Predictor:
         if self._views is None:
             return self.detect_inputs([self.network_input(picture) for picture in pictures])
         with torch.inference_mode(), autocast(self.cfg, self.device):
-            found = self._views.detect(self.model, pictures, self.device)  # type: ignore[arg-type]  # large ones in tiles alone
+            found = self._views.detect(self.model, pictures, self.device)
         return [_with_scores(boxlist) for boxlist in found]
 
     def detect_inputs(self, inputs: Sequence[Tensor]) -> list[BoxList]:
@@ -182,7 +190,7 @@ class Predictor:
 
     def network_input(self, picture: Any) -> Tensor:
         """A picture, resized and normalised: Tensor[3, H, W] on the CPU."""
-        image = to_picture(picture)
+        image: Any = picture if isinstance(picture, LargeImage) else to_picture(picture)
         return self.transforms(image, BoxList(torch.zeros(0, 4), image.size))[0]
 
     def select(self, found: BoxList) -> BoxList:

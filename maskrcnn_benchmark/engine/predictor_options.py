@@ -56,7 +56,7 @@ def model_files(args: Namespace) -> tuple[str, str]:
 def make_predictor(args: Namespace, **options: Any) -> Predictor:
     """A predictor of the configuration, weights and changes that a command line names, or of the repository's model."""
     config, weights = model_files(args)
-    return Predictor(config, weights, opts=args.opts or (), **options)
+    return Predictor(config, weights, opts=args.opts, **options)
 
 
 def _only_config(weights: str) -> str:

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import warnings
-from argparse import REMAINDER, ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +17,7 @@ import maskrcnn_benchmark.utils.env  # noqa: F401  # first: a fork's own environ
 from maskrcnn_benchmark.checkpoint.checkpointer import Checkpointer
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.config.checks import check_config
+from maskrcnn_benchmark.config.command_line import KeyParser
 from maskrcnn_benchmark.config.node import ConfigError, read_values
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.config.unread import forget_reads
@@ -54,13 +55,10 @@ USER_ERRORS = (ConfigError, CheckpointError, NonFiniteLossError, OSError, ValueE
 
 def argument_parser(description: str) -> ArgumentParser:
     """The options that training and testing share."""
-    parser = ArgumentParser(description=description)
+    parser = KeyParser(description=description)
     parser.add_argument("--config-file", default="", metavar="FILE", help="path to a YAML configuration")
     parser.add_argument(
         "--local_rank", "--local-rank", type=int, default=0, help="ignored: torchrun sets the environment"
-    )
-    parser.add_argument(
-        "opts", nargs=REMAINDER, default=None, metavar="KEY VALUE", help="change configuration keys on the command line"
     )
     return parser
 
@@ -90,7 +88,7 @@ def set_up(args: Namespace) -> torch.device:
     """Read the configuration into `cfg`, join the other processes, start the log. Returns this process's device."""
     if args.config_file:
         cfg.merge_from_file(args.config_file)
-    cfg.merge_from_list(args.opts or [])
+    cfg.merge_from_list(args.opts)
     check_config(cfg)
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(

@@ -15,6 +15,7 @@ from torchvision.transforms.functional import to_tensor
 
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.data.large_images import LargeImage
 from maskrcnn_benchmark.data.transforms import transforms as T
 from maskrcnn_benchmark.structures.bounding_box import FLIP_LEFT_RIGHT, BoxList
 from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
@@ -66,13 +67,13 @@ class BoxAugmentation:
     num_classes: int
     average_masks: bool = False
 
-    def look(self, images: Sequence[Image.Image], view: View, device: Any) -> ImageList:
+    def look(self, images: Sequence[Image.Image | LargeImage], view: View, device: Any) -> ImageList:
         """The network's input for RGB images."""
-        if isinstance(images, ImageList) or not all(isinstance(image, Image.Image) for image in images):
+        if isinstance(images, ImageList) or not all(isinstance(image, (Image.Image, LargeImage)) for image in images):
             raise ConfigError(
                 "Test-time augmentation scales PIL images itself: build the data loader with TEST.BBOX_AUG.ENABLED True."
             )
-        resize = T.Resize(view.min_size, view.max_size)
+        resize: Any = T.Resize(view.min_size, view.max_size)  # of PIL images, and of large ones
         scaled = [resize(image) for image in images]
         if view.flip:
             scaled = [image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for image in scaled]
@@ -80,7 +81,7 @@ class BoxAugmentation:
         return to_image_list(tensors, self.size_divisible).to(device)
 
     def all_boxes(
-        self, model: nn.Module, images: Sequence[Image.Image], view: View, device: Any
+        self, model: nn.Module, images: Sequence[Image.Image | LargeImage], view: View, device: Any
     ) -> tuple[Features, list[BoxList]]:
         """The features of a view, and the boxes of all classes with "scores", in the view's scale but not mirrored."""
         _check(model)
@@ -90,7 +91,7 @@ class BoxAugmentation:
         _, boxes, _ = _heads(model)["box"](features, proposals)
         return features, [view.restore(b, b.size) for b in boxes]
 
-    def detect(self, model: nn.Module, images: Sequence[Image.Image], device: Any) -> list[BoxList]:
+    def detect(self, model: nn.Module, images: Sequence[Image.Image | LargeImage], device: Any) -> list[BoxList]:
         """Detections of each image, best first, with "scores", "labels" and what the model's other heads add."""
         features, boxes = self.all_boxes(model, images, self.views[0], device)
         by_image = [[b] for b in boxes]
@@ -115,7 +116,7 @@ class BoxAugmentation:
         return [view.restore(b, b.size) for b in boxes]
 
     def _average_masks(
-        self, model: nn.Module, images: Sequence[Image.Image], results: list[BoxList], device: Any
+        self, model: nn.Module, images: Sequence[Image.Image | LargeImage], results: list[BoxList], device: Any
     ) -> None:
         """Replace the masks of `results`, which are the first view's."""
         plain = [b.copy_with_fields(["scores", "labels"]) for b in results]

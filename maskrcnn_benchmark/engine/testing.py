@@ -14,6 +14,7 @@ from maskrcnn_benchmark.data.datasets.evaluation.build import evaluate, make_eva
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import use_coco_evaluator
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult, check_expected
 from maskrcnn_benchmark.data.datasets.evaluation.functions import result_of
+from maskrcnn_benchmark.data.datasets.facts import has_annotations
 from maskrcnn_benchmark.data.labels import match_labels
 from maskrcnn_benchmark.data.size_checks import detections_key, detections_limit
 from maskrcnn_benchmark.engine import detection, inference
@@ -86,6 +87,10 @@ def evaluate_model(
             result = evaluator.evaluate()
         except Exception as error:  # of an evaluator that may be anyone's
             raise EvaluationError(f"The evaluation on {dataset_name} failed: {error}") from error
+    if not result.scalars and has_annotations(data_loader.dataset):
+        logging.getLogger("maskrcnn_benchmark.inference").warning(
+            "Nothing could be measured on %s: it has no objects of the model's classes.", dataset_name
+        )
     if not getattr(evaluator, "logs", False):
         logging.getLogger("maskrcnn_benchmark.inference").info("%s, in percent:\n%s", dataset_name, result.table)
     check_expected(result.metrics, *expected)

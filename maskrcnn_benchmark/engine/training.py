@@ -23,7 +23,7 @@ from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, StepWatch, 
 from maskrcnn_benchmark.engine.testing import evaluate_model
 from maskrcnn_benchmark.engine.time_budget import TimedSchedule, make_time_budget
 from maskrcnn_benchmark.utils import distributed
-from maskrcnn_benchmark.utils.wording import counted
+from maskrcnn_benchmark.utils.wording import counted, lasting
 
 
 def reduce_loss_dict(loss_dict: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -76,7 +76,7 @@ def train(
         logger.info("Training from iteration %d to %d", start_iter, max_iter)
     else:
         scheduler = TimedSchedule(scheduler, budget)  # type: ignore[assignment]
-        logger.info("Training from iteration %d for %.1f minutes", start_iter, (budget.limit - budget.spent) / 60)
+        logger.info("Training from iteration %d for %s", start_iter, lasting(budget.limit - budget.spent))
     model.train()
     end = time.perf_counter()
     stop, iteration = 0, start_iter

@@ -14,6 +14,14 @@ def counted(count: int, singular: str, plural: str = "") -> str:
     return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
 
 
+def lasting(seconds: float) -> str:
+    """A time as "45 seconds", "1 minute" or "2.5 minutes"."""
+    if seconds < 59.5:
+        return counted(max(round(seconds), 1), "second")
+    minutes = round(seconds / 60, 1)
+    return counted(int(minutes), "minute") if minutes == int(minutes) else f"{minutes:,} minutes"
+
+
 def listed(items: Collection[Any], most: int = 5) -> str:
     """The first `most` items with commas between, and how many more there are."""
     shown: Iterable[str] = (str(item) for item in islice(items, most))

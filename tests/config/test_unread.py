@@ -6,9 +6,12 @@ import pytest
 import torch
 
 from maskrcnn_benchmark.config import cfg, unread
+from maskrcnn_benchmark.data.tiles import make_tiling
 from maskrcnn_benchmark.data.transforms import build_transforms
+from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from tests.support.helpers import CONFIG, options, write_coco
+from tests.support.tiny import write_model
 
 CONFIGS = CONFIG.parents[1]
 TOOLS = CONFIG.parents[2] / "tools"
@@ -30,6 +33,7 @@ def built(path: Path, *words) -> None:
         build_detection_model(config)
     for is_train in (True, False):
         build_transforms(config, is_train)
+    make_tiling(config)
     unread.warn_of_unread(config, is_train=False)
 
 
@@ -64,7 +68,21 @@ def test_the_files_here_say_nothing_in_vain(folder, log):
             ("MODEL.ROI_MASK_HEAD.RESOLUTION", 56, "MODEL.RESNETS.STEM_OUT_CHANNELS", 32),
             "MODEL.ROI_MASK_HEAD.RESOLUTION (the command line)",
         ),
-        ("e2e_faster_rcnn_R_50_FPN_1x.yaml", ("INPUT.TILES.OVERLAP", 0.5, "TEST.DETECTIONS_PER_IMG", 100), ""),
+        ("e2e_faster_rcnn_R_50_FPN_1x.yaml", ("TEST.DETECTIONS_PER_IMG", 100), ""),
+        ("e2e_faster_rcnn_R_50_FPN_1x.yaml", ("INPUT.TILES.SIZE", 640, "INPUT.TILES.OVERLAP", 0.5), ""),
+        ("e2e_faster_rcnn_R_50_FPN_1x.yaml", ("INPUT.TILES.SIZE", 0, "INPUT.TILES.TEST", True), ""),
+        (
+            "e2e_faster_rcnn_R_50_FPN_1x.yaml",
+            ("INPUT.TILES.TEST", True, "INPUT.TILES.OVERLAP", 0.5),
+            "INPUT.TILES.OVERLAP (the command line; there are no tiles, as INPUT.TILES.SIZE is 0), "
+            "INPUT.TILES.TEST (the command line; there are no tiles, as INPUT.TILES.SIZE is 0)",
+        ),
+        (
+            "e2e_faster_rcnn_R_50_FPN_1x.yaml",
+            ("INPUT.TILES.TEST", False, "INPUT.TILES.SIZE", 640, "INPUT.TILES.MERGE", "nmm"),
+            "INPUT.TILES.MERGE (the command line; there are no tiles, as INPUT.TILES.TEST is False), "
+            "INPUT.TILES.SIZE (the command line; there are no tiles, as INPUT.TILES.TEST is False)",
+        ),
     ],
 )
 def test_what_is_named(name, words, expected, log):
@@ -81,6 +99,27 @@ def test_a_file_of_ones_own_is_named(tmp_path, log):
     built(path)
     assert said(log) == [
         f"{MARK}test: TEST.DETECTIONS_PER_IMG ({path}; RetinaNet reads it; here MODEL.ROI_HEADS.DETECTIONS_PER_IMG counts)."
+    ]
+
+
+def test_tiles_of_a_file(tmp_path, log):
+    """Turned off with their size, or for tests alone as `mrb suggest` does, is no mistake; asked for without a size is."""
+    path = tmp_path / "own.yaml"
+    for tiles, expected in (
+        ("SIZE: 640, SCALE: 2.0, TRAIN: True, TEST: False", []),
+        ("SIZE: 0, SCALE: 2.0, OVERLAP: 0.1, TEST: True", []),
+        ("TEST: True, SCALE: 2.0", [f"INPUT.TILES.TEST ({path}; there are no tiles, as INPUT.TILES.SIZE is 0)."]),
+    ):
+        path.write_text(f'_BASE_: "{CONFIG}"\nINPUT: {{TILES: {{{tiles}}}}}\n')
+        built(path)
+        assert said(log) == [f"{MARK}test: {text}" for text in expected], tiles
+
+
+def test_a_prediction(tmp_path, log):
+    config, weights = write_model(tmp_path)
+    Predictor(config, weights, opts=["INPUT.TILES.OVERLAP", 0.5, "SOLVER.BASE_LR", 0.5])
+    assert said(log) == [
+        f"{MARK}prediction: INPUT.TILES.OVERLAP (the command line; there are no tiles, as INPUT.TILES.SIZE is 0)."
     ]
 
 

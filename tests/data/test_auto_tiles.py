@@ -9,8 +9,8 @@ from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.auto_tiles import choose_tiles
 from maskrcnn_benchmark.data.datasets import COCODataset
 from maskrcnn_benchmark.data.set_facts import facts_of, facts_of_dataset
-from maskrcnn_benchmark.data.suggest import TILE_INPUT, WANTED
-from tests.support.helpers import CONFIG, options, write_coco
+from maskrcnn_benchmark.data.suggest import TILE_INPUT, WANTED, tile_for
+from tests.support.helpers import CONFIG, options, write_annotations, write_coco
 from tests.support.real_sets import AERIAL, needs
 
 
@@ -25,13 +25,35 @@ def of_photographs(*words):
 
 
 @needs(AERIAL)
-def test_of_photographs():
+def test_of_photographs(caplog):
     tiles, facts = of_photographs(), facts_of(formats.read(str(AERIAL / "train.txt")))
     assert tiles.SCALE == pytest.approx(max(WANTED / facts.small, 1), abs=0.02)
     assert tiles.SIZE * tiles.SCALE == pytest.approx(TILE_INPUT, rel=0.01)
     assert facts.large < tiles.OVERLAP * tiles.SIZE
     given = of_photographs("INPUT.TILES.SIZE", 300)
     assert (given.SIZE, given.SCALE, given.OVERLAP) == (300, 1.0, 0.25)
+    assert "INPUT.TILES.AUTO chooses nothing, as INPUT.TILES.SIZE is 300; with SIZE 0 it does." in caplog.text
+
+
+def test_a_tile_is_not_larger_than_the_images():
+    def tile(width: int, height: int) -> int:
+        content = formats.Content("nowhere")
+        content.name_classes(["thing"])
+        content.add(content.add_image("a.jpg", (width, height)), 1, (5, 5, 24, 24))
+        return tile_for(facts_of(content))[0]
+
+    assert (tile(300, 200), tile(301, 10), tile(3000, 2000), tile(9, 7)) == (300, 301, TILE_INPUT, 16)
+
+
+def test_a_set_without_objects_is_named(tmp_path):
+    content = write_coco(tmp_path)
+    write_annotations(tmp_path, "set", {**content, "annotations": []})
+    config = cfg.clone()
+    config.merge_from_list(["INPUT.TILES.AUTO", True, *options(tmp_path)])
+    with pytest.raises(
+        ConfigError, match=r"and could not\. There are no objects to go by: 4 images, 0 objects\. Set INPUT"
+    ):
+        choose_tiles(config)
 
 
 def test_a_set_that_is_not_there_is_named():

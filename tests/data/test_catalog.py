@@ -10,6 +10,8 @@ from maskrcnn_benchmark.config.paths_catalog import DatasetCatalog
 from maskrcnn_benchmark.data.build import build_dataset
 from maskrcnn_benchmark.data.catalog import ConfiguredCatalog, dataset_catalog
 from maskrcnn_benchmark.data.datasets import AbstractDataset, COCODataset, PascalVOCDataset
+from maskrcnn_benchmark.data.datasets.images import BrokenImageError
+from maskrcnn_benchmark.data.formats.cache import as_coco_file
 from maskrcnn_benchmark.data.registries import DATASETS
 from tests.support.voc_set import write_voc
 
@@ -135,6 +137,46 @@ def test_definitions_that_do_not_fit(tmp_path):
             ConfiguredCatalog({"mine": {"ANN_FILE": str(tmp_path), "IMG_DIR": value}}, None).get("mine")
     with pytest.raises(ConfigError, match="mine.CLASSES must be a list of names, or a file of them; got 5"):
         defined(f"{key}ANN_FILE", str(tmp_path), f"{key}CLASSES", 5).get("mine")
+
+
+def test_an_unknown_name_is_told_ones_own_first(monkeypatch):
+    key = "DATASETS.DEFINITIONS.my_cars."
+    catalog = defined(f"{key}ANN_FILE", "x.json", f"{key}IMG_DIR", "x")
+    with pytest.raises(ConfigError) as error:
+        catalog.get("my_car")
+    said = str(error.value)
+    assert said.startswith(
+        "There is no data set 'my_car'; did you mean 'my_cars'? DATASETS.DEFINITIONS has my_cars. Known: city"
+    )
+    assert said.count("There is no") == 1
+
+    def old(name: str) -> dict:
+        raise RuntimeError(f"Dataset not available: {name}")
+
+    monkeypatch.setattr(catalog.catalog, "get", staticmethod(old))
+    with pytest.raises(ConfigError, match="'other'; DATASETS.DEFINITIONS has my_cars. Dataset not available: other"):
+        catalog.get("other")
+    with pytest.raises(RuntimeError):
+        ConfiguredCatalog({}, catalog.catalog).get("other")
+
+
+def test_a_converted_set_is_called_by_the_users_file(tmp_path):
+    """Not by the file in COCO's format that was made of it."""
+    for name in ("a", "b"):
+        Image.new("RGB", (40, 30)).save(tmp_path / f"{name}.png")
+    table = tmp_path / "boxes.csv"
+    table.write_text("a.png,,,,,\nb.png,,,,,\n")
+    key = "DATASETS.DEFINITIONS.mine."
+    with pytest.raises(ValueError, match="mine holds no image with an object: .*boxes.csv"):
+        build_dataset(["mine"], None, defined(f"{key}ANN_FILE", table), is_train=True)
+    table.write_text("a.png,1,1,9,9,cat\nb.png,1,1,9,9,cat\n")
+    as_coco_file.cache_clear()
+    (mine,) = build_dataset(["mine"], None, defined(f"{key}ANN_FILE", table), is_train=True)
+    Image.new("RGB", (20, 30)).save(tmp_path / "a.png")
+    with pytest.raises(BrokenImageError, match=r"the annotations \(.*boxes.csv\) are of 40 x 30"):
+        mine[0]
+    with pytest.raises(KeyError, match="boxes.csv has no image with the id 7"):
+        mine._entry(7)
 
 
 def test_entries_in_other_forms(tmp_path):

@@ -53,7 +53,7 @@ def test_detections_of_other_images_are_counted(tmp_path, coco, caplog):
 @pytest.mark.parametrize(
     ("contents", "said"),
     [
-        ({}, "tools/test_net.py writes it"),
+        ({}, "`mrb test` writes it"),
         ({"bbox": "[1, "}, "is not a JSON file"),
         ({"bbox": "[" * 100_000}, "is not a JSON file"),
         ({"bbox": "[" + "9" * 5000 + "]"}, "is not a JSON file"),

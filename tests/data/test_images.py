@@ -141,9 +141,7 @@ def claim(width: int, height: int) -> bytes:
 def test_a_claim_of_a_huge_size_is_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(claim(40_000, 25_000))
     for read in (read_rgb, image_size, read_upright):
-        with pytest.raises(
-            BrokenImageError, match=r"a.png cannot be read: Image size \(1000000000 pixels\) exceeds limit"
-        ):
+        with pytest.raises(BrokenImageError, match=r"a.png cannot be read: it has more pixels than are read here"):
             read(str(tmp_path / "a.png"))
 
 

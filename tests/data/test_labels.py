@@ -1,6 +1,7 @@
 """Categories of data sets and models that differ in order, ids or number: what belongs together is decided by names."""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -87,6 +88,19 @@ def test_objects_that_the_model_does_not_know_are_refused(make):
     dataset = make("unused", {3: (1, "red"), 7: (2, "blue")}, more=((5, "violet"),))
     match_labels(dataset, MODEL, "unused")  # nothing is of that class
     assert set(labels(dataset)) == {1, 2}
+
+
+def test_a_set_of_other_classes_alone_is_refused(make, tmp_path):
+    """Without objects too, whose table would have numbers in place of names."""
+    make("others", {3: (1, "cat"), 7: (2, "dog")})
+    for key in ("annotations", ""):
+        content = json.loads((tmp_path / "others.json").read_text())
+        content["annotations"] = []
+        content.pop(key, None)
+        write_annotations(tmp_path, "empty", content)
+        dataset = COCODataset(str(tmp_path / "empty.json"), str(tmp_path / "others"), False)
+        with pytest.raises(ConfigError, match=r"of empty \(cat, dog\) is one that the model knows: red, blue"):
+            match_labels(dataset, MODEL, "empty")
 
 
 def test_names_that_differ_in_capitals_alone_are_different(make):

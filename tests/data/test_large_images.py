@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from maskrcnn_benchmark.data import large_images
+from maskrcnn_benchmark.data.datasets import images
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError, read_rgb
 from maskrcnn_benchmark.data.large_images import is_large, open_large
 from maskrcnn_benchmark.engine.predictor import Predictor
@@ -105,9 +106,50 @@ def test_a_predictor_looks_at_large_files_in_tiles(tmp_path, small_is_large, rea
         torch.testing.assert_close(found.bbox, whole.bbox)
     large = predictor.read(path)
     assert max(predictor.draw(large, found).shape) == 4096
-    plain = Predictor(config, weights, threshold=0.0, opts=["INPUT.TILES.SIZE", 0])
-    with pytest.raises(BrokenImageError, match="cut it into tiles, for example INPUT.TILES.SIZE 800"):
-        plain(path)
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_without_tiles_a_large_file_is_made_smaller(tmp_path, small_is_large, reader, augmented, caplog):
+    """Tiles may stand in the configuration and be off, as `mrb suggest` writes it where whole images fit."""
+    config, weights = write_model(tmp_path, INPUT__TILES__SIZE=32, INPUT__TILES__TEST=False, MODEL__MASK_ON=False)
+    paths = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    for path in paths:
+        Image.fromarray(noise()).save(path)
+    predictor = Predictor(config, weights, threshold=0.0, opts=["TEST.BBOX_AUG.ENABLED", augmented])
+    found, _ = predictor(paths)
+    assert found.size == (70, 50)
+    if reader == "decoded":
+        torch.testing.assert_close(found.bbox, predictor(read_rgb(paths[0])).bbox)
+    (said,) = [r.getMessage() for r in caplog.records if "as a whole" in r.getMessage()]
+    assert "a.png of 70 x 50 pixels" in said and "INPUT.TILES.TEST True" in said
+
+
+@pytest.mark.parametrize(
+    ("mode", "orientation"), [("RGB", 1), ("RGB", 6), ("RGBA", 1), ("L", 1), ("L", 8), ("I;16", 1)]
+)
+def test_what_is_refused_elsewhere_is_large(tmp_path, mode, orientation, monkeypatch):
+    """Whatever bytes a pixel takes: nothing lies between the two readers."""
+    path, exif = str(tmp_path / "a.png"), Image.Exif()
+    exif[0x0112] = orientation
+    image = (
+        Image.fromarray(noise(channels=1, dtype=np.uint16))
+        if mode == "I;16"
+        else Image.fromarray(noise()).convert(mode)
+    )
+    image.save(path, exif=exif)
+    outcomes = set()
+    for most in range(3 * 3500, 14 * 3500, 3500):
+        for module in (images, large_images):
+            monkeypatch.setattr(module, "MOST_BYTES", most)
+        try:
+            read_rgb(path)
+            is_refused = False
+        except BrokenImageError as error:
+            is_refused = True
+            assert "mrb predict" in str(error)
+        assert is_large(path) == is_refused
+        outcomes.add(is_refused)
+    assert outcomes == {True, False}
 
 
 def test_too_many_pixels_name_what_helps(tmp_path, monkeypatch):
@@ -125,3 +167,11 @@ def test_a_damaged_file_is_named(tmp_path, reader):
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(BrokenImageError, match="a.png cannot be read"):
         open_large(str(path)).crop((0, 0, 70, 50))
+
+
+def test_far_too_many_pixels_are_refused_with_what_helps(tmp_path, monkeypatch):
+    path = str(tmp_path / "a.png")
+    Image.fromarray(noise()).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow itself refuses twice as many
+    with pytest.raises(BrokenImageError, match=r"a.png cannot be read: .* cut it into parts \(`mrb predict`"):
+        read_rgb(path)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.data import formats
@@ -104,7 +105,7 @@ def test_a_gpu_takes_larger_batches():
 
 
 def test_a_set_without_objects_is_refused():
-    with pytest.raises(ValueError, match="nothing to suggest from: 10 images, 0 objects"):
+    with pytest.raises(ValueError, match="no objects to go by: 10 images, 0 objects"):
         suggest(content((640, 480), 40, 0), base())
 
 
@@ -203,3 +204,63 @@ def test_facts():
     facts = facts_of(content((640, 480), 40, 7, images=4))
     assert (facts.images, facts.objects, facts.classes, facts.densest, facts.longest) == (4, 28, 1, 7, 640)
     assert 36 < facts.small < facts.median < facts.large < 44
+
+
+def split_set(tmp_path: Path, form: str) -> Path:
+    """Two images to train on and one to test on, as each form says it."""
+    for name in ("train/a", "train/b", "val/c"):
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (60, 40)).save(tmp_path / "images" / f"{name}.png")
+        label = tmp_path / "labels" / f"{name}.txt"
+        label.parent.mkdir(parents=True, exist_ok=True)
+        label.write_text("0 0.5 0.5 0.5 0.5")
+    (tmp_path / "classes.txt").write_text("car")
+    if form == "data.yaml":
+        (tmp_path / form).write_text("train: images/train\nval: images/val\nnames: [car]\n")
+        return tmp_path / form
+    if form == "voc":
+        formats.write(formats.read(str(tmp_path)), "voc", str(tmp_path / form))
+        for name, stems in (("train", "train_a\ntrain_b"), ("val", "val_c")):
+            (tmp_path / form / "ImageSets" / "Main" / f"{name}.txt").write_text(stems)
+        return tmp_path / form
+    if form == "csv":
+        rows = [f"images/{n}.png,car,9,9,30,30,{n.split('/')[0]}" for n in ("train/a", "train/b", "val/c")]
+        (tmp_path / "x.csv").write_text("\n".join(["filename,class,xmin,ymin,xmax,ymax,split", *rows]))
+        return tmp_path / "x.csv"
+    return tmp_path
+
+
+@pytest.mark.parametrize("form", ["data.yaml", "folder", "voc", "csv"])
+def test_the_splits_of_a_source_are_taken(tmp_path, run_program, form):
+    out = tmp_path / "out.yaml"
+    words = [ROOT / "tools" / "suggest_config.py", split_set(tmp_path, form), "--out", out]
+    code, text = run_program(*words)
+    assert (
+        code == 0
+        and "note: trained on 'train', tested on 'val' (--split, --test-split; --no-test for no test)\n" in text
+    )
+    cfg = base(str(out))
+    sets = [dataset_catalog(cfg).get(name)["args"] for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)]
+    assert [len(COCODataset(**args, remove_images_without_annotations=False)) for args in sets] == [2, 1]
+    code, text = run_program(*words, "--no-test")
+    assert code == 0 and "tested on" not in text and base(str(out)).DATASETS.TEST == ()
+
+
+def test_a_test_split_that_cannot_be_taken_is_named(tmp_path, run_program):
+    out, described = tmp_path / "out.yaml", split_set(tmp_path, "data.yaml")
+    described.write_text("train: images/train\nval: images/nowhere\nnames: [car]\n")
+    words = [ROOT / "tools" / "suggest_config.py", described, "--out", out]
+    code, text = run_program(*words)
+    assert (
+        code == 0 and "note: there is no test, as the split 'val' cannot be read: " in text and "images/nowhere" in text
+    )
+    assert base(str(out)).DATASETS.TEST == ()
+    code, text = run_program(*words, "--test-split", "val")
+    assert code == 1 and "images/nowhere" in text
+    described.write_text("train: images/train\nval: images\nnames: [car]\n")
+    assert "note: trained on 'train', tested on 'val' " in (text := run_program(*words)[1])
+    assert "2 images are trained on as well as tested on" in text
+    described.write_text("train: images/train\nnames: [car]\n")
+    assert (
+        "note: no set to test on (--test, --test-split): a training will end without a test" in run_program(*words)[1]
+    )

@@ -83,7 +83,7 @@ def test_by_the_command_line(tmp_path, run_program):
     ]
     code, said = run_program(TRAIN, *words)
     assert code == 0, said
-    assert "Training from iteration 0 for 0.0 minutes" in said and "model_final.pth" in said
+    assert "Training from iteration 0 for 1 second" in said and "model_final.pth" in said
     saved = torch.load(tmp_path / "run/model_final.pth", weights_only=False)
     assert 1 <= saved["iteration"] < 1000 and saved["seconds"] >= 1.2
     cfg.defrost()

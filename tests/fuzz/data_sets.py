@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import json
@@ -17,6 +18,7 @@ from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.datasets import COCODataset, PascalVOCDataset
 from maskrcnn_benchmark.data.datasets.evaluation import evaluate
 from maskrcnn_benchmark.data.datasets.images import read_rgb
+from maskrcnn_benchmark.data.formats.content import collect_refused
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from tests.fuzz.driver import Kind, folder
 from tests.fuzz.mutations import as_json, changed_bytes, changed_value
@@ -154,6 +156,7 @@ def use_voc(files: tuple[bytes, bytes]) -> None:
 
 FORMS = {
     "yolo": ("labels/a.txt", "0 0.5 0.5 0.2 0.4\n1 0.1 0.1 0.3 0.1 0.2 0.5\n"),
+    "yolo data.yaml": ("data.yaml", "train: images\nval: images\nnames: {0: car, 1: bus}\nnc: 2\nkpt_shape: [2, 3]\n"),
     "labelme": (
         "a.json",
         json.dumps({"shapes": [
@@ -186,14 +189,18 @@ def form_file(rng: random.Random) -> tuple[str, bytes]:
 
 
 def use_form(file: tuple[str, bytes]) -> None:
-    form, content = file
-    place = folder() / form
+    kind, content = file
+    form, place = kind.split()[0], folder() / kind
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(folder() / "images", place / "images")
-    path = place / FORMS[form][0]
+    path = place / FORMS[kind][0]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    read = formats.read(str(place if form == "yolo" else path), form, "" if form == "yolo" else str(place / "images"))
+    source, images = (str(place), "") if form == "yolo" else (str(path), str(place / "images"))
+    with contextlib.suppress(*ALLOWED), collect_refused():  # as a check reads it
+        json.dumps(formats.read(source, form, images).as_coco(), allow_nan=False)
+    formats.splits(source, form)
+    read = formats.read(source, form, images)
     json.dumps(read.as_coco(), allow_nan=False)
     formats.write(read, "labelme", str(place / "written"))
 

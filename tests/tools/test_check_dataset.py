@@ -4,8 +4,10 @@ import json
 import re
 
 import cv2
+import pytest
 from PIL import Image
 
+from maskrcnn_benchmark.data import formats
 from tests.support.helpers import write_annotations, write_coco
 from tests.support.real_sets import AERIAL, BCCD, needs
 
@@ -20,7 +22,7 @@ def test_a_sound_set_and_a_broken_one(run_tool, tmp_path):
     content["annotations"][0]["category_id"] = 5
     write_annotations(tmp_path, "set", content)
     code, printed = run_tool("check_dataset", *words, "--json", tmp_path / "r.json")
-    assert code == 1 and "PROBLEM: 1 image files that do not exist (1.jpg)" in printed
+    assert code == 1 and "PROBLEM: image files that do not exist: 1 (1.jpg)" in printed
     (report,) = json.loads((tmp_path / "r.json").read_text())
     assert {f["kind"] for f in report["findings"] if f["is_problem"]} == {"missing_file", "category_unknown"}
 
@@ -34,7 +36,18 @@ def test_the_sets_of_a_configuration(run_tool, tmp_path):
     code, printed = run_tool("check_dataset", "--config-file", config)
     assert code == 0 and printed.startswith("mine\n")
     code, printed = run_tool("check_dataset", "--ann-file", tmp_path / "set.json")
-    assert code == 1 and "set.json lie: --img-dir FOLDER" in printed
+    assert code == 1 and "set.json: none of its images is in" in printed and "--img-dir" in printed
+
+
+def test_classes_of_one_name_are_counted_by_themselves(run_tool, tmp_path):
+    content = write_coco(tmp_path)
+    counts = [sum(a["category_id"] == id for a in content["annotations"]) for id in (3, 7)]
+    content["categories"] = [{"id": 3, "name": "a"}, {"id": 7, "name": "a"}]
+    write_annotations(tmp_path, "set", content)
+    _, printed = run_tool("check_dataset", tmp_path / "set.json", "--img-dir", tmp_path / "set")
+    line = next(line for line in printed.splitlines() if "objects of category" in line)
+    assert f"a: {counts[0]}" in line and f"a (2): {counts[1]}" in line
+    assert "PROBLEM: names that several categories have; they are numbered: 1 (a)" in printed
 
 
 def test_the_table_of_suggestions_follows(run_tool, tmp_path):
@@ -50,9 +63,10 @@ def test_annotations_of_pascal_voc(run_tool, tmp_path):
     code, printed = run_tool("check_dataset", BCCD, "--skip-images", "--json", tmp_path / "r.json")
     assert code == 1
     assert (
-        "PROBLEM: 2 boxes of no size, left out" in printed and "BloodImage_00338.xml: RBC 504, 337, 504, 337" in printed
+        "PROBLEM: boxes of no size, left out: 2 (" in printed
+        and "BloodImage_00338.xml: RBC 504, 337, 504, 337" in printed
     )
-    assert printed.split("PROBLEM: 2 boxes")[1].splitlines()[0].count(".xml") == 2
+    assert printed.split("PROBLEM: boxes")[1].splitlines()[0].count(".xml") == 2
     (report,) = json.loads((tmp_path / "r.json").read_text())
     texts = "".join(path.read_text() for path in (BCCD / "Annotations").iterdir())
     assert report["summary"]["objects"] == texts.count("<object>") - 2
@@ -63,7 +77,7 @@ def test_annotations_of_pascal_voc(run_tool, tmp_path):
     assert f"images: {len(listed)}\n" in printed
     keys = ("DATASETS.TEST", "()")
     code, printed = run_tool("check_dataset", "--config-file", config, "--skip-images", *keys)
-    assert code == 1 and "cells" in printed and "PROBLEM: 2 boxes of no size" in printed
+    assert code == 1 and "cells" in printed and "PROBLEM: boxes of no size, left out: 2" in printed
 
 
 @needs(AERIAL)
@@ -85,14 +99,75 @@ def test_broken_labels_of_yolo(run_tool, tmp_path):
     code, printed = run_tool("check_dataset", tmp_path)
     assert code == 1, printed
     for said in (
-        "PROBLEM: 1 label files without an image",
-        "note: 1 empty label files",
-        "note: 1 images without a label file",
+        "PROBLEM: label files without an image: 1 (",
+        "note: empty label files: images without objects: 1 (",
+        "note: images without a label file, taken as without objects: 1 (",
     ):
         assert said in printed
     assert (
-        "PROBLEM: 1 objects with numbers outside of 0 to 1, cut at the image's border" in printed and "a.txt" in printed
+        "PROBLEM: objects with numbers outside of 0 to 1, cut at the image's border: 1 (" in printed
+        and "a.txt" in printed
     )
     (tmp_path / "labels/c.txt").write_text("0 0.5 0.5 0.2 0.2\n7 0.5 0.5 0.2 0.2\n")
     code, printed = run_tool("check_dataset", tmp_path)
     assert code == 1 and "c.txt, line 2: class 7" in printed and "Traceback" not in printed
+
+
+BROKEN = {  # what is written beside two sound images, and what is said of it, images that cannot be read first
+    "yolo": ({"labels/a.txt": "0 0.5 0.5 x 0.2\n0 0.5 0.5 0.2 0.2\n9 0.5 0.5 0.2 0.2\n1 0.5\n"}, 3),
+    "voc": ({"a.xml": "<annotation>", "b.xml": "<annotation><object><name>cat</name></object></annotation>"}, 2),
+    "labelme": (
+        {"a.json": '{"shapes": 3}', "b.json": json.dumps({"shapes": [{"label": "cat", "points": [[1, "x"]]}]})},
+        2,
+    ),
+    "via": (
+        {
+            "v.json": json.dumps(
+                {
+                    "a": {"filename": "images/a.png", "regions": 3},
+                    "b": {"filename": "images/b.png", "regions": [{"shape_attributes": {"name": "rect"}}]},
+                    "x": {"filename": "images/x.png", "regions": []},
+                    "y": {"filename": "images/y.png", "regions": []},
+                }
+            )
+        },
+        2,
+    ),
+    "csv": (
+        {
+            "t.csv": "images/a.png,1,1,x,9,cat\nimages/b.png,1,1,9,9,cat\nimages/b.png,1,1,9,9,\nimages/x.png,1,1,9,9,cat\n"
+            "images/x.png,1,1,9,9,cat\nimages/y.png,,,,,\n"
+        },
+        2,
+    ),
+    "coco": ({"c.json": '{"categories": [], "images": [%s]}'}, 0),
+}
+
+
+@pytest.mark.parametrize("form", BROKEN)
+def test_nothing_that_is_broken_ends_the_check(run_tool, tmp_path, form):
+    """All images and labels that cannot be used are counted, the first of them named with what is wrong."""
+    files, count = BROKEN[form]
+    listed = ", ".join(f'{{"id": {i}, "file_name": "images/{n}.png"}}' for i, n in enumerate("abxy"))
+    for name in "abxy":
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.new("RGB", (40, 30)).save(tmp_path / "images" / f"{name}.png")
+    for name in "xy":
+        (tmp_path / "images" / f"{name}.png").write_bytes(b"")
+    if form == "yolo":
+        (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    texts = {"voc": "<annotation/>", "labelme": '{"shapes": []}'}
+    for name in "xy" if form in texts else "":
+        files = {**files, f"{name}.{'xml' if form == 'voc' else 'json'}": texts[form]}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text % listed if form == "coco" else text)
+    source = {"via": "v.json", "csv": "t.csv", "coco": "c.json", "yolo": ""}.get(form, "")
+    words = ["--img-dir", tmp_path / "images"] if form in texts else []
+    code, printed = run_tool("check_dataset", tmp_path / source, *words)
+    assert code == 1 and "Traceback" not in printed
+    assert "PROBLEM: image files that cannot be read; training and tests refuse them: 2 (" in printed
+    assert "x.png cannot be read: it is no image" in printed and "y.png cannot be read" in printed
+    assert (f"PROBLEM: labels that cannot be used; training and tests refuse them: {count} (" in printed) == (count > 0)
+    with pytest.raises((ValueError, OSError)):  # for whoever wants to use them the first is the end
+        formats.read(str(tmp_path / source), images=str(words[1]) if words else "")

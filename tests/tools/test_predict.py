@@ -168,7 +168,8 @@ def test_weights_alone_find_their_configuration(predict, tiny, tmp_path, monkeyp
     [
         (("--input", "no/such.jpg"), "There is no file, folder or pattern no/such.jpg to predict on."),
         (("--input", "x.jpg", "MODEL.DEVICE", "cpu"), "no file, folder or pattern x.jpg"),
-        (("--input", "{set}/0.jpg", "MODEL.DEVICE", "cpu"), "MODEL.DEVICE to predict on. Put KEY VALUE behind another"),
+        (("--input", "{set}/0.jpg", "MODLE.DEVICE", "cpu"), "no configuration key 'MODLE'; did you mean 'MODEL'?"),
+        (("--input", "{set}", "TEST.OPTIMIZE", "3", "--top-k", "2"), "TEST.OPTIMIZE"),
         (("--input", "{empty}"), "There is no picture and no video in the folder"),
         (("--input", "{set}", "--classes", "rod"), "Did you mean 'red'?"),
         (("--input", "{set}", "--ckpt", "no.pth"), "There is no checkpoint 'no.pth'"),

@@ -78,7 +78,7 @@ def test_drawing_without_results(tool, tmp_path, capfd):
     write_coco(tmp_path)
     flags = {"ann_file": tmp_path / "set.json", "img_dir": tmp_path / "set", "results": tmp_path / "none"}
     assert tool("draw_detections", **flags, out=tmp_path / "pictures") == 1
-    assert "test_net.py writes it" in capfd.readouterr().err
+    assert "`mrb test` writes it" in capfd.readouterr().err
 
 
 def test_publish_model(run_tool, tmp_path):

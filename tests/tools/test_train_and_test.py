@@ -310,3 +310,24 @@ def test_a_test_in_tiles(tool, tmp_path, capfd):
     assert {boxlist.size for boxlist in found} == sizes and all(len(boxlist) for boxlist in found)
     for boxlist in found:
         assert (boxlist.bbox >= 0).all() and (boxlist.bbox[:, 2] <= boxlist.size[0]).all()
+
+
+def test_without_a_set_to_test_on_that_is_said(tool, tmp_path, capfd):
+    write_coco(tmp_path)
+    said = "DATASETS.TEST names no data set"
+    assert train(tool, tmp_path, DATASETS__TEST="()") == 0
+    assert f"{said}: this training ends without a test." in capfd.readouterr().out
+    assert train(tool, tmp_path, "--skip-test", DATASETS__TEST="()") == 0
+    assert said not in capfd.readouterr().out
+    assert tool("test_net", "--config-file", str(CONFIG), *options(tmp_path, DATASETS__TEST="()")) == 1
+    assert f"error: {said} to test on" in capfd.readouterr().err
+
+
+def test_a_set_without_objects_is_said_to_measure_nothing(tool, tmp_path, capfd):
+    content = write_coco(tmp_path, "plain")
+    write_annotations(tmp_path, "plain", {**content, "annotations": []})
+    write_coco(tmp_path)
+    assert train(tool, tmp_path, test="plain", SOLVER__MAX_ITER=1) == 0
+    assert "Nothing could be measured on plain: it has no objects of the model's classes." in capfd.readouterr().out
+    assert tool("test_net", "--config-file", str(CONFIG), *options(tmp_path)) == 0
+    assert "Nothing could be measured" not in capfd.readouterr().out

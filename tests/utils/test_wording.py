@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from maskrcnn_benchmark.utils.wording import counted, listed
+from maskrcnn_benchmark.utils.wording import counted, lasting, listed
 
 ROOT = Path(__file__).parents[2]
 # A number, then a noun in the plural: it would be wrong for one.
@@ -27,6 +27,22 @@ COUNTED_BY_HAND = re.compile(
 )
 def test_counted(count, words, said):
     assert counted(count, *words) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.2, "1 second"),
+        (6, "6 seconds"),
+        (59.7, "1 minute"),
+        (90, "1.5 minutes"),
+        (600, "10 minutes"),
+        (3601, "60 minutes"),
+        (90_000, "1,500 minutes"),
+    ],
+)
+def test_lasting(seconds, said):
+    assert lasting(seconds) == said
 
 
 def test_listed():

@@ -23,6 +23,7 @@ from maskrcnn_benchmark.data.datasets.coco_keypoints import (
 from maskrcnn_benchmark.data.datasets.coco_notes import report
 from maskrcnn_benchmark.data.datasets.coco_targets import add_masks
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
+from maskrcnn_benchmark.data.datasets.converted import source_of
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint_ops import make_keypoints
@@ -79,14 +80,15 @@ class COCODataset(CocoDetection):
     ):
         self._file = CocoFile(ann_file, cache)
         if not os.path.isdir(root):
-            raise FileNotFoundError(f"There is no image folder {root!r}, which {ann_file} belongs to.")
+            raise FileNotFoundError(f"There is no image folder {root!r}, which {source_of(ann_file)} belongs to.")
         VisionDataset.__init__(self, root)  # CocoDetection's own would read the whole file
         self.ann_file, self._transforms = ann_file, transforms
+        self._name = source_of(ann_file)
         index = self._file.index
         self.placeholder: bool = index.meta["placeholder"]  # whether the file has a category that stands for no class
         self.placeholder_id = self._file.category_ids[0] if self.placeholder else None
         self.set_labels([c for c in self._file.category_ids if not self.placeholder or c != self.placeholder_id])
-        report(index, ann_file, remove_images_without_annotations)
+        report(index, self._name, remove_images_without_annotations)
         self.has_annotations: bool = index.meta["has_annotations"]
         self.num_keypoints: int = index.meta["num_keypoints"]
         self.has_masks: bool = index.meta["has_masks"]
@@ -101,7 +103,7 @@ class COCODataset(CocoDetection):
         self.id_to_img_map = dict(enumerate(self.ids))
         self._coco: COCO | None = None
         self._last_info: tuple[int | None, dict] = (None, {})
-        self._images = AnnotatedImages(ann_file, len(index.image_ids), self._image_at)
+        self._images = AnnotatedImages(self._name, len(index.image_ids), self._image_at)
 
     @property
     def coco(self) -> COCO:
@@ -168,7 +170,7 @@ class COCODataset(CocoDetection):
     def _path(self, entry: dict) -> str:
         if entry["file_name"] is None:
             raise BrokenImageError(
-                f"The image with the id {entry['id']!r} cannot be read: {self.ann_file} names no file of it"
+                f"The image with the id {entry['id']!r} cannot be read: {self._name} names no file of it"
             )
         return os.path.join(self.root, entry["file_name"])
 
@@ -208,7 +210,7 @@ class COCODataset(CocoDetection):
             return self._coco.imgs[image_id]
         row = self._file.index.row(image_id)
         if row is None:
-            raise KeyError(f"{self.ann_file} has no image with the id {image_id!r}.")
+            raise KeyError(f"{self._name} has no image with the id {image_id!r}.")
         if self._last_info[0] != row:
             entry = self._file.image(row)
             if "width" not in entry:

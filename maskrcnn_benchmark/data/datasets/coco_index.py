@@ -177,7 +177,8 @@ def _check_sizes(sizes: np.ndarray, ids: np.ndarray, name: str) -> None:
         height, width = sizes[huge[0]].tolist()
         raise ValueError(
             f"{name}: image {ids[huge[0]]} is said to be {width} x {height} pixels, more than the {MOST_PIXELS} that an image "
-            'may have. Correct its "width" and "height", or cut it into parts.'
+            'of a data set may have. Correct its "width" and "height", or cut it into parts (`mrb predict` without --ann-file '
+            "reads it as it is)."
         )
 
 

@@ -37,6 +37,8 @@ SWAPS_SIDES = (5, 6, 7, 8)
 PNG_EXIF = {"exif", "Raw profile type exif", "Raw profile type APP1"}  # where Pillow looks for it in a PNG
 MOST_BYTES = 5 * 178_956_970  # so much do the most pixels that Pillow takes for genuine need as grey values and as RGB
 
+LARGER = "cut it into parts (`mrb predict` without --ann-file and Predictor read larger files as they are)"
+
 
 class BrokenImageError(OSError):
     """An image file that is missing, cannot be decoded or is not the one that was annotated; the message names it."""
@@ -106,6 +108,11 @@ def image_size(path: str) -> tuple[int, int]:
     return read_header(path).seen
 
 
+def bytes_to_decode(path: str) -> int:
+    """The memory that `read_rgb` takes for a file, by its header. Raises BrokenImageError."""
+    return _with_image(path, path, lambda image: _bytes_of(image, _orientation(image) in _TURNS))
+
+
 def _with_image(source: Any, name: str, use: Callable[[Image.Image], Any]) -> Any:
     try:
         # Of an opened file: a named one Pillow maps into memory where it can, and then confuses the sides of a turned TIFF.
@@ -120,18 +127,25 @@ def _with_image(source: Any, name: str, use: Callable[[Image.Image], Any]) -> An
         raise BrokenImageError(f"The image {name} cannot be read: there is no such file") from None
     except UnidentifiedImageError:
         raise BrokenImageError(f"The image {name} cannot be read: it is no image, or of an unknown kind") from None
+    except Image.DecompressionBombError:  # raised for twice as many pixels, before we are asked
+        raise BrokenImageError(
+            f"The image {name} cannot be read: it has more pixels than are read here; {LARGER}"
+        ) from None
     except Exception as error:  # Pillow's decoders raise anything for what is damaged
         reason = str(error).rstrip(".") or type(error).__name__
         raise BrokenImageError(f"The image {name} cannot be read: {reason}") from None
 
 
+def _bytes_of(image: Image.Image, is_turned: bool) -> int:
+    return image.width * image.height * (bytes_per_pixel(image.mode) + (PILLOW_RGB if is_turned else 0))
+
+
 def _check_size(image: Image.Image, is_turned: bool, name: str) -> None:
     """Raise BrokenImageError for an image that would take more than MOST_BYTES until it is decoded."""
-    each = bytes_per_pixel(image.mode) + (PILLOW_RGB if is_turned else 0)
-    if image.width * image.height * each > MOST_BYTES:
+    if _bytes_of(image, is_turned) > MOST_BYTES:
         raise BrokenImageError(
             f"The image {name} cannot be read: {image.width} x {image.height} pixels of the kind {image.mode} are more than the "
-            f"{MOST_BYTES // 2**20} MB that an image may take"
+            f"{MOST_BYTES // 2**20} MB that an image may take here; {LARGER}"
         )
 
 

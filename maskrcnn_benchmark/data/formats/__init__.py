@@ -1,4 +1,4 @@
-"""Forms that annotations come in: a module for each, with `read`, `write` and `recognises`.
+"""Forms that annotations come in: a module for each, with `read`, `write` and `recognises`, and `splits` where it has any.
 
 A form of one's own is such a module, or any object with these, and one line: `FORMATS.register("name", form)`.
 """
@@ -13,25 +13,44 @@ from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.data.formats import coco, labelme, table, via, voc, yolo
 from maskrcnn_benchmark.data.formats.content import Content, Notes
 from maskrcnn_benchmark.utils.registry import Registry
+from maskrcnn_benchmark.utils.wording import listed
 
-__all__ = ["FORMATS", "Content", "Notes", "form_of", "read", "write"]
+__all__ = ["FORMATS", "Content", "Notes", "form_of", "locate", "read", "splits", "write"]
 
 # The order is that in which they are tried on a file without a named form.
 FORMATS = Registry({"coco": coco, "lvis": coco, "via": via, "labelme": labelme, "csv": table, "voc": voc, "yolo": yolo})
 
 
+FILE_ENDINGS = (".json", ".csv", ".tsv")  # of forms that are one file
+
+
 def form_of(path: str) -> str:
     """The name of the form that a file or folder is in. Raises FileNotFoundError or ValueError naming the known ones."""
+    return locate(path)[0]
+
+
+def locate(path: str, form: str = "") -> tuple[str, str]:
+    """The form of annotations, found where it is not given, and the file or folder that is read: the one annotation file of a
+    folder that is in no form itself.
+
+    Raises FileNotFoundError or ValueError naming the known forms.
+    """
     place = Path(path)
     if not place.exists():
         raise FileNotFoundError(f"There is no {path}.")
-    for name, form in FORMATS.items():
-        if form.recognises(place):
-            return name
+    files = sorted(f for f in place.iterdir() if f.suffix.lower() in FILE_ENDINGS) if place.is_dir() else []
+    forms = {form: FORMATS[form]} if form else dict(FORMATS.items())
+    for candidate in (place, *(files if len(files) == 1 else ())):
+        for name, known in forms.items():
+            if known.recognises(candidate):
+                return name, str(candidate)
+    if form:
+        return form, path  # its reader says what is wrong
+    several = f" It holds {listed([file.name for file in files])}: name one file." if len(files) > 1 else ""
     raise ValueError(
-        f"{path} is in none of the known forms: {', '.join(FORMATS)}. Expected is a COCO, LVIS or VIA file (.json), a folder of "
-        "LabelMe's .json or VOC's .xml files, a table (.csv), or for YOLO a data.yaml, a list of images (.txt) or a folder with "
-        "images and labels."
+        f"{path} is in none of the known forms: {', '.join(FORMATS)}.{several} Expected is a COCO, LVIS or VIA file (.json), a "
+        "folder of LabelMe's .json or VOC's .xml files, a table (.csv), or for YOLO a data.yaml, a list of images (.txt) or a "
+        "folder with images and labels."
     )
 
 
@@ -53,9 +72,20 @@ def read(
         raise ConfigError(f"There is no form {form!r} of annotations; known are {', '.join(FORMATS)}.")
     if images and not Path(images).is_dir():
         raise FileNotFoundError(f"There is no image folder {images!r}, which {path} belongs to.")
-    return FORMATS[form or form_of(path)].read(path, images, split, classes, **options)
+    form, path = locate(path, form) if Path(path).exists() else (form or form_of(path), path)
+    content = FORMATS[form].read(path, images, split, classes, **options)
+    if not content.images:
+        content.check_images(path)
+    return content
 
 
-def write(content: Content, form: str, out: str) -> None:
-    """Write annotations in a form; what it cannot hold is added to `content.notes`."""
-    FORMATS[form].write(content, out)
+def splits(path: str, form: str = "") -> list[str]:
+    """The names that `read` takes as `split`; none for a form without. Raises FileNotFoundError or ValueError."""
+    form, path = locate(path, form)
+    found = getattr(FORMATS[form], "splits", None)
+    return found(Path(path)) if found else []
+
+
+def write(content: Content, form: str, out: str) -> str:
+    """Write annotations in a form; what it cannot hold is added to `content.notes`. Returns the file, or the folder `out`."""
+    return FORMATS[form].write(content, out) or out

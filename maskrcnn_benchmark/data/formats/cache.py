@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from maskrcnn_benchmark.data import formats
+from maskrcnn_benchmark.data.datasets.converted import note_source
 from maskrcnn_benchmark.utils.distributed import is_main_process
 from maskrcnn_benchmark.utils.files import write_atomically
 
@@ -26,6 +27,7 @@ def as_coco_file(
     finds the same. What did not fit is logged, once.
     """
     content = formats.read(path, form, images, split, classes, **dict(options))
+    content.check_images(path)
     if is_main_process():
         for sentence in content.notes.sentences():
             logging.getLogger(__name__).warning("%s: %s", path, sentence)
@@ -34,6 +36,7 @@ def as_coco_file(
     folder = os.path.join(tempfile.gettempdir(), f"maskrcnn_benchmark-{os.getuid()}")
     os.makedirs(folder, mode=0o700, exist_ok=True)
     file = os.path.join(folder, f"{digest}.json")
+    note_source(file, path)
     if not os.path.isfile(file) or os.path.getsize(file) != len(encoded):
         write_atomically(file, lambda f: f.write(encoded))
     return file, content.root

@@ -8,7 +8,7 @@ from pathlib import Path
 from maskrcnn_benchmark.data.datasets.coco_categories import has_placeholder, without_placeholder
 from maskrcnn_benchmark.data.datasets.coco_entries import matching_id
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
-from maskrcnn_benchmark.data.formats.content import Content
+from maskrcnn_benchmark.data.formats.content import Content, single
 from maskrcnn_benchmark.utils.files import read_json, write_json
 
 
@@ -51,7 +51,11 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     for image_id in sorted(coco.imgs):
         described = coco.imgs[image_id]
         size = (described.get("width"), described.get("height"))
-        image = content.add_image(_file_name(described, content.root), size if all(size) else None)  # type: ignore[arg-type]
+        image = None
+        with single():
+            image = content.add_image(_file_name(described, content.root), size if all(size) else None)  # type: ignore[arg-type]
+        if image is None:
+            continue
         for annotation in coco.imgToAnns.get(image_id, []):
             if annotation.get("category_id") in numbers and annotation.get("bbox"):
                 kept = {k: v for k, v in annotation.items() if k not in ("id", "image_id", "category_id", "bbox")}
@@ -69,8 +73,9 @@ def _file_name(image: dict, root: str) -> str:
     return tail if tail and Path(root, tail).is_file() else str(image["file_name"])
 
 
-def write(content: Content, out: str) -> None:
-    """One file, `out` (or annotations.json in the folder `out`)."""
+def write(content: Content, out: str) -> str:
+    """One file, `out` (or annotations.json in the folder `out`); returns its path."""
     file = Path(out) if out.endswith(".json") else Path(out) / "annotations.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(str(file), content.as_coco())
+    return str(file)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -30,8 +32,42 @@ class Notes:
             if len(places) < MOST_PLACES:
                 places.append(where)
 
+    def merge(self, other: Notes) -> None:
+        for what, count in other.counts.items():
+            first, *others = other.places[what]
+            self.add(what, first, count)
+            self.places[what] += others[: MOST_PLACES - len(self.places[what])]
+
     def sentences(self) -> list[str]:
         return [f"{what}: {count}, first {self.places[what][0]}" for what, count in self.counts.items()]
+
+
+REFUSED = "training and tests refuse them"
+_refused: ContextVar[Notes | None] = ContextVar("_refused", default=None)
+
+
+@contextlib.contextmanager
+def collect_refused() -> Iterator[Notes]:
+    """Read on in this block where a single image or label cannot be used; what was wrong is in the notes that it gives."""
+    notes = Notes()
+    token = _refused.set(notes)
+    try:
+        yield notes
+    finally:
+        _refused.reset(token)
+
+
+@contextlib.contextmanager
+def single() -> Iterator[None]:
+    """A block that reads a single image, file or label: a ValueError or OSError ends it alone within `collect_refused`."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        notes = _refused.get()
+        if notes is None:
+            raise
+        what = "image files that cannot be read" if isinstance(error, OSError) else "labels that cannot be used"
+        notes.add(f"{what}; {REFUSED}", str(error))
 
 
 @dataclasses.dataclass
@@ -44,6 +80,7 @@ class Content:
         categories: "id" (from 1), "name"; of a set with keypoints "keypoints" (names) and "skeleton".
         annotations: "id", "image_id", "category_id", "bbox" (x, y, width, height in pixels from the image's corner), "area",
             "iscrowd", and where there are any "segmentation" and "keypoints".
+        missing: images that were left out because there is no such file.
     """
 
     root: str
@@ -51,6 +88,7 @@ class Content:
     categories: list[dict] = dataclasses.field(default_factory=list)
     annotations: list[dict] = dataclasses.field(default_factory=list)
     notes: Notes = dataclasses.field(default_factory=Notes)
+    missing: list[str] = dataclasses.field(default_factory=list)
 
     def name_classes(self, names: Sequence[str]) -> None:
         """Make the categories, in this order."""
@@ -73,6 +111,20 @@ class Content:
         entry = {"id": len(self.images) + 1, "file_name": file_name, "width": width, "height": height}
         self.images.append(entry)
         return entry
+
+    def add_missing(self, name: str, what: str, where: str) -> None:
+        """Leave an image out that is not there, with a note."""
+        self.missing.append(name)
+        self.notes.add(what, where)
+
+    def check_images(self, path: str) -> None:
+        """Raise FileNotFoundError where no image of the annotations `path` is there."""
+        names = [image["file_name"] for image in self.images] or self.missing
+        if names and not any(os.path.isfile(os.path.join(self.root, name)) for name in names):
+            raise FileNotFoundError(
+                f"{path}: none of its images is in {self.root}; the first is {names[0]}. Name the folder of the images: "
+                "--img-dir, or IMG_DIR in DATASETS.DEFINITIONS."
+            )
 
     def add_annotated(self, file_name: str, sides: Sequence[Any], where: str) -> dict:
         """The entry of a new image whose annotations say (width, height), as numbers or text; what is none is not said.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon
+from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon, single
 from maskrcnn_benchmark.data.formats.files import as_polygons, list_images, unique_stems
 from maskrcnn_benchmark.data.formats.shapes import circle, rectangle
 from maskrcnn_benchmark.utils.files import read_json, write_json
@@ -44,7 +44,10 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     if not files:
         raise FileNotFoundError(f"There is no LabelMe file {path}, nor a folder of that name with JSON files.")
     root = Path(images) if images else place if place.is_dir() else place.parent
-    contents = [(file, _content(file)) for file in files]
+    contents = []
+    for file in files:
+        with single():
+            contents.append((file, _content(file)))
     labels = sorted({str(shape.get("label")) for _, content in contents for shape in content["shapes"]})
     found = Content(str(root))
     found.name_classes(list(classes) or labels)
@@ -56,12 +59,13 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         beside = [root / named, file.parent / named, root / below.parent / Path(named).name]
         image = next((b for b in beside if named and b.is_file()), None) or by_stem.get(file.stem)
         if image is None:
-            found.notes.add("files without an image, left out", str(file))
+            found.add_missing(named or file.stem, "files without an image, left out", str(file))
             continue
         relative = image.relative_to(root) if image.is_relative_to(root) else image.resolve()
         sides = (content.get("imageWidth"), content.get("imageHeight"))
-        entry = found.add_annotated(relative.as_posix(), sides, str(file))
-        _add_objects(found, entry, content["shapes"], known, file)
+        with single():
+            entry = found.add_annotated(relative.as_posix(), sides, str(file))
+            _add_objects(found, entry, content["shapes"], known, file)
     return found
 
 

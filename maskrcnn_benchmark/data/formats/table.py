@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from maskrcnn_benchmark.data.formats.content import Content
+from maskrcnn_benchmark.data.formats.content import Content, single
 from maskrcnn_benchmark.data.formats.files import read_rows
 from maskrcnn_benchmark.utils.files import write_atomically
 from maskrcnn_benchmark.utils.wording import counted
@@ -46,6 +46,13 @@ def recognises(path: Path) -> bool:
     return path.suffix.lower() in (".csv", ".tsv") and path.is_file()
 
 
+def splits(path: Path) -> list[str]:
+    """The values in the column "split"."""
+    rows = read_rows(path)
+    column = _split_column(rows[0]) if rows else None
+    return list(dict.fromkeys(_cell(row, column) for row in rows[1:] if any(row))) if column is not None else []
+
+
 def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = ()) -> Content:
     """A set from a table.
 
@@ -63,7 +70,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     content = Content(str(root))
     content.name_classes(list(classes) or sorted(names))
     known = {category["name"]: category["id"] for category in content.categories}
-    column = next((i for i, name in enumerate(rows[0]) if name.lower() == "split"), None) if first else None
+    column = _split_column(rows[0]) if first else None
     if split and column is None:
         raise ValueError(f"{path} has no column `split`, but SPLIT is {split!r}.")
     sizes = _image_size_columns(rows[0]) if first and not extents else None
@@ -71,6 +78,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     if is_of_fractions:
         content.notes.add("a table of fractions: boxes are taken as shares of the image's width and height", path)
     entries: dict[str, dict | None] = {}
+    unread: set[str] = set()
     for number, row in enumerate(rows[first:], start=first + 1):
         where = f"{path}, line {number}"
         name = _cell(row, places["image"])
@@ -78,14 +86,25 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
             continue
         if name not in entries:
             sides = [_cell(row, place) for place in sizes] if sizes else (None, None)
-            entries[name] = content.add_annotated(name, sides, where) if (root / name).is_file() else None
+            entries[name] = None
+            with single():
+                unread.add(name)
+                entries[name] = content.add_annotated(name, sides, where) if (root / name).is_file() else None
+                unread.discard(name)
         entry = entries[name]
+        if name in unread:
+            continue
         if entry is None:
-            content.notes.add("rows of images that are not there, left out", f"{where}: {name}")
+            content.add_missing(name, "rows of images that are not there, left out", f"{where}: {name}")
         elif any(_cell(row, places[key]) for key in ORDER[1:]):
             factors = (entry["width"], entry["height"]) if is_of_fractions else (1, 1)
-            _add_row(content, entry, [_cell(row, places[key]) for key in ORDER[1:]], extents, factors, known, where)
+            with single():
+                _add_row(content, entry, [_cell(row, places[key]) for key in ORDER[1:]], extents, factors, known, where)
     return content
+
+
+def _split_column(header: list[str]) -> int | None:
+    return next((i for i, name in enumerate(header) if name.lower() == "split"), None)
 
 
 def _image_size_columns(header: list[str]) -> tuple[int, int] | None:
@@ -168,9 +187,9 @@ def _add_row(
     content.add(image, known[name], (left, top, right - left, bottom - top))
 
 
-def write(content: Content, out: str) -> None:
+def write(content: Content, out: str) -> str:
     """One file, `out` (or annotations.csv in the folder `out`), a row an object; images without objects have a row too. There is
-    a column "score" where objects have one."""
+    a column "score" where objects have one. Returns the file's path."""
     names, by_image = content.names(), content.by_image()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -195,3 +214,4 @@ def write(content: Content, out: str) -> None:
     file = Path(out) if out.endswith(".csv") else Path(out) / "annotations.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(str(file), lambda f: f.write(text.getvalue().encode()))
+    return str(file)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon
+from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon, single
 from maskrcnn_benchmark.data.formats.files import as_polygons, join_polygons
 from maskrcnn_benchmark.data.formats.shapes import circle, ellipse, rectangle
 from maskrcnn_benchmark.utils.files import read_json, write_json
@@ -57,26 +57,33 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         raise ValueError(f"{path} is no export of the VGG Image Annotator: its entries need `filename` and `regions`.")
     root = Path(images) if images else Path(path).parent
     found = Content(str(root))
-    regions = [(entry, _regions(entry, path)) for entry in entries]
+    regions = []
+    for entry in entries:
+        with single():
+            regions.append((entry, _regions(entry, path)))
     chosen = attribute or _class_attribute([region for _, listed in regions for region in listed])
     names = [[_class_of(region, chosen) for region in listed] for _, listed in regions]
     found.name_classes(list(classes) or sorted({name for listed in names for name in listed if name}))
     known = {category["name"]: category["id"] for category in found.categories}
     for (entry, listed), labels in zip(regions, names, strict=True):
         if not (root / str(entry["filename"])).is_file():
-            found.notes.add("entries without an image, left out", f"{path}: {entry['filename']}")
+            name = str(entry["filename"])
+            found.add_missing(name, "entries without an image, left out", f"{path}: {name}")
             continue
-        image = found.add_image(str(entry["filename"]))
-        for number, (region, label) in enumerate(zip(listed, labels, strict=True)):
+        image = None
+        with single():
+            image = found.add_image(str(entry["filename"]))
+        for number, (region, label) in enumerate(zip(listed, labels, strict=True) if image else ()):
             where = f"{path}: {entry['filename']}, region {number}"
             if _is_several(region, chosen):
                 found.notes.add(f"regions with several options of {chosen!r}, of which the first counts", where)
             if not label:
                 found.notes.add(f"regions without the attribute {chosen!r}, left out", where)
                 continue
-            if label not in known:
-                raise ValueError(f"{where}: the class {label!r} is not one of {', '.join(known)}.")
-            _add_region(found, image, known[label], region.get("shape_attributes"), where)
+            with single():
+                if label not in known:
+                    raise ValueError(f"{where}: the class {label!r} is not one of {', '.join(known)}.")
+                _add_region(found, image, known[label], region.get("shape_attributes"), where)
     return found
 
 
@@ -149,8 +156,8 @@ def _polygon(shape: dict, kind: str) -> list[float]:
     raise ValueError
 
 
-def write(content: Content, out: str) -> None:
-    """One file, `out` (or annotations.json in the folder `out`), whose regions have the attribute "label"."""
+def write(content: Content, out: str) -> str:
+    """One file, `out` (or annotations.json in the folder `out`), whose regions have the attribute "label"; returns its path."""
     names, by_image = content.names(), content.by_image()
     entries = {}
     for image in content.images:
@@ -164,6 +171,7 @@ def write(content: Content, out: str) -> None:
     file = Path(out) if out.endswith(".json") else Path(out) / "annotations.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(str(file), entries)
+    return str(file)
 
 
 def _bytes_of(path: Path) -> int:

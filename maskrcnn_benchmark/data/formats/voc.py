@@ -16,13 +16,18 @@ from maskrcnn_benchmark.data.datasets.voc_files import (
     read_image_set,
     text_of,
 )
-from maskrcnn_benchmark.data.formats.content import Content
+from maskrcnn_benchmark.data.formats.content import Content, single
 from maskrcnn_benchmark.data.formats.files import list_images, unique_stems, write_lines
 
 
 def recognises(path: Path) -> bool:
     """Whether this is a folder with XML files, or with Annotations in it."""
     return path.is_dir() and (next(path.glob("*.xml"), None) or next(path.glob("Annotations/*.xml"), None)) is not None
+
+
+def splits(path: Path) -> list[str]:
+    """The image sets that a data set is commonly split into, of those that are there."""
+    return [name for name in ("train", "val", "test") if (path / "ImageSets" / "Main" / f"{name}.txt").is_file()]
 
 
 def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = (), first_pixel: int = 1) -> Content:
@@ -45,7 +50,10 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     if not files:
         raise ValueError(f"{inner} holds no XML file.")
     root = Path(images) if images else folder / "JPEGImages" if (folder / "JPEGImages").is_dir() else inner
-    parsed = [(file, read_annotation(str(file))) for file in files]
+    parsed = []
+    for file in files:
+        with single():
+            parsed.append((file, read_annotation(str(file))))
     names = list(classes) or sorted(names_of_objects(root for _, root in parsed), key=class_key)
     content = Content(str(root))
     content.name_classes(names)
@@ -53,20 +61,31 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     numbers = {class_key(name): i for i, name in enumerate(names, start=1)}
     for file, element in parsed:
         named = (element.findtext("filename") or "").strip()
+        written = Path((element.findtext("path") or "").strip())  # of the image on the machine where it was annotated
         image = root / named if named and (root / named).is_file() else by_stem.get(file.stem)
+        image = image or (written if written.is_absolute() and written.is_file() else None)
         if image is None:
-            content.notes.add("annotation files without an image, left out", str(file))
+            content.add_missing(named or file.stem, "annotation files without an image, left out", str(file))
             continue
-        sides = [element.findtext(f"size/{side}") for side in ("width", "height")]
-        entry = content.add_annotated(image.relative_to(root).as_posix(), sides, str(file))
-        for found, box, is_difficult in objects_of(element, str(file), first_pixel):
-            name = text_of(found, "name", str(file))
-            number = numbers.get(class_key(name))
-            if number is None:
-                raise ValueError(f"{file}: the class {name!r} is not one of {', '.join(names) or 'any'}.")
-            as_written = f"{file}: {name} {', '.join(f'{side + first_pixel:g}' for side in box)}"
-            _add_object(content, entry, number, box, is_difficult, as_written)
+        with single():
+            sides = [element.findtext(f"size/{side}") for side in ("width", "height")]
+            relative = image.relative_to(root) if image.is_relative_to(root) else image
+            entry = content.add_annotated(relative.as_posix(), sides, str(file))
+            _add_objects(content, entry, element, file, first_pixel, numbers)
     return content
+
+
+def _add_objects(
+    content: Content, image: dict, root: ET.Element, file: Path, first_pixel: int, numbers: dict[str, int]
+) -> None:
+    for found, box, is_difficult in objects_of(root, str(file), first_pixel):
+        name = text_of(found, "name", str(file))
+        number = numbers.get(class_key(name))
+        if number is None:
+            known = ", ".join(content.names().values()) or "any"
+            raise ValueError(f"{file}: the class {name!r} is not one of {known}.")
+        as_written = f"{file}: {name} {', '.join(f'{side + first_pixel:g}' for side in box)}"
+        _add_object(content, image, number, box, is_difficult, as_written)
 
 
 def _add_object(
@@ -84,11 +103,13 @@ def _add_object(
 def write(content: Content, out: str) -> None:
     """Annotations/NAME.xml and ImageSets/Main/all.txt in the folder `out`; images stay where they are."""
     folder, names, by_image = Path(out), content.names(), content.by_image()
+    images = Path(content.root).resolve()
     stems = unique_stems(content, flat=True)
     for image in content.images:
         stem = stems[image["id"]]
         root = ET.Element("annotation")
         ET.SubElement(root, "filename").text = image["file_name"]
+        ET.SubElement(root, "path").text = str(images / image["file_name"])
         size = ET.SubElement(root, "size")
         for tag, value in (("width", image["width"]), ("height", image["height"]), ("depth", 3)):
             ET.SubElement(size, tag).text = str(value)

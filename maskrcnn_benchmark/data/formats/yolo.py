@@ -10,8 +10,8 @@ What is named is data.yaml (path, train, val, test, names), a text file that lis
 
 from __future__ import annotations
 
-import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon
+from maskrcnn_benchmark.data.formats.content import Content, single
 from maskrcnn_benchmark.data.formats.files import (
     as_polygons,
     join_polygons,
@@ -27,11 +27,19 @@ from maskrcnn_benchmark.data.formats.files import (
     unique_stems,
     write_lines,
 )
-from maskrcnn_benchmark.utils.files import read_text
-from maskrcnn_benchmark.utils.wording import counted
-
-CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels", "names.txt")
-SLACK = 1e-3  # fractions by which labels of rounded pixels leave the image
+from maskrcnn_benchmark.data.formats.yolo_labels import LabelReader
+from maskrcnn_benchmark.data.formats.yolo_sets import (
+    CLASS_FILES,
+    SPLITS,
+    class_file,
+    class_names,
+    given_names,
+    images_of_split,
+    keypoint_shape,
+    listed_images,
+    read_description,
+    splits_of,
+)
 
 
 def recognises(path: Path) -> bool:
@@ -45,6 +53,14 @@ def _label_folders(folder: Path) -> Iterator[Path]:
     if next(folder.glob("*.txt"), None) and list_images(folder):
         yield folder
     yield from (path for path in folder.glob("**/labels") if path.is_dir())
+
+
+def splits(path: Path) -> list[str]:
+    """What may be given as `split`: the keys of data.yaml, or folders with images of such names."""
+    described_by = path / "data.yaml" if path.is_dir() else path
+    if described_by.suffix.lower() in (".yaml", ".yml") and described_by.is_file():
+        return splits_of(read_description(described_by))
+    return [name for name in (*SPLITS, "valid") if any(f.is_dir() and list_images(f) for f in _folders(path, name))]
 
 
 def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = ()) -> Content:
@@ -65,17 +81,17 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         if described_by.is_file() and not images:
             place = described_by
     if place.suffix.lower() in (".yaml", ".yml"):
-        described = _read_yaml(place)
-        files, folder = _split_of(described, place, split)
-        names = list(classes) or _names(described.get("names"), place)
+        described = read_description(place)
+        files, folder = images_of_split(described, place, split)
+        names = given_names(classes, described) or class_names(described, place)
     elif place.is_dir():
         folder = Path(images) if images else place
         files = _of_split(folder, split)
-        names = list(classes) or _class_file(place) or _class_file(folder)
+        names = dict(enumerate(classes or class_file(place) or class_file(folder)))
     elif place.is_file():
         folder = place.parent
-        files = _listed(place)
-        names = list(classes) or _class_file(folder)
+        files = listed_images(place)
+        names = dict(enumerate(classes or class_file(folder)))
     else:
         raise FileNotFoundError(f"There is no {path}: a data.yaml, a list of images or a folder was expected.")
     if not files:
@@ -83,19 +99,27 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     files = [Path(os.path.abspath(file)) for file in files]
     root = Path(os.path.abspath(images) if images else os.path.commonpath([str(f.parent) for f in files]))
     content = Content(str(root))
-    content.name_classes(names)
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        content.notes.add("classes of the same name, which stay two", f"{place}: {name}")
-    points = _keypoint_shape(described, place)
+    content.name_classes(list(names.values()))
+    for name, count in Counter(names.values()).items():
+        content.notes.add("classes of the same name, which stay two", f"{place}: {name}", count > 1)
+    if gaps := max(names, default=-1) + 1 - len(names):
+        content.notes.add(
+            "class numbers without a name, which no object has; labels are without gaps", str(place), gaps
+        )
+    points = keypoint_shape(described, place)
+    labels = LabelReader(content, {number: i for i, number in enumerate(names, start=1)}, points)
     labelled = None
     if place.is_dir() and images:
         labelled = place / "labels" if (place / "labels").is_dir() else place
     seen: set[Path] = set()
     for file in files:
-        entry = content.add_image(file.relative_to(root).as_posix())
         label = _label_path(file) if labelled is None else labelled / file.relative_to(root).with_suffix(".txt")
         seen.add(label)
-        _read_labels(content, entry, label, bool(names), points)
+        with single():
+            entry = content.add_image(file.relative_to(root).as_posix())
+            labels.read(entry, label)
+    with single():
+        labels.check_outlines(str(place))
     folders = {label.parent for label in seen}
     images_there = {file.stem for file in files} | {f.stem for d in {f.parent for f in files} for f in list_images(d)}
     for orphan in sorted(set().union(*(d.glob("*.txt") for d in folders if d.is_dir())) - seen):
@@ -111,89 +135,16 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     return content
 
 
-def _read_yaml(path: Path) -> dict:
-    try:
-        text = read_text(path)
-        described = yaml.safe_load(text)
-        if isinstance(described, dict) and described.get("names"):
-            described["names"] = _as_written(yaml.load(text, yaml.BaseLoader)["names"])  # `yes` and `1.10` are names
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from None
-    if not isinstance(described, dict):
-        raise ValueError(f"{path} is no description of a YOLO data set: it needs the keys train, val and names.")
-    return described
-
-
-def _as_written(names: Any) -> Any:
-    """Names as they are written, not as YAML's booleans and numbers; the numbers before them stay numbers."""
-    if isinstance(names, dict):
-        return {int(key) if str(key).isdecimal() else key: name for key, name in names.items()}
-    return names
-
-
-def _names(given: Any, path: Path) -> list[str]:
-    if isinstance(given, dict):
-        if sorted(given) != list(range(len(given))):
-            raise ValueError(
-                f"{path}: the numbers of `names` must be 0 to {len(given) - 1}; got {sorted(map(str, given))}."
-            )
-        given = [given[i] for i in range(len(given))]
-    if not isinstance(given, list) or not given:
-        raise ValueError(f"{path}: `names` must list the classes; got {given!r}.")
-    return [str(name) for name in given]
-
-
-def _split_of(described: dict, path: Path, split: str) -> tuple[list[Path], Path]:
-    """The images of a split of data.yaml, and the folder that its paths are relative to."""
-    there = [key for key in ("train", "val", "test") if described.get(key)]
-    is_one = len({str(described[key]) for key in there}) == 1
-    chosen = split or (there[0] if is_one else "")
-    if chosen not in there:
-        has = f"no split {chosen!r}" if chosen else "several splits"
-        raise ValueError(f"{path} has {has}; it has {', '.join(there) or 'none'}: name one of them (SPLIT or --split).")
-    base = Path(str(described.get("path") or ""))
-    roots = [base] if base.is_absolute() else [path.parent / base, base, path.parent]
-    given = described[chosen] if isinstance(described[chosen], list) else [described[chosen]]
-    files: list[Path] = []
-    for name in map(str, given):
-        # Exports of some sites name ../train/images in a data.yaml that lies beside train/.
-        tries = [root / name for root in roots] + [path.parent / name.removeprefix("../")]
-        found = next((t for t in tries if t.exists()), None)
-        if found is None:
-            raise FileNotFoundError(f"{path}: there is no {name!r} of its split {chosen!r} below {roots[0]}.")
-        files += _listed(found) if found.is_file() else list_images(found)
-    return files, roots[0]
-
-
 def _of_split(folder: Path, split: str) -> list[Path]:
-    inner = [folder / "images" / split, folder / split / "images", folder / split] if split else []
-    inner += [folder / "images", folder] if not split else []
+    inner = _folders(folder, split) if split else [folder / "images", folder]
     chosen = next((f for f in inner if f.is_dir() and list_images(f)), None)
     if chosen is None:
         raise FileNotFoundError(f"{folder} has no images{f' of the split {split!r}' if split else ''}.")
     return list_images(chosen)
 
 
-def _listed(path: Path) -> list[Path]:
-    """The images that a text file lists, each relative to it or to the working directory."""
-    files = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        name = line.strip()
-        if not name:
-            continue
-        file = next((f for f in (path.parent / name, Path(name)) if f.is_file()), None)
-        if file is None:
-            raise FileNotFoundError(f"{path}, line {number}: there is no image {name}.")
-        files.append(file)
-    return files
-
-
-def _class_file(folder: Path) -> list[str]:
-    for directory in (folder, folder.parent):
-        for name in CLASS_FILES:
-            if (directory / name).is_file():
-                return [line.strip() for line in read_text(directory / name).splitlines() if line.strip()]
-    return []
+def _folders(folder: Path, split: str) -> list[Path]:
+    return [folder / "images" / split, folder / split / "images", folder / split]
 
 
 def _label_path(image: Path) -> Path:
@@ -206,89 +157,6 @@ def _label_path(image: Path) -> Path:
                 return moved
             break
     return image.with_suffix(".txt")
-
-
-def _keypoint_shape(described: dict, path: Path) -> tuple[int, int] | None:
-    shape = described.get("kpt_shape")
-    if shape is None:
-        return None
-    if not isinstance(shape, list) or len(shape) != 2 or shape[1] not in (2, 3) or not isinstance(shape[0], int):
-        raise ValueError(f"{path}: kpt_shape must be [number of keypoints, 2 or 3]; got {shape!r}.")
-    return shape[0], shape[1]
-
-
-def _read_labels(content: Content, image: dict, path: Path, named: bool, points: tuple[int, int] | None) -> None:
-    if not path.is_file():
-        content.notes.add("images without a label file, taken as without objects", image["file_name"])
-        return
-    lines = [line.split() for line in read_text(path).splitlines()]
-    if not any(lines):
-        content.notes.add("empty label files: images without objects", str(path))
-    seen: set[tuple[str, ...]] = set()
-    for number, words in enumerate(lines, start=1):
-        if not words:
-            continue
-        where = f"{path}, line {number}"
-        if tuple(words) in seen:
-            content.notes.add("lines that repeat another one, left out", where)
-            continue
-        seen.add(tuple(words))
-        label, values = _numbers(words, where)
-        if named and label >= len(content.categories):
-            raise ValueError(
-                f"{where}: class {label}, but there are names for 0 to {len(content.categories) - 1} alone."
-            )
-        if (values < -SLACK).any() or (values > 1 + SLACK).any():
-            if points is None or (values[:4] < -SLACK).any() or (values[:4] > 1 + SLACK).any():
-                content.notes.add("objects with numbers outside of 0 to 1, cut at the image's border", where)
-        _add_object(content, image, label, values, points, where)
-
-
-def _numbers(words: list[str], where: str) -> tuple[int, np.ndarray]:
-    try:
-        label, values = float(words[0]), np.array([float(w) for w in words[1:]])
-    except ValueError:
-        raise ValueError(f"{where} holds something else than numbers: {' '.join(words)[:60]!r}.") from None
-    if not (math.isfinite(label) and np.isfinite(values).all()):
-        raise ValueError(f"{where} holds a number that is not finite: {' '.join(words)[:60]!r}.")
-    if label != int(label) or label < 0:
-        raise ValueError(f"{where}: a class is a whole number from 0; got {words[0]}.")
-    return int(label), values
-
-
-def _add_object(
-    content: Content, image: dict, label: int, values: np.ndarray, points: tuple[int, int] | None, where: str
-) -> None:
-    width, height = image["width"], image["height"]
-    expected = 4 + (points[0] * points[1] if points else 0)
-    if points is None and len(values) >= 6 and len(values) % 2 == 0:
-        polygon = clip_polygon((values.reshape(-1, 2) * (width, height)).flatten().tolist(), width, height)
-        box = box_of_polygons([polygon])
-        fields: dict[str, Any] = {"segmentation": [polygon]}
-    elif len(values) == expected:
-        center, extent = values[:2] * (width, height), np.abs(values[2:4]) * (width, height)
-        corners = np.stack((center - extent / 2, center + extent / 2))
-        low, high = corners.clip(0, (width, height))
-        beyond = (
-            np.abs(corners - (low, high)).max() > 1 and (values[:4] >= -SLACK).all() and (values[:4] <= 1 + SLACK).all()
-        )
-        content.notes.add("boxes that leave the image, cut at its border", where, bool(beyond))
-        box = (*low.tolist(), *(high - low).tolist())
-        fields = {}
-        if points:
-            located = values[4:].reshape(points)
-            seen = located[:, 2] if points[1] == 3 else 2.0 * (located != 0).any(axis=1)
-            flat = np.stack((located[:, 0] * width, located[:, 1] * height, seen), axis=1)
-            fields = {"keypoints": [round(float(v), 4) for v in flat.flatten()], "num_keypoints": int((seen > 0).sum())}
-    else:
-        forms = (
-            f"{expected + 1} numbers" if points else "5 numbers (a box), or a class and at least 3 corners (an outline)"
-        )
-        raise ValueError(f"{where} has {counted(len(values) + 1, 'number')}; a line has {forms}.")
-    if box[2] <= 0 or box[3] <= 0:
-        content.notes.add("objects without width or height inside the image, left out", where)
-        return
-    content.add(image, label + 1, box, **fields)
 
 
 def write(content: Content, out: str) -> None:

@@ -108,12 +108,85 @@ def test_yolo_data_yaml_names_splits(images, tmp_path):
     described.write_text("train: nowhere\nnames: [car]\n")
     with pytest.raises(FileNotFoundError, match="no 'nowhere' of its split 'train'"):
         formats.read(str(described))
-    described.write_text("train: images\nnames: {0: car, 2: bus}\n")
-    with pytest.raises(ValueError, match="numbers of `names` must be 0 to 1"):
-        formats.read(str(described))
+    for names, message in (
+        ("{0: car, x: bus}", "numbers of `names` must be whole, from 0; got .'0', 'x'."),
+        ("[car, bus]\nnc: 3", "nc is 3, but names has 2 names"),
+        ("{0: car, 4: bus}\nnc: 4", "nc is 4, but names has 2 names"),
+        ("[car]\nnc: 0", "nc is 0, but names has 1 name"),
+    ):
+        described.write_text(f"train: images\nnames: {names}\n")
+        with pytest.raises(ValueError, match=message):
+            formats.read(str(described))
     described.write_text("train: [images\n")
     with pytest.raises(ValueError, match="is not a YAML file"):
         formats.read(str(described))
+
+
+@pytest.mark.parametrize("count", ["", "\nnc: 2", "\nnc: 6"])
+def test_yolo_names_with_gaps(images, tmp_path, count):
+    """Labels are numbered without; a class in between is refused by its number."""
+    labels(images, {"a.txt": "5 0.5 0.5 0.2 0.4"})
+    (tmp_path / "data.yaml").write_text(f"train: images\nnames: {{5: bus, 0: car}}{count}\n")
+    for classes, name in (((), "bus"), (("auto", "coach"), "coach")):
+        content = formats.read(str(tmp_path), classes=classes)
+        assert objects(content) == [("a.jpg", name, (80, 30, 40, 40))] and list(content.names()) == [1, 2]
+    (note,) = [s for s in content.notes.sentences() if s.startswith("class numbers without a name")]
+    assert ": 4, first " in note
+    labels(images, {"a.txt": "3 0.5 0.5 0.2 0.4"})
+    with pytest.raises(ValueError, match="a.txt, line 1: class 3, but there are names for 0, 5 alone"):
+        formats.read(str(tmp_path))
+
+
+@pytest.mark.parametrize("line", ["0 100 50 40 40", "0 1.5 2 3 4", "0 10 10 50 10 50 40 10 40", "1 0 50 9.5 40.25"])
+def test_yolo_labels_in_pixels_are_named_as_such(images, line):
+    folder = labels(images, {"a.txt": f"0 0.5 0.5 0.1 0.1\n{line}\n"})
+    with pytest.raises(ValueError, match=r"a.txt, line 2: the numbers look like pixels \(.* Divide them"):
+        formats.read(str(folder))
+
+
+def pose(number: int, keypoints: int, dimensions: int) -> str:
+    """A line of a box with keypoints in it."""
+    rng = np.random.default_rng(number)
+    center, extent = rng.uniform(0.3, 0.7, 2), rng.uniform(0.1, 0.3, 2)
+    points = center + extent * rng.uniform(-0.5, 0.5, (keypoints, 2))
+    if dimensions == 3:
+        points = np.concatenate((points, rng.integers(1, 3, (keypoints, 1))), axis=1)
+    return " ".join(["0", *(f"{v:.6g}" for v in (*center, *extent, *points.flatten()))])
+
+
+@pytest.mark.parametrize("keypoints, dimensions", [(2, 3), (4, 3), (16, 3), (1, 2), (2, 2), (5, 2), (17, 2)])
+def test_yolo_keypoints_without_their_shape_are_no_outlines(images, keypoints, dimensions):
+    folder = labels(
+        images, {f"{n}.txt": "\n".join(pose(7 * i + len(n), keypoints, dimensions) for i in range(4)) for n in "ab"}
+    )
+    with pytest.raises(
+        ValueError, match=rf"boxes with {keypoints} keypoints?, .* kpt_shape: \[{keypoints}, {dimensions}\]"
+    ):
+        formats.read(str(folder))
+    (folder / "data.yaml").write_text(f"train: images\nnames: [face]\nkpt_shape: [{keypoints}, {dimensions}]\n")
+    assert len(formats.read(str(folder)).annotations) == 8
+    (folder / "data.yaml").unlink()
+    labels(images, {"a.txt": "0 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3"})  # with a sound outline they may all be such
+    assert len(formats.read(str(folder)).annotations) == 5
+
+
+def test_yolo_keypoints_of_an_odd_count_name_what_is_missing(images):
+    folder = labels(images, {"a.txt": pose(1, 17, 3)})
+    with pytest.raises(ValueError, match="a.txt, line 1 has 56 numbers; .* where a data.yaml has kpt_shape a"):
+        formats.read(str(folder))
+
+
+@pytest.mark.parametrize("corners", [3, 4, 5, 8])
+def test_yolo_outlines_of_as_many_corners_stay_outlines(images, corners):
+    """Turned rectangles, and others whose lines are all of one length."""
+    rng, lines = np.random.default_rng(0), []
+    angles = np.arange(corners) * 2 * np.pi / corners
+    for _ in range(6):
+        center, radius, turn = rng.uniform(0.2, 0.8, 2), rng.uniform(0.05, 0.2), rng.uniform(0, 2 * np.pi)
+        points = center + radius * np.stack((np.cos(angles + turn), np.sin(angles + turn)), axis=1)
+        lines.append(" ".join(["0", *(f"{v:.6f}" for v in points.flatten())]))
+    content = formats.read(str(labels(images, {"a.txt": "\n".join(lines)})))
+    assert [len(a["segmentation"][0]) for a in content.annotations] == [2 * corners] * 6
 
 
 def test_yolo_keypoints(images, tmp_path):
@@ -521,3 +594,47 @@ def test_the_command(images, tmp_path, run_program):
         tool, folder / "classes.txt", "--to", "csv", "--out", folder / "classes.txt", "--form", "yolo"
     )
     assert code == 1 and "error: " in text
+
+
+FILES = {"coco": "annotations.json", "via": "annotations.json", "csv": "annotations.csv"}
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo", "voc", "labelme", "via", "csv"])
+def test_what_was_written_is_a_source(images, tmp_path, form, run_program):
+    """The folder too; where the form does not say where the images lie, what is missing is named."""
+    (labels(images, {"a.txt": "0 0.5 0.5 0.2 0.4", "b.txt": "0 0.5 0.5 0.2 0.4"}) / "classes.txt").write_text("car\n")
+    out = tmp_path / "out" / form
+    mrb = Path(__file__).parents[3] / "tools"
+    code, text = run_program(mrb / "convert.py", tmp_path, "--to", form, "--out", out)
+    assert code == 0 and text.endswith(f"as {form}: {out / FILES.get(form, '')}\n")
+    assert formats.form_of(str(out)) == form
+    expected = [(name, "car", (80, 30, 40, 40)) for name in ("a.jpg", "b.png")]
+    named = objects(formats.read(str(out), images="" if form == "yolo" else str(images)))
+    assert sorted((Path(name).name, *rest) for name, *rest in named) == expected
+    if form in FILES:
+        for tool in ("check_dataset", "suggest_config"):
+            words = ["--out", tmp_path / "x.yaml"] if tool == "suggest_config" else []
+            code, text = run_program(mrb / f"{tool}.py", out, *words)
+            assert code == 1 and f"none of its images is in {out}" in text and "--img-dir" in text
+        assert run_program(mrb / "check_dataset.py", out, "--img-dir", images)[0] == 0
+    else:
+        found = objects(formats.read(str(out)))
+        assert sorted((Path(name).name, *rest) for name, *rest in found) == expected
+        assert run_program(mrb / "check_dataset.py", out)[0] == 0
+
+
+def test_a_folder_of_several_annotation_files_names_them(images):
+    for name in ("train.json", "val.json"):
+        (images / name).write_text('{"images": [], "categories": []}')
+    with pytest.raises(ValueError, match=r"It holds train.json, val.json: name one file"):
+        formats.read(str(images))
+    (images / "val.json").unlink()
+    assert formats.locate(str(images)) == ("coco", str(images / "train.json"))
+
+
+def test_annotation_files_without_any_image_name_the_option(images, tmp_path):
+    voc_file(tmp_path / "xml", "gone", ("car", 1, 1, 9, 9, 0))
+    with pytest.raises(
+        FileNotFoundError, match="none of its images is in .*xml; the first is gone. .* --img-dir, or IMG_DIR"
+    ):
+        formats.read(str(tmp_path / "xml"))

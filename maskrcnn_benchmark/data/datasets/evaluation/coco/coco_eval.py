@@ -115,7 +115,8 @@ def do_coco_evaluation(
 
 def _finish(results, coco_results, output_folder, expected_results, sigma_tol) -> tuple[COCOResults, dict]:
     for task, per_class in results.per_class_metrics.items():
-        logger.info("AP of each category, %s:\n%s", task, class_table(per_class))
+        if per_class:
+            logger.info("AP of each category, %s:\n%s", task, class_table(per_class))
     logger.info("Results in percent:\n%s", results)
     check_expected_results(results, expected_results, sigma_tol)
     if output_folder:

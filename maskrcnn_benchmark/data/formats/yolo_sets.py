@@ -1,0 +1,123 @@
+"""What describes a YOLO set beside its labels: data.yaml, lists of images, files of class names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from maskrcnn_benchmark.data.formats.content import single
+from maskrcnn_benchmark.data.formats.files import list_images
+from maskrcnn_benchmark.utils.files import read_text
+from maskrcnn_benchmark.utils.wording import counted
+
+CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels", "names.txt")
+SPLITS = ("train", "val", "test")
+
+
+def read_description(path: Path) -> dict:
+    """The content of a data.yaml. Raises ValueError."""
+    try:
+        text = read_text(path)
+        described = yaml.safe_load(text)
+        if isinstance(described, dict) and described.get("names"):
+            described["names"] = _as_written(yaml.load(text, yaml.BaseLoader)["names"])  # `yes` and `1.10` are names
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from None
+    if not isinstance(described, dict):
+        raise ValueError(f"{path} is no description of a YOLO data set: it needs the keys train, val and names.")
+    return described
+
+
+def _as_written(names: Any) -> Any:
+    """Names as they are written, not as YAML's booleans and numbers; the numbers before them stay numbers."""
+    if isinstance(names, dict):
+        return {int(key) if str(key).isdecimal() else key: name for key, name in names.items()}
+    return names
+
+
+def class_names(described: dict, path: Path) -> dict[int, str]:
+    """The names of a data.yaml by their numbers, which may have gaps, in order. Raises ValueError."""
+    given = described.get("names")
+    if isinstance(given, list):
+        given = dict(enumerate(given))
+    if not isinstance(given, dict) or not given:
+        raise ValueError(f"{path}: `names` must list the classes; got {given!r}.")
+    if not all(isinstance(number, int) and number >= 0 for number in given):
+        raise ValueError(f"{path}: the numbers of `names` must be whole, from 0; got {sorted(map(str, given))}.")
+    count = described.get("nc")
+    if count is not None and str(count) not in (str(len(given)), str(max(given) + 1)):
+        raise ValueError(
+            f"{path}: nc is {count}, but names has {counted(len(given), 'name')}. Correct the one or the other."
+        )
+    return {number: str(given[number]) for number in sorted(given)}
+
+
+def given_names(classes: Sequence[str], described: dict) -> dict[int, str]:
+    """Other names for the numbers of a data.yaml; where it names another number of classes, from 0 on."""
+    names: Any = described.get("names")
+    is_told = isinstance(names, dict) and len(names) == len(classes) and all(isinstance(n, int) for n in names)
+    return dict(zip(sorted(names) if is_told else range(len(classes)), classes, strict=True))
+
+
+def splits_of(described: dict) -> list[str]:
+    """The splits that a data.yaml has."""
+    return [key for key in SPLITS if described.get(key)]
+
+
+def images_of_split(described: dict, path: Path, split: str) -> tuple[list[Path], Path]:
+    """The images of a split of data.yaml, and the folder that its paths are relative to."""
+    there = splits_of(described)
+    is_one = len({str(described[key]) for key in there}) == 1
+    chosen = split or (there[0] if is_one else "")
+    if chosen not in there:
+        has = f"no split {chosen!r}" if chosen else "several splits"
+        raise ValueError(f"{path} has {has}; it has {', '.join(there) or 'none'}: name one of them (SPLIT or --split).")
+    base = Path(str(described.get("path") or ""))
+    roots = [base] if base.is_absolute() else [path.parent / base, base, path.parent]
+    given = described[chosen] if isinstance(described[chosen], list) else [described[chosen]]
+    files: list[Path] = []
+    for name in map(str, given):
+        # Exports of some sites name ../train/images in a data.yaml that lies beside train/.
+        tries = [root / name for root in roots] + [path.parent / name.removeprefix("../")]
+        found = next((t for t in tries if t.exists()), None)
+        if found is None:
+            raise FileNotFoundError(f"{path}: there is no {name!r} of its split {chosen!r} below {roots[0]}.")
+        files += listed_images(found) if found.is_file() else list_images(found)
+    return files, roots[0]
+
+
+def listed_images(path: Path) -> list[Path]:
+    """The images that a text file lists, each relative to it or to the working directory."""
+    files = []
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        name = line.strip()
+        if not name:
+            continue
+        file = next((f for f in (path.parent / name, Path(name)) if f.is_file()), None)
+        with single():
+            if file is None:
+                raise FileNotFoundError(f"{path}, line {number}: there is no image {name}.")
+            files.append(file)
+    return files
+
+
+def class_file(folder: Path) -> list[str]:
+    """Names of classes from a file of one a line in a folder or the one above; none where there is no such file."""
+    for directory in (folder, folder.parent):
+        for name in CLASS_FILES:
+            if (directory / name).is_file():
+                return [line.strip() for line in read_text(directory / name).splitlines() if line.strip()]
+    return []
+
+
+def keypoint_shape(described: dict, path: Path) -> tuple[int, int] | None:
+    """Keypoints of an object, and numbers of each, 2 or 3; None for a set without. Raises ValueError."""
+    shape = described.get("kpt_shape")
+    if shape is None:
+        return None
+    if not isinstance(shape, list) or len(shape) != 2 or shape[1] not in (2, 3) or not isinstance(shape[0], int):
+        raise ValueError(f"{path}: kpt_shape must be [number of keypoints, 2 or 3]; got {shape!r}.")
+    return shape[0], shape[1]
