@@ -11,16 +11,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from maskrcnn_benchmark.analysis import flops as formulas  # noqa: F401 (registers those of ENL's operator)
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.layers.non_local import EfficientNonLocal, LinearAttention, linear_attention
-from tests.support.dense_non_local import dct_matrix
 
 SIZES = [(7, 13), (14, 11), (1, 1), (3, 20), (9, 9), (1, 17)]
 FORMATS = [torch.contiguous_format, torch.channels_last]
 
 
-def trained(channels: int = 16, heads: int = 2, position: str = "dct", **options) -> LinearAttention:
-    """A module in float64 whose response is not zero."""
+def trained(channels: int = 16, heads: int = 2, **options) -> LinearAttention:
+    """A module in float64, as it is in tests, whose response is not zero and neither is the mean it takes away."""
     torch.manual_seed(0)
-    module = LinearAttention(channels, heads=heads, position=position, **options).double()
+    module = LinearAttention(channels, heads=heads, **options).double().eval()
+    torch.nn.init.normal_(module.mean)
     torch.nn.init.normal_(module.out.weight, std=0.3)
     torch.nn.init.normal_(module.out.bias)
     return module
@@ -31,22 +31,21 @@ def through_every_pair(module: LinearAttention, x: Tensor) -> Tensor:
     n = F.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],)).permute(0, 3, 1, 2)
     query, key, value = (conv(n).flatten(2) for conv in (module.theta, module.phi, module.g))
     key = key.softmax(2)
-    heads = zip(*(t.chunk(module.heads, 1) for t in (query, key, value)), strict=True)
-    y = torch.cat([v @ (q.transpose(1, 2) @ k).transpose(1, 2) for q, k, v in heads], 1)
-    if module.dct_size:
-        basis = dct_matrix(*x.shape[2:], module.dct_size)
-        y = y + value @ basis @ basis.T
-    y = y / (y.square().mean(1, keepdim=True) + 1e-6).sqrt()
+    keys, values = (len(conv.weight) // module.heads for conv in (module.phi, module.g))
+    found = []
+    for h, (q, k, v) in enumerate(zip(*(t.chunk(module.heads, 1) for t in (query, key, value)), strict=True)):
+        usual = module.mean[h * keys : (h + 1) * keys, h * values : (h + 1) * values]
+        found.append(v @ (q.transpose(1, 2) @ k).transpose(1, 2) - usual.T @ q)
+    y = linear_attention.GAIN * torch.cat(found, 1)
     return x + module.out(y.unflatten(2, x.shape[2:]))
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("position", ["dct", ""])
 @pytest.mark.parametrize("block", [1 << 20, 2000])
-def test_values_and_gradients_are_those_of_the_equations(size, format, position, block, monkeypatch):
+def test_values_and_gradients_are_those_of_the_equations(size, format, block, monkeypatch):
     monkeypatch.setattr(linear_attention, "_BLOCK", block)  # bytes that are computed together
-    module = trained(position=position)
+    module = trained()
     x = (5 * torch.randn(2, 16, *size, dtype=torch.float64) + 1).requires_grad_()
     laid = x.detach().contiguous(memory_format=format).requires_grad_()
     expected, actual = through_every_pair(module, x), module(laid)
@@ -62,8 +61,29 @@ def test_values_and_gradients_are_those_of_the_equations(size, format, position,
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
 
 
+def test_what_all_images_have_in_common_is_no_context():
+    """The mean follows the images of the training, and is what tests take away."""
+    module = trained().float().train()
+    torch.nn.init.zeros_(module.mean)
+    images = torch.randn(40, 16, 6, 7)
+
+    def context(x: Tensor) -> Tensor:
+        n = F.layer_norm(x.permute(0, 2, 3, 1), (16,)).permute(0, 3, 1, 2)
+        return module.phi(n).flatten(2).softmax(2) @ module.g(n).flatten(2).transpose(1, 2)
+
+    with torch.no_grad():
+        module(images[:8])
+        torch.testing.assert_close(module.mean, context(images[:8]).mean(0), rtol=1e-4, atol=1e-5)
+        module(images[8:16])
+        torch.testing.assert_close(module.mean, context(images[:16]).mean(0), rtol=1e-4, atol=1e-5)
+        kept = module.mean.clone()
+        module.eval()(images)
+        module.train()(images[:0])
+    assert torch.equal(module.mean, kept) and module.batches == 2
+
+
 def test_gradcheck():
-    module = trained(channels=8, heads=1, dct_size=2)
+    module = trained(channels=8, heads=1)
     x = torch.randn(2, 8, 3, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(module, (x,))
 
@@ -93,7 +113,8 @@ def test_the_response_has_one_scale_whatever_the_maps(dtype, scale):
     expected = through_every_pair(module, x.to(dtype).double()) - x.to(dtype).double()
     typed = module.to(dtype) if dtype == torch.float32 else module.float()
     actual = typed(x.to(dtype)).double() - x.to(dtype).double()
-    assert 0.5 < expected.square().mean().sqrt() < 5
+    usual = through_every_pair(module.double(), x / scale) - x / scale
+    assert 0.98 < expected.norm() / usual.norm() < 1.02
     assert (actual - expected).norm() < 3 * torch.finfo(dtype).eps * (expected.norm() + x.norm())
 
 
@@ -113,7 +134,7 @@ def test_gradients_of_the_narrow_types_are_finite_and_close(dtype):
 
 
 def test_autocast_leaves_the_map_its_type():
-    module, x = LinearAttention(32), torch.randn(1, 32, 8, 8).bfloat16().requires_grad_()
+    module, x = LinearAttention(32), torch.randn(2, 32, 8, 8).bfloat16().requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         answer = module(x)
     answer.float().sum().backward()
@@ -172,10 +193,10 @@ def test_it_compiles_in_one_graph(mode):
     for size in ((9, 12), (10, 7)):
         x = torch.randn(2, 32, *size, requires_grad=mode == "training")
         with torch.set_grad_enabled(mode == "training"):
-            torch.testing.assert_close(compiled(x), module(x), rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(compiled(x), module(x), rtol=1e-4, atol=1e-4)
         if mode == "training":
             compiled_grad, grad = (torch.autograd.grad(m(x).square().sum(), x)[0] for m in (compiled, module))
-            torch.testing.assert_close(compiled_grad, grad, rtol=1e-4, atol=1e-4)
+            assert (compiled_grad - grad).norm() < 1e-4 * grad.norm()
 
 
 def test_its_exported_program_takes_any_size():
@@ -184,7 +205,7 @@ def test_its_exported_program_takes_any_size():
     program = torch.export.export(module, (torch.randn(1, 32, 20, 30),), dynamic_shapes={"x": sizes})
     for size in ((20, 30), (7, 64)):
         x = torch.randn(1, 32, *size)
-        torch.testing.assert_close(program.module()(x), module(x), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(program.module()(x), module(x), rtol=1e-4, atol=1e-4)
 
 
 def test_pair_weights_are_the_rows_of_the_matrix():
@@ -196,11 +217,7 @@ def test_pair_weights_are_the_rows_of_the_matrix():
     found = module.pair_weights(x, row, column)
     appearance = (query[:, row * 9 + column] @ key / 2).view(6, 9)
     torch.testing.assert_close(found.appearance.double(), appearance, rtol=1e-5, atol=1e-6)
-    basis = dct_matrix(6, 9, 9)
-    torch.testing.assert_close(
-        found.position.double(), (basis @ basis.T)[row * 9 + column].view(6, 9), rtol=1e-5, atol=1e-6
-    )
-    torch.testing.assert_close(found.total, found.appearance + found.position)
+    assert not found.position.any() and torch.equal(found.total, found.appearance)
     with pytest.raises(ValueError, match="6 rows and 9 columns; got row 6"):
         module.pair_weights(x, 6, 0)
 
@@ -208,11 +225,9 @@ def test_pair_weights_are_the_rows_of_the_matrix():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"heads": 3}, "a multiple of 24 is needed"),
+        ({"heads": 3}, "a multiple of 12 is needed"),
         ({"heads": 0}, "shared out to 0 heads"),
         ({"reduction": 0}, "0 of queries"),
-        ({"position": "sine"}, "got 'sine'"),
-        ({"dct_size": 0}, "at least 1; got 0"),
     ],
 )
 def test_bad_arguments(options, said):
@@ -222,6 +237,6 @@ def test_bad_arguments(options, said):
 
 def test_the_keys_of_a_configuration_reach_it():
     non_local = defaults.clone().MODEL.NON_LOCAL
-    non_local.merge_from_list(["REDUCTION", 4, "POSITION", ""])
+    non_local.merge_from_list(["REDUCTION", 4])
     module = LinearAttention.from_config(non_local, 256)
-    assert (module.theta.out_channels, module.g.out_channels, module.dct_size) == (16, 32, 0)
+    assert (module.theta.out_channels, module.g.out_channels) == (32, 64)

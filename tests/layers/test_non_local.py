@@ -151,5 +151,5 @@ def test_bad_arguments(kwargs, said):
 
 
 def test_an_unknown_kind_is_told_the_known_ones():
-    with pytest.raises(ConfigError, match="'gaussian' is not one of enl, nl, nl_dot"):
+    with pytest.raises(ConfigError, match="'gaussian' is not one of enl, linear_attention, nl, nl_dot"):
         NON_LOCAL["gaussian"]

@@ -184,5 +184,5 @@ def test_unknown_stages(place, stage, said):
 
 
 def test_unknown_type():
-    with pytest.raises(ConfigError, match="'gaussian' is not one of enl, nl, nl_dot"):
+    with pytest.raises(ConfigError, match="'gaussian' is not one of enl, linear_attention, nl, nl_dot"):
         r18_backbone(f"{TOP_DOWN}.TYPE", "gaussian")
