@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.export import ExportableDetector, export_program, write
 from maskrcnn_benchmark.layers import batched_nms, multiscale_roi_align
+from maskrcnn_benchmark.layers.non_local import LinearAttention
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -35,6 +36,7 @@ RETINANET = (
 MODELS = {
     "mask-enl": (),
     "faster-nl": ("MODEL.MASK_ON", False, "MODEL.NON_LOCAL.TOP_DOWN.TYPE", "nl"),
+    "faster-la": ("MODEL.MASK_ON", False, "MODEL.NON_LOCAL.TOP_DOWN.TYPE", "linear_attention"),
     "retinanet": RETINANET,
 }
 
@@ -50,6 +52,9 @@ def make(kind: str) -> tuple[nn.Module, object]:
         for norm in model.modules():  # statistics that keep maps in range
             if isinstance(norm, nn.BatchNorm2d):
                 norm.momentum = 1.0
+        for context in model.modules():  # a response: it starts with none
+            if isinstance(context, LinearAttention):
+                nn.init.normal_(context.out.weight, std=0.02)
         model.backbone.train()(torch.randn(2, 3, 256, 320) * 60)
         if model.roi_heads is not None:
             model.roi_heads.box.predictor.cls_score.weight.mul_(60)

@@ -17,10 +17,10 @@ FORMATS = [torch.contiguous_format, torch.channels_last]
 
 
 def trained(channels: int = 16, heads: int = 2, **options) -> LinearAttention:
-    """A module in float64, as it is in tests, whose response is not zero and neither is the mean it takes away."""
+    """A module in float64 whose response and biases are not zero."""
     torch.manual_seed(0)
-    module = LinearAttention(channels, heads=heads, **options).double().eval()
-    torch.nn.init.normal_(module.mean)
+    module = LinearAttention(channels, heads=heads, **options).double()
+    torch.nn.init.normal_(module.theta.bias)
     torch.nn.init.normal_(module.out.weight, std=0.3)
     torch.nn.init.normal_(module.out.bias)
     return module
@@ -31,12 +31,8 @@ def through_every_pair(module: LinearAttention, x: Tensor) -> Tensor:
     n = F.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],)).permute(0, 3, 1, 2)
     query, key, value = (conv(n).flatten(2) for conv in (module.theta, module.phi, module.g))
     key = key.softmax(2)
-    keys, values = (len(conv.weight) // module.heads for conv in (module.phi, module.g))
-    found = []
-    for h, (q, k, v) in enumerate(zip(*(t.chunk(module.heads, 1) for t in (query, key, value)), strict=True)):
-        usual = module.mean[h * keys : (h + 1) * keys, h * values : (h + 1) * values]
-        found.append(v @ (q.transpose(1, 2) @ k).transpose(1, 2) - usual.T @ q)
-    y = linear_attention.GAIN * torch.cat(found, 1)
+    heads = zip(*(t.chunk(module.heads, 1) for t in (query, key, value)), strict=True)
+    y = torch.cat([v @ (q.transpose(1, 2) @ k).transpose(1, 2) for q, k, v in heads], 1)
     return x + module.out(y.unflatten(2, x.shape[2:]))
 
 
@@ -59,27 +55,6 @@ def test_values_and_gradients_are_those_of_the_equations(size, format, block, mo
         strict=True,
     ):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
-
-
-def test_what_all_images_have_in_common_is_no_context():
-    """The mean follows the images of the training, and is what tests take away."""
-    module = trained().float().train()
-    torch.nn.init.zeros_(module.mean)
-    images = torch.randn(40, 16, 6, 7)
-
-    def context(x: Tensor) -> Tensor:
-        n = F.layer_norm(x.permute(0, 2, 3, 1), (16,)).permute(0, 3, 1, 2)
-        return module.phi(n).flatten(2).softmax(2) @ module.g(n).flatten(2).transpose(1, 2)
-
-    with torch.no_grad():
-        module(images[:8])
-        torch.testing.assert_close(module.mean, context(images[:8]).mean(0), rtol=1e-4, atol=1e-5)
-        module(images[8:16])
-        torch.testing.assert_close(module.mean, context(images[:16]).mean(0), rtol=1e-4, atol=1e-5)
-        kept = module.mean.clone()
-        module.eval()(images)
-        module.train()(images[:0])
-    assert torch.equal(module.mean, kept) and module.batches == 2
 
 
 def test_gradcheck():
@@ -115,7 +90,7 @@ def test_the_response_has_one_scale_whatever_the_maps(dtype, scale):
     actual = typed(x.to(dtype)).double() - x.to(dtype).double()
     usual = through_every_pair(module.double(), x / scale) - x / scale
     assert 0.98 < expected.norm() / usual.norm() < 1.02
-    assert (actual - expected).norm() < 3 * torch.finfo(dtype).eps * (expected.norm() + x.norm())
+    assert (actual - expected).norm() < 8 * torch.finfo(dtype).eps * (expected.norm() + x.norm())
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

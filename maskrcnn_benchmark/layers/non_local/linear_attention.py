@@ -2,18 +2,15 @@
 
 With n the layer norm of the channels of x at each position (without weights), and in each head
 
-    q = theta n,  k = softmax over positions of phi n,  v = g n
+    q = theta n + b,  k = softmax over positions of phi n,  v = g n
     M = sum over positions of k v^T                           a d_k x d_v matrix of an image, its context
-    y = GAIN (M - M')^T q                                     M': the mean of M over the images of the training
-    z = x + out y                                             out = 0 at the start
+    z = x + out (M^T q)                                       out = 0 at the start
 
 M is that of "Efficient Attention" (Shen et al., WACV 2021), whose second softmax, of q over channels, is left out: with it
 nothing was learned in short schedules.
 
 ENL's response is a product of four layers that start near zero, and grows with the third power of the map. Here q, k and v have
-the scale of one whatever the map's, and only `out` has to grow. Seven tenths of what M q is at the start are the same in all
-images: a layer of its own, which says nothing of the context, and whose updates disturb all that is there already. M' takes it
-away.
+the scale of one whatever the map's, and only `out` has to grow.
 """
 
 from __future__ import annotations
@@ -30,8 +27,6 @@ from maskrcnn_benchmark.layers.layout import any_layout
 
 from .modules import NON_LOCAL, NonLocal, PairWeights, check_point, without_autocast
 
-GAIN = 2.0
-_MOMENTUM = 0.05  # of M', once it has seen 20 batches
 _EPS = 1e-5  # of the variance of the channels
 _BLOCK = 1 << 20  # bytes of the map that are computed together, which stay in a processor's cache
 
@@ -49,9 +44,6 @@ class LinearAttention(NonLocal):
     and queries are computed again for the gradient. It cannot be differentiated twice.
     """
 
-    mean: Tensor  # M', [D_k, D_v] in float32
-    batches: Tensor  # that it is of
-
     def __init__(self, channels: int, reduction: int = 2, heads: int = 4):
         super().__init__()
         if reduction < 1 or heads < 1 or channels % (2 * reduction * heads):
@@ -61,16 +53,14 @@ class LinearAttention(NonLocal):
             )
         self.heads = heads
         keys, values = channels // (2 * reduction), channels // reduction
-        self.theta = nn.Conv2d(channels, keys, 1, bias=False)
+        self.theta: Any = nn.Conv2d(channels, keys, 1)
         self.phi = nn.Conv2d(channels, keys, 1, bias=False)
         self.g = nn.Conv2d(channels, values, 1, bias=False)
         self.out: Any = nn.Conv2d(values, channels, 1)
         for conv, variance in ((self.theta, 9 / channels), (self.phi, 9 / channels), (self.g, 1 / channels)):
             nn.init.normal_(conv.weight, std=variance**0.5)
-        for parameter in self.out.parameters():
+        for parameter in (self.theta.bias, *self.out.parameters()):
             nn.init.zeros_(parameter)
-        self.register_buffer("mean", torch.zeros(keys, values))
-        self.register_buffer("batches", torch.zeros(()))
 
     @classmethod
     def from_config(cls, non_local: Any, channels: int) -> LinearAttention:
@@ -80,33 +70,22 @@ class LinearAttention(NonLocal):
         with without_autocast(x):
             if torch.compiler.is_compiling():
                 return self.literal(x)
-            weights = [conv.weight.flatten(1) for conv in (self.theta, self.phi, self.g, self.out)]
-            with torch.no_grad():
-                wide = _Weights.of(x, *weights)
-                sums = _sums(x, wide.phi)
-                self._follow(sums.seen @ wide.g.T)
+            weights = [conv.weight for conv in (self.theta, self.phi, self.g, self.out)]
+            biases = self.theta.bias, self.out.bias
             if torch.is_grad_enabled():
-                return _LinearAttention.apply(x, *weights, self.out.bias, self.mean, self.heads, *sums)
-            return _add_context(x, wide, self.out.bias, self.mean, self.heads, sums)
+                return _LinearAttention.apply(x, *weights, *biases, self.heads)
+            wide = _Weights.of(x, *weights, *biases)
+            return _add_context(x, wide, self.heads, _sums(x, wide.phi))
 
     def literal(self, x: Tensor) -> Tensor:
         """The same in the order of the equations, through maps of n, q, k and v: what a compiler is given and can export."""
         wide = torch.promote_types(x.dtype, torch.float32)
         n = F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2], eps=_EPS).permute(0, 3, 1, 2)
-        query, keys, values = (F.conv2d(n, conv.weight.to(x.dtype)).to(wide) for conv in (self.theta, self.phi, self.g))
+        query = F.conv2d(n, self.theta.weight.to(x.dtype), self.theta.bias.to(x.dtype)).to(wide)
+        keys, values = (F.conv2d(n, conv.weight.to(x.dtype)).to(wide) for conv in (self.phi, self.g))
         context = keys.flatten(2).softmax(2) @ values.flatten(2).transpose(1, 2)
-        self._follow(context.detach())
-        y = GAIN * (_within_heads(context - self.mean.to(wide), self.heads).transpose(1, 2) @ query.flatten(2))
-        return x + F.conv2d(y.view(values.shape).to(x.dtype), self.out.weight.to(x.dtype), self.out.bias.to(x.dtype))
-
-    @torch.no_grad()
-    def _follow(self, context: Tensor) -> None:
-        """In training: M' a step nearer to M of a batch, Tensor[B, D_k, D_v]; the first one is it."""
-        if self.training and len(context):
-            self.batches += 1
-            self.mean.lerp_(
-                context.mean(0).to(self.mean.dtype), (1 / self.batches).clamp_min(_MOMENTUM).to(self.mean.dtype)
-            )
+        y = (_within_heads(context, self.heads).transpose(1, 2) @ query.flatten(2)).view(values.shape)
+        return x + F.conv2d(y.to(x.dtype), self.out.weight.to(x.dtype), self.out.bias.to(x.dtype))
 
     @torch.no_grad()
     def pair_weights(self, x: Tensor, row: int, column: int) -> PairWeights:
@@ -157,31 +136,39 @@ def _sums(x: Tensor, phi: Tensor) -> _Sums:
 
 
 class _Weights(NamedTuple):
-    """In the dtype of the sums: theta, phi [D_k, C] and g [D_v, C] centred, and out [C, D_v]."""
+    """In the dtype of the sums: theta, phi [D_k, C] and g [D_v, C] centred, out [C, D_v], the biases of theta and out."""
 
     theta: Tensor
     phi: Tensor
     g: Tensor
     out: Tensor
+    theta_bias: Tensor
+    out_bias: Tensor
 
     @classmethod
-    def of(cls, x: Tensor, theta: Tensor, phi: Tensor, g: Tensor, out: Tensor) -> _Weights:
+    def of(cls, x: Tensor, *weights: Tensor) -> _Weights:
         wide = torch.promote_types(x.dtype, torch.float32)
-        return cls(_centred(theta.to(wide)), _centred(phi.to(wide)), _centred(g.to(wide)), out.to(wide))
+        theta, phi, g, out = (weight.flatten(1).to(wide) for weight in weights[:4])
+        return cls(_centred(theta), _centred(phi), _centred(g), out, *(bias.to(wide) for bias in weights[4:]))
 
 
-def _context(weights: _Weights, mean: Tensor, heads: int, seen: Tensor) -> Tensor:
-    """GAIN (M - M'), Tensor[B, D_k, D_v]."""
-    return GAIN * _within_heads(seen @ weights.g.T - mean.to(seen.dtype), heads)
+def _context(weights: _Weights, heads: int, seen: Tensor) -> Tensor:
+    """M, Tensor[B, D_k, D_v]."""
+    return _within_heads(seen @ weights.g.T, heads)
 
 
-def _add_context(x: Tensor, weights: _Weights, bias: Tensor, mean: Tensor, heads: int, sums: _Sums) -> Tensor:
-    answer = (_context(weights, mean, heads, sums.seen) @ weights.out.T).to(x.dtype)  # to each query, B x D_k x C
+def _queries(weights: _Weights, part: Tensor, inverse: Tensor) -> Tensor:
+    """q of some rows, in the dtype of the sums: Tensor[B, D_k, n]."""
+    return _projected(weights.theta, part, inverse) + weights.theta_bias[:, None]
+
+
+def _add_context(x: Tensor, weights: _Weights, heads: int, sums: _Sums) -> Tensor:
+    answer = (_context(weights, heads, sums.seen) @ weights.out.T).to(x.dtype)  # to each query, B x D_k x C
     result = torch.empty_like(x)
     for block in _blocks(x):
         part = _tokens(x, block)
-        query = _projected(weights.theta, part, _of_rows(sums.inverse, x, block)).to(x.dtype)
-        z = torch.baddbmm(part.flatten(1, 2), query.transpose(1, 2), answer).add_(bias.to(x.dtype))
+        query = _queries(weights, part, _of_rows(sums.inverse, x, block)).to(x.dtype)
+        z = torch.baddbmm(part.flatten(1, 2), query.transpose(1, 2), answer).add_(weights.out_bias.to(x.dtype))
         result[:, :, block] = z.view(part.shape).permute(0, 3, 1, 2)
     return result
 
@@ -197,36 +184,41 @@ class _LinearAttention(torch.autograd.Function):
         phi: Tensor,
         g: Tensor,
         out: Tensor,
-        bias: Tensor,
-        mean: Tensor,
+        theta_bias: Tensor,
+        out_bias: Tensor,
         heads: int,
-        *sums: Tensor,
     ) -> Tensor:
-        ctx.save_for_backward(x, theta, phi, g, out, bias, mean.clone(), *sums)
+        parameters = theta, phi, g, out, theta_bias, out_bias
+        weights = _Weights.of(x, *parameters)
+        sums = _sums(x, weights.phi)
+        ctx.save_for_backward(x, *parameters, *sums)
         ctx.heads = heads
-        return _add_context(x, _Weights.of(x, theta, phi, g, out), bias, mean, heads, _Sums(*sums))
+        return _add_context(x, weights, heads, sums)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, *saved = ctx.saved_tensors
-        weights, sums = _Weights.of(x, *saved[:4]), _Sums(*saved[6:])
-        context = _context(weights, saved[5], ctx.heads, sums.seen)
+        parameters = saved[: len(_Weights._fields)]
+        weights, sums = _Weights.of(x, *parameters), _Sums(*saved[len(parameters) :])
+        context = _context(weights, ctx.heads, sums.seen)
         answer = context @ weights.out.T
-        grad_answer, grad_bias = torch.zeros_like(answer), weights.out.new_zeros(len(weights.out))
-        grad_theta, grad_phi = torch.zeros_like(weights.theta), torch.zeros_like(weights.phi)
+        grad_answer, grad_phi = torch.zeros_like(answer), torch.zeros_like(weights.phi)
+        grad_theta, grad_theta_bias = torch.zeros_like(weights.theta), torch.zeros_like(weights.theta_bias)
+        grad_out_bias = torch.zeros_like(weights.out_bias)
 
         grad_queries = []
         for block in _blocks(x):
             part, flat = _tokens(x, block), _tokens(grad, block).to(x.dtype).flatten(1, 2)
             inverse = _of_rows(sums.inverse, x, block)
-            grad_answer += _product(_projected(weights.theta, part, inverse), flat)
-            grad_bias += flat.sum((0, 1), dtype=grad_bias.dtype)
+            grad_answer += _product(_queries(weights, part, inverse), flat)
+            grad_out_bias += flat.sum((0, 1), dtype=grad_out_bias.dtype)
             grad_query = _times(answer, flat).to(inverse.dtype)
             grad_theta += _product(grad_query * inverse, part.flatten(1, 2)).sum(0)
+            grad_theta_bias += grad_query.sum((0, 2))
             grad_queries.append(grad_query.to(x.dtype))
 
-        grad_context = GAIN * _within_heads(grad_answer @ weights.out, ctx.heads)
+        grad_context = _within_heads(grad_answer @ weights.out, ctx.heads)
         grad_out = (grad_answer.transpose(1, 2) @ context).sum(0)
         grad_g = (grad_context.transpose(1, 2) @ sums.seen).sum(0)
         grad_seen = grad_context @ weights.g  # B x D_k x C
@@ -249,9 +241,10 @@ class _LinearAttention(torch.autograd.Function):
             first, second, third = (one.transpose(1, 2).to(flat.dtype) for one in (inverse, along, along * mean))
             grad_n.mul_(first).addcmul_(flat, second, value=-1).add_(third)
             grad_x[:, :, block] = grad_n.view(part.shape).add_(_tokens(grad, block)).permute(0, 3, 1, 2)
-        found = (_centred(grad_theta), _centred(grad_phi), _centred(grad_g), grad_out, grad_bias)
-        grads = [one.to(weight.dtype) for one, weight in zip(found, saved[:5], strict=True)]
-        return (grad_x, *grads, *[None] * (2 + len(sums)))
+        grads = (_centred(grad_theta), _centred(grad_phi), _centred(grad_g), grad_out, grad_theta_bias, grad_out_bias)
+        # In the memory order of the parameters, which an optimizer reads together with them.
+        laid = (torch.empty_like(p).copy_(one.view(p.shape)) for one, p in zip(grads, parameters, strict=True))
+        return (grad_x, *laid, None)
 
 
 def _centred(weight: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "+3ENL, TD without position": {"TOP_DOWN": {"TYPE": "enl"}, "POSITION": ""},
     "+3NL, TD": {"TOP_DOWN": {"TYPE": "nl"}},
     "+3LA, TD": {"TOP_DOWN": {"TYPE": "linear_attention"}},
+    "+1LA, TD res3": {"TOP_DOWN": {"TYPE": "linear_attention", "STAGES": ["res3"]}},
     "+1ENL, TD res5": {"TOP_DOWN": {"TYPE": "enl", "STAGES": ["res5"]}},
     "+1ENL, TD res4": {"TOP_DOWN": {"TYPE": "enl", "STAGES": ["res4"]}},
     "+1ENL, TD res3": {"TOP_DOWN": {"TYPE": "enl", "STAGES": ["res3"]}},
