@@ -59,8 +59,10 @@ class LinearAttention(NonLocal):
         self.out: Any = nn.Conv2d(values, channels, 1)
         for conv, variance in ((self.theta, 9 / channels), (self.phi, 9 / channels), (self.g, 1 / channels)):
             nn.init.normal_(conv.weight, std=variance**0.5)
-        for parameter in (self.theta.bias, *self.out.parameters()):
-            nn.init.zeros_(parameter)
+        nn.init.zeros_(self.out.weight)
+        for bias in (self.theta.bias, self.out.bias):
+            if bias is not None:
+                nn.init.zeros_(bias)
 
     @classmethod
     def from_config(cls, non_local: Any, channels: int) -> LinearAttention:
