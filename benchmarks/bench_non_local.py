@@ -7,8 +7,8 @@
 scaling: square maps of 256 channels, sides 25 to 400, one image, inference and training (forward and backward), with
 the exponents of a power law fitted to the largest five sizes. What is expected to take longer than --limit seconds or more
 than --memory GB is not run, and the table says so.
-maps: ENL against its literal form, NL and linear attention (LA) in turn, medians and ratios of the turns, at the maps of Table 3's
-models.
+maps: ENL against its literal form, NL and linear attention (LA) in turn, medians and ratios of the turns, at the maps of
+Table 3's models.
 model: the share of three ENL in Faster R-CNN R-50-FPN at 800 x 1120: the time of the modules' own operators, recorded by
 PyTorch's profiler, over that of the rest of the same run; and the ratio of models with and without them, in turn.
 

@@ -71,7 +71,10 @@ def test_images_of_a_data_set(tmp_path, monkeypatch, capsys):
         (("--config-file", DEMO, "--size", "8x8", "--dataset", "mine"), "Give the images once"),
         (("--config-file", DEMO, "--dataset", "mine"), "There is no data set 'mine'"),
         (("--config-file", DEMO, "--sizes", DEMO), "is not a JSON file"),
-        (("--config-file", DEMO, "MODEL.NON_LOCAL.TOP_DOWN.TYPE", "all"), "'all' is not one of enl, linear_attention, nl, nl_dot"),
+        (
+            ("--config-file", DEMO, "MODEL.NON_LOCAL.TOP_DOWN.TYPE", "all"),
+            "'all' is not one of enl, linear_attention, nl, nl_dot",
+        ),
     ],
 )
 def test_mistakes_end_in_one_sentence(words, said, monkeypatch, capsys):
