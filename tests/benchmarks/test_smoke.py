@@ -73,8 +73,8 @@ def test_non_local_scaling(bench, tmp_path):
 
 def test_non_local_maps(bench):
     printed = bench("non_local", "maps", "--repeat", 1, "--divide", 10)
-    assert rows(printed, r"\| \d+ x \d+ \| (inference|training) \|# \|# \|# \|# \|# \|# \|# \|") == 4
-    assert rows(printed, r"\| 10 x 13 \| (inference|training) \|# \|# \|  \|  \|# \|  \|  \|") == 2
+    assert rows(printed, r"\| \d+ x \d+ \| (inference|training) \|# \|# \|# \|# \|# \|# \|# \|# \|# \|") == 4
+    assert rows(printed, r"\| 10 x 13 \| (inference|training) \|# \|  \|  \|# \|# \|  \|  \|# \|# \|") == 2
 
 
 def test_non_local_model(bench):

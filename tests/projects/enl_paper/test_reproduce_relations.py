@@ -11,7 +11,7 @@ from enl_paper import experiment
 
 def test_models_differ_in_their_modules_alone(tmp_path):
     start, runs = experiment.plan("small", experiment.SIZES["small"], str(tmp_path), [0, 1, 2])
-    assert len(runs) == 27 and len(start) == 1
+    assert len(runs) == 30 and len(start) == 1
     configs = {run.row.model: run.cfg() for run in runs}
     places = {
         model: (cfg.MODEL.NON_LOCAL.BOTTOM_UP.TYPE, cfg.MODEL.NON_LOCAL.TOP_DOWN.TYPE, cfg.MODEL.NON_LOCAL.POSITION)
@@ -39,7 +39,7 @@ def test_the_full_size_starts_from_imagenet(tmp_path):
 def test_a_dry_run_names_every_command(run_tool, tmp_path):
     code, text = run_tool("reproduce", "relations", "--size", "full", "--dry-run", "--out", tmp_path, "--processes", 1)
     assert (
-        code == 0 and text.count("projects/enl_paper/make_relations.py") == 3 and text.count("tools/train_net.py") == 27
+        code == 0 and text.count("projects/enl_paper/make_relations.py") == 3 and text.count("tools/train_net.py") == 30
     )
     words = ("relations", "--models", "+3ENL, TD", "baseline", "--seeds", 0, 1, "--dry-run", "--out", tmp_path)
     text = run_tool("reproduce", *words)[1]
