@@ -23,7 +23,7 @@ START = re.compile(r"^(?:\S+=\S+ )*(python|torchrun|make) ")
 COMMANDS = {
     "benchmarks/bench_small_objects.py": ("table", "mosaic"),
     "benchmarks/bench_tiles.py": ("merge", "network"),
-    "projects/enl_paper/reproduce.py": ("all", "relations", "table1", "table2", "table3"),
+    "projects/enl_paper/reproduce.py": ("all", "finetune", "relations", "table1", "table2", "table3"),
 }
 KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*")
 

@@ -142,6 +142,19 @@ def test_all_other_keys_stay_where_they_are(place):
     assert list(plain) == [key for key in modified if key not in new]
 
 
+@pytest.mark.parametrize("place", [TOP_DOWN, BOTTOM_UP])
+def test_linear_attention_changes_nothing_before_the_first_step(place):
+    """A trained detector keeps its detections when it is added for a fine-tuning."""
+    torch.manual_seed(0)
+    plain = r18_backbone().eval()
+    modified = r18_backbone(f"{place}.TYPE", "linear_attention").eval()
+    missing, unexpected = modified.load_state_dict(plain.state_dict(), strict=False)
+    assert missing and all("non_local" in name for name in missing) and not unexpected
+    images = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        assert all(map(torch.equal, plain(images), modified(images)))
+
+
 def test_settings_reach_the_modules():
     options = (f"{TOP_DOWN}.TYPE", "enl", f"{TOP_DOWN}.STAGES", ("res4",), "MODEL.NON_LOCAL.LITERAL", True)
     options += ("MODEL.NON_LOCAL.DCT_SIZE", 5, "MODEL.NON_LOCAL.REDUCTION", 4, "MODEL.NON_LOCAL.INIT_STD", 0.5)
