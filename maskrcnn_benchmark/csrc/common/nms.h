@@ -31,9 +31,8 @@ inline Tensor take_where(const Tensor& values, const Tensor& mask) {
   return torch::stable::detail::to<Tensor>(stack[0]);
 }
 
-inline void check_nms(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& groups,
+inline void check_nms(const char* op, const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& groups,
                       double iou_threshold) {
-  const char* op = "batched_nms";
   MRB_CHECK(boxes.dim() == 2 && boxes.size(1) == 4, op, ": boxes must have shape [N, 4] (x1, y1, x2, y2), got ",
             shape_of(boxes));
   MRB_CHECK_FLOATING(boxes, op, "boxes");
