@@ -70,8 +70,11 @@ def split_by_image(
 ) -> list[tuple[Tensor, ...]]:
     """Group the rows of `fields` by int64 Tensor[M] image, keeping their order within each image.
 
-    With `kept`, bool Tensor[M], of those rows alone, which `most` says are no more of an image. The host waits for the device
-    once, if at all.
+    The host waits for the device once, or not at all for all rows of one image.
+
+    Args:
+        kept: bool Tensor[M], which rows to take; all by default.
+        most: no image has more of these, which a program being exported cannot see for itself.
     """
     if num_images == 1:
         if kept is None:

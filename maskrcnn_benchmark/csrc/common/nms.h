@@ -1,4 +1,4 @@
-// What the CPU and the CUDA entry of batched_nms share: the checks, the order in which boxes are visited, the result.
+// What suppress and batched_nms share on the CPU and on CUDA: the checks, the order in which boxes are visited, the result.
 #pragma once
 
 #include <array>
