@@ -34,6 +34,7 @@ def main() -> None:
         "multiscale_roi_align",
         "multiscale_roi_align_backward",
         "batched_nms",
+        "suppress",
         "deform_im2col",
         "deform_col2im",
     ):

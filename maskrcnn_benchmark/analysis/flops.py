@@ -101,7 +101,7 @@ def deform_psroi_pooling_flops(
     return rois[0] * out_channels * out_size**2 * sample_per_part**2 * FLOPS_PER_SAMPLE
 
 
-@register_flop_formula([ops.roi_pool, ops.batched_nms, ops.sigmoid_focal_loss])
+@register_flop_formula([ops.roi_pool, ops.batched_nms, ops.suppress, ops.sigmoid_focal_loss])
 def no_products(*args: Any, **kwargs: Any) -> int:
     return 0
 

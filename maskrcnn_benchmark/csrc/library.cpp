@@ -23,6 +23,9 @@ STABLE_TORCH_LIBRARY(maskrcnn_benchmark, m) {
   // boxes: [N, 4] xyxy with inclusive corners; groups: [N] int64, boxes of different groups never suppress each other.
   m.def(
       "batched_nms(Tensor boxes, Tensor scores, Tensor? groups, float iou_threshold, int max_output) -> Tensor");
+  // The same without a result whose size depends on values: the indices of all boxes by descending score [N], and which of
+  // these stay [N].
+  m.def("suppress(Tensor boxes, Tensor scores, Tensor? groups, float iou_threshold) -> (Tensor, Tensor)");
 
   // Deformable convolution; composed of the two operators below and matrix products in ops/deform_conv_op.py.
   // input: [N, C, H, W]; offset: [N, 2 * groups * kh * kw, OH, OW] (y, x of each kernel position); mask: half as many.

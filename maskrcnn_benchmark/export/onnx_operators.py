@@ -21,11 +21,9 @@ def _ints(*values: int) -> Any:
     return op.Constant(value_ints=list(values))
 
 
-def batched_nms(boxes: Any, scores: Any, groups: Any, iou_threshold: float, max_output: int) -> Any:
-    """NonMaxSuppression, with a class for each group and inclusive corners: one pixel is added at the right and the bottom.
-
-    Its result, ordered by group, is brought into descending order of score; ties: lower index first, as TopK has them.
-    """
+def _stays(boxes: Any, scores: Any, groups: Any, iou_threshold: float) -> Any:
+    """1 for each box that stays and 0 for the others, int64 [N]: NonMaxSuppression, with a class for each group and inclusive
+    corners, one pixel added at the right and the bottom."""
     count = op.Shape(scores)
     corners = op.Add(boxes, op.Constant(value_floats=[0.0, 0.0, float(PIXEL), float(PIXEL)]))
     table = op.Unsqueeze(scores, _ints(0))
@@ -43,8 +41,18 @@ def batched_nms(boxes: Any, scores: Any, groups: Any, iou_threshold: float, max_
     )
     index = op.Gather(chosen, op.Constant(value_int=2), axis=1)
     nothing = op.Expand(_ints(0), count)
-    kept = op.ScatterElements(nothing, index, op.Expand(_ints(1), op.Shape(index)), axis=0)
-    rows = op.Squeeze(op.NonZero(kept), _ints(0))
+    return op.ScatterElements(nothing, index, op.Expand(_ints(1), op.Shape(index)), axis=0)
+
+
+def suppress(boxes: Any, scores: Any, groups: Any, iou_threshold: float) -> tuple[Any, Any]:
+    """All boxes in descending order of score, ties: lower index first, as TopK has them; and which of these stay."""
+    _, order = op.TopK(scores, op.Shape(scores), axis=0, largest=1, sorted=1)
+    return order, op.Cast(op.Gather(_stays(boxes, scores, groups, iou_threshold), order), to=9)  # bool
+
+
+def batched_nms(boxes: Any, scores: Any, groups: Any, iou_threshold: float, max_output: int) -> Any:
+    """The boxes that stay, in the order of `suppress`."""
+    rows = op.Squeeze(op.NonZero(_stays(boxes, scores, groups, iou_threshold)), _ints(0))
     found = op.Gather(scores, rows)
     _, order = op.TopK(found, op.Shape(found), axis=0, largest=1, sorted=1)
     result = op.Gather(rows, order)
@@ -103,5 +111,6 @@ TABLE: dict[Any, Any] = {
     operator.le: at_most,
     torch.ops.aten.sort.stable: stable_sort,
     torch.ops.maskrcnn_benchmark.batched_nms.default: batched_nms,
+    torch.ops.maskrcnn_benchmark.suppress.default: suppress,
     torch.ops.maskrcnn_benchmark.multiscale_roi_align.default: multiscale_roi_align,
 }

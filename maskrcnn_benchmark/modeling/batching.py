@@ -47,6 +47,13 @@ def rank_in_group(groups: Tensor, num_groups: int) -> Tensor:
     return ranks
 
 
+def rank_of_kept(kept: Tensor, groups: Tensor, num_groups: int) -> Tensor:
+    """`rank_in_group` that counts only the entries of a mask, bool Tensor[N]; of the others it says nothing."""
+    if num_groups == 1:
+        return kept.cumsum(0) - 1
+    return rank_in_group(torch.where(kept, groups, num_groups), num_groups + 1)
+
+
 def rows_where(masks: list[Tensor]) -> list[Tensor]:
     """The positions of the true entries of several bool Tensor[N], in order: int64 Tensor[K] for each.
 
@@ -58,13 +65,28 @@ def rows_where(masks: list[Tensor]) -> list[Tensor]:
     return [m.byte().argsort(descending=True, stable=True)[:n] for m, n in zip(masks, counts, strict=True)]
 
 
-def split_by_image(image: Tensor, num_images: int, *fields: Tensor) -> list[tuple[Tensor, ...]]:
-    """Group the rows of `fields` by int64 Tensor[M] image, keeping their order within each image."""
+def split_by_image(
+    image: Tensor, num_images: int, *fields: Tensor, kept: Tensor | None = None, most: int | None = None
+) -> list[tuple[Tensor, ...]]:
+    """Group the rows of `fields` by int64 Tensor[M] image, keeping their order within each image.
+
+    The host waits for the device once, or not at all for all rows of one image.
+
+    Args:
+        kept: bool Tensor[M], which rows to take; all by default.
+        most: no image has more of these, which a program being exported cannot see for itself.
+    """
     if num_images == 1:
-        return [fields]
-    order = torch.argsort(image, stable=True)
-    counts = group_sizes(image, num_images).tolist()
-    return list(zip(*(field[order].split(counts) for field in fields), strict=True))
+        if kept is None:
+            return [fields]
+        rows = kept.nonzero().squeeze(1)
+        rows = rows if most is None else at_most(rows, most)
+        return [tuple(field[rows] for field in fields)]
+    groups = image if kept is None else torch.where(kept, image, num_images)
+    order = torch.argsort(groups, stable=True)
+    counts = group_sizes(groups, num_images + 1).tolist()[:num_images]
+    rows = order[: sum(counts)]
+    return list(zip(*(field[rows].split(counts) for field in fields), strict=True))
 
 
 def is_overridden(instance: object, base: type, *names: str) -> bool:

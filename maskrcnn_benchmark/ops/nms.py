@@ -38,6 +38,21 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: fl
     return ops.batched_nms(boxes.detach(), scores.detach(), groups, iou_threshold, max_output)
 
 
+def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> tuple[Tensor, Tensor]:
+    """`batched_nms` as a mask, for which the host does not wait for the device.
+
+    Returns:
+        order: int64 Tensor[N], the indices of all boxes in descending order of score; ties: lower index first.
+        kept: bool Tensor[N], which of these are not suppressed: order[kept] is what `batched_nms` returns.
+    """
+    return ops.suppress(boxes.detach(), scores.detach(), groups, iou_threshold)
+
+
+@torch.library.register_fake("maskrcnn_benchmark::suppress")
+def _suppress_fake(boxes, scores, groups, iou_threshold):
+    return scores.new_empty(scores.shape, dtype=torch.int64), scores.new_empty(scores.shape, dtype=torch.bool)
+
+
 @torch.library.register_fake("maskrcnn_benchmark::batched_nms")
 def _batched_nms_fake(boxes, scores, groups, iou_threshold, max_output):
     return boxes.new_empty(torch.library.get_ctx().new_dynamic_size(max=2**31 - 1), dtype=torch.int64)

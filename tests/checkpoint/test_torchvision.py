@@ -118,12 +118,13 @@ def torchvisions_conventions(monkeypatch):
     for module in (boxes, bounding_box, box_coder, pasting):
         monkeypatch.setattr(module, "PIXEL", 0)
 
-    def nms(boxes, scores, groups, iou_threshold, max_output=-1):
+    def suppress(boxes, scores, groups, iou_threshold):
         keep = torchvision.ops.batched_nms(boxes, scores, groups, iou_threshold)
-        return keep if max_output < 0 else keep[:max_output]
+        order = scores.argsort(descending=True, stable=True)
+        return order, torch.zeros_like(scores, dtype=torch.bool).index_fill(0, keep, True)[order]
 
     for module in (rpn_inference, detections):
-        monkeypatch.setattr(module, "batched_nms", nms)
+        monkeypatch.setattr(module, "suppress", suppress)
 
 
 def with_detections(reference: nn.Module, features: dict, images: TorchvisionImageList) -> nn.Module:

@@ -1,14 +1,17 @@
-"""How often the host must wait for the device in a training step, counted where there is none, and measured where there is.
+"""How often the host must wait for the device in a training step and in an inference, counted where there is none, and
+measured where there is.
 
-What must wait: the number of boxes that suppression leaves, and of those that a mask or a selection keeps. Losses, sampling,
-targets, poolers, the optimizer's step and the watch over it must not.
+What must wait: the number of boxes that a selection keeps. Suppression, losses, sampling, targets, poolers, the optimizer's
+step and the watch over it must not.
 """
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,11 +59,16 @@ class Waits(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def make_step(name: str, device: str) -> tuple[Step, StepWatch, tuple]:
-    """A training step of two images with three objects each."""
+def make_config(name: str, device: str):
     cfg = defaults.clone()
     cfg.merge_from_file(str(CONFIGS / name))
     cfg.merge_from_list([*SMALL, "MODEL.DEVICE", device, "SEED", 1])
+    return cfg
+
+
+def make_step(name: str, device: str) -> tuple[Step, StepWatch, tuple]:
+    """A training step of two images with three objects each."""
+    cfg = make_config(name, device)
     torch.manual_seed(0)
     model = build_detection_model(cfg).to(device).train()
     optimizer = make_optimizer(cfg, model)
@@ -74,20 +82,28 @@ def make_step(name: str, device: str) -> tuple[Step, StepWatch, tuple]:
     return step, watch, (images, [target.to(device), target.to(device)])
 
 
-# In a step of any number of images, Faster R-CNN: how many boxes suppression leaves, how many of them stay, how many those are
-# in each image, and how many are drawn there. Mask R-CNN: also how many of these stand for an object, and with polygons, which
-# are filled on the host, the boxes of each image.
+# In a step of any number of images, Faster R-CNN: how many proposals each image has, and how many are drawn there. Mask R-CNN:
+# also how many of these stand for an object, and with polygons, which are filled on the host, the boxes of each image.
 ALLOWED = {
-    "e2e_faster_rcnn_R_50_FPN_1x.yaml": 4,
-    "e2e_mask_rcnn_R_50_FPN_1x.yaml": 5 + 2,
+    "e2e_faster_rcnn_R_50_FPN_1x.yaml": 2,
+    "e2e_mask_rcnn_R_50_FPN_1x.yaml": 3 + 2,
     "retinanet/retinanet_R-50-FPN_1x.yaml": 0,
 }
 
 
-@pytest.mark.parametrize("name", ALLOWED)
-def test_a_step_waits_for_sizes_alone(name, monkeypatch):
-    step, watch, batch = make_step(name, "cpu")
-    step(1, [batch], [1, 2])
+# In an inference: how many proposals each image has, how many pairs of a proposal or an anchor and a class are above the
+# threshold, and how many detections each image has. RetinaNet has no proposals, but picks the best of each level. Keypoints: also
+# the boxes' sizes, to which heatmaps are enlarged.
+ALLOWED_IN_INFERENCE = {
+    "e2e_faster_rcnn_R_50_FPN_1x.yaml": 3,
+    "e2e_mask_rcnn_R_50_FPN_1x.yaml": 3,
+    "e2e_keypoint_rcnn_R_50_FPN_1x.yaml": 4,
+    "retinanet/retinanet_R-50-FPN_1x.yaml": 3,
+}
+
+
+@contextlib.contextmanager
+def counted_waits(monkeypatch) -> Iterator[Counter]:
     to_list = torch.Tensor.tolist
 
     def counted(tensor: torch.Tensor) -> object:
@@ -95,11 +111,34 @@ def test_a_step_waits_for_sizes_alone(name, monkeypatch):
         waits.places[("tolist", f"{Path(caller.filename).name}:{caller.name}")] += 1
         return to_list(tensor)
 
-    with Waits() as waits:
-        monkeypatch.setattr(torch.Tensor, "tolist", counted)
+    with Waits() as waits, monkeypatch.context() as patched:
+        patched.setattr(torch.Tensor, "tolist", counted)
+        yield waits.places
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_a_step_waits_for_sizes_alone(name, monkeypatch):
+    step, watch, batch = make_step(name, "cpu")
+    step(1, [batch], [1, 2])
+    with counted_waits(monkeypatch) as places:
         step(2, [batch], [1, 2])
-        monkeypatch.undo()
-    assert sum(waits.places.values()) == ALLOWED[name], waits.places
+    assert sum(places.values()) == ALLOWED[name], places
+
+
+@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize("name", ALLOWED_IN_INFERENCE)
+def test_an_inference_waits_for_sizes_alone(name, images, monkeypatch):
+    cfg = make_config(name, "cpu")
+    # Something is found, by chance.
+    cfg.merge_from_list(["MODEL.ROI_HEADS.SCORE_THRESH", 0.01, "MODEL.RETINANET.INFERENCE_TH", 0.005])
+    cfg.merge_from_list(["MODEL.ROI_HEADS.DETECTIONS_PER_IMG", 5])
+    torch.manual_seed(0)
+    model = build_detection_model(cfg).eval()
+    batch = to_image_list(list(torch.randn(images, 3, 192, 256)), 32)
+    with torch.no_grad(), counted_waits(monkeypatch) as places:  # inference_mode would show composite operators
+        found = model(batch)
+    assert all(len(boxes) for boxes in found)
+    assert sum(places.values()) == ALLOWED_IN_INFERENCE[name], places
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from maskrcnn_benchmark.ops.library import ops
-from maskrcnn_benchmark.ops.nms import batched_nms, nms
+from maskrcnn_benchmark.ops.nms import batched_nms, nms, suppress
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
 on_devices = pytest.mark.parametrize("device", DEVICES)
@@ -197,3 +197,19 @@ def test_bad_arguments_are_named(change: dict, message: str) -> None:
     }
     with pytest.raises(RuntimeError, match=message):
         batched_nms(**{**arguments, **change})
+
+
+@on_devices
+@pytest.mark.parametrize("count", [0, 1, 500])
+def test_the_mask_names_the_boxes_that_stay(count, device):
+    generator = torch.Generator().manual_seed(count)
+    boxes, scores = (
+        torch.rand(count, 4, generator=generator) * 100,
+        torch.randint(0, 50, (count,), generator=generator) / 50,
+    )
+    boxes[:, 2:] += boxes[:, :2]
+    groups = torch.randint(0, 4, (count,), generator=generator)
+    order, kept = suppress(boxes.to(device), scores.to(device), groups.to(device), 0.3)
+    assert order.tolist() == scores.argsort(descending=True, stable=True).tolist()
+    assert order[kept].tolist() == naive_nms(boxes, scores, groups, 0.3)
+    torch.library.opcheck(ops.suppress, (boxes.to(device), scores.to(device), groups.to(device), 0.3))

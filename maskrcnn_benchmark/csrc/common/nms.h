@@ -1,4 +1,4 @@
-// What the CPU and the CUDA entry of batched_nms share: the checks, the order in which boxes are visited, the result.
+// What suppress and batched_nms share on the CPU and on CUDA: the checks, the order in which boxes are visited, the result.
 #pragma once
 
 #include <array>
@@ -31,9 +31,8 @@ inline Tensor take_where(const Tensor& values, const Tensor& mask) {
   return torch::stable::detail::to<Tensor>(stack[0]);
 }
 
-inline void check_nms(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& groups,
+inline void check_nms(const char* op, const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& groups,
                       double iou_threshold) {
-  const char* op = "batched_nms";
   MRB_CHECK(boxes.dim() == 2 && boxes.size(1) == 4, op, ": boxes must have shape [N, 4] (x1, y1, x2, y2), got ",
             shape_of(boxes));
   MRB_CHECK_FLOATING(boxes, op, "boxes");

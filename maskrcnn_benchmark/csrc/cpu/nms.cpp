@@ -1,4 +1,4 @@
-// batched_nms on the CPU.
+// suppress and batched_nms on the CPU.
 //
 // A box is kept unless a kept box of its group, with a higher score, overlaps it by more than the threshold. So each box
 // is compared with the boxes kept so far, which lie in five dense arrays and end the comparison at the first hit.
@@ -147,34 +147,44 @@ void keep_all(const NmsOrder& order, double iou_threshold, int64_t limit, std::v
   share_out(num_groups, 1, 1 + comparisons / kComparisonsPerThread, [&] { return keep; });
 }
 
-Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& groups, double iou_threshold,
-                   int64_t max_output) {
-  check_nms(boxes, scores, groups, iou_threshold);
-  const int64_t count = boxes.size(0);
-  if (count == 0) {
-    return torch::stable::new_empty(boxes, std::vector<int64_t>{0}, ScalarType::Long);
-  }
-  const NmsOrder order = order_boxes(boxes, scores, groups);
+// Which boxes stay, [count] by rank; of each group at most `limit`.
+Tensor keep_by_rank(const NmsOrder& order, double iou_threshold, int64_t limit) {
+  const int64_t count = order.boxes.size(0);
   std::vector<uint8_t> alive(count, 1);
-  const int64_t limit = max_output >= 0 ? max_output : count;
   if (order.boxes.scalar_type() == ScalarType::Double) {
     keep_all<double>(order, iou_threshold, limit, alive);
   } else {
     keep_all<float>(order, iou_threshold, limit, alive);
   }
-  Tensor kept = torch::stable::new_empty(boxes, std::vector<int64_t>{count}, ScalarType::Bool);
+  Tensor kept = torch::stable::new_empty(order.boxes, std::vector<int64_t>{count}, ScalarType::Bool);
   bool* by_rank = kept.mutable_data_ptr<bool>();
   const int64_t* rank = order.rank ? order.rank->const_data_ptr<int64_t>() : nullptr;
   for (int64_t i = 0; i < count; ++i) {
     by_rank[rank ? rank[i] : i] = alive[i] != 0;
   }
-  return select_kept(order, kept, max_output);
+  return kept;
+}
+
+std::tuple<Tensor, Tensor> suppress(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& groups,
+                                    double iou_threshold) {
+  check_nms("suppress", boxes, scores, groups, iou_threshold);
+  const NmsOrder order = order_boxes(boxes, scores, groups);
+  return {order.by_score, keep_by_rank(order, iou_threshold, boxes.size(0))};
+}
+
+Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& groups, double iou_threshold,
+                   int64_t max_output) {
+  check_nms("batched_nms", boxes, scores, groups, iou_threshold);
+  const NmsOrder order = order_boxes(boxes, scores, groups);
+  const int64_t limit = max_output >= 0 ? max_output : boxes.size(0);
+  return select_kept(order, keep_by_rank(order, iou_threshold, limit), max_output);
 }
 
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(maskrcnn_benchmark, CPU, m) {
   m.impl("batched_nms", TORCH_BOX(&batched_nms));
+  m.impl("suppress", TORCH_BOX(&suppress));
 }
 
 }  // namespace maskrcnn

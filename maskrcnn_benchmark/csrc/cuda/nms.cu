@@ -1,4 +1,4 @@
-// batched_nms on CUDA, without waiting for the device until the size of the result is needed.
+// suppress and batched_nms on CUDA; only the second waits for the device, to know the size of its result.
 //
 // Boxes are sorted by group and, within a group, by descending score. A first kernel marks for every box the later boxes it
 // would suppress, as a matrix of bits, a block for each tile of 64 x 64 pairs. A second decides which boxes stay: a block
@@ -237,28 +237,41 @@ void keep_all(const NmsOrder& order, double iou_threshold, Tensor& kept) {
   }
 }
 
-Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& groups, double iou_threshold,
-                   int64_t max_output) {
-  check_nms(boxes, scores, groups, iou_threshold);
-  const torch::stable::accelerator::DeviceGuard guard(boxes.get_device_index());
-  const int64_t count = boxes.size(0);
-  if (count == 0) {
-    return torch::stable::new_empty(boxes, std::vector<int64_t>{0}, ScalarType::Long);
+// Which boxes stay, [count] by rank.
+Tensor keep_by_rank(const NmsOrder& order, double iou_threshold) {
+  Tensor kept = torch::stable::new_empty(order.boxes, std::vector<int64_t>{order.boxes.size(0)}, ScalarType::Bool);
+  if (kept.numel() == 0) {
+    return kept;
   }
-  const NmsOrder order = order_boxes(boxes, scores, groups);
-  Tensor kept = torch::stable::new_empty(boxes, std::vector<int64_t>{count}, ScalarType::Bool);
   if (order.boxes.scalar_type() == ScalarType::Double) {
     keep_all<double>(order, iou_threshold, kept);
   } else {
     keep_all<float>(order, iou_threshold, kept);
   }
-  return select_kept(order, kept, max_output);
+  return kept;
+}
+
+std::tuple<Tensor, Tensor> suppress(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& groups,
+                                    double iou_threshold) {
+  check_nms("suppress", boxes, scores, groups, iou_threshold);
+  const torch::stable::accelerator::DeviceGuard guard(boxes.get_device_index());
+  const NmsOrder order = order_boxes(boxes, scores, groups);
+  return {order.by_score, keep_by_rank(order, iou_threshold)};
+}
+
+Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& groups, double iou_threshold,
+                   int64_t max_output) {
+  check_nms("batched_nms", boxes, scores, groups, iou_threshold);
+  const torch::stable::accelerator::DeviceGuard guard(boxes.get_device_index());
+  const NmsOrder order = order_boxes(boxes, scores, groups);
+  return select_kept(order, keep_by_rank(order, iou_threshold), max_output);
 }
 
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(maskrcnn_benchmark, CUDA, m) {
   m.impl("batched_nms", TORCH_BOX(&batched_nms));
+  m.impl("suppress", TORCH_BOX(&suppress));
 }
 
 }  // namespace maskrcnn

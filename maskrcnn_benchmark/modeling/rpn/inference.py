@@ -8,10 +8,9 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling.batching import (
-    at_most,
     is_overridden,
     numbered,
-    rank_in_group,
+    rank_of_kept,
     sizes_of_images,
     split_by_image,
 )
@@ -20,7 +19,7 @@ from maskrcnn_benchmark.modeling.detections import boxlists_by_image
 from maskrcnn_benchmark.modeling.rpn.levels import find_on_each_level
 from maskrcnn_benchmark.modeling.rpn.utils import permute_and_flatten
 from maskrcnn_benchmark.modeling.utils import cat
-from maskrcnn_benchmark.ops.nms import batched_nms
+from maskrcnn_benchmark.ops.nms import suppress
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import clip_boxes, xyxy_to_xywh
 from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
@@ -78,11 +77,11 @@ class RPNPostProcessor(nn.Module):
             if len(objectness) > 1:
                 proposals = self.select_over_all_levels(proposals)
         else:
-            box, score, image = self._best_of_levels(anchors, objectness, box_regression)
+            box, score, image, kept = self._best_of_levels(anchors, objectness, box_regression)
+            most = self.post_nms_top_n
             if len(objectness) > 1:
-                keep = self._best_of_all(image, len(sizes))
-                box, score, image = box[keep], score[keep], image[keep]
-            proposals = boxlists_by_image(box, image, sizes, objectness=score)
+                kept, most = kept & self._best_of_all(kept, image, len(sizes)), self.fpn_post_nms_top_n
+            proposals = boxlists_by_image(box, image, sizes, kept, most, objectness=score)
         if self.training and targets is not None:
             proposals = self.add_gt_proposals(proposals, targets)
         return proposals
@@ -100,8 +99,9 @@ class RPNPostProcessor(nn.Module):
         Returns:
             At most `post_nms_top_n` boxes of each image by descending score, with the field "objectness".
         """
-        box, score, image = self._best_of_levels([[a] for a in anchors], [objectness], [box_regression])
-        return boxlists_by_image(box, image, [a.size for a in anchors], objectness=score)
+        box, score, image, kept = self._best_of_levels([[a] for a in anchors], [objectness], [box_regression])
+        sizes = [a.size for a in anchors]
+        return boxlists_by_image(box, image, sizes, kept, self.post_nms_top_n, objectness=score)
 
     def select_over_all_levels(self, boxlists: list[BoxList]) -> list[BoxList]:
         """The best of each image's boxes of several levels (or of the batch's) by descending score."""
@@ -109,12 +109,14 @@ class RPNPostProcessor(nn.Module):
         image = numbered([len(b) for b in boxlists], score.device)
         row = torch.cat([torch.arange(len(b), device=score.device) for b in boxlists])
         order = score.argsort(descending=True, stable=True)
-        order = order[self._best_of_all(image[order], len(boxlists))]
-        rows = split_by_image(image[order], len(boxlists), row[order])
+        image, row = image[order], row[order]
+        kept = self._best_of_all(torch.ones_like(image, dtype=torch.bool), image, len(boxlists))
+        rows = split_by_image(image, len(boxlists), row, kept=kept, most=self.fpn_post_nms_top_n)
         return [boxlist[of_image] for boxlist, (of_image,) in zip(boxlists, rows, strict=True)]
 
-    def _best_of_levels(self, anchors, objectness, box_regression) -> tuple[Tensor, Tensor, Tensor]:
-        """The best boxes of every level after suppression, by descending score: boxes Tensor[M, 4], scores, images."""
+    def _best_of_levels(self, anchors, objectness, box_regression) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The candidates of all levels by descending score, boxes Tensor[M, 4], scores and images; and which of them are the best
+        of their level after suppression, bool Tensor[M]."""
         num_images, num_levels = len(anchors), len(objectness)
         boxes, level_scores = self._candidates(anchors, objectness, box_regression)
         width, height = sizes_of_images([image[0].size for image in anchors], boxes)[:, :, None].unbind(1)
@@ -128,24 +130,20 @@ class RPNPostProcessor(nn.Module):
         # A box of the lowest score suppresses none of the others; it is left out below.
         scores = torch.where(large_enough, scores, -1.0)
         if self.nms_thresh > 0:
-            # A single group can stop at its limit; several cannot share one.
-            limit = self.post_nms_top_n if num_images * num_levels == 1 else -1
-            keep = batched_nms(boxes, scores, groups, self.nms_thresh, max_output=limit)
+            order, kept = suppress(boxes, scores, groups, self.nms_thresh)
         else:
-            keep = scores.argsort(descending=True, stable=True)
-        # Boxes that are too small come last, so they change no other's rank.
-        rank = rank_in_group(groups[keep], num_images * num_levels)
-        keep = at_most(
-            keep[(scores[keep] >= 0) & (rank < self.post_nms_top_n)], num_images * num_levels * self.post_nms_top_n
-        )
-        return boxes[keep], scores[keep], groups[keep] // num_levels
+            order, kept = scores.argsort(descending=True, stable=True), torch.ones_like(large_enough)
+        scores, groups = scores[order], groups[order]
+        kept = kept & (scores >= 0)
+        kept = kept & (rank_of_kept(kept, groups, num_images * num_levels) < self.post_nms_top_n)
+        return boxes[order], scores, groups // num_levels, kept
 
-    def _best_of_all(self, image: Tensor, num_images: int) -> Tensor | slice:
-        """What stays of the boxes of all levels, given by descending score with their images int64 Tensor[M]."""
+    def _best_of_all(self, kept: Tensor, image: Tensor, num_images: int) -> Tensor:
+        """Which of the kept boxes, by descending score with their images int64 Tensor[M], are the best of their image or of the
+        batch: bool Tensor[M]."""
         if self.training and self.fpn_post_nms_per_batch:
-            return slice(self.fpn_post_nms_top_n)
-        stays = rank_in_group(image, num_images) < self.fpn_post_nms_top_n
-        return at_most(stays.nonzero().squeeze(1), num_images * self.fpn_post_nms_top_n)
+            num_images = 1
+        return rank_of_kept(kept, image, num_images) < self.fpn_post_nms_top_n
 
     def _candidates(self, anchors, objectness, box_regression) -> tuple[Tensor, list[Tensor]]:
         """The best boxes of each level: Tensor[B, sum K, 4] and, for each level, scores Tensor[B, K]."""

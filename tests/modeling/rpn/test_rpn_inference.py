@@ -75,18 +75,19 @@ def assert_proposals(proposals: list[BoxList], expected: list[tuple[Tensor, Tens
 @pytest.mark.parametrize("min_size", [0, 14])
 @pytest.mark.parametrize(("pre", "post", "total"), [(1000, 1000, 1000), (40, 10, 12), (15, 1000, 1000), (60, 8, 1000)])
 @pytest.mark.parametrize("levels", [1, 3])
+@pytest.mark.parametrize("threshold", [0.5, 0])
 @torch.no_grad()
-def test_selection_in_evaluation(levels, pre, post, total, min_size):
+def test_selection_in_evaluation(threshold, levels, pre, post, total, min_size):
     inputs = predictions(levels)
-    selector = RPNPostProcessor(pre, post, 0.5, min_size, fpn_post_nms_top_n=total).eval()
-    selected = naive_select(*inputs, pre, post, 0.5, min_size)
+    selector = RPNPostProcessor(pre, post, threshold, min_size, fpn_post_nms_top_n=total).eval()
+    selected = naive_select(*inputs, pre, post, threshold or 1.0, min_size)  # 0: no suppression
     limit = total if levels > 1 else post
     expected = [best_of_image(of_image, limit) for of_image in selected]
     assert all(len(scores) for scores, _ in expected)
     assert_proposals(selector(*inputs), expected)
     anchors, objectness, regression = inputs
     first = anchors[:1], [o[:1] for o in objectness], [r[:1] for r in regression]
-    (alone,) = selector(*first)  # with one level, suppression itself stops at the limit
+    (alone,) = selector(*first)
     torch.testing.assert_close(alone.get_field("objectness"), expected[0][0])
 
 
@@ -118,3 +119,20 @@ def test_selection_in_training(per_batch):
 def test_nothing_large_enough():
     proposals = RPNPostProcessor(100, 100, 0.5, 1000).eval()(*predictions(3))
     assert [len(p) for p in proposals] == [0, 0]
+
+
+@pytest.mark.parametrize("training", [True, False])
+@torch.no_grad()
+def test_scores_that_are_no_numbers_take_no_place(training):
+    """They come first in every order, and are none of the best of a level, of an image or of the batch."""
+    anchors, objectness, regression = predictions(3)
+    selector = RPNPostProcessor(1000, 5, 0, 0, fpn_post_nms_top_n=8).train(training)
+    found = []
+    for value in (float("nan"), -float("inf")):
+        for logits in objectness:
+            logits[:, :, 0] = value
+        found.append(selector(anchors, objectness, regression))
+    assert sum(map(len, found[0])) == (8 if training else 16)
+    for ours, expected in zip(*found, strict=True):
+        assert torch.equal(ours.bbox, expected.bbox)
+        assert torch.equal(ours.get_field("objectness"), expected.get_field("objectness"))

@@ -77,9 +77,9 @@ class RetinaNetPostProcessor(nn.Module):
         """
         if is_overridden(self, RetinaNetPostProcessor, "forward_for_single_feature_map", "select_over_all_levels"):
             return self.select_over_all_levels(find_on_each_level(self, anchors, box_cls, box_regression))
-        box, score, label, image = self._find(anchors, box_cls, box_regression)
+        box, score, label, image, valid = self._find(anchors, box_cls, box_regression)
         sizes = [levels[0].size for levels in anchors]
-        return select_detections(box, score, label, image, sizes, self.nms_thresh, self.fpn_post_nms_top_n)
+        return select_detections(box, score, label, image, sizes, self.nms_thresh, self.fpn_post_nms_top_n, valid)
 
     def forward_for_single_feature_map(
         self, anchors: list[BoxList], box_cls: Tensor, box_regression: Tensor
@@ -94,8 +94,9 @@ class RetinaNetPostProcessor(nn.Module):
         Returns:
             At most `pre_nms_top_n` boxes of each image by descending score, with the fields "scores" and "labels".
         """
-        box, score, label, image = self._find([[a] for a in anchors], [box_cls], [box_regression])
-        return boxlists_by_image(box, image, [a.size for a in anchors], scores=score, labels=label)
+        box, score, label, image, valid = self._find([[a] for a in anchors], [box_cls], [box_regression])
+        sizes = [a.size for a in anchors]
+        return boxlists_by_image(box, image, sizes, valid, self.pre_nms_top_n, scores=score, labels=label)
 
     def select_over_all_levels(self, boxlists: list[BoxList]) -> list[BoxList]:
         """Class-wise suppression of each image's candidates of all levels, and the best of what is left."""
@@ -118,15 +119,15 @@ class RetinaNetPostProcessor(nn.Module):
             joined.append(cat_boxlist([proposal, objects]))
         return joined
 
-    def _find(self, anchors, box_cls, box_regression) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Boxes Tensor[M, 4], scores, labels (from 1) and images of the candidates of all levels, best first."""
+    def _find(self, anchors, box_cls, box_regression) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Boxes Tensor[M, 4], scores, labels (from 1) and images of the candidates of all levels, best first; and which are large
+        enough, bool Tensor[M]."""
         logits, deltas = flatten_levels(box_cls, box_regression)
         image, row, label, score = self._candidates(logits, [level.bbox.shape[0] for level in anchors[0]])
         box = self.box_coder.decode(deltas[image, row].float(), _pick_anchors(anchors, image, row))
         width, height = sizes_of_images([levels[0].size for levels in anchors], box).unbind(1)
         box = clip_boxes(box, width[image], height[image])
-        large = (xyxy_to_xywh(box)[:, 2:] >= self.min_size).all(dim=1).nonzero().squeeze(1)
-        return box[large], score[large], label[large], image[large]
+        return box, score, label, image, (xyxy_to_xywh(box)[:, 2:] >= self.min_size).all(dim=1)
 
     def _candidates(self, logits: Tensor, level_sizes: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Tensor[B, T, C] -> image, anchor, label (from 1) and score, each Tensor[M], best first."""
