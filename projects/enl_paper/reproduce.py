@@ -104,8 +104,9 @@ def add_relations(commands: Any) -> None:
     parser.add_argument("--out", default="runs/relations", metavar="DIR", help="default %(default)s")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="default 0 1 2")
     models = list(experiment.MODELS)
+    eight = [model for model in models if "LA" not in model]
     parser.add_argument(
-        "--models", nargs="+", default=models, choices=models, metavar="MODEL", help="default: all eight"
+        "--models", nargs="+", default=eight, choices=models, metavar="MODEL", help="default: the eight of relations.md"
     )
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time on this machine (default 1)")
     parser.add_argument("--processes", type=int, default=max(torch.cuda.device_count(), 1), help="of each run")

@@ -157,7 +157,11 @@ class EfficientNonLocal(NonLocal2d):
         self, channels: int, position: str = "dct", dct_size: int = 9, *, literal: bool = False, **options: Any
     ):
         super().__init__(channels, **options)
-        self.dct_size = check_dct(position, dct_size)
+        if position not in ("", "dct"):
+            raise ValueError(f"The position term of a non-local module is 'dct' or ''; got {position!r}.")
+        if dct_size < 1:
+            raise ValueError(f"dct_size counts frequencies and is at least 1; got {dct_size}.")
+        self.dct_size = dct_size if position else 0
         self.literal = literal
 
     @classmethod
@@ -177,7 +181,10 @@ class EfficientNonLocal(NonLocal2d):
             return y + dct_low_pass(g, self.dct_size) if self.dct_size else y
 
     def _position(self, similarity: Tensor, row: int, column: int) -> Tensor:
-        return dct_row(similarity, self.dct_size, row, column)
+        if not self.dct_size:
+            return super()._position(similarity, row, column)
+        rows, columns = dct_tables(*similarity.shape, self.dct_size, similarity.dtype, similarity.device)
+        return torch.outer(rows @ rows[row], columns @ columns[column])
 
     def extra_repr(self) -> str:
         return f"dct_size={self.dct_size}{', literal=True' if self.literal else ''}"
@@ -188,27 +195,11 @@ NON_LOCAL.register("nl_dot", DotProduct)
 NON_LOCAL.register("enl", EfficientNonLocal)
 
 
-def check_dct(position: str, dct_size: int) -> int:
-    """The frequencies along an axis that the position term keeps: 0 where there is none."""
-    if position not in ("", "dct"):
-        raise ValueError(f"The position term of a non-local module is 'dct' or ''; got {position!r}.")
-    if dct_size < 1:
-        raise ValueError(f"dct_size counts frequencies and is at least 1; got {dct_size}.")
-    return dct_size if position else 0
-
-
 def check_point(x: Tensor, row: int, column: int) -> None:
+    """Raise ValueError unless a map [C, H, W] has this position."""
     _, height, width = x.shape
     if not (0 <= row < height and 0 <= column < width):
         raise ValueError(f"The map has {height} rows and {width} columns; got row {row}, column {column}.")
-
-
-def dct_row(like: Tensor, dct_size: int, row: int, column: int) -> Tensor:
-    """The row of E E^T for a position of a map Tensor[H, W]; zeros without frequencies."""
-    if not dct_size:
-        return torch.zeros_like(like)
-    rows, columns = dct_tables(*like.shape, dct_size, like.dtype, like.device)
-    return torch.outer(rows @ rows[row], columns @ columns[column])
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager:
