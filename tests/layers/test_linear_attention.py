@@ -93,6 +93,22 @@ def test_the_response_has_one_scale_whatever_the_maps(dtype, scale):
     assert (actual - expected).norm() < 8 * torch.finfo(dtype).eps * (expected.norm() + x.norm())
 
 
+@pytest.mark.parametrize("mean", [10, 100, 1000])
+def test_channels_far_from_zero_keep_their_differences(mean):
+    """As a layer norm does in float32, which loses the digits that the map itself has no room for."""
+    module = trained(channels=32)
+    x = (mean + torch.randn(2, 32, 30, 40)).double()
+    y = x.clone().requires_grad_()
+    grad = torch.randn_like(x)
+    exact = (through_every_pair(module, y) - y).detach()
+    exact_grad = torch.autograd.grad(through_every_pair(module, y), y, grad)[0]
+    narrow = x.float().requires_grad_()
+    answer = module.float()(narrow)
+    found = torch.autograd.grad(answer, narrow, grad.float())[0]
+    assert (answer.double() - x - exact).norm() < 1e-6 * mean * exact.norm()
+    assert (found.double() - exact_grad).norm() < 1e-6 * mean * exact_grad.norm()
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_gradients_of_the_narrow_types_are_finite_and_close(dtype):
     module = trained(channels=32)

@@ -124,9 +124,10 @@ def _sums(x: Tensor, phi: Tensor) -> _Sums:
     means, inverses = [], []
     for block in _blocks(x):
         part = _tokens(x, block)
-        mean = part.mean(3, dtype=phi.dtype).flatten(1)[:, None]
-        square = torch.linalg.vector_norm(part, dim=3, dtype=phi.dtype).square().flatten(1)[:, None] / channels
-        inverse = (square - mean.square() + _EPS).clamp_min(_EPS).rsqrt()
+        mean = part.mean(3, keepdim=True, dtype=phi.dtype)
+        # Of the differences: of squares nothing would be left where the mean is large.
+        deviation = torch.linalg.vector_norm(part - mean, dim=3) / math.sqrt(channels)
+        mean, inverse = mean.flatten(1)[:, None], (deviation.square() + _EPS).rsqrt().flatten(1)[:, None]
         logits = _projected(phi, part, inverse)
         highest = torch.maximum(maximum, logits.amax(2, keepdim=True))
         shrink, keys = (maximum - highest).exp(), (logits - highest).exp()
