@@ -1,4 +1,4 @@
-"""SMALL_OBJECTS.md from its first command to its last, on photographs with labels as their makers published them."""
+"""docs/how-to/small-objects.md from its first command to its last, on photographs with labels as their makers published them."""
 
 import json
 import os
@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.docs.test_documents import commands
 from tests.support.real_sets import AERIAL, needs
-from tests.test_documents import commands
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -36,7 +36,11 @@ def cars(tmp_path):
 @pytest.mark.slow
 @needs(AERIAL)
 def test_the_page(cars):
-    steps = [words for words in commands((ROOT / "SMALL_OBJECTS.md").read_text()) if words[:2] == ["python", "-m"]]
+    steps = [
+        words
+        for words in commands((ROOT / "docs" / "how-to" / "small-objects.md").read_text())
+        if words[:2] == ["python", "-m"]
+    ]
     names = [words[3] for words in steps]
     assert names == ["check", "suggest", "train", "predict", "test", "convert"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
