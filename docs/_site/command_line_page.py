@@ -30,11 +30,16 @@ def help_of(command: str) -> str:
     return printed.getvalue().rstrip()
 
 
+def names() -> list[str]:
+    """All commands, those of this repository's other package among them."""
+    return [*commands.COMMANDS, *commands.plugins()]
+
+
 def reference() -> str:
     """A section for each command."""
     sections = ["```text", help_of(""), "```", ""]
-    for name, summary in commands.COMMANDS.items():
-        sections += [f"## mrb {name}", "", f"{summary[0].upper()}{summary[1:]}.", ""]
+    for name in names():
+        sections += [f"## mrb {name}", ""]
         if name == "launch":
             sections += ["It takes the options of torchrun, which `mrb launch --help` lists.", ""]
         else:
