@@ -22,7 +22,7 @@ MOST_SIZES_PRINTED = 8
 
 def build_parser() -> CommandParser:
     parser = KeyParser(description=__doc__)
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="path to a YAML configuration")
+    parser.add_config(required=True)
     sizes.add_size_arguments(parser)
     parser.add_argument(
         "--size", action="append", metavar="HxW", help="an image's size, such as 800x1120; may be repeated"

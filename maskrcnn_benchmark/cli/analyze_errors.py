@@ -63,7 +63,7 @@ def image_reader(truth: Any, ann_file: str, img_dir: str) -> Any:
 
 def build_parser() -> CommandParser:
     parser = KeyParser(description=__doc__)
-    parser.add_argument("--config-file", metavar="FILE", help="the configuration that was tested")
+    parser.add_config()
     parser.add_argument("--dataset", default="", metavar="NAME", help="another set of the configuration's")
     parser.add_argument("--ann-file", default="", metavar="FILE", help="annotations in any form `mrb convert` reads")
     parser.add_argument("--img-dir", default="", metavar="FOLDER", help="their images")

@@ -111,7 +111,7 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("--form", default="", choices=list(formats.FORMATS), help="where it is not found by itself")
     parser.add_argument("--split", default="", metavar="NAME", help="of a source that holds several")
-    parser.add_argument("--config-file", metavar="FILE", help="check the data sets of this configuration")
+    parser.add_config()
     parser.add_argument("--skip-images", action="store_true", help="do not decode the image files")
     parser.add_argument("--sheet", metavar="FILE", help="draw images with their annotations (of the first data set)")
     parser.add_argument("--json", metavar="FILE", help="also write the reports to this file")

@@ -41,6 +41,18 @@ class KeyParser(CommandParser):
     option --config-file, its value may also stand alone, in any place: `mrb train my.yaml SOLVER.BASE_LR 0.005`.
     """
 
+    needs_config = False
+
+    def add_config(self, required: bool = False) -> None:
+        """The option --config-file, whose value may also stand alone; `config_file` is "" where there is none."""
+        self.needs_config = required
+        self.add_argument(
+            "--config-file",
+            default="",
+            metavar="CONFIG",
+            help="a YAML file, or the name of a configuration of the package, like enl/faster_rcnn_R_50_FPN_3enl_td",
+        )
+
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Other words than pairs that no option takes come last in `opts`, whose reader says what is wrong with them."""
         # Added last, so that words which no option takes are the command's own first.
@@ -70,6 +82,8 @@ class KeyParser(CommandParser):
             # Of an odd number of words one belongs to no pair; a file is one in any case.
             if len(found.opts) % 2 or found.opts[0].endswith((".yaml", ".yml")):
                 found.config_file = found.opts.pop(0)
+        if self.needs_config and not found.config_file:
+            self.error("name a configuration: CONFIG or --config-file CONFIG")
         found.opts = [*pairs, *found.opts]
         return found
 

@@ -56,12 +56,7 @@ USER_ERRORS = (ConfigError, CheckpointError, NonFiniteLossError, OSError, ValueE
 def argument_parser(description: str | None) -> KeyParser:
     """The options that training and testing share."""
     parser = KeyParser(description=description)
-    parser.add_argument(
-        "--config-file",
-        default="",
-        metavar="CONFIG",
-        help="a YAML file, or the name of a configuration of the package, like enl/faster_rcnn_R_50_FPN_3enl_td",
-    )
+    parser.add_config()
     parser.add_argument(
         "--local_rank", "--local-rank", type=int, default=0, help="ignored: torchrun sets the environment"
     )
