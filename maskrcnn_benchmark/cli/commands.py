@@ -13,6 +13,8 @@ COMMANDS = {
     "train": "train a detector and test it",
     "test": "test a trained detector",
     "predict": "detect objects in images, folders of them, videos and streams",
+    "web": "a page in the browser that detects in images and in what a camera sees",
+    "webcam": "detect in what a camera, a video file or a stream shows",
     "check": "check data sets: counts and sizes, and what is broken in them",
     "suggest": "write a configuration that suits a data set",
     "subset": "write a small annotation file, for a trial run",
