@@ -43,6 +43,8 @@ GROUPS = {
     },
     "Using a detector": {
         "predict": "detect objects in images, folders of them, videos and streams",
+        "web": "a page in the browser that detects in images and in what a camera sees",
+        "webcam": "detect in what a camera, a video file or a stream shows",
         "export": "write a detector as ONNX, as a torch.export program, or as a compiled library",
         "publish": "make a checkpoint small enough to give away",
         "trim": "take the class-dependent layers out of weights, for fine-tuning",

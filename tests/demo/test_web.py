@@ -1,8 +1,7 @@
-"""demo/web.py: its answers, and the page in a real browser with a camera that plays a file."""
+"""`mrb web` and demo/web.py: their answers, and the page in a real browser with a camera that plays a file."""
 
 import asyncio
 import base64
-import importlib
 import json
 import re
 import shutil
@@ -22,8 +21,10 @@ from maskrcnn_benchmark.analysis.context import context_weights
 from maskrcnn_benchmark.engine import Predictor, predictor_options
 from tests.support.tiny import write_model
 
-pytest.importorskip("fastapi", reason="demo/web.py needs FastAPI: the extra 'web'")
-pytest.importorskip("uvicorn", reason="demo/web.py needs uvicorn: the extra 'web'")
+pytest.importorskip("fastapi", reason="the web page needs FastAPI: the extra 'web'")
+pytest.importorskip("uvicorn", reason="the web page needs uvicorn: the extra 'web'")
+
+from maskrcnn_benchmark.web import app as web_app  # noqa: E402  # it needs FastAPI
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
 PNG = cv2.imencode(".png", IMAGE)[1].tobytes()
@@ -40,8 +41,8 @@ def models(tiny, tmp_path_factory) -> dict[str, Predictor]:
 
 
 @pytest.fixture
-def app(models, demo_folder):
-    return importlib.import_module("web_app").create_app(models)
+def app(models):
+    return web_app.create_app(models)
 
 
 @pytest.fixture
@@ -118,7 +119,6 @@ def test_pictures_of_every_shape_are_answered_within_bounds(client, size):
 def test_the_bodies_of_all_requests_have_a_bound(app, models, monkeypatch):
     """Of six requests at a time, three fit; while one is worked on, the page still answers."""
     httpx = pytest.importorskip("httpx")
-    web_app = sys.modules["web_app"]
     monkeypatch.setattr(web_app, "MAX_BYTES_TOGETHER", 3 * 10_000)
     body, held = PNG[:9_000].ljust(9_000, b"0"), threading.Event()
     monkeypatch.setattr(web_app, "decoded", lambda content: held.wait(30) and web_app.Image.new("RGB", (8, 8)))
@@ -142,7 +142,7 @@ def test_the_bodies_of_all_requests_have_a_bound(app, models, monkeypatch):
 
 def test_a_picture_that_does_not_arrive_is_given_up(app, monkeypatch):
     httpx = pytest.importorskip("httpx")
-    monkeypatch.setattr(sys.modules["web_app"], "MAX_SECONDS", 0.1)
+    monkeypatch.setattr(web_app, "MAX_SECONDS", 0.1)
 
     async def slowly():
         yield b"a"
@@ -186,7 +186,7 @@ def test_bad_requests_get_a_sentence(client, path, parameters, content, status, 
 
 
 def test_too_large_a_file(client, app, monkeypatch):
-    monkeypatch.setattr(sys.modules["web_app"], "MAX_BYTES", 1000)
+    monkeypatch.setattr(web_app, "MAX_BYTES", 1000)
     response = client.post("/api/detect", params={"model": "enl"}, content=b"x" * 2000)
     assert response.status_code == 413
 
@@ -197,14 +197,14 @@ def test_only_this_machine_is_answered(client):
     assert policy.startswith("default-src 'self';")
 
 
-def test_the_page_names_nothing_outside(demo_folder):
-    text = "".join(path.read_text() for path in (demo_folder / "page").iterdir())
+def test_the_page_names_nothing_outside():
+    text = "".join(path.read_text() for path in web_app.PAGE.iterdir())
     addresses = set(re.findall(r"(?:https?:)?//[\w.-]+\.\w+[^\s\"']*", text))
     assert addresses <= {"http://www.w3.org/2000/svg", "http://127.0.0.1)"}
 
 
 def test_said_in_a_sentence(run_demo, tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(predictor_options, "SHIPPED", tmp_path / "none")
+    monkeypatch.setattr(predictor_options.shipped, "MODEL", tmp_path / "none")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -26,13 +26,17 @@ def test_blocks_say_what_they_are(document):
     text = (ROOT / document).read_text()
     blocks = blocks_of(text)
     assert len(re.findall("^ *```", text, re.MULTILINE)) == 2 * len(blocks), "a fence that is not closed"
-    assert not re.search(r"^\n( {4}| {8})(mrb|python|make|torchrun|pip) ", text, re.MULTILINE), "a command without a fence"
+    assert not re.search(r"^\n( {4}| {8})(mrb|python|make|torchrun|pip) ", text, re.MULTILINE), (
+        "a command without a fence"
+    )
     for block in blocks:
         assert block.language in LANGUAGES, block
         if block.title.endswith(".py"):
             compile(block.text, block.title, "exec")
             assert text.count(block.title) > 1, f"{block.title} is used by nothing"
-    assert len(re.findall(r"<!-- needs: .+ -->", text)) == sum(bool(block.needs) for block in blocks), "a mark of no block"
+    assert len(re.findall(r"<!-- needs: .+ -->", text)) == sum(bool(block.needs) for block in blocks), (
+        "a mark of no block"
+    )
 
 
 @pytest.mark.parametrize("document", [name for name in RUN if "```yaml" in (ROOT / name).read_text()])

@@ -57,7 +57,9 @@ def program_of(words: list[str]) -> tuple[str, list[str]] | None:
             return program_of(["mrb", *words[i + 1 :]])
         if word.endswith(".py") and "/" in word and word != "tools/launch.py":
             command = re.search(r"`mrb ([a-z ]+)`", (ROOT / word).read_text()) if word.startswith("tools/") else None
-            return (f"mrb {command[1]}" if command and command[1] in command_line_page.names() else word), words[i + 1 :]
+            return (f"mrb {command[1]}" if command and command[1] in command_line_page.names() else word), words[
+                i + 1 :
+            ]
     return None
 
 

@@ -1,14 +1,11 @@
-"""Requests to the page of demo/web.py: odd pictures, odd parameters, odd headers."""
+"""Requests to the page of `mrb web`: odd pictures, odd parameters, odd headers."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import importlib
 import io
 import random
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +14,6 @@ from PIL import Image
 from tests.fuzz.driver import Kind, folder
 from tests.fuzz.mutations import ODD_FLOATS, ODD_NUMBERS, ODD_TEXTS, changed_bytes
 
-DEMO = Path(__file__).parents[2] / "demo"
 SIZES = ((8, 8), (1, 1), (1, 3000), (3000, 1), (40, 60))
 MODES = ("RGB", "L", "LA", "RGBA", "P", "1", "CMYK", "I;16", "F", "I")
 
@@ -80,14 +76,14 @@ def client() -> tuple[Any, Any]:
     import httpx
 
     from maskrcnn_benchmark.engine import Predictor
+    from maskrcnn_benchmark.web.app import create_app
     from tests.support.tiny import write_model
 
-    sys.path.insert(0, str(DEMO))
     narrow = {f"MODEL__RESNETS__{key}": size for key, size in NARROW.items()}
     sizes = {"INPUT__MIN_SIZE_TEST": 32, "INPUT__MAX_SIZE_TEST": 128}
     files = write_model(folder() / "tiny", MODEL__ROI_HEADS__DETECTIONS_PER_IMG=5, **narrow, **sizes)
     models = {"tiny": Predictor(*files)}
-    app = importlib.import_module("web_app").create_app(models)
+    app = create_app(models)
     transport = httpx.ASGITransport(app)  # it raises what the page does not catch
     return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1"), asyncio.new_event_loop()
 

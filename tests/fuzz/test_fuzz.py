@@ -17,7 +17,7 @@ FEW = {"requests": 100}
 @pytest.mark.parametrize("name", KINDS)
 def test_whatever_a_user_brings_ends_well_or_in_a_sentence(name):
     if name == "requests":
-        pytest.importorskip("fastapi", reason="demo/web.py needs FastAPI: the extra 'web'")
+        pytest.importorskip("fastapi", reason="the web page needs FastAPI: the extra 'web'")
     cases = CASES or FEW.get(name, 300)
     logging.disable(logging.CRITICAL)
     try:

@@ -1,4 +1,4 @@
-"""The pages and answers of web.py: pictures come in as the bodies of requests, drawings go out; nothing is kept."""
+"""The pages and answers of `mrb web`: pictures come in as the bodies of requests, drawings go out; nothing is kept."""
 
 import asyncio
 import base64
@@ -41,7 +41,9 @@ def as_url(image: np.ndarray) -> str:
     if longer > MAX_SHOWN:
         image = cv2.resize(image, shown_size(image.shape[1], image.shape[0]), interpolation=cv2.INTER_AREA)
     options = [cv2.IMWRITE_JPEG_QUALITY, 92, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    return "data:image/jpeg;base64," + base64.b64encode(cv2.imencode(".jpg", image, options)[1]).decode("ascii")
+    return "data:image/jpeg;base64," + base64.b64encode(cv2.imencode(".jpg", image, options)[1].tobytes()).decode(
+        "ascii"
+    )
 
 
 def shown_size(width: int, height: int) -> tuple[int, int]:

@@ -21,7 +21,7 @@ async function ask(path, parameters, body) {
   try {
     response = await fetch(`${path}?${new URLSearchParams(parameters)}`, { method: body ? "POST" : "GET", body });
   } catch {
-    throw new Error("The server does not answer; does demo/web.py still run?");
+    throw new Error("The server does not answer; does `mrb web` still run?");
   }
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) {
