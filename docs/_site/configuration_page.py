@@ -41,8 +41,8 @@ def row(key: str, default: Any, is_upstream: bool) -> str:
     broken = key.replace(".", ".<wbr>").replace("_", "_<wbr>")  # where a narrow table may break it
     name = f'<code id="{key}">{broken}</code>' + ("" if is_upstream else " ⁺")
     rule = "a group of names" if key == OPEN else rule_of(key, default).words
-    cells = (name, shown_default(key, default), rule, DESCRIPTIONS[key])
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    values = f"Default {shown_default(key, default)}; may be {rule}."
+    return f"| {name} | {DESCRIPTIONS[key]} <small>{values}</small> |"
 
 
 def reference() -> str:
@@ -52,7 +52,7 @@ def reference() -> str:
     for group, summary in GROUPS.items():
         members = sorted(key for key in keys if key.rpartition(".")[0] == group)
         rows = [row(key, *keys[key]) for key in members]
-        sections += [f"## {group or 'No group'}", "", summary, ""]
+        sections += [f"## {group or 'General'}", "", summary, ""]
         if rows:
-            sections += ["| key | default | may be | meaning |", "|---|---|---|---|", *rows, ""]
+            sections += ["| key | meaning |", "|---|---|", *rows, ""]
     return "\n".join(sections)

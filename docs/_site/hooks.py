@@ -22,6 +22,8 @@ GENERATED = {
 MARK = re.compile(r"^<!-- generated: (.+) -->$", re.MULTILINE)
 DISPLAYED, INLINE = re.compile(r"^\$\$\n(.+?)\n\$\$$", re.MULTILINE | re.DOTALL), re.compile(r"\$([^$\n]+)\$")
 
+FIRST = re.compile(r'^<math(?! [^>]*display="block")', re.MULTILINE)  # would begin a block of HTML
+
 
 def on_files(files: Files, config) -> Files:
     """Add the pages of files outside docs/."""
@@ -45,4 +47,5 @@ def on_page_markdown(markdown: str, page, config, files) -> str:
     if page.meta.get("math"):
         markdown = repository_links.outside_code(DISPLAYED, lambda m: convert(m[1], display="block"), markdown)
         markdown = repository_links.outside_code(INLINE, lambda m: convert(m[1]), markdown)
+        markdown = FIRST.sub("&#8203;<math", markdown)
     return markdown

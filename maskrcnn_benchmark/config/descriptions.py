@@ -7,7 +7,7 @@ checks.py allows. A test fails on a key without a sentence.
 from maskrcnn_benchmark.config.model_descriptions import MODEL_GROUPS, MODEL_KEYS
 
 GROUPS: dict[str, str] = {
-    "": "Keys of no group.",
+    "": "Keys outside all groups.",
     **MODEL_GROUPS,
     "INPUT": "From an image file to the network's input: sizes, data augmentation, normalization.",
     "INPUT.TILES": "Large images cut into tiles, in tests, predictions and training.",

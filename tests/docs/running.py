@@ -22,21 +22,17 @@ SMALL = {
     },
     "test": {**INPUT, "DATALOADER.NUM_WORKERS": "0"},
     "predict": INPUT,
-    "scenes": {"--train": "8", "--val": "4"},
 }
+# What replaces the value that a command line gives.
+CAPPED = {"--train": "8", "--val": "4", "SOLVER.MAX_TIME": "0.05"}
 LINKED = ("configs", "demo", "docker", "projects", "tools")  # folders of the checkout that documents name
 
 
 def small(words: list[str]) -> list[str]:
-    """The words of a command line of `mrb` or torchrun with what SMALL says; keys that it gives itself keep their value."""
+    """The words of a command line of `mrb` or torchrun with what SMALL says; what it gives itself stays, but for CAPPED."""
     command = words[words.index("maskrcnn_benchmark") + 1 if "maskrcnn_benchmark" in words else 0]
-    words = list(words)
-    for name, value in SMALL.get(command, {}).items():
-        if name not in words:
-            words += [name, value]
-        elif name.startswith("--"):
-            words[words.index(name) + 1] = value
-    return words
+    words = [CAPPED.get(before, word) for before, word in zip(["", *words], words, strict=False)]
+    return [*words, *(word for pair in SMALL.get(command, {}).items() if pair[0] not in words for word in pair)]
 
 
 def main() -> None:

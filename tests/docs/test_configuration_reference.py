@@ -46,7 +46,6 @@ EXTRA = ("ROI_HEADS", "IMG_DIR", "ANN_FILE", "DATA_DIR", "FIRST_PIXEL")
 def test_the_page():
     text = configuration_page.reference()
     assert re.findall(r'<code id="([^"]+)">', text) and len(re.findall(r"^\| <code", text, re.MULTILINE)) == len(KEYS)
-    assert (
-        '<code id="SOLVER.EMA">SOLVER.<wbr>EMA</code> ⁺ | `0.0` | a number, 0 or more and below 1 | Decay of an' in text
-    )
+    assert '<code id="SOLVER.EMA">SOLVER.<wbr>EMA</code> ⁺ | Decay of an exponential' in text
+    assert "<small>Default `0.0`; may be a number, 0 or more and below 1.</small> |" in text
     assert "/" not in KEYS["SEED"] and "site-packages" not in text and "/home" not in text

@@ -81,7 +81,7 @@ def test_blocks_run(document, tmp_path, path, request):
 
 def test_what_is_made_smaller():
     assert small(["env"]) == ["env"] and small(["check", "x", "--split", "train"]) == ["check", "x", "--split", "train"]
-    assert small(["scenes", "--train", "400", "--out", "x"]) == ["scenes", "--train", "8", "--out", "x", "--val", "4"]
+    assert small(["scenes", "--train", "400", "--out", "x"]) == ["scenes", "--train", "8", "--out", "x"]
     words = small(["--nproc_per_node=2", "-m", "maskrcnn_benchmark", "train", "SOLVER.MAX_ITER", "1"])
     assert words.count("SOLVER.MAX_ITER") == 1 and words[words.index("SOLVER.MAX_ITER") + 1] == "1" and "(64,)" in words
 
