@@ -154,8 +154,8 @@ def _tiled(predictor: Predictor, image: Image.Image, job: Job, tiles: int, scale
     count = len(tiled.tiling.tiles(image.size))
     if count > MOST_TILES:
         raise ValueError(
-            f"An image of {image.width} x {image.height} pixels has {counted(count, 'tile')} of {tiles} pixels, and at most {MOST_TILES} "
-            "are looked at here; take larger ones, or `mrb predict`."
+            f"An image of {image.width} x {image.height} pixels has {counted(count, 'tile')} of {tiles} pixels, and at most "
+            f"{MOST_TILES} are looked at here; take larger ones, or `mrb predict`."
         )
     tiled.progress = job.advance
     return tiled

@@ -148,7 +148,7 @@ def test_progress_and_an_end_before_the_end(app):
     async def run() -> tuple[list[dict], int, dict]:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=60) as client:
-            url = "/api/detect?model=enl&tiles=16&job=mine"
+            url = "/api/detect?model=enl&tiles=8&job=mine"
             task, seen = asyncio.create_task(client.post(url, content=PNG)), []
             while not task.done():
                 seen.append((await client.get("/api/jobs/mine")).json())
