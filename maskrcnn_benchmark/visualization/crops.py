@@ -16,7 +16,8 @@ TEXT = 18  # pixels of a line below it
 COLUMNS = 8
 AROUND, LEAST = 2.5, 40  # a crop is so many times as large as its box, and at least so many pixels
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
-TRUE, FOUND, SUBJECT = (80, 200, 80), (60, 160, 255), (60, 60, 240)  # BGR
+# Okabe and Ito's sky blue, orange and a pink that neither of two kinds of cones takes for one of them; BGR.
+TRUE, FOUND, SUBJECT = (233, 180, 86), (0, 159, 230), (130, 20, 220)
 
 
 @dataclass
@@ -45,7 +46,7 @@ def crop_sheet(
 ) -> int:
     """Write the first `most` crops of each group, in the order of `groups`, below their names; returns how many there are.
 
-    Objects are green, detections orange, the one that a crop is about is red. Nothing is written without crops.
+    Objects are blue, detections orange, the one that a crop is about is thick and pink. Nothing is written without crops.
 
     Args:
         read_image: image id -> uint8 [H, W, 3], BGR; each image is read once.

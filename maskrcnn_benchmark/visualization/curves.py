@@ -6,6 +6,8 @@ from typing import Any
 
 from maskrcnn_benchmark.utils.metric_writer import read_metrics
 
+# Okabe and Ito's colours, which differ to all kinds of sight; the first ones stand out on white.
+LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c6d00")
 LARGEST = 1e100  # beyond, no axis can be laid out
 
 
@@ -58,7 +60,9 @@ def pyplot() -> Any:
         raise ImportError("Plots need matplotlib: pip install matplotlib.") from None
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from cycler import cycler
 
+    plt.rcParams["axes.prop_cycle"] = cycler(color=LINES)
     return plt
 
 

@@ -8,9 +8,11 @@ const MOST_PIXELS = 40e6;
 // A pen for a canvas on which `unit` pixels are one of the design.
 export const pen = (unit) => ({ line: 2 * unit, thin: unit, letters: Math.round(13 * unit), unit });
 
-function luminance(colour) {
-  const [r, g, b] = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
-  return 0.299 * r + 0.587 * g + 0.114 * b;
+// Whether white stands out from a colour more than black does (relative luminance, WCAG).
+function isDark(colour) {
+  const light = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16) / 255);
+  const [r, g, b] = light.map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b < 0.179;
 }
 
 const onCanvas = ([x, y, w, h], place) => ({
@@ -24,7 +26,7 @@ function outline(context, { x, y, w, h }, colour, tools, isStrong) {
   // Around the object, not over it; a small one gets a thin line.
   const line = Math.min(w, h) < 24 * tools.unit && !isStrong ? tools.thin : isStrong ? 2 * tools.line : tools.line;
   const strokes = [
-    ["rgb(0 0 0 / .55)", line + 2 * tools.thin],
+    [isDark(colour) ? "rgb(255 255 255 / .65)" : "rgb(0 0 0 / .65)", line + 2 * tools.thin],
     [colour, line],
   ];
   for (const [style, width] of strokes) {
@@ -138,7 +140,7 @@ function drawNames(context, seen, tools) {
     const colour = seen[i].d.colour;
     context.fillStyle = colour;
     context.fillRect(place.x, place.y, place.w, place.h);
-    context.fillStyle = luminance(colour) > 110 ? "#000" : "#fff";
+    context.fillStyle = isDark(colour) ? "#fff" : "#000";
     context.fillText(texts[i], place.x + margin, place.y + place.h / 2 + tools.unit / 2);
   });
 }
