@@ -1,10 +1,11 @@
-"""Draw curves of one or several runs, from their metrics.jsonl, into one picture."""
+"""Draw curves of one or several runs, from their metrics.jsonl, into one picture; or follow one in the terminal."""
 
 import argparse
 
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.wording import counted
 from maskrcnn_benchmark.visualization.curves import plot
+from maskrcnn_benchmark.visualization.live import follow
 
 DEFAULT = ("loss", r"loss_.*", "lr", r"test/.*/AP", "images_s")
 
@@ -12,6 +13,12 @@ DEFAULT = ("loss", r"loss_.*", "lr", r"test/.*/AP", "images_s")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs (OUTPUT_DIR), or metrics.jsonl files")
+    parser.add_argument(
+        "--follow",
+        action="store_true",
+        help="show a run's curves in the terminal as it goes on, until it ends or Ctrl-C; without a terminal a line for each "
+        "log period",
+    )
     parser.add_argument("--out", default="metrics.png", metavar="FILE", help="the picture (default metrics.png)")
     parser.add_argument(
         "--metrics",
@@ -29,6 +36,14 @@ def main() -> None:
     args = parser.parse_args()
     if not 0 <= args.smooth < 1:
         parser.error("--smooth must be at least 0 and less than 1.")
+    if args.follow and len(args.runs) > 1:
+        parser.error(f"--follow shows one run; got {len(args.runs)}.")
     with command_line():
+        if args.follow:
+            try:
+                follow(args.runs[0])
+            except KeyboardInterrupt:
+                print()  # the ordinary end of a look
+            return
         names = plot(args.runs, args.metrics, args.out, args.smooth)
         print(f"{counted(len(names), 'curve')} of {counted(len(args.runs), 'run')}: {args.out}")

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from maskrcnn_benchmark.utils.metric_writer import read_metrics
@@ -10,21 +11,29 @@ from maskrcnn_benchmark.utils.metric_writer import read_metrics
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c6d00")
 LARGEST = 1e100  # beyond, no axis can be laid out
 
+Series = dict[str, tuple[list[int], list[float]]]  # iterations and values by name
 
-def load_series(run: str) -> dict[str, tuple[list[int], list[float]]]:
+
+def load_series(run: str) -> Series:
     """Of a run's folder, or of the file itself: iterations and values by name."""
     path = os.path.join(run, "metrics.jsonl") if os.path.isdir(run) else run
     if not os.path.isfile(path):
         raise FileNotFoundError(f"There is no {path}; a training writes it to its OUTPUT_DIR.")
-    series: dict[str, tuple[list[int], list[float]]] = {}
-    for line in read_metrics(path):
+    series = series_of(read_metrics(path))
+    if not series:
+        raise ValueError(f"{path} holds no number yet.")
+    return series
+
+
+def series_of(lines: Iterable[dict[str, Any]], series: Series | None = None) -> Series:
+    """Iterations and values by name of the lines that `read_metrics` gives, added to `series` if given."""
+    series = {} if series is None else series
+    for line in lines:
         for name, value in line.items():
             if name != "iteration" and _can_be_drawn(value):
                 iterations, values = series.setdefault(name, ([], []))
                 iterations.append(line["iteration"])
                 values.append(value)
-    if not series:
-        raise ValueError(f"{path} holds no number yet.")
     return series
 
 
