@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from maskrcnn_benchmark.utils.metric_writer import read_metrics
 
 # Okabe and Ito's colours, which differ to all kinds of sight; the first ones stand out on white.
@@ -39,6 +41,15 @@ def series_of(lines: Iterable[dict[str, Any]], series: Series | None = None) -> 
 
 def _can_be_drawn(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) < LARGEST  # not for NaN
+
+
+def limits(values: np.ndarray) -> tuple[float, float]:
+    """The lowest and highest value of an axis. What a training's first steps throw far up does not flatten the rest."""
+    low, high = float(values.min()), float(values.max())
+    usual = float(np.quantile(values, 0.95))
+    if high - low > 10 * max(usual - low, 1e-12) and usual > low:
+        high = low + 2 * (usual - low)
+    return (low, high) if high > low else (low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1))
 
 
 def smooth(values: list[float], weight: float) -> list[float]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from maskrcnn_benchmark.visualization.curves import Series
+from maskrcnn_benchmark.visualization.curves import Series, limits
 
 LABEL = 9  # characters left of a curve
 LEAST_WIDTH, LEAST_HEIGHT = 24, 3  # characters of a curve
@@ -23,15 +23,6 @@ def chosen(series: Series, most: int) -> list[str]:
     """The names of at most so many series, those that `MAIN` names first."""
     names = [name for pattern in MAIN for name in series if re.fullmatch(pattern, name)]
     return list(dict.fromkeys(names))[:most]
-
-
-def limits(values: np.ndarray) -> tuple[float, float]:
-    """The lowest and highest value of an axis. What a training's first steps throw far up does not flatten the rest."""
-    low, high = float(values.min()), float(values.max())
-    usual = float(np.quantile(values, 0.95))
-    if high - low > 10 * max(usual - low, 1e-12) and usual > low:
-        high = low + 2 * (usual - low)
-    return (low, high) if high > low else (low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1))
 
 
 def dots(iterations: Sequence[int], values: Sequence[float], width: int, height: int) -> np.ndarray:

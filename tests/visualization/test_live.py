@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskrcnn_benchmark.visualization import live, terminal
+from maskrcnn_benchmark.visualization import curves, live, terminal
 from maskrcnn_benchmark.visualization.live import follow
 
 
@@ -50,14 +50,14 @@ def test_gaps_are_joined_and_single_values_drawn():
     grid = terminal.dots([0, 100], [0.0, 1.0], 40, 8)
     assert grid.any(axis=0).all()
     assert terminal.dots([7], [3.0], 40, 8).sum() == 1
-    assert terminal.limits(np.array([2.0, 2.0])) == (1.0, 3.0)
+    assert curves.limits(np.array([2.0, 2.0])) == (1.0, 3.0)
 
 
 def test_the_first_steps_do_not_flatten_the_rest():
     values = np.array([1e9, 1e6, *np.linspace(2, 1, 98)])
-    low, high = terminal.limits(values)
+    low, high = curves.limits(values)
     assert low == 1 and high < 4
-    assert terminal.limits(np.linspace(0, 10, 50)) == (0, 10)
+    assert curves.limits(np.linspace(0, 10, 50)) == (0, 10)
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80, 95, 96, 200])
