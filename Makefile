@@ -11,6 +11,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+TORCH ?= torch torchvision
 BIN := $(VENV)/bin
 DEMO := runs/demo
 SCENES := datasets/relations
@@ -25,7 +26,7 @@ SOURCES := setup.py $(wildcard maskrcnn_benchmark/csrc/*.cpp maskrcnn_benchmark/
 $(INSTALLED):
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "error: $(PYTHON) -m venv failed; on Debian or Ubuntu: apt install python3-venv python3-dev" >&2; exit 1; }
 	$(BIN)/pip install --quiet --upgrade pip "setuptools>=77" wheel ninja
-	$(BIN)/pip install --quiet torch torchvision
+	$(BIN)/pip install --quiet $(TORCH)
 	touch $@
 
 $(BUILT): $(INSTALLED) pyproject.toml $(SOURCES)
@@ -62,6 +63,9 @@ check: $(BUILT)
 	$(BIN)/mypy
 	$(BIN)/shellcheck .ci/*.sh .ci/run docker/slurm/train.sbatch
 	$(BIN)/hadolint docker/Dockerfile docker/docker-jupyter/Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/feature.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 cuda: $(BUILT)
 	PYTHON=$(BIN)/python .ci/compile_cuda.sh

@@ -1,9 +1,10 @@
 """Builds the native operators; everything else about the package is in pyproject.toml.
 
-CPU kernels are always built. CUDA kernels are built too when torch is a CUDA build and a toolkit of the same major version
-is found (CUDA_HOME, nvcc on the PATH or /usr/local/cuda), whether there is a GPU or not: without one, for the architectures
-in TORCH_CUDA_ARCH_LIST, by default DEFAULT_ARCHITECTURES. FORCE_CUDA=1 makes a missing toolkit an error and takes one of any
-version; FORCE_CUDA=0 builds the CPU kernels alone.
+CPU kernels are always built. CUDA kernels are built too when there is a GPU, torch is a CUDA build and a toolkit of the same
+major version is found (CUDA_HOME, nvcc on the PATH or /usr/local/cuda). Without a GPU they take minutes that most do not
+need, and are built where they are asked for: by TORCH_CUDA_ARCH_LIST, which names the architectures, or FORCE_CUDA=1, for
+DEFAULT_ARCHITECTURES. FORCE_CUDA=1 also makes a missing toolkit an error and takes one of any version; FORCE_CUDA=0 builds
+the CPU kernels alone.
 
 The library uses PyTorch's stable ABI and Python's limited API: one build runs on every supported torch and Python.
 """
@@ -19,6 +20,7 @@ import sys
 from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.build_py import build_py
 
 
 def find_cuda_home() -> str | None:
@@ -44,6 +46,7 @@ except ModuleNotFoundError:
 ROOT = Path(__file__).resolve().parent
 CSRC = Path("maskrcnn_benchmark", "csrc")
 GENERATED = Path("build", "generated")
+SHIPPED = ("configs/**/*.yaml", "demo/models/*", "demo/pictures/scene.jpg")
 # Turing, Ampere (data centre, desktop), Ada, Hopper; PTX for whatever comes later.
 DEFAULT_ARCHITECTURES = "7.5;8.0;8.6;8.9;9.0+PTX"
 STABLE_ABI = ["-DTORCH_TARGET_VERSION=0x020a000000000000"]  # only what torch 2.10 offers
@@ -59,6 +62,11 @@ def wants_cuda() -> bool:
         sys.exit("FORCE_CUDA=1, but no CUDA toolkit was found: set CUDA_HOME to the folder that holds bin/nvcc.")
     if forced in ("0", "1") or CUDA_HOME is None or torch.version.cuda is None:
         return forced == "1"
+    if not torch.cuda.is_available() and not os.environ.get("TORCH_CUDA_ARCH_LIST"):
+        print(
+            f"A CUDA toolkit is at {CUDA_HOME}, but there is no GPU: the CPU operators alone are built (FORCE_CUDA=1: both)."
+        )
+        return False
     printed = subprocess.run([f"{CUDA_HOME}/bin/nvcc", "--version"], capture_output=True, text=True).stdout
     release = re.search(r"release (\d+)\.", printed)
     return release is not None and release[1] == torch.version.cuda.partition(".")[0]
@@ -96,8 +104,29 @@ def extension():
     )
 
 
+class BuildWithShipped(build_py):
+    """Puts the files that come with the package (see utils/shipped.py) into a wheel, in the folders that they have here."""
+
+    def _shipped(self) -> dict[str, str]:
+        """Where each file goes, and where it is."""
+        found = [path for pattern in SHIPPED for path in ROOT.glob(pattern)]
+        package = Path(self.build_lib, "maskrcnn_benchmark")
+        return {str(package / path.relative_to(ROOT)): str(path) for path in sorted(found)}
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            for target, source in self._shipped().items():
+                self.mkpath(str(Path(target).parent))
+                self.copy_file(source, target)
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        shipped = [] if self.editable_mode else list(self._shipped())
+        return super().get_outputs(include_bytecode) + shipped
+
+
 setup(
     ext_modules=[extension()],
-    cmdclass={"build_ext": BuildExtension},
+    cmdclass={"build_ext": BuildExtension, "build_py": BuildWithShipped},
     options={"bdist_wheel": {"py_limited_api": "cp310"}},
 )

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds one wheel and runs the operator tests with it on two versions of Python, the oldest torch supported and the newest.
+# Builds one wheel and tries it on two versions of Python, the oldest torch supported and the newest: its commands in an empty
+# folder, and the operators' tests.
 #
 # Everything lies below .wheel/. PYTHON names the interpreter that builds, by default `python`; OTHER_PYTHON another version,
 # by default the newest that is found.
@@ -48,6 +49,24 @@ cp tests/layers/test_*.py "$folder/tests/tests/layers"
 cp tests/ops/test_*.py "$folder/tests/tests/ops"
 rm "$folder/tests/tests/ops/test_build.py" "$folder/tests/tests/ops/test_copies.py" # about the source tree
 
+in_an_empty_folder() { # mrb
+    rm -rf "$folder/empty"
+    mkdir "$folder/empty"
+    (
+        cd "$folder/empty"
+        "$1" demo MODEL.DEVICE cpu
+        [ -s mrb_demo/scene.jpg ]
+        "$1" scenes --out scenes --train 4 --val 2 --quiet
+        "$1" suggest scenes/annotations/instances_train.json --img-dir scenes/train \
+            --test scenes/annotations/instances_val.json --test-img-dir scenes/val --out mine.yaml
+        "$1" train mine.yaml OUTPUT_DIR mine MODEL.DEVICE cpu SOLVER.MAX_ITER 2 SOLVER.IMS_PER_BATCH 2 DATALOADER.NUM_WORKERS 0
+        [ -s mine/model_final.pth ]
+        "$1" analyze enl/faster_rcnn_R_50_FPN_3enl_td --size 256x320 --repeat 0
+        "$1" reproduce table1 --dry-run | grep -c "enl/faster_rcnn_R_50_FPN_3enl_td"
+        "$1" train no_such_configuration 2>&1 | grep "mrb suggest"
+    )
+}
+
 test_with() { # interpreter, requirement of torch
     local environment
     environment=$folder/python$(version_of "$1")-torch
@@ -60,6 +79,7 @@ test_with() { # interpreter, requirement of torch
     "$environment/bin/pip" install --quiet --force-reinstall --no-deps "$wheel"
     "$environment/bin/pip" install --quiet "$wheel"
     "$environment/bin/python" -c 'import sys, torch; print("wheel:", sys.version.split()[0], "torch", torch.__version__)'
+    in_an_empty_folder "$environment/bin/mrb"
     (cd "$folder/tests" && "$environment/bin/python" -m pytest -q -p no:cacheprovider .)
 }
 

@@ -5,7 +5,6 @@ Images are resized as in testing. Without --size, --sizes, --ann-file or --datas
     mrb analyze --config-file configs/enl/faster_rcnn_R_50_FPN_3enl_td.yaml --depth 4
 """
 
-import argparse
 import json
 
 import torch
@@ -13,7 +12,7 @@ import torch
 from maskrcnn_benchmark.analysis import analyze, sizes
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.config.checks import check_config
-from maskrcnn_benchmark.config.command_line import KeyParser
+from maskrcnn_benchmark.config.command_line import CommandParser, KeyParser
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.files import write_atomically
 from maskrcnn_benchmark.utils.wording import counted
@@ -21,9 +20,9 @@ from maskrcnn_benchmark.utils.wording import counted
 MOST_SIZES_PRINTED = 8
 
 
-def main() -> None:
-    parser = KeyParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="path to a YAML configuration")
+def build_parser() -> CommandParser:
+    parser = KeyParser(description=__doc__)
+    parser.add_config(required=True)
     sizes.add_size_arguments(parser)
     parser.add_argument(
         "--size", action="append", metavar="HxW", help="an image's size, such as 800x1120; may be repeated"
@@ -35,7 +34,11 @@ def main() -> None:
         "--repeat", type=int, default=5, help="timed runs (default 5); 0: count by shapes, measure nothing"
     )
     parser.add_argument("--json", metavar="FILE", help="also write everything, the whole tree included, to this file")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     with command_line():
         cfg.merge_from_file(args.config_file)
         cfg.merge_from_list(args.opts)

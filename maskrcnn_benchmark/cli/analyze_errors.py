@@ -17,7 +17,7 @@ from maskrcnn_benchmark.analysis.error_report import FILES, examine, summary, wr
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.config.areas import ranges
 from maskrcnn_benchmark.config.checks import check_config
-from maskrcnn_benchmark.config.command_line import KeyParser
+from maskrcnn_benchmark.config.command_line import CommandParser, KeyParser
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.catalog import annotations_of, dataset_catalog
@@ -61,9 +61,9 @@ def image_reader(truth: Any, ann_file: str, img_dir: str) -> Any:
     return read
 
 
-def main() -> None:
-    parser = KeyParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", metavar="FILE", help="the configuration that was tested")
+def build_parser() -> CommandParser:
+    parser = KeyParser(description=__doc__)
+    parser.add_config()
     parser.add_argument("--dataset", default="", metavar="NAME", help="another set of the configuration's")
     parser.add_argument("--ann-file", default="", metavar="FILE", help="annotations in any form `mrb convert` reads")
     parser.add_argument("--img-dir", default="", metavar="FOLDER", help="their images")
@@ -75,7 +75,11 @@ def main() -> None:
         "--threshold", type=float, help="least score of what counts as found (default: that of the best F1)"
     )
     parser.add_argument("--crops", type=int, default=24, metavar="N", help="in a sheet, of each size (default 24)")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     with command_line():
         if args.config_file:
             cfg.merge_from_file(args.config_file)

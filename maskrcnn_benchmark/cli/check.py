@@ -18,7 +18,7 @@ from typing import Any
 import cv2
 
 from maskrcnn_benchmark.config import cfg
-from maskrcnn_benchmark.config.command_line import KeyParser
+from maskrcnn_benchmark.config.command_line import CommandParser, KeyParser
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.catalog import dataset_catalog
@@ -100,8 +100,8 @@ def suggestions(content: Content) -> str:
     return "What mrb suggest would choose, on a machine without a GPU:\n" + as_table(choices)
 
 
-def main() -> None:
-    parser = KeyParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def build_parser() -> CommandParser:
+    parser = KeyParser(description=__doc__)
     parser.add_argument(
         "source", nargs="?", default="", metavar="SOURCE", help="annotations: a file or folder of any form"
     )
@@ -111,11 +111,15 @@ def main() -> None:
     )
     parser.add_argument("--form", default="", choices=list(formats.FORMATS), help="where it is not found by itself")
     parser.add_argument("--split", default="", metavar="NAME", help="of a source that holds several")
-    parser.add_argument("--config-file", metavar="FILE", help="check the data sets of this configuration")
+    parser.add_config()
     parser.add_argument("--skip-images", action="store_true", help="do not decode the image files")
     parser.add_argument("--sheet", metavar="FILE", help="draw images with their annotations (of the first data set)")
     parser.add_argument("--json", metavar="FILE", help="also write the reports to this file")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     with command_line():
         reports = []
         for number, (name, source) in enumerate(chosen_sets(args).items()):

@@ -7,16 +7,16 @@
 The form of the source is found by looking at it. Images stay where they are. What the other form cannot hold is listed.
 """
 
-import argparse
 import os
 
+from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.wording import counted
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def build_parser() -> CommandParser:
+    parser = CommandParser(description=__doc__)
     parser.add_argument("source", metavar="SOURCE", help="a file or folder of annotations")
     parser.add_argument("--to", required=True, choices=list(formats.FORMATS), help="the form to write")
     parser.add_argument("--out", required=True, metavar="PLACE", help="folder, or for coco, via and csv also a file")
@@ -24,7 +24,11 @@ def main() -> None:
     parser.add_argument("--img-dir", default="", metavar="FOLDER", help="the images, where they do not lie as usual")
     parser.add_argument("--split", default="", metavar="NAME", help="of a source that holds several")
     parser.add_argument("--classes", nargs="+", default=(), metavar="NAME", help="names in the order of their labels")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     with command_line():
         content = formats.read(args.source, args.form, args.img_dir, args.split, args.classes)
         if os.path.exists(args.out) and os.path.samefile(args.out, args.source):

@@ -5,9 +5,9 @@ folders: the images belong into one folder, datasets/cityscapes/images for the b
 begin with split and city, for IMG_DIR .../leftImg8bit in DATASETS.DEFINITIONS.
 """
 
-import argparse
 import os
 
+from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.data.datasets.cityscapes import CityScapesDataset
 from maskrcnn_benchmark.data.datasets.evaluation.coco.abs_to_coco import convert_abstract_to_coco
 from maskrcnn_benchmark.engine.run import command_line
@@ -30,8 +30,8 @@ def convert(
     return content
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def build_parser() -> CommandParser:
+    parser = CommandParser(description=__doc__)
     parser.add_argument(
         "--dataset", default="cityscapes_instance_only", choices=["cityscapes_instance_only"], help="what to convert"
     )
@@ -43,7 +43,11 @@ def main() -> None:
     parser.add_argument("--min-area", type=float, default=0, help="leave out objects of fewer square pixels")
     parser.add_argument("--keep-folders", action="store_true", help="name images with split and city")
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     with command_line():
         splits = [s for s in SPLITS if os.path.isdir(os.path.join(args.datadir, "gtFine", s))]
         if not splits:

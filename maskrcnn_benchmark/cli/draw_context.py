@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from maskrcnn_benchmark.analysis.context import context_weights, non_local_modules
+from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.data.pictures import read_upright
 from maskrcnn_benchmark.data.transforms import build_transforms
 from maskrcnn_benchmark.engine import run
@@ -15,8 +16,7 @@ from maskrcnn_benchmark.engine.loading import load_detector
 from maskrcnn_benchmark.visualization import draw_weights, side_by_side
 
 
-@torch.inference_mode()
-def main() -> None:
+def build_parser() -> CommandParser:
     parser = run.argument_parser(__doc__)
     parser.add_argument("--image", required=True, metavar="FILE", help="the image")
     parser.add_argument(
@@ -31,7 +31,12 @@ def main() -> None:
     parser.add_argument(
         "--ckpt", metavar="FILE", help="weights (default: the last checkpoint in OUTPUT_DIR, or MODEL.WEIGHT)"
     )
-    args = parser.parse_args()
+    return parser
+
+
+@torch.inference_mode()
+def main() -> None:
+    args = build_parser().parse_args()
     with run.command_line():
         image = read_upright(args.image)
         if not all(0 <= p < size for p, size in zip(args.point, image.size, strict=True)):

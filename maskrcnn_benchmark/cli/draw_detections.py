@@ -1,10 +1,10 @@
 """Draw detections beside the annotations: one picture an image, and a sheet of all of them."""
 
-import argparse
 import os
 
 import cv2
 
+from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.detection_files import read_detections
@@ -14,8 +14,8 @@ from maskrcnn_benchmark.utils.wording import counted
 from maskrcnn_benchmark.visualization import draw_annotations, make_sheet, side_by_side
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def build_parser() -> CommandParser:
+    parser = CommandParser(description=__doc__)
     parser.add_argument("--ann-file", required=True, help="annotations in COCO format")
     parser.add_argument("--img-dir", required=True, help="folder of the images")
     parser.add_argument("--results", required=True, help="folder with bbox.json (OUTPUT_DIR/inference/NAME)")
@@ -24,7 +24,11 @@ def main() -> None:
         "--count", type=int, default=12, help="images to draw, those with most objects first (default 12)"
     )
     parser.add_argument("--threshold", type=float, default=0.5, help="least score of a detection drawn (default 0.5)")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     with command_line():
         coco = load_coco(args.ann_file)
         results = read_detections(args.results, coco, args.threshold)

@@ -9,7 +9,6 @@ them, are noted in the file.
     mrb export --config-file FILE --ckpt WEIGHTS --out small.onnx --int8 photos/
 """
 
-import argparse
 import json
 import math
 import os
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS
 from maskrcnn_benchmark.data.pictures import read_upright
 from maskrcnn_benchmark.data.transforms import Resize
@@ -56,9 +56,8 @@ def network_inputs(paths: list[str]) -> Iterator[Tensor]:
         yield torch.from_numpy(np.array(resize(read_upright(path))))
 
 
-def main() -> None:
+def build_parser() -> CommandParser:
     parser = run.argument_parser(__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     ends = ", ".join(f"{end} for {name}" for name, (end, _) in FORMATS.items())
     parser.add_argument("--out", required=True, metavar="FILE", help=f"file to write; its end says the format: {ends}")
     parser.add_argument(
@@ -69,7 +68,11 @@ def main() -> None:
         metavar="FOLDER",
         help="8-bit convolutions, for .onnx: a folder or pattern of pictures to find the ranges of the maps from",
     )
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     with run.command_line():
         chosen = [name for name, (end, _) in FORMATS.items() if args.out.endswith(end)]
         if not chosen:

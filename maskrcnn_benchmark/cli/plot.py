@@ -1,7 +1,6 @@
 """Draw curves of one or several runs, from their metrics.jsonl, into one picture; or follow one in the terminal."""
 
-import argparse
-
+from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.wording import counted
 from maskrcnn_benchmark.visualization.curves import plot
@@ -10,8 +9,8 @@ from maskrcnn_benchmark.visualization.live import follow
 DEFAULT = ("loss", r"loss_.*", "lr", r"test/.*/AP", "images_s")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def build_parser() -> CommandParser:
+    parser = CommandParser(description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs (OUTPUT_DIR), or metrics.jsonl files")
     parser.add_argument(
         "--follow",
@@ -33,6 +32,11 @@ def main() -> None:
         default=0.9,
         help="weight of the moving average of long curves, 0 to less than 1 (default 0.9)",
     )
+    return parser
+
+
+def main() -> None:
+    parser = build_parser()
     args = parser.parse_args()
     if not 0 <= args.smooth < 1:
         parser.error("--smooth must be at least 0 and less than 1.")

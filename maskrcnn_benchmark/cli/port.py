@@ -12,6 +12,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from maskrcnn_benchmark.config.command_line import CommandParser
+
 
 def folder(text: str) -> Path:
     """A path; an empty word, as of a variable that is not set, would be the current folder."""
@@ -20,14 +22,18 @@ def folder(text: str) -> Path:
     return Path(text)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def build_parser() -> CommandParser:
+    parser = CommandParser(description=__doc__)
     parser.add_argument("fork", metavar="FORK", type=folder, help="the fork; it is only read")
     parser.add_argument("out", metavar="OUT", type=folder, help="the folder to make")
     parser.add_argument(
         "--check", action="store_true", help="also train two iterations and test on the CPU with the fork's own tools"
     )
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> int:
+    args = build_parser().parse_args()
     try:
         from maskrcnn_benchmark.porting.porting import REPORT, port
 

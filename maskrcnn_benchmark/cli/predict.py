@@ -10,10 +10,10 @@ Over several processes, on several machines with a common disk too, the inputs a
 that was stopped or killed goes on where it was when it is started again.
 """
 
-import argparse
 import os
 import sys
 
+from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.engine.predict_files import AnnotatedInputs, find_inputs, predict_files
 from maskrcnn_benchmark.engine.prediction_forms import FORMS, write_forms
 from maskrcnn_benchmark.engine.prediction_results import Results
@@ -26,9 +26,8 @@ from maskrcnn_benchmark.utils.wording import counted
 LONGEST_RUN = 365 * 86400  # seconds that a process waits for the others: one may have much more to do
 
 
-def main() -> None:
+def build_parser() -> CommandParser:
     parser = predictor_parser(__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--input", nargs="+", required=True, metavar="NAME", help="files, folders, patterns, addresses")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder for the results")
     parser.add_argument(
@@ -45,7 +44,11 @@ def main() -> None:
         choices=FORMS,
         help="write what was found as annotations too, in the folder OUT/FORMAT; several are possible",
     )
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     with command_line():
         if args.frames is not None and args.frames < 1:
             raise ValueError(f"--frames must be 1 or more; got {args.frames}.")

@@ -1,21 +1,25 @@
 """Make a checkpoint small enough to give away: its weights alone (the averaged ones, if there are), in half precision."""
 
-import argparse
 import os
 
 import torch
 
+from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.files import write_atomically
 from maskrcnn_benchmark.utils.wording import counted
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def build_parser() -> CommandParser:
+    parser = CommandParser(description=__doc__)
     parser.add_argument("source", metavar="CHECKPOINT", help="model_final.pth of a training")
     parser.add_argument("target", metavar="FILE", help="what to write, .pth")
     parser.add_argument("--full", action="store_true", help="keep single precision")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     with command_line():
         if not os.path.isfile(args.source):
             raise FileNotFoundError(f"There is no {args.source}.")

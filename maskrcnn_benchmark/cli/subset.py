@@ -1,23 +1,27 @@
 """Write a small COCO-format annotation file: the first images, by id, of a larger one. Good for a trial run."""
 
-import argparse
 import os
 
+from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.files import write_json
 from maskrcnn_benchmark.utils.wording import counted
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def build_parser() -> CommandParser:
+    parser = CommandParser(description=__doc__)
     parser.add_argument("--ann-file", required=True, help="annotations in COCO format")
     parser.add_argument("--out", required=True, help="file to write")
     parser.add_argument("--count", type=int, default=8, help="number of images (default 8)")
     parser.add_argument(
         "--min-objects", type=int, default=1, help="objects, crowds aside, that an image has (default 1)"
     )
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     with command_line():
         coco = load_coco(args.ann_file)
         objects = {i: sum(not a.get("iscrowd", 0) for a in coco.imgToAnns.get(i, [])) for i in coco.imgs}

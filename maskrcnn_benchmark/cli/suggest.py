@@ -14,18 +14,18 @@ from typing import Any
 import torch
 
 from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.set_facts import Facts
 from maskrcnn_benchmark.data.suggest import Choice, as_table, suggest
 from maskrcnn_benchmark.engine.predictor_options import shipped_model
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.files import write_atomically
+from maskrcnn_benchmark.utils.shipped import find_config, name_of
 from maskrcnn_benchmark.utils.wording import counted
 
 TESTED = ("val", "valid", "validation", "test")  # names of splits, the first that is there
-BASE_OF_GPUS = (
-    "configs/enl/faster_rcnn_R_50_FPN_3enl_td.yaml"  # without a GPU, the model that comes with the repository
-)
+BASE_OF_GPUS = "enl/faster_rcnn_R_50_FPN_3enl_td"  # without a GPU, the model that comes with the package
 
 
 def definition(args: argparse.Namespace, test: bool, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def as_yaml(base: str, sets: dict[str, dict], train: str, test: str, facts: Fact
     """The file, a key a line with its reason."""
     lines = [
         f"# From {_contents(facts)}.",
-        f'_BASE_: "{os.path.abspath(base)}"',
+        f'_BASE_: "{name_of(base)}"',
         "DATASETS:",
         "  DEFINITIONS:",
         *(
@@ -111,11 +111,11 @@ def _start(base: str, weights: str, on_gpu: bool) -> tuple[str, str]:
     elif not base:
         base, shipped = shipped_model()
         weights = weights or shipped
-    return base, os.path.abspath(weights) if weights else ""
+    return find_config(base), os.path.abspath(weights) if weights else ""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def build_parser() -> CommandParser:
+    parser = CommandParser(description=__doc__)
     parser.add_argument("source", metavar="SOURCE", help="annotations to train on: a file or folder of any form")
     parser.add_argument("--img-dir", default="", metavar="FOLDER", help="the images, where they do not lie as usual")
     parser.add_argument(
@@ -135,7 +135,7 @@ def main() -> None:
         "--base",
         default="",
         metavar="FILE",
-        help="the configuration to refine (default: for a GPU an R-50 with ENL, else the small model of the repository)",
+        help="the configuration to refine (default: for a GPU an R-50 with ENL, else the small model of the package)",
     )
     parser.add_argument(
         "--weights",
@@ -144,7 +144,11 @@ def main() -> None:
         help="to start from (default: the base's)",
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="the YAML file to write")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     with command_line():
         on_gpu = torch.cuda.is_available()
         base, weights = _start(args.base, args.weights, on_gpu)

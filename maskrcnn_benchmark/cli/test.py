@@ -1,5 +1,6 @@
 """Test a trained detector. On several devices: torchrun --nproc_per_node=8 -m maskrcnn_benchmark test ..."""
 
+from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.engine import run
 from maskrcnn_benchmark.engine.loading import load_detector, optimize
@@ -7,12 +8,16 @@ from maskrcnn_benchmark.engine.loading import load_detector, optimize
 NO_TEST = "DATASETS.TEST names no data set to test on; add DATASETS.TEST \"('NAME',)\" with the name of one of yours."
 
 
-def main() -> None:
+def build_parser() -> CommandParser:
     parser = run.argument_parser(__doc__)
     parser.add_argument(
         "--ckpt", metavar="FILE", help="weights to test (default: the last checkpoint in OUTPUT_DIR, or MODEL.WEIGHT)"
     )
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     with run.command_line():
         device = run.set_up(args)
         if not run.cfg.DATASETS.TEST:

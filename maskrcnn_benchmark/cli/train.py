@@ -2,13 +2,18 @@
 
 import logging
 
+from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.engine import run
 
 
-def main() -> None:
+def build_parser() -> CommandParser:
     parser = run.argument_parser(__doc__)
     parser.add_argument("--skip-test", action="store_true", help="do not test the trained model")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     with run.command_line():
         device = run.set_up(args)
         if not args.skip_test and not run.cfg.DATASETS.TEST:

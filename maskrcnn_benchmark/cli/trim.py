@@ -1,6 +1,5 @@
 """Take out of pre-trained weights the layers that depend on the number of classes, to fine-tune on other classes."""
 
-import argparse
 import os
 import re
 
@@ -8,6 +7,7 @@ import torch
 
 from maskrcnn_benchmark.checkpoint.weights import load_weights
 from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.files import write_atomically
 from maskrcnn_benchmark.utils.wording import counted
@@ -15,8 +15,8 @@ from maskrcnn_benchmark.utils.wording import counted
 CLASS_DEPENDENT = re.compile(r"(.*\.)?predictor\.(cls_score|bbox_pred|mask_fcn_logits)\.(weight|bias)")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def build_parser() -> CommandParser:
+    parser = CommandParser(description=__doc__)
     parser.add_argument(
         "--pretrained_path",
         "--pretrained-path",
@@ -26,7 +26,11 @@ def main() -> None:
     )
     parser.add_argument("--save_path", "--save-path", required=True, metavar="FILE", help=".pth file to write")
     parser.add_argument("--cfg", default="", metavar="FILE", help="configuration of the model the weights are for")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     with command_line():
         config = cfg.clone()
         if args.cfg:

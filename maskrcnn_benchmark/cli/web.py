@@ -7,10 +7,10 @@
 Browsers give a camera to pages of this machine only (127.0.0.1), or over HTTPS.
 """
 
-import argparse
 import socket
 from pathlib import Path
 
+from maskrcnn_benchmark.config.command_line import KeyParser
 from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.engine.predictor_options import add_weights, model_files
 from maskrcnn_benchmark.engine.run import argument_parser, command_line
@@ -42,9 +42,8 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def parse() -> argparse.Namespace:
+def build_parser() -> KeyParser:
     parser = argument_parser(__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_weights(parser)
     parser.add_argument(
         "--model",
@@ -55,11 +54,11 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1: this machine alone)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen at (8000); 0 for a free one")
-    return parser.parse_args()
+    return parser
 
 
 def main() -> None:
-    args = parse()
+    args = build_parser().parse_args()
     with command_line():
         try:
             import uvicorn

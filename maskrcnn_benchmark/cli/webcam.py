@@ -5,7 +5,6 @@ mrb webcam --source clip.mp4 --out found.mp4
 mrb webcam --config-file FILE --source http://camera/stream MODEL.DEVICE cpu
 """
 
-import argparse
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ import cv2
 import numpy as np
 
 from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.config.command_line import KeyParser
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.engine.coco_demo import COCODemo
 from maskrcnn_benchmark.engine.predictor_options import add_weights, model_files
@@ -97,9 +97,8 @@ def watch(demo: COCODemo, video: Video, out: str, window: bool, limit: int | Non
     print(f"{counted(count, 'frame')} in {seconds:.1f} s, {count / seconds:.1f} frames/s{f': {out}' if out else ''}")
 
 
-def parse() -> argparse.Namespace:
+def build_parser() -> KeyParser:
     parser = argument_parser(__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_weights(parser)
     parser.add_argument("--source", default="0", help="number of a camera, a video file or the address of a stream (0)")
     parser.add_argument("--confidence-threshold", type=float, default=0.7, help="least score of a detection (0.7)")
@@ -114,12 +113,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", default="", metavar="FILE", help="also write a video; without a display webcam.mp4")
     parser.add_argument("--no-window", action="store_true", help="write a video only, as without a display")
     parser.add_argument("--frames", type=int, metavar="N", help="end after so many frames")
-    return parser.parse_args()
+    return parser
 
 
 def main(demo_class: type[COCODemo] = COCODemo) -> None:
     """Run the command; `demo_class` detects and draws, COCODemo or a class with its constructor and `run_on_opencv_image`."""
-    args = parse()
+    args = build_parser().parse_args()
     with command_line():
         if not 0 <= args.confidence_threshold <= 1:
             raise ConfigError(f"--confidence-threshold lies between 0 and 1; got {args.confidence_threshold}.")

@@ -10,6 +10,7 @@ import yaml
 from yacs.config import CfgNode
 
 from maskrcnn_benchmark.config.areas import as_areas
+from maskrcnn_benchmark.utils.shipped import find_config
 from maskrcnn_benchmark.utils.wording import counted
 
 MOST_BYTES = 1 << 20  # of a file
@@ -19,7 +20,7 @@ PATH_KEYS = ("DIR", "FILE", "PATH", "ROOT", "FOLDER")
 # Given as one name or as a mapping, held as a tuple.
 AREAS_KEY = "TEST.COCO_AREAS"
 COMMAND_LINE = "the command line"
-BASE_KEY = "_BASE_"  # a YAML file may name another one, relative to itself, that it refines
+BASE_KEY = "_BASE_"  # a YAML file may name another one, relative to itself or of the package, that it refines
 
 
 class ConfigError(KeyError, ValueError):
@@ -66,9 +67,11 @@ class ConfigNode(CfgNode):
             reads.add(name)
 
     def merge_from_file(self, cfg_filename: str) -> None:
-        """Merge a YAML file, its bases first. Raises FileNotFoundError or ConfigError."""
-        for path, values in _load_chain(cfg_filename, ()):
-            self._merge(values, source=path, is_base=path != cfg_filename)
+        """Merge a YAML file, its bases first; it may also be the name of one that comes with the package, like
+        "enl/faster_rcnn_R_50_FPN_3enl_td". Raises FileNotFoundError or ConfigError."""
+        found = find_config(cfg_filename)
+        for path, values in _load_chain(found, ()):
+            self._merge(values, source=path, is_base=path != found)
 
     def merge_from_list(self, cfg_list: list) -> None:
         """Merge `[key, value, key, value, ...]`, as given at the end of a command line."""
@@ -101,8 +104,6 @@ def _note_given(node: CfgNode, values: dict, source: str) -> None:
 
 def _load_chain(path: str, seen: tuple[str, ...]) -> list[tuple[str, dict]]:
     """Return [(file, values)] with the bases of `path` before it."""
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"There is no configuration file {path!r} (current directory: {os.getcwd()}).")
     if os.path.abspath(path) in seen:
         raise ConfigError(f"{path}: {BASE_KEY} leads back to a file already being read: {' -> '.join(seen)}.")
     values = read_values(path)
@@ -111,8 +112,13 @@ def _load_chain(path: str, seen: tuple[str, ...]) -> list[tuple[str, dict]]:
     if base is not None:
         if not isinstance(base, str):
             raise ConfigError(f"{path}: {BASE_KEY} must be the path of a file; got {shown(base)}.")
-        base = os.path.join(os.path.dirname(path), os.path.expanduser(base))
-        chain = _load_chain(base, (*seen, os.path.abspath(path)))
+        beside = os.path.join(os.path.dirname(path), os.path.expanduser(base))
+        if not os.path.isfile(beside):
+            try:
+                beside = find_config(base)
+            except FileNotFoundError as error:
+                raise FileNotFoundError(f"{path}: {BASE_KEY} names no file. {error}") from None
+        chain = _load_chain(beside, (*seen, os.path.abspath(path)))
     return [*chain, (path, values)]
 
 

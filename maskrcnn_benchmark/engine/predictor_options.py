@@ -2,23 +2,21 @@
 
 import os
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 from typing import Any
 
+from maskrcnn_benchmark.config.command_line import KeyParser
 from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.engine.run import argument_parser
-
-# The model that comes with the repository: a configuration and its weights.
-SHIPPED = Path(__file__).parents[2] / "demo" / "models" / "relations_enl"
+from maskrcnn_benchmark.utils import shipped
 
 
 def shipped_model() -> tuple[str, str]:
-    """Configuration and weights of the model that comes with the repository. Raises FileNotFoundError."""
-    config, weights = (str(SHIPPED.with_suffix(ending)) for ending in (".yaml", ".pth"))
+    """Configuration and weights of the model that comes with the package. Raises FileNotFoundError."""
+    config, weights = (str(shipped.MODEL.with_suffix(ending)) for ending in (".yaml", ".pth"))
     for path in (config, weights):
         if not os.path.isfile(path):
             raise FileNotFoundError(
-                f"No model was named, and the one that comes with the repository, {path}, is not there: name a configuration "
+                f"No model was named, and the one that comes with the package, {path}, is not there: name a configuration "
                 "and its weights."
             )
     return config, weights
@@ -31,13 +29,13 @@ def add_weights(parser: ArgumentParser) -> None:
         default="",
         metavar="FILE",
         help="weights (default: the last checkpoint in OUTPUT_DIR, or MODEL.WEIGHT; without --config-file the model that comes "
-        "with the repository)",
+        "with the package)",
     )
 
 
-def predictor_parser(description: str | None) -> ArgumentParser:
+def predictor_parser(description: str | None) -> KeyParser:
     """The options of `make_predictor`."""
-    parser = argument_parser(description or "")
+    parser = argument_parser(description)
     add_weights(parser)
     parser.add_argument("--threshold", type=float, default=0.5, help="least score of a detection (0.5)")
     parser.add_argument("--classes", nargs="+", metavar="CLASS", help="only these: names, or ids of the data set")
@@ -47,7 +45,7 @@ def predictor_parser(description: str | None) -> ArgumentParser:
 
 
 def model_files(args: Namespace) -> tuple[str, str]:
-    """Configuration and weights (perhaps empty) that a command line names, or the repository's model."""
+    """Configuration and weights (perhaps empty) that a command line names, or the package's model."""
     if not args.config_file and not args.ckpt:
         return shipped_model()
     return args.config_file or _only_config(args.ckpt), args.ckpt

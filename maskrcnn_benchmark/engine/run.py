@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import warnings
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
 
@@ -53,10 +53,10 @@ WRITTEN = (CONFIG_NAME, "log.txt", "metrics.jsonl", "labels.json", "environment.
 USER_ERRORS = (ConfigError, CheckpointError, NonFiniteLossError, OSError, ValueError, ImportError)
 
 
-def argument_parser(description: str) -> ArgumentParser:
+def argument_parser(description: str | None) -> KeyParser:
     """The options that training and testing share."""
     parser = KeyParser(description=description)
-    parser.add_argument("--config-file", default="", metavar="FILE", help="path to a YAML configuration")
+    parser.add_config()
     parser.add_argument(
         "--local_rank", "--local-rank", type=int, default=0, help="ignored: torchrun sets the environment"
     )
@@ -74,6 +74,9 @@ def command_line() -> Iterator[None]:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         raise SystemExit(130) from None
+    except BrokenPipeError:  # whoever read the output, like `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to be flushed goes there
+        raise SystemExit(141) from None
     except (*USER_ERRORS, EvaluationError) as error:
         if isinstance(error, EvaluationError) and not isinstance(error.__cause__, USER_ERRORS):
             raise

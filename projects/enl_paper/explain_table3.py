@@ -8,7 +8,6 @@ Legend: C channels, D = C / 2 inner channels, N positions of a map; a multiply-a
 
 import argparse
 import itertools
-import os
 from collections.abc import Callable, Iterable
 
 import torch
@@ -16,8 +15,9 @@ import torch
 from enl_paper.table3 import PAPER, load
 from maskrcnn_benchmark.analysis import FlopCount, Regions, build_without_data, sizes
 from maskrcnn_benchmark.engine.run import command_line
+from maskrcnn_benchmark.utils import shipped
 
-CONFIGS = os.path.join(os.path.dirname(__file__), "..", "..", "configs", "enl")
+CONFIGS = str(shipped.CONFIGS / "enl")
 PRINTED = [row.gflops for row in PAPER]
 FIGURES = [PRINTED[0], *(value - PRINTED[0] for value in PRINTED[1:])]  # the baseline, and what each module adds
 GIGA = 1e9

@@ -334,7 +334,7 @@ def test_the_page_names_nothing_outside():
 
 
 def test_said_in_a_sentence(run_demo, tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(predictor_options, "SHIPPED", tmp_path / "none")
+    monkeypatch.setattr(predictor_options.shipped, "MODEL", tmp_path / "none")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -113,6 +113,6 @@ def test_said_in_a_sentence(webcam, words, said):
 
 
 def test_without_the_model_of_the_repository(webcam, monkeypatch, tmp_path):
-    monkeypatch.setattr(predictor_options, "SHIPPED", tmp_path / "none")
+    monkeypatch.setattr(predictor_options.shipped, "MODEL", tmp_path / "none")
     code, printed = webcam("--source", "93", model=())
     assert code == 1 and "No model was named" in printed

@@ -158,7 +158,7 @@ def test_weights_alone_find_their_configuration(predict, tiny, tmp_path, monkeyp
     code, printed = predict("--input", tmp_path / "set", model=("--ckpt", tiny[1]))
     assert code == 0 and "3 detections" in printed
     config, weights = write_model(tmp_path / "shipped", "relations_enl", half=True)
-    monkeypatch.setattr(predictor_options, "SHIPPED", tmp_path / "shipped" / "relations_enl")
+    monkeypatch.setattr(predictor_options.shipped, "MODEL", tmp_path / "shipped" / "relations_enl")
     code, printed = predict("--input", tmp_path / "set", model=())
     assert code == 0 and "3 detections" in printed and weights in printed
 
@@ -187,11 +187,11 @@ def test_said_in_a_sentence(predict, tmp_path, words, said):
     assert code == 1 and said in printed.splitlines()[-1] and "Traceback" not in printed
 
 
-def test_without_the_model_of_the_repository(predict, tmp_path, monkeypatch):
+def test_without_the_model_of_the_package(predict, tmp_path, monkeypatch):
     write_coco(tmp_path, images=1)
-    monkeypatch.setattr(predictor_options, "SHIPPED", tmp_path / "none")
+    monkeypatch.setattr(predictor_options.shipped, "MODEL", tmp_path / "none")
     code, printed = predict("--input", tmp_path / "set", model=())
-    assert code == 1 and "No model was named, and the one that comes with the repository" in printed.splitlines()[-1]
+    assert code == 1 and "No model was named, and the one that comes with the package" in printed.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,12 @@ from typing import Any
 import yaml
 
 from enl_paper.relations import CONTEXTS
-from enl_paper.reproduction import ROOT, Run
+from enl_paper.reproduction import Run
 from enl_paper.roles import role_figures
 from enl_paper.tables import PaperRow
 from maskrcnn_benchmark.utils.files import write_json, write_text
 
-PROJECT = Path(__file__).parents[1]
-MAKE = os.path.relpath(PROJECT / "make_relations.py", ROOT)
+PROJECT = Path(__file__).parent
 TABLE = "relations"
 # The modules of each model; nothing else differs between them.
 MODELS: dict[str, dict[str, Any]] = {
@@ -60,7 +59,7 @@ def stem(model: str) -> str:
 
 
 def data_commands(size: Size, out: str) -> list[list[str]]:
-    """make_relations.py with its arguments. The three test sets are the same scenes; they differ in the deciders alone."""
+    """Arguments of `mrb scenes`. The three test sets are the same scenes; they differ in the deciders alone."""
     wanted = [(context, size.train if context == "true" else 0, size.val, 0) for context in CONTEXTS]
     if size.pretraining:
         wanted.append(("shuffled", size.train, size.val, 1))
@@ -69,7 +68,7 @@ def data_commands(size: Size, out: str) -> list[list[str]]:
         name = PRETRAINING if seed else context
         counts = ["--train", str(train), "--val", str(val), "--seed", str(seed)]
         commands.append(
-            [MAKE, "--out", os.path.join(out, "data", name), "--preset", size.preset, "--context", context, *counts]
+            ["--out", os.path.join(out, "data", name), "--preset", size.preset, "--context", context, *counts]
         )
     return commands
 

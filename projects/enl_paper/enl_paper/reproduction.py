@@ -23,7 +23,9 @@ from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.whole import cfg as defaults
 from maskrcnn_benchmark.utils.files import write_text
 
-ROOT = Path(__file__).parents[3]  # of the checkout, where tools/ and configs/ are
+MRB = [sys.executable, "-m", "maskrcnn_benchmark"]
+ROOT = Path(__file__).parents[3]  # of a checkout
+SBATCH = "docker/slurm/train.sbatch"  # below ROOT
 KEPT = 2  # numbered checkpoints of a run; with model_final.pth and one being written there are four
 STOPPED = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
 # Bodies that a small machine can train, as different in size as the paper's.
@@ -69,7 +71,7 @@ class Run:
         return os.path.isfile(os.path.join(self.folder, LAST_CHECKPOINT))
 
     def arguments(self) -> list[str]:
-        """Of tools/train_net.py."""
+        """Of `mrb train`."""
         return ["--config-file", self.config, "OUTPUT_DIR", self.folder, "SEED", str(self.seed), *self.options]
 
 
@@ -86,18 +88,18 @@ class Launch:
 
     def command(self, run: Run) -> list[str]:
         if self.sbatch is not None:
-            return ["sbatch", *self.sbatch, "docker/slurm/train.sbatch", *run.arguments()]
+            return ["sbatch", *self.sbatch, SBATCH, *run.arguments()]
         if self.processes == 1:
-            return [sys.executable, "tools/train_net.py", *run.arguments()]
-        start = [sys.executable, "tools/launch.py", "--standalone", f"--nproc_per_node={self.processes}"]
-        return [*start, "tools/train_net.py", *run.arguments()]
+            return [*MRB, "train", *run.arguments()]
+        start = [*MRB, "launch", "--standalone", f"--nproc_per_node={self.processes}"]
+        return [*start, *MRB[1:], "train", *run.arguments()]
 
 
 def plan(tables: Sequence[str], out: str, seeds: Sequence[int], options: Sequence[str] = ()) -> list[Run]:
     """The paper's runs: every row, with every seed."""
     common = ("SOLVER.CHECKPOINTS_KEPT", str(KEPT), *options)
     return [
-        Run(table, row, seed, os.path.join("configs", "enl", row.config), _folder(out, table, row, seed), common)
+        Run(table, row, seed, f"enl/{row.config}", _folder(out, table, row, seed), common)
         for table in tables
         for row in TABLES[table]
         for seed in seeds
@@ -128,15 +130,14 @@ def plan_small(
     for run in plan(tables, out, seeds, options):
         path = os.path.join(out, "configs", Path(run.row.config).name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        write_text(path, yaml.safe_dump(_small(run, data, os.path.dirname(path)), sort_keys=False))
+        write_text(path, yaml.safe_dump(_small(run, data), sort_keys=False))
         runs.append(Run(run.table, run.row, run.seed, path, run.folder, run.options))
     return runs
 
 
-def _small(run: Run, data: SmallData, folder: str) -> dict[str, Any]:
+def _small(run: Run, data: SmallData) -> dict[str, Any]:
     paper = defaults.clone()
-    paper.merge_from_file(str(ROOT / "configs" / "enl" / run.row.config))
-    base = ROOT / "configs" / "demo" / "base_R_18_FPN.yaml"
+    paper.merge_from_file(run.config)
     model = {
         "MASK_ON": paper.MODEL.MASK_ON,
         "NON_LOCAL": yaml.safe_load(paper.MODEL.NON_LOCAL.dump()),
@@ -149,7 +150,7 @@ def _small(run: Run, data: SmallData, folder: str) -> dict[str, Any]:
     }
     steps = [round(data.iterations * share) for share in (2 / 3, 8 / 9)]  # the paper's 240,000 and 320,000 of 360,000
     return {
-        "_BASE_": os.path.relpath(base, folder),
+        "_BASE_": "demo/base_R_18_FPN",
         "MODEL": model,
         "DATASETS": {"DEFINITIONS": definitions, "TRAIN": ["reproduce_train"], "TEST": ["reproduce_val"]},
         "SOLVER": {
@@ -204,13 +205,17 @@ def execute(runs: Sequence[Run], launch: Launch, after_each: Callable[[], Any]) 
 
 def _call(command: list[str], launch: Launch, run: Run) -> int:
     """Several runs at once have an equal share of the cores each, and would write over one another on the terminal."""
-    if launch.jobs == 1:
+    if launch.sbatch is not None:
+        if not (ROOT / SBATCH).is_file():
+            raise ValueError(f"--slurm needs a checkout of the project: there is no {ROOT / SBATCH}.")
         return subprocess.call(command, cwd=ROOT)
+    if launch.jobs == 1:
+        return subprocess.call(command)
     threads = str(max((os.cpu_count() or 1) // (launch.jobs * launch.processes), 1))
     os.makedirs(run.folder, exist_ok=True)
     with open(os.path.join(run.folder, "output.txt"), "ab") as output:
         environment = {**os.environ, "OMP_NUM_THREADS": threads}
-        return subprocess.call(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+        return subprocess.call(command, env=environment, stdout=output, stderr=output)
 
 
 def collect(table: str, runs: Sequence[Run]) -> list[Result]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import importlib.util
 import json
 import os
 import signal
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
+from enl_paper.commands import scenes
 from enl_paper.relations import (
     PRESETS,
     RELATIONS_CATEGORIES,
@@ -125,44 +125,36 @@ def test_wrong_arguments_are_refused(tmp_path):
         write_relations(tmp_path / "a", {"../train": 1}, DEMO)
 
 
-@pytest.fixture
-def tool():
-    spec = importlib.util.spec_from_file_location("make_relations", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_tool_writes_and_prints_a_summary_that_adds_up(tool, tmp_path, capsys):
+def test_tool_writes_and_prints_a_summary_that_adds_up(tmp_path, capsys):
     arguments = ["--out", str(tmp_path / "r"), "--train", "12", "--val", "0", "--workers", "1", "--quiet"]
-    assert tool.main(arguments) == 0
+    assert scenes.main(arguments) == 0
     printed = capsys.readouterr().out
     content = json.loads((tmp_path / "r" / "annotations" / "instances_train.json").read_text())
     objects = [NAMES[a["category_id"]] for a in content["annotations"] if not a["iscrowd"]]
     table = {line.split()[0]: int(line.split()[2]) for line in printed.splitlines()[2:14]}
     assert table == {name: objects.count(name) for name in NAMES.values()}
     assert "12 images" in printed and "decided" in printed
-    assert tool.main([*arguments, "--seed", "1"]) == 1
+    assert scenes.main([*arguments, "--seed", "1"]) == 1
     error = capsys.readouterr().err
     assert "seed: 0 there, 1 asked for" in error and "--overwrite" in error
-    assert tool.main([*arguments, "--seed", "1", "--overwrite"]) == 0
+    assert scenes.main([*arguments, "--seed", "1", "--overwrite"]) == 0
 
 
 @pytest.mark.parametrize(
     ("code", "message"),
     [(errno.ENOSPC, "The disk is full"), (errno.EACCES, "Cannot write to"), (errno.EIO, "Could not")],
 )
-def test_tool_says_why_it_could_not_write(tool, tmp_path, capsys, monkeypatch, code, message):
+def test_tool_says_why_it_could_not_write(tmp_path, capsys, monkeypatch, code, message):
     def fail(self: Path, data: bytes) -> int:
         raise OSError(code, os.strerror(code), str(self))
 
     monkeypatch.setattr(Path, "write_bytes", fail)
-    assert tool.main(["--out", str(tmp_path / "r"), "--train", "2", "--val", "0", "--workers", "1", "--quiet"]) == 1
+    assert scenes.main(["--out", str(tmp_path / "r"), "--train", "2", "--val", "0", "--workers", "1", "--quiet"]) == 1
     assert message in capsys.readouterr().err
     assert not list(tmp_path.rglob("instances_*"))
 
 
-def test_interrupted_in_its_own_process_the_tool_leaves_no_annotations(tool, tmp_path, capsys, monkeypatch):
+def test_interrupted_in_its_own_process_the_tool_leaves_no_annotations(tmp_path, capsys, monkeypatch):
     written = []
 
     def interrupt(self: Path, data: bytes) -> int:
@@ -172,7 +164,7 @@ def test_interrupted_in_its_own_process_the_tool_leaves_no_annotations(tool, tmp
         return len(data)
 
     monkeypatch.setattr(Path, "write_bytes", interrupt)
-    assert tool.main(["--out", str(tmp_path / "r"), "--train", "9", "--workers", "1", "--quiet"]) == 130
+    assert scenes.main(["--out", str(tmp_path / "r"), "--train", "9", "--workers", "1", "--quiet"]) == 130
     assert "Interrupted" in capsys.readouterr().err
     assert len(written) == 3 and not list(tmp_path.rglob("instances_*"))
 

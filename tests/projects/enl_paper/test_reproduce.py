@@ -32,13 +32,16 @@ def test_the_papers_rows():
 def test_a_dry_run_prints_everything_and_starts_nothing(run_tool, tmp_path, monkeypatch):
     monkeypatch.setenv("MRB_DATASETS", str(tmp_path / "nowhere"))
     code, text = run_tool("reproduce", "all", "--dry-run", "--out", tmp_path / "out", "--seeds", 1, 2, "--processes", 4)
-    assert code == 0 and text.count("tools/launch.py --standalone --nproc_per_node=4 tools/train_net.py") == 30
+    assert (
+        code == 0
+        and text.count("launch --standalone --nproc_per_node=4 -m maskrcnn_benchmark train --config-file enl/") == 30
+    )
     assert "mask_rcnn_R_101_FPN_3enl_td_seed2 SEED 2" in text and "43,200,000 images are left" in text
     assert "instances_train2017.json of coco_2017_train is missing" in text
     assert "Checkpoints need about 61" in text
     assert not (tmp_path / "out").exists()
     code, text = run_tool("reproduce", "table1", "--dry-run", "--out", tmp_path / "out", "--slurm=--nodes=2 --time=1-0")
-    assert text.count("sbatch --nodes=2 --time=1-0 docker/slurm/train.sbatch --config-file configs/enl/") == 9
+    assert text.count("sbatch --nodes=2 --time=1-0 docker/slurm/train.sbatch --config-file enl/") == 9
 
 
 def test_nothing_starts_while_something_is_missing(run_tool, tmp_path, monkeypatch):
@@ -83,7 +86,7 @@ def test_a_run_that_is_stopped_or_fails_ends_the_plan(tmp_path, monkeypatch, cap
     runs = reproduction.plan(["table1"], str(tmp_path), [0])
     finish(runs[0], 0.3)
     started = []
-    monkeypatch.setattr(reproduction.subprocess, "call", lambda command, cwd: started.append(command) or status)
+    monkeypatch.setattr(reproduction.subprocess, "call", lambda command: started.append(command) or status)
     try:
         assert reproduction.execute(runs, reproduction.Launch(1), lambda: None) == status
     except ChildProcessError as error:

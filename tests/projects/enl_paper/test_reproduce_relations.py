@@ -38,13 +38,11 @@ def test_the_full_size_starts_from_imagenet(tmp_path):
 
 def test_a_dry_run_names_every_command(run_tool, tmp_path):
     code, text = run_tool("reproduce", "relations", "--size", "full", "--dry-run", "--out", tmp_path, "--processes", 1)
-    assert (
-        code == 0 and text.count("projects/enl_paper/make_relations.py") == 3 and text.count("tools/train_net.py") == 24
-    )
+    assert code == 0 and text.count("mrb scenes ") == 3 and text.count("-m maskrcnn_benchmark train ") == 24
     words = ("relations", "--models", "+3ENL, TD", "baseline", "--seeds", 0, 1, "--dry-run", "--out", tmp_path)
     text = run_tool("reproduce", *words)[1]
     assert text.count("/3enl_td.yaml") == 2 == text.count("/baseline.yaml")
-    assert text.count("tools/train_net.py") == 5  # and the pretraining
+    assert text.count("-m maskrcnn_benchmark train ") == 5  # and the pretraining
 
 
 @pytest.mark.slow
