@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
 import time
@@ -61,7 +62,7 @@ def test_another_thread_follows_and_ends_with_the_block(monkeypatch):
 
 def test_converting_shows_one_on_a_terminal(tmp_path):
     """`mrb convert` under a pseudo-terminal, where reading and writing are made to look slow."""
-    pty = pytest.importorskip("pty")
+    fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "termios"))
     images = [{"id": i, "file_name": f"{i}.jpg", "width": 9, "height": 9} for i in range(50)]
     annotations = [
         {"id": i, "image_id": i, "category_id": 1, "bbox": [1, 1, 3, 3], "area": 9, "iscrowd": 0} for i in range(50)
@@ -75,10 +76,12 @@ def test_converting_shows_one_on_a_terminal(tmp_path):
         "main(['convert', 'set.json', '--to', 'voc', '--out', 'voc'])\n"
     )
     main, other = pty.openpty()
+    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))  # one of no columns shows nothing
     done = subprocess.Popen(
         [sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, stderr=other, text=True
     )
     printed, _ = done.communicate(timeout=120)
+    os.set_blocking(main, False)
     shown = os.read(main, 100_000).decode()
     os.close(other)
     os.close(main)
