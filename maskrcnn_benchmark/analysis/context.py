@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -45,6 +48,23 @@ def context_weights(model: nn.Module, image: Tensor, point: tuple[float, float],
     features = inputs[0][0]
     rows, columns = features.shape[-2:]
     return module.pair_weights(features, int(y * rows / height), int(x * columns / width))
+
+
+@contextlib.contextmanager
+def without_context(model: nn.Module) -> Iterator[None]:
+    """Within the block the non-local modules of a detector give back what they take, as if they were not there.
+
+    A compiled model does not notice. Raises ValueError for a model without any.
+    """
+    modules = non_local_modules(model)
+    if not modules:
+        raise ValueError("The model has no non-local module; MODEL.NON_LOCAL.TOP_DOWN.TYPE turns them on.")
+    handles = [module.register_forward_hook(lambda module, args, output: args[0]) for module in modules.values()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _find(model: nn.Module, name: str) -> NonLocal:

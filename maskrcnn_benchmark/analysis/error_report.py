@@ -180,7 +180,7 @@ def as_markdown(report: Report) -> str:
     lines += ["", "![costs](errors.png)", "", "## Precision and recall", "", "![curves](curves.png)", ""]
     lines += ["## What is taken for what", "", "![confusion](confusion.png)", ""]
     lines += [
-        "Below, annotated objects are green, detections orange, and the one that a picture is about red, with its width "
+        "Below, annotated objects are blue, detections orange, and the one that a picture is about pink, with its width "
         "and height in pixels.",
         "",
     ]

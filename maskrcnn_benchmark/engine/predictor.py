@@ -170,12 +170,18 @@ class Predictor:
         for (source, picture), raw in zip(batch, self.detect(pictures), strict=True):
             yield source, self.finish(raw, picture.size)
 
-    def detect(self, pictures: Sequence[Image.Image | LargeImage]) -> list[BoxList]:
-        """All that the model finds in RGB pictures, in pixels of the network's input, masks as Tensor[N, 1, M, M]."""
-        if self._views is None:
+    def detect(
+        self, pictures: Sequence[Image.Image | LargeImage], tiled: TiledDetection | None = None
+    ) -> list[BoxList]:
+        """All that the model finds in RGB pictures, in pixels of the network's input, masks as Tensor[N, 1, M, M].
+
+        `tiled`: how pictures are cut, in place of what the configuration says.
+        """
+        views = tiled or self._views
+        if views is None:
             return self.detect_inputs([self.network_input(picture) for picture in pictures])
         with torch.inference_mode(), autocast(self.cfg, self.device):
-            found = self._views.detect(self.model, pictures, self.device)
+            found = views.detect(self.model, pictures, self.device)
         return [_with_scores(boxlist) for boxlist in found]
 
     def detect_inputs(self, inputs: Sequence[Tensor]) -> list[BoxList]:

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.data.large_images import LargeImage
@@ -27,6 +26,7 @@ from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
 from maskrcnn_benchmark.structures.image_list import ImageList, to_image_list
 from maskrcnn_benchmark.structures.keypoint import Keypoints
 from maskrcnn_benchmark.structures.merging import merge_greedily, suppress
+from maskrcnn_benchmark.utils.progress_bar import progress_bar
 
 View = tuple[int, Tile | None]  # the image's place in the list, and the tile; None: the whole image
 SHOWN = 100  # tiles of an image from which a bar tells how far it is
@@ -42,6 +42,9 @@ class TiledDetection:
         to_input: PIL image, None -> Tensor[3, H, W] of a tile that has its scale already.
         batch_size: tiles that go through the network together; memory is theirs, however large the image.
         size_divisible: batches are padded to multiples of it.
+
+    Attributes:
+        progress: if given, called with the tiles that are done and their whole number; what it raises ends the detection.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class TiledDetection:
     ):
         self.tiling, self.transforms, self.to_input = tiling, transforms, to_input
         self.batch_size, self.size_divisible = batch_size, size_divisible
+        self.progress: Callable[[int, int], None] | None = None
 
     def detect(
         self, model: Callable[[ImageList], list[BoxList]], images: Sequence[Image.Image | LargeImage], device: Any
@@ -67,15 +71,16 @@ class TiledDetection:
             raise ConfigError("Tiles are cut from PIL images: build the data loader with the same INPUT.TILES.")
         views = [self._views(image) for image in images]
         found: list[list[BoxList]] = [[] for _ in images]
-        count = sum(map(len, views))
-        bar = tqdm(
-            total=count, desc="tiles", unit="tile", leave=False, disable=None if count > SHOWN * len(images) else True
-        )
+        done, count = 0, sum(map(len, views))
+        bar = progress_bar(total=count, desc="tiles", unit="tile", leave=False, disable=count <= SHOWN * len(images))
         for batch, inputs in self._prepared(images, _batches(views, self.batch_size), torch.device(device)):
             outputs = model(to_image_list([one.to(device) for one in inputs], self.size_divisible))
             for (index, _), output in zip(batch, outputs, strict=True):
                 found[index].append(output.to(torch.device("cpu")))
+            done += len(batch)
             bar.update(len(batch))
+            if self.progress is not None:
+                self.progress(done, count)
         bar.close()
         return [
             self._join(image.size, tiles, parts) if len(tiles) > 1 else parts[0]

@@ -69,10 +69,17 @@ def read_metrics(path: str) -> list[dict[str, Any]]:
     lines = []
     with open(path, encoding="utf-8", errors="replace") as f:
         for text in f:
-            try:
-                line = json.loads(text)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(line, dict) and type(line.get("iteration")) is int and 0 <= line["iteration"] < 2**53:
+            line = parse_metrics(text)
+            if line is not None:
                 lines.append(line)
     return lines
+
+
+def parse_metrics(text: str) -> dict[str, Any] | None:
+    """A line of a metrics.jsonl; None if it is none."""
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    is_whole = isinstance(line, dict) and type(line.get("iteration")) is int and 0 <= line["iteration"] < 2**53
+    return line if is_whole else None

@@ -16,7 +16,8 @@ TEXT = 18  # pixels of a line below it
 COLUMNS = 8
 AROUND, LEAST = 2.5, 40  # a crop is so many times as large as its box, and at least so many pixels
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
-TRUE, FOUND, SUBJECT = (80, 200, 80), (60, 160, 255), (60, 60, 240)  # BGR
+# Okabe and Ito's sky blue, orange and a pink that neither of two kinds of cones takes for one of them; BGR.
+TRUE, FOUND, SUBJECT = (233, 180, 86), (0, 159, 230), (130, 20, 220)
 
 
 @dataclass
@@ -45,7 +46,7 @@ def crop_sheet(
 ) -> int:
     """Write the first `most` crops of each group, in the order of `groups`, below their names; returns how many there are.
 
-    Objects are green, detections orange, the one that a crop is about is red. Nothing is written without crops.
+    Objects are blue, detections orange, the one that a crop is about is thick and pink. Nothing is written without crops.
 
     Args:
         read_image: image id -> uint8 [H, W, 3], BGR; each image is read once.
@@ -76,8 +77,8 @@ def crop_sheet(
     return len(cells)
 
 
-def _cell(crop: Crop, image: np.ndarray) -> np.ndarray:
-    """The crop at CELL pixels with its texts below: uint8 [CELL + 2 * TEXT, CELL, 3]."""
+def cut_out(crop: Crop, image: np.ndarray) -> np.ndarray:
+    """The crop with its boxes, without its texts: uint8 [CELL - 4, CELL - 4, 3]."""
     x, y, width, height = crop.box
     side = max(AROUND * max(width, height), LEAST)
     left, top = x + width / 2 - side / 2, y + height / 2 - side / 2
@@ -92,9 +93,15 @@ def _cell(crop: Crop, image: np.ndarray) -> np.ndarray:
             corners = [((v - o) * scale) for v, o in ((bx, left), (by, top), (bx + bw, left), (by + bh, top))]
             x1, y1, x2, y2 = (int(round(min(max(v, -4), CELL + 4))) for v in corners)
             cv2.rectangle(cut, (x1, y1), (x2, y2), colour, line)
+    return cut
+
+
+def _cell(crop: Crop, image: np.ndarray) -> np.ndarray:
+    """The crop at CELL pixels with its texts below: uint8 [CELL + 2 * TEXT, CELL, 3]."""
     cell = np.full((CELL + 2 * TEXT, CELL, 3), WHITE, np.uint8)
-    cell[: CELL - 4, : CELL - 4] = cut
+    cell[: CELL - 4, : CELL - 4] = cut_out(crop, image)
     put_text(cell, crop.title, 1, CELL - 3, WHITE, 13)
+    width, height = crop.box[2:]
     put_text(cell, f"{crop.remark}, {width:.0f} x {height:.0f}", 1, CELL + TEXT - 4, WHITE, 12)
     return cell
 

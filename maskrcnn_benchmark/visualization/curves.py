@@ -2,32 +2,54 @@
 
 import os
 import re
+from collections.abc import Iterable
 from typing import Any
+
+import numpy as np
 
 from maskrcnn_benchmark.utils.metric_writer import read_metrics
 
+# Okabe and Ito's colours, which differ to all kinds of sight; the first ones stand out on white.
+LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c6d00")
 LARGEST = 1e100  # beyond, no axis can be laid out
 
+Series = dict[str, tuple[list[int], list[float]]]  # iterations and values by name
 
-def load_series(run: str) -> dict[str, tuple[list[int], list[float]]]:
+
+def load_series(run: str) -> Series:
     """Of a run's folder, or of the file itself: iterations and values by name."""
     path = os.path.join(run, "metrics.jsonl") if os.path.isdir(run) else run
     if not os.path.isfile(path):
         raise FileNotFoundError(f"There is no {path}; a training writes it to its OUTPUT_DIR.")
-    series: dict[str, tuple[list[int], list[float]]] = {}
-    for line in read_metrics(path):
-        for name, value in line.items():
-            if name != "iteration" and _can_be_drawn(value):
-                iterations, values = series.setdefault(name, ([], []))
-                iterations.append(line["iteration"])
-                values.append(value)
+    series = series_of(read_metrics(path))
     if not series:
         raise ValueError(f"{path} holds no number yet.")
     return series
 
 
+def series_of(lines: Iterable[dict[str, Any]], series: Series | None = None) -> Series:
+    """Iterations and values by name of the lines that `read_metrics` gives, added to `series` if given."""
+    series = {} if series is None else series
+    for line in lines:
+        for name, value in line.items():
+            if name != "iteration" and _can_be_drawn(value):
+                iterations, values = series.setdefault(name, ([], []))
+                iterations.append(line["iteration"])
+                values.append(value)
+    return series
+
+
 def _can_be_drawn(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) < LARGEST  # not for NaN
+
+
+def limits(values: np.ndarray) -> tuple[float, float]:
+    """The lowest and highest value of an axis. What a training's first steps throw far up does not flatten the rest."""
+    low, high = float(values.min()), float(values.max())
+    usual = float(np.quantile(values, 0.95))
+    if high - low > 10 * max(usual - low, 1e-12) and usual > low:
+        high = low + 2 * (usual - low)
+    return (low, high) if high > low else (low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1))
 
 
 def smooth(values: list[float], weight: float) -> list[float]:
@@ -58,7 +80,9 @@ def pyplot() -> Any:
         raise ImportError("Plots need matplotlib: pip install matplotlib.") from None
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from cycler import cycler
 
+    plt.rcParams["axes.prop_cycle"] = cycler(color=LINES)
     return plt
 
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from maskrcnn_benchmark.visualization.fonts import draw_line
+from maskrcnn_benchmark.visualization.palette import is_dark
 
 Rectangle = tuple[int, int, int, int]  # x, y, width, height in pixels
 
@@ -37,7 +38,7 @@ def put_text(image: np.ndarray, text: str, x: int, y: int, ground: tuple[int, in
     x = max(min(x, image.shape[1] - letters.shape[1]), 0)
     y = max(min(y, image.shape[0] - letters.shape[0]), 0)
     place = image[y : y + letters.shape[0], x : x + letters.shape[1]]
-    ink = 0.0 if np.dot(ground, (0.114, 0.587, 0.299)) > 110 else 255.0
+    ink = 255.0 if is_dark(ground) else 0.0
     opacity = letters[: place.shape[0], : place.shape[1], None] / np.float32(255)
     place[:] = (np.array(ground, np.float32) * (1 - opacity) + ink * opacity).round()
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from maskrcnn_benchmark.visualization.lettering import leader, place_captions, put_text, text_size
-from maskrcnn_benchmark.visualization.palette import class_colour
+from maskrcnn_benchmark.visualization.palette import class_colour, is_dark
 
 MIN_SIDE = 480  # smaller images are enlarged, or their labels would cover them
 MAX_SIDE = 4096  # none is enlarged beyond
@@ -16,6 +16,7 @@ CAPTIONS_SHARE = 0.1
 AT_ONCE = 1 << 20  # pixels that are tinted at a time, in floating point
 OUTSIDE = 1000  # pixels; no line is as wide
 DASH = 8  # pixels from one dash to the next
+RIM = 0.35  # of what is below a frame's rim remains
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ class Pen:
         return Pen(line=max(1, round(side / 450)), letters=max(12, round(side / 52)))
 
     def line_of(self, box: Sequence[float]) -> int:
-        """A small object gets a line that leaves it to be seen."""
+        """A small object gets a line that leaves it and what is beside it to be seen."""
         side = min(box[2] - box[0], box[3] - box[1]) + 1
-        return int(min(max(side // 24, 1), self.line))
+        return int(min(max(side // 6, (self.line + 1) // 2), self.line))
 
 
 def enlargement(height: int, width: int) -> int:
@@ -51,19 +52,43 @@ def enlarge(image: np.ndarray) -> tuple[np.ndarray, int]:
 def draw_boxes(
     canvas: np.ndarray, boxes: np.ndarray, colours: Sequence[tuple[int, int, int]], dashed: bool = False
 ) -> None:
-    """Outlines of boxes [N, 4] xyxy, in place."""
-    pen = Pen.of(canvas)
-    for (x1, y1, x2, y2), colour in zip(_whole(boxes, canvas), colours, strict=True):
-        line = pen.line_of((x1, y1, x2, y2))
+    """Frames around boxes [N, 4] xyxy, in place: outside of them, so that nothing of an object is hidden, with a rim (dark,
+    or light around a dark colour) that sets them off from any ground. Small ones are drawn last."""
+    pen, corners = Pen.of(canvas), _whole(boxes, canvas)
+    rim = max(1, pen.line // 3)
+    order = sorted(range(len(corners)), key=lambda i: -_area(corners[i]))
+    for i in order:
+        line = pen.line_of(corners[i])
         if not dashed:
-            cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, line)
-            continue
-        corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
-        for start, end in zip(corners, corners[1:] + corners[:1], strict=True):
-            dashes = max(abs(start[0] - end[0]), abs(start[1] - end[1])) // DASH or 1
-            places = np.linspace(start, end, 2 * dashes).round().astype(int).tolist()
-            for a, b in zip(places[::2], places[1::2], strict=True):
-                cv2.line(canvas, a, b, colour, line)
+            for place in _sides(corners[i], line, rim, canvas):
+                canvas[place] = (canvas[place] * RIM + (255 * (1 - RIM) if is_dark(colours[i]) else 0)).astype(np.uint8)
+        for place in _sides(corners[i], 0, line, canvas):
+            if dashed:
+                part = canvas[place]
+                along = np.arange(max(part.shape[:2])) % DASH < DASH / 2
+                part[along if part.shape[0] > part.shape[1] else (slice(None), along)] = colours[i]
+            else:
+                canvas[place] = colours[i]
+
+
+def _area(box: Sequence[int]) -> int:
+    return (box[2] - box[0] + 1) * (box[3] - box[1] + 1)
+
+
+def _sides(box: Sequence[int], away: int, line: int, canvas: np.ndarray) -> list[tuple[slice, slice]]:
+    """The rows and columns of the four sides of a frame of `line` pixels, `away` pixels outside of a box (inclusive corners).
+
+    A side moves inwards as far as the image's border has no room for it; one of an edge outside of the image is left out.
+    """
+    spans = []
+    for low, high, length in ((box[0], box[2], canvas.shape[1]), (box[1], box[3], canvas.shape[0])):
+        first, last = low - away - line, high + away + 1
+        spans.append((max(first, 0) if low >= 0 else first, min(last, length - line) if high < length else last))
+    (left, right), (top, bottom) = spans
+    across, down = slice(max(left, 0), max(right + line, 0)), slice(max(top + line, 0), max(bottom, 0))
+    rows = [slice(y, y + line) for y in (top, bottom) if 0 <= y < canvas.shape[0]]
+    columns = [slice(x, x + line) for x in (left, right) if 0 <= x < canvas.shape[1]]
+    return [(row, across) for row in rows] + [(down, column) for column in columns]
 
 
 def draw_masks(
@@ -135,6 +160,7 @@ def draw_captions(
     sizes = [text_size(captions[i], letters) for i in wanted]
     order = np.array(wanted + others, dtype=int)
     every = np.array(corners, np.float64).reshape(-1, 4)[order]
+    every += np.array([pen.line_of(corners[i]) for i in order]).reshape(-1, 1) * (-1, -1, 1, 1)  # with their frames
     places = place_captions(every, sizes, canvas.shape[1], canvas.shape[0])
     for i, place in zip(wanted, places, strict=True):
         line = place and leader(place, np.array(corners[i]))
@@ -150,7 +176,7 @@ def _fitting(captions: Sequence[str], letters: int, area: int) -> int:
     filled = sum(w * h for w, h in (text_size(caption, letters) for caption in captions))
     if filled <= CAPTIONS_SHARE * area:
         return letters
-    return max(MIN_LETTERS, round(letters * (CAPTIONS_SHARE * area / filled) ** 0.5))
+    return max(MIN_LETTERS, letters // 2, round(letters * (CAPTIONS_SHARE * area / filled) ** 0.5))
 
 
 def _whole(boxes: np.ndarray, canvas: np.ndarray) -> list[list[int]]:

@@ -1,16 +1,13 @@
-"""The pages and answers of `mrb web`: pictures come in as the bodies of requests, drawings go out; nothing is kept."""
+"""The page of `mrb web` and its limits: images come in as the bodies of requests, detections go out; nothing is kept."""
 
 import asyncio
-import base64
 import contextlib
-import time
+import mimetypes
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
-import cv2
-import numpy as np
 import torch
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -19,100 +16,25 @@ from fastapi.staticfiles import StaticFiles
 from PIL import Image
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from maskrcnn_benchmark.analysis.context import context_weights, non_local_modules
-from maskrcnn_benchmark.data.pictures import decode_upright, to_bgr
+from maskrcnn_benchmark.data.pictures import decode_upright
 from maskrcnn_benchmark.engine.predictor import Predictor
-from maskrcnn_benchmark.visualization import class_colour, draw_weights
+from maskrcnn_benchmark.web import answers
+from maskrcnn_benchmark.web.jobs import Cancelled, Jobs
 
+# Browsers run scripts of this type alone; what a machine's registry says of the ending may differ.
+mimetypes.add_type("text/javascript", ".js")
 PAGE = Path(__file__).with_name("page")
-MAX_BYTES = 64 << 20  # of a picture's file
+MAX_BYTES = 64 << 20  # of an image's file
 MAX_BYTES_TOGETHER = 256 << 20  # of the files of all requests at a time
 MAX_SECONDS = 60  # for a file to arrive
-MAX_SHOWN = 1800  # pixels of a drawing's longer side
-Share = Annotated[float, Query(ge=0, le=1)]
+Tiles = Annotated[int | None, Query(ge=0, le=4096)]
+Scale = Annotated[float, Query(ge=0.25, le=8)]
+Name = Annotated[str, Query(max_length=64)]
 LOCAL = ("127.0.0.1", "localhost")
 # The browser itself refuses whatever is not of this server.
-POLICY = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; frame-ancestors 'none'"
-
-
-def as_url(image: np.ndarray) -> str:
-    """A BGR image as a data URL that a page can show, scaled down if it is very large."""
-    longer = max(image.shape[:2])
-    if longer > MAX_SHOWN:
-        image = cv2.resize(image, shown_size(image.shape[1], image.shape[0]), interpolation=cv2.INTER_AREA)
-    options = [cv2.IMWRITE_JPEG_QUALITY, 92, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    return "data:image/jpeg;base64," + base64.b64encode(cv2.imencode(".jpg", image, options)[1].tobytes()).decode(
-        "ascii"
-    )
-
-
-def shown_size(width: int, height: int) -> tuple[int, int]:
-    """(width, height) of what is shown of a picture of this size."""
-    scale = min(MAX_SHOWN / max(width, height), 1)
-    return max(round(width * scale), 1), max(round(height * scale), 1)
-
-
-def short(name: str) -> str:
-    return name.removeprefix("backbone.")
-
-
-def describe(name: str, predictor: Predictor) -> dict:
-    return {
-        "name": name,
-        "classes": list(predictor.categories.names.values()),
-        "modules": [short(module) for module in non_local_modules(predictor.model)][::-1],  # the finest first
-    }
-
-
-def detect(predictor: Predictor, picture: Image.Image, threshold: float) -> dict:
-    """What is found in a picture, as a list and as a drawing."""
-    began = time.perf_counter()
-    (raw,) = predictor.detect([picture])
-    predictor.threshold = threshold
-    found = predictor.finish(raw.copy_with_fields(["scores", "labels"]), picture.size)
-    seconds = time.perf_counter() - began
-    labels = found.get_field("labels").tolist()
-    entries = [
-        {
-            "name": predictor.categories.name(label),
-            "score": entry["score"],
-            "bbox": entry["bbox"],
-            "colour": "#{2:02x}{1:02x}{0:02x}".format(*class_colour(label)),
-        }
-        for label, entry in zip(labels, predictor.coco(found), strict=True)
-    ]
-    # What costs with the size of the picture, masks above all, is made for the size that is shown.
-    shown = picture.resize(shown_size(*picture.size), Image.Resampling.BILINEAR)
-    drawn = as_url(predictor.draw(shown, predictor.finish(raw, shown.size)))
-    return {
-        "width": picture.width,
-        "height": picture.height,
-        "seconds": seconds,
-        "detections": entries,
-        "picture": drawn,
-    }
-
-
-def context(predictor: Predictor, picture: Image.Image, point: tuple[float, float], module: str) -> dict:
-    """What a module takes from the whole picture for one pixel: drawings of the two terms and their sum."""
-    x, y = point
-    if not (0 <= x < picture.width and 0 <= y < picture.height):
-        raise ValueError(
-            f"The point ({x:g}, {y:g}) is outside the picture of {picture.width} x {picture.height} pixels."
-        )
-    tensor = predictor.network_input(picture)
-    height, width = tensor.shape[-2:]
-    scaled = (x * width / picture.width, y * height / picture.height)
-    weights = context_weights(predictor.model, tensor.to(predictor.device), scaled, module)
-    shown = picture.resize(shown_size(*picture.size), Image.Resampling.BILINEAR)
-    point = (x * shown.width / picture.width, y * shown.height / picture.height)
-    image, panels = to_bgr(shown), []
-    for kind, part in zip(weights._fields, weights, strict=True):
-        limit = float(part.abs().quantile(0.995))
-        panels.append(
-            {"kind": kind, "limit": limit, "picture": as_url(draw_weights(image, part.cpu().numpy(), point, limit))}
-        )
-    return {"module": module, "panels": panels}
+POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; base-uri 'none'; frame-ancestors 'none'"
+)
 
 
 class Bodies:
@@ -136,17 +58,17 @@ class Bodies:
                         content += part
                         self.held += len(part)
             except TimeoutError:
-                raise HTTPException(408, f"The picture did not arrive within {MAX_SECONDS} seconds.") from None
+                raise HTTPException(408, f"The image did not arrive within {MAX_SECONDS} seconds.") from None
             yield bytes(content)
         finally:
             self.held -= len(content)
 
     def _check(self, size: int, more: int) -> None:
         if size > MAX_BYTES:
-            raise HTTPException(413, f"The picture is larger than {MAX_BYTES >> 20} MB.")
+            raise HTTPException(413, f"The image is larger than {MAX_BYTES >> 20} MB.")
         if self.held + more > MAX_BYTES_TOGETHER:
             raise HTTPException(
-                503, "Too many pictures are being looked at; try again in a moment.", {"Retry-After": "5"}
+                503, "Too many images are being looked at; try again in a moment.", {"Retry-After": "5"}
             )
 
 
@@ -163,42 +85,69 @@ def create_app(models: Mapping[str, Predictor], host: str = "127.0.0.1") -> Fast
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     if host in LOCAL:  # a foreign page must not reach it by a name of its own that leads here
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOCAL))
-    lock = asyncio.Lock()  # one picture at a time: each uses all cores, and memory
-    bodies = Bodies()
+    lock = asyncio.Lock()  # one image at a time: each uses all cores, and memory
+    bodies, jobs = Bodies(), Jobs()
 
     @app.middleware("http")
     async def add_policy(request: Request, call_next: Any) -> Response:
         response = await call_next(request)
         response.headers["Content-Security-Policy"] = POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Cache-Control"] = "no-cache"
         return response
 
-    async def work(request: Request, name: str, function: Any, *args: Any) -> dict:
+    async def work(request: Request, name: str, job_name: str, function: Any, **arguments: Any) -> dict:
         if name not in models:
             raise HTTPException(404, f"There is no model {name!r}; there are {', '.join(models)}.")
-        async with bodies.read(request) as content, lock:
-            try:
-                return await run_in_threadpool(lambda: function(models[name], decoded(content), *args))
-            except ValueError as error:
-                raise HTTPException(400, str(error)) from None
-            except (MemoryError, torch.OutOfMemoryError):
-                raise HTTPException(413, "This machine has not enough memory for the picture.") from None
+        with jobs.add(job_name) as job:
+            async with bodies.read(request) as content, lock:
+                try:
+                    job.advance(0, 0)
+                    return await run_in_threadpool(
+                        lambda: function(models[name], decoded(content), job=job, **arguments)
+                    )
+                except Cancelled:
+                    raise HTTPException(409, "The detection was stopped.") from None
+                except ValueError as error:
+                    raise HTTPException(400, str(error)) from None
+                except (MemoryError, torch.OutOfMemoryError):
+                    raise HTTPException(413, "This machine has not enough memory for the image.") from None
 
     @app.get("/")
     def page() -> FileResponse:
         return FileResponse(PAGE / "index.html")
 
     @app.get("/api/models")
-    def list_models() -> list[dict]:
-        return [describe(name, predictor) for name, predictor in models.items()]
+    def list_models() -> dict:
+        described = [answers.describe(name, predictor) for name, predictor in models.items()]
+        return {"models": described, "floor": answers.FLOOR, "most_bytes": MAX_BYTES}
 
     @app.post("/api/detect")
-    async def answer_detect(request: Request, model: str, threshold: Share = 0.5) -> dict:
-        return await work(request, model, detect, threshold)
+    async def answer_detect(
+        request: Request,
+        model: str,
+        tiles: Tiles = None,
+        scale: Scale = 1.0,
+        context: bool = True,
+        preview: bool = False,
+        job: Name = "",
+    ) -> dict:
+        wishes = {"tiles": tiles, "scale": scale, "context": context, "preview": preview}
+        return await work(request, model, job, answers.detect, **wishes)
 
     @app.post("/api/context")
-    async def answer_context(request: Request, model: str, x: float, y: float, module: str) -> dict:
-        return await work(request, model, context, (x, y), module)
+    async def answer_context(request: Request, model: str, x: float, y: float, module: str, job: Name = "") -> dict:
+        return await work(request, model, job, answers.context, point=(x, y), module=module)
+
+    @app.get("/api/jobs/{name}")
+    def describe_job(name: str) -> dict:
+        return jobs.running[name].describe() if name in jobs.running else {"state": "none", "done": 0, "total": 0}
+
+    @app.delete("/api/jobs/{name}")
+    def cancel_job(name: str) -> dict:
+        if name in jobs.running:
+            jobs.running[name].is_cancelled = True
+        return describe_job(name)
 
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
     return app

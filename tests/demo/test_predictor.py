@@ -68,7 +68,7 @@ def test_the_picture_has_its_size_and_what_was_found(demo):
 def test_each_overlay_draws_into_its_image_and_returns_it(demo):
     demo = demo(confidence_threshold=0.8)
     top = demo.select_top_predictions(demo.compute_prediction(IMAGE))
-    places = {"overlay_boxes": (300, 400), "overlay_mask": (250, 350), "overlay_class_names": (195, 303)}
+    places = {"overlay_boxes": (250, 451), "overlay_mask": (250, 350), "overlay_class_names": (195, 303)}
     for name, (y, x) in places.items():
         image = IMAGE.copy()
         assert getattr(demo, name)(image, top) is image

@@ -1,30 +1,31 @@
-"""`mrb web` and demo/web.py: their answers, and the page in a real browser with a camera that plays a file."""
+"""`mrb web` and demo/web.py: what they answer, and within which limits. The page itself is tested in test_web_page.py."""
 
 import asyncio
 import base64
 import json
 import re
-import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
 
 import cv2
 import numpy as np
+import pycocotools.mask as mask_utils
 import pytest
 
 from maskrcnn_benchmark.analysis.context import context_weights
 from maskrcnn_benchmark.engine import Predictor, predictor_options
+from tests.engine.test_predictor import Sees
 from tests.support.tiny import write_model
 
 pytest.importorskip("fastapi", reason="the web page needs FastAPI: the extra 'web'")
 pytest.importorskip("uvicorn", reason="the web page needs uvicorn: the extra 'web'")
 
-from maskrcnn_benchmark.web import app as web_app  # noqa: E402  # it needs FastAPI
+from maskrcnn_benchmark.web import answers  # noqa: E402  # it needs FastAPI
+from maskrcnn_benchmark.web import app as web_app  # noqa: E402
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
 PNG = cv2.imencode(".png", IMAGE)[1].tobytes()
@@ -45,10 +46,14 @@ def app(models):
     return web_app.create_app(models)
 
 
-@pytest.fixture
-def client(app):
+def a_client(app):
     testclient = pytest.importorskip("fastapi.testclient", reason="the test client needs httpx")
     return testclient.TestClient(app, base_url="http://127.0.0.1")
+
+
+@pytest.fixture
+def client(app):
+    return a_client(app)
 
 
 def decoded(url: str) -> np.ndarray:
@@ -57,24 +62,141 @@ def decoded(url: str) -> np.ndarray:
 
 
 def test_the_models_to_choose_from(client):
-    enl, plain = client.get("/api/models").json()
-    assert enl["name"] == "enl" and enl["classes"] == ["red", "blue"]
-    assert enl["modules"] == ["fpn.non_local_res3", "fpn.non_local_res4", "fpn.non_local_res5"]
-    assert plain["modules"] == [] and plain["classes"] == ["class 1", "class 2"]
+    answer = client.get("/api/models").json()
+    enl, plain = answer["models"]
+    assert answer["floor"] == 0.05 and answer["most_bytes"] == web_app.MAX_BYTES
+    assert enl["name"] == "enl" and [(c["label"], c["id"], c["name"]) for c in enl["classes"]] == [
+        (1, 1, "red"),
+        (2, 2, "blue"),
+    ]
+    assert enl["modules"] == ["fpn.non_local_res3", "fpn.non_local_res4", "fpn.non_local_res5"] and enl["can_compare"]
+    assert plain["modules"] == [] and not plain["can_compare"]
+    assert [c["name"] for c in plain["classes"]] == ["class 1", "class 2"]
+    colours = [c["colour"] for c in plain["classes"]]
+    assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in colours) and len(set(colours)) == 2
+
+
+def found_by(predictor: Predictor, image: np.ndarray = IMAGE) -> list[dict]:
+    """COCO's entries of what a predictor finds, with its masks as RLE."""
+    return predictor.coco(predictor(image))
+
+
+def ask(client, content: bytes = PNG, **parameters) -> dict:
+    response = client.post("/api/detect", params={"model": "enl", **parameters}, content=content)
+    assert response.status_code == 200, response.text
+    return response.json()
 
 
 def test_detections_are_the_predictors(client, tiny):
-    answer = client.post("/api/detect", params={"model": "enl", "threshold": 0.3}, content=PNG).json()
-    predictor = Predictor(*tiny, threshold=0.3)
-    expected = predictor(IMAGE)
-    assert len(expected) > 0 and (answer["width"], answer["height"]) == (90, 60)
-    assert [d["bbox"] for d in answer["detections"]] == [entry["bbox"] for entry in predictor.coco(expected)]
-    assert {d["name"] for d in answer["detections"]} <= {"red", "blue"}
-    assert all(re.fullmatch("#[0-9a-f]{6}", d["colour"]) for d in answer["detections"])
-    drawn, shown = predictor.draw(IMAGE, expected), decoded(answer["picture"])
-    assert shown.shape == drawn.shape and np.abs(shown.astype(int) - drawn).mean() < 8
-    none = client.post("/api/detect", params={"model": "enl", "threshold": 1}, content=PNG).json()
-    assert none["detections"] == []
+    answer = ask(client)
+    expected = found_by(Predictor(*tiny, threshold=answers.FLOOR))
+    assert len(expected) > 5 and (answer["width"], answer["height"]) == (90, 60) and "picture" not in answer
+    for found, entry in zip(answer["detections"], expected, strict=True):
+        assert found["bbox"] == entry["bbox"] and found["score"] == entry["score"]
+        assert found["category_id"] == entry["category_id"] and found["name"] in ("red", "blue")
+        rles = mask_utils.frPyObjects(found["polygons"], 60, 90) if found["polygons"] else []
+        assert bool(rles) == bool(mask_utils.area(entry["segmentation"]))
+        if rles:  # holes are lost, and the corners of pixels are rounded
+            outline = mask_utils.merge(rles)
+            outside = mask_utils.merge([outline, entry["segmentation"]], intersect=True)
+            assert mask_utils.area(outside) >= 0.98 * mask_utils.area(entry["segmentation"])
+
+
+def test_outlines_cover_their_masks(client, models, monkeypatch):
+    monkeypatch.setattr(models["enl"], "model", Sees().eval())
+    first, *_ = ask(client)["detections"]
+    (polygon,) = first["polygons"]
+    corners = np.array(polygon).reshape(-1, 2)
+    x, y, width, height = first["bbox"]
+    np.testing.assert_allclose([*corners.min(0), *corners.max(0)], [x, y, x + width, y + height], atol=1.5)
+
+
+def test_without_context_is_the_model_without_modules(client, tiny):
+    """The same weights in a configuration that has none."""
+    bare = Predictor(*tiny, threshold=answers.FLOOR, opts=["MODEL.NON_LOCAL.TOP_DOWN.TYPE", ""])
+    found = ask(client, context=False)["detections"]
+    assert [d["bbox"] for d in found] == [entry["bbox"] for entry in found_by(bare)]
+    whole = ask(client)["detections"]
+    assert [d["bbox"] for d in whole] != [d["bbox"] for d in found]
+    assert [d["bbox"] for d in ask(client)["detections"]] == [d["bbox"] for d in whole]  # and back
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_tiles_are_those_of_the_configuration(client, tiny, scale):
+    keys = ["INPUT.TILES.SIZE", 40, "INPUT.TILES.SCALE", scale]
+    expected = found_by(Predictor(*tiny, threshold=answers.FLOOR, opts=keys))
+    found = ask(client, tiles=40, scale=scale)["detections"]
+    assert [d["bbox"] for d in found] == [entry["bbox"] for entry in expected[: len(found)]]
+    assert len(found) == min(len(expected), answers.MOST_DETECTIONS)
+    assert [d["bbox"] for d in ask(client, tiles=0)["detections"]] != [d["bbox"] for d in found]
+
+
+def test_the_tiles_of_a_model_are_used_unless_none_are_wanted(tiny):
+    predictor = Predictor(*tiny, opts=["INPUT.TILES.SIZE", 40])
+    client = a_client(web_app.create_app({"enl": predictor}))
+    assert client.get("/api/models").json()["models"][0]["tiles"] == 40
+    plain = found_by(Predictor(*tiny, threshold=answers.FLOOR))
+    tiled = found_by(Predictor(*tiny, threshold=answers.FLOOR, opts=["INPUT.TILES.SIZE", 40]))
+    assert [d["bbox"] for d in ask(client, tiles=0)["detections"]] == [entry["bbox"] for entry in plain]
+    assert [d["bbox"] for d in ask(client)["detections"]] == [entry["bbox"] for entry in tiled]
+
+
+def test_progress_and_an_end_before_the_end(app):
+    """While tiles are looked at, the page is told how many; a request that is given up ends at the next one."""
+    httpx = pytest.importorskip("httpx")
+
+    async def run() -> tuple[list[dict], int, dict]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=60) as client:
+            url = "/api/detect?model=enl&tiles=8&job=mine"
+            task, seen = asyncio.create_task(client.post(url, content=PNG)), []
+            while not task.done():
+                seen.append((await client.get("/api/jobs/mine")).json())
+                if seen[-1]["done"] > 8:
+                    await client.delete("/api/jobs/mine")
+            after = (await client.get("/api/jobs/mine")).json()
+            return seen, (await task).status_code, after
+
+    seen, status, after = asyncio.run(run())
+    assert status == 409 and after["state"] == "none"
+    done = [entry["done"] for entry in seen if entry["state"] == "working" and entry["total"]]
+    assert done == sorted(done) and 8 < done[-1] < seen[-1]["total"]
+
+
+def test_the_best_detections_count(client, monkeypatch):
+    whole = ask(client)
+    monkeypatch.setattr(answers, "MOST_DETECTIONS", 3)
+    monkeypatch.setattr(answers, "MOST_OUTLINED", 2)
+    answer = ask(client)
+    assert answer["left_out"] == len(whole["detections"]) - 3 and len(answer["detections"]) == 3
+    assert ["polygons" in d for d in answer["detections"]] == [True, True, False]
+
+
+def test_outlines_have_a_bound():
+    angle = np.linspace(0, 2 * np.pi, 5000, endpoint=False)
+    radius = 500 + 20 * np.sin(200 * angle)
+    star = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1)
+    reduced = answers.simplified(star.flatten().tolist())
+    assert 3 <= len(reduced) <= answers.MOST_POINTS
+    away = np.linalg.norm(reduced[:, None] - star, axis=2).min(axis=1)
+    assert away.max() < 0.01  # corners of the original
+    square = [0.0, 0.0, 9.0, 0.0, 9.0, 9.0, 0.0, 9.0]
+    assert answers.simplified(square).flatten().tolist() == square
+
+
+def test_keypoints_and_their_lines(tmp_path):
+    scales = (0.25, 0.125, 0.0625, 0.03125)
+    keys = {"MODEL__KEYPOINT_ON": True, "MODEL__MASK_ON": False, "MODEL__ROI_BOX_HEAD__NUM_CLASSES": 2}
+    keys |= {"MODEL__ROI_KEYPOINT_HEAD__POOLER_SCALES": scales, "MODEL__ROI_KEYPOINT_HEAD__CONV_LAYERS": (8,)}
+    keys |= {"MODEL__ROI_KEYPOINT_HEAD__POOLER_RESOLUTION": 14}
+    keys |= {"MODEL__ROI_KEYPOINT_HEAD__SHARE_BOX_FEATURE_EXTRACTOR": False}
+    files = write_model(tmp_path, labels=False, **keys)
+    answer = ask(a_client(web_app.create_app({"enl": Predictor(*files)})))
+    expected = Predictor(*files, threshold=answers.FLOOR)(IMAGE).get_field("keypoints")
+    assert answer["connections"] == [list(pair) for pair in expected.CONNECTIONS] and len(expected) > 0
+    points = np.array([d["keypoints"] for d in answer["detections"]])
+    np.testing.assert_allclose(points[..., :2], expected.keypoints[..., :2], atol=0.06)
+    assert ((expected.get_field("logits").numpy() > 2) == (points[..., 2] > 0)).all()
 
 
 def test_the_context_of_a_pixel(client, models):
@@ -92,9 +214,13 @@ def test_the_context_of_a_pixel(client, models):
     assert np.unravel_index(redness.argmax(), redness.shape) == (2, 9)  # the cell that holds 160 of 480, 560 of 720
 
 
-def test_a_very_large_picture_is_shown_smaller(client):
+def test_a_preview_for_browsers_that_cannot_decode_the_file(client):
+    """16 bits of grey, and a file so large that it is shown smaller."""
+    grey = np.repeat(np.linspace(0, 65535, 90).astype(np.uint16)[None], 60, axis=0)
+    shown = decoded(ask(client, cv2.imencode(".tiff", grey)[1].tobytes(), preview=True)["picture"])
+    assert shown.shape == (60, 90, 3) and (np.diff(shown[30, ::10, 0].astype(int)) > 10).all()
     large = cv2.imencode(".jpg", np.zeros((30, 4000, 3), np.uint8))[1].tobytes()
-    answer = client.post("/api/detect", params={"model": "enl", "threshold": 1}, content=large).json()
+    answer = ask(client, large, preview=True)
     assert answer["width"] == 4000 and decoded(answer["picture"]).shape[1] == 1800
 
 
@@ -103,16 +229,14 @@ def test_pictures_of_every_shape_are_answered_within_bounds(client, size):
     """Of a few hundred bytes as PNG; height and width."""
     content = cv2.imencode(".png", np.full((*size, 3), 90, np.uint8))[1].tobytes()
     began = time.process_time()
-    answers = [
-        client.post("/api/detect", params={"model": "enl", "threshold": 0}, content=content),
-        client.post("/api/context", params={"model": "enl", "x": 0, "y": 0, "module": "res3"}, content=content),
-    ]
+    context = client.post("/api/context", params={"model": "enl", "x": 0, "y": 0, "module": "res3"}, content=content)
+    detected = client.post("/api/detect", params={"model": "enl", "preview": True}, content=content)
     assert time.process_time() - began < 20
-    pictures = [answers[0].json()["picture"], *(panel["picture"] for panel in answers[1].json()["panels"])]
-    for answer, picture in zip((answers[0], *[answers[1]] * 3), pictures, strict=True):
+    for answer in (context, detected):
         assert answer.status_code == 200 and len(answer.content) < 8e6
-        assert max(decoded(picture).shape[:2]) <= 1800
-    boxes = np.array([d["bbox"] for d in answers[0].json()["detections"]]).reshape(-1, 4)
+    pictures = [detected.json()["picture"], *(panel["picture"] for panel in context.json()["panels"])]
+    assert all(max(decoded(picture).shape[:2]) <= 1800 for picture in pictures)
+    boxes = np.array([d["bbox"] for d in detected.json()["detections"]]).reshape(-1, 4)
     assert (boxes[:, 0] + boxes[:, 2] <= size[1] + 1).all() and (boxes[:, 1] + boxes[:, 3] <= size[0] + 1).all()
 
 
@@ -126,7 +250,7 @@ def test_the_bodies_of_all_requests_have_a_bound(app, models, monkeypatch):
     async def ask() -> tuple[list[int], int]:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=60) as client:
-            url = "/api/detect?model=enl&threshold=1"
+            url = "/api/detect?model=enl"
             waiting = [asyncio.create_task(client.post(url, content=body)) for _ in range(6)]
             while sum(task.done() for task in waiting) < 3:
                 await asyncio.sleep(0.01)
@@ -161,7 +285,7 @@ def test_open_is_said_only_when_it_answers(tiny, demo_folder):
         try:
             address = next(line for line in program.stdout if line.startswith("Open ")).split()[1]
             with urllib.request.urlopen(f"{address}/api/models", timeout=2) as answer:  # at once
-                assert json.load(answer)[0]["name"] == "tiny"
+                assert json.load(answer)["models"][0]["name"] == "tiny"
         finally:
             program.terminate()
 
@@ -173,9 +297,13 @@ def test_open_is_said_only_when_it_answers(tiny, demo_folder):
         ("detect", {"model": "enl"}, b"no picture", 400, "The image that was sent cannot be read"),
         ("detect", {"model": "enl"}, PNG[:500], 400, "The image that was sent cannot be read"),
         ("detect", {"model": "enl"}, b"", 400, "The image that was sent cannot be read"),
-        ("detect", {"model": "enl", "threshold": "7"}, PNG, 422, "less than or equal to 1"),
-        ("context", {"model": "enl", "x": 95, "y": 2, "module": "res3"}, PNG, 400, "is outside the picture of 90 x 60"),
-        ("context", {"model": "enl", "x": "nan", "y": 2, "module": "res3"}, PNG, 400, "is outside the picture"),
+        ("detect", {"model": "enl", "tiles": "70000"}, PNG, 422, "less than or equal to 4096"),
+        ("detect", {"model": "enl", "tiles": "800", "scale": "4"}, PNG, 400, "enlarged 4 times are larger than 2048"),
+        ("detect", {"model": "enl", "tiles": "2"}, PNG, 400, "tiles of 2 pixels, and at most 400 are looked at here"),
+        ("detect", {"model": "plain", "context": "false"}, PNG, 400, "has no non-local module"),
+        ("detect", {"model": "enl", "job": "x" * 65}, PNG, 422, "at most 64 characters"),
+        ("context", {"model": "enl", "x": 95, "y": 2, "module": "res3"}, PNG, 400, "is outside the image of 90 x 60"),
+        ("context", {"model": "enl", "x": "nan", "y": 2, "module": "res3"}, PNG, 400, "is outside the image"),
         ("context", {"model": "enl", "x": 5, "y": 2, "module": "res9"}, PNG, 400, "are called 'res9'"),
         ("context", {"model": "plain", "x": 5, "y": 2, "module": "res3"}, PNG, 400, "has no non-local module"),
     ],
@@ -193,8 +321,10 @@ def test_too_large_a_file(client, app, monkeypatch):
 
 def test_only_this_machine_is_answered(client):
     assert client.get("/", headers={"host": "evil.example"}).status_code == 400
-    policy = client.get("/").headers["content-security-policy"]
-    assert policy.startswith("default-src 'self';")
+    headers = client.get("/").headers
+    assert headers["content-security-policy"].startswith("default-src 'self';")
+    assert headers["x-content-type-options"] == "nosniff"
+    assert client.get("/page/main.js").headers["content-type"].startswith("text/javascript")
 
 
 def test_the_page_names_nothing_outside():
@@ -220,105 +350,3 @@ def test_said_in_a_sentence(run_demo, tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     code, printed = run_demo("web", "--port", 0)
     assert code == 1 and "needs FastAPI and uvicorn" in printed and "extra 'web'" in printed
-
-
-@pytest.fixture
-def address(app) -> Iterator[str]:
-    import uvicorn
-
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-    listener = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
-
-
-@pytest.fixture
-def browser(tmp_path):
-    """Chromium whose camera shows a red rectangle on grey, 320 x 240."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
-    chromium, ffmpeg = shutil.which("chromium") or shutil.which("chromium-browser"), shutil.which("ffmpeg")
-    if not chromium or not ffmpeg:
-        pytest.skip("no chromium or no ffmpeg on the PATH")
-    picture = np.full((240, 320, 3), 120, np.uint8)
-    picture[60:180, 80:240] = (0, 0, 255)
-    cv2.imwrite(str(tmp_path / "camera.png"), picture)
-    command = [ffmpeg, "-loglevel", "error", "-loop", "1", "-framerate", "10", "-i", tmp_path / "camera.png"]
-    command += ["-frames:v", "10", "-c:v", "mjpeg", "-q:v", "3", "-pix_fmt", "yuvj420p", tmp_path / "camera.mjpeg"]
-    subprocess.run([str(word) for word in command], check=True)
-    flags = ["--no-sandbox", "--disable-gpu", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
-    flags.append(f"--use-file-for-fake-video-capture={tmp_path / 'camera.mjpeg'}")
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=chromium, args=flags)
-        yield started
-        started.close()
-
-
-@pytest.mark.slow
-def test_in_a_browser(browser, address, tiny, tmp_path):
-    from playwright.sync_api import expect
-
-    counts = {threshold: len(Predictor(*tiny, threshold=threshold)(IMAGE)) for threshold in (0.3, 0.95)}
-    assert counts[0.3] > counts[0.95]
-    (tmp_path / "image.png").write_bytes(PNG)
-    (tmp_path / "notes.txt").write_text("no picture")
-    page = browser.new_page(viewport={"width": 1100, "height": 800})
-    asked: list[str] = []
-    errors: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(address)
-    status, rows = page.locator("#status"), page.locator("#detections li")
-    expect(page.locator("#model option")).to_have_text(["enl", "plain"])
-
-    # A picture, and fewer detections with a higher threshold.
-    page.locator("#threshold").fill("0.3")
-    page.set_input_files("#file", str(tmp_path / "image.png"))
-    expect(status).to_contain_text("90 × 60 pixels", timeout=20_000)
-    expect(rows).to_have_count(counts[0.3])
-    page.locator("#threshold").fill("0.95")
-    expect(rows).to_have_count(counts[0.95], timeout=20_000)
-
-    # A pixel's context, in another module too.
-    box = page.locator("#picture").bounding_box()
-    page.mouse.click(box["x"] + box["width"] * 0.505, box["y"] + box["height"] * 0.258)
-    expect(page.locator("#panels figcaption b")).to_have_text(
-        ["By appearance", "By position", "Together"], timeout=20_000
-    )
-    expect(status).to_have_text("Pixel 45, 15.")
-    page.get_by_role("tab", name="fpn.non_local_res5").click()
-    expect(page.get_by_role("tab", name="fpn.non_local_res5")).to_have_attribute(
-        "aria-selected", "true", timeout=20_000
-    )
-
-    # The other model has no context to show.
-    page.locator("#model").select_option("plain")
-    expect(status).to_contain_text("90 × 60 pixels", timeout=20_000)
-    expect(page.locator("#context")).to_be_hidden()
-    assert "Click a pixel" not in status.inner_text()
-
-    # The camera: its frames are detected in; a click holds the one that is shown.
-    page.locator("#model").select_option("enl")
-    page.locator("#camera").click()
-    expect(status).to_contain_text("frames/s", timeout=20_000)
-    time.sleep(0.5)
-    box = page.locator("#picture").bounding_box()
-    assert box["width"] / box["height"] == pytest.approx(320 / 240, rel=0.02)
-    page.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
-    expect(page.locator("#camera")).to_have_text("Start the camera")
-    expect(page.locator("#panels img")).to_have_count(3, timeout=20_000)
-    shown = decoded(page.locator("#picture").get_attribute("src"))
-    height, width = shown.shape[:2]
-    blue, green, red = shown[height // 2, width // 2].tolist()
-    assert red > 180 and blue < 80 and green < 80
-    left = shown[height // 2, width // 16].astype(int)
-    assert np.abs(left - 120).max() < 25
-
-    # What is no picture gets a sentence.
-    page.set_input_files("#file", str(tmp_path / "notes.txt"))
-    expect(status).to_contain_text("cannot be read", timeout=20_000)
-    assert not errors
-    assert {url.split("/")[2] for url in asked if not url.startswith(("data:", "blob:"))} == {address.split("/")[2]}
-    page.close()

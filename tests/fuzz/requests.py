@@ -51,8 +51,12 @@ def request(rng: random.Random) -> dict[str, Any]:
         return str(rng.choice((*ODD_NUMBERS, *ODD_FLOATS, *ODD_TEXTS)))
 
     path = rng.choice(("/api/detect", "/api/detect", "/api/context"))
-    parameters: dict[str, str] = {"model": "tiny", "threshold": "0.3"}
-    if path == "/api/context":
+    parameters: dict[str, str] = {"model": "tiny", "job": "a"}
+    if path == "/api/detect":
+        parameters |= {"tiles": rng.choice(("", "0", "16")), "scale": "1", "context": "true", "preview": "true"}
+        if not parameters["tiles"]:
+            del parameters["tiles"]
+    else:
         parameters |= {"x": "0", "y": "0", "module": rng.choice(("res3", "fpn.non_local_res4", "", "non_local"))}
     for _ in range(rng.choice((0, 0, 0, 1, 2))):
         name = rng.choice((*parameters, "other"))
@@ -65,7 +69,18 @@ def request(rng: random.Random) -> dict[str, Any]:
     if rng.random() < 0.1:
         headers["content-type"] = rng.choice(("multipart/form-data", "text/plain", "application/json"))
     if rng.random() < 0.05:
-        path = rng.choice(("/", "/api/models", "/page/../../setup.py", "/page/%00", "/api/nothing", "/page/index.html"))
+        path = rng.choice(
+            (
+                "/",
+                "/api/models",
+                "/page/../../setup.py",
+                "/page/%00",
+                "/api/nothing",
+                "/page/index.html",
+                "/api/jobs/a",
+                "/api/jobs/%00",
+            )
+        )
     method = rng.choice(("POST",) * 12 + ("GET", "PUT", "DELETE", "HEAD"))
     return {"method": method, "url": path, "params": parameters, "headers": headers, "content": picture(rng)}
 
