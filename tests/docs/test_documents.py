@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import re
+import runpy
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -23,7 +27,7 @@ START = re.compile(r"^(?:\S+=\S+ )*(mrb|python|torchrun|make) ")
 SUBCOMMANDS = {
     "benchmarks/bench_small_objects.py": ("table", "mosaic"),
     "benchmarks/bench_tiles.py": ("merge", "network"),
-    "projects/enl_paper/reproduce.py": ("all", "finetune", "relations", "table1", "table2", "table3"),
+    "mrb reproduce": ("all", "finetune", "relations", "table1", "table2", "table3"),
 }
 KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*")
 
@@ -56,10 +60,8 @@ def program_of(words: list[str]) -> tuple[str, list[str]] | None:
         if word == "maskrcnn_benchmark" and words[i - 1] == "-m" and words[i + 1 :] and words[i + 1] != "COMMAND":
             return program_of(["mrb", *words[i + 1 :]])
         if word.endswith(".py") and "/" in word and word != "tools/launch.py":
-            command = re.search(r"`mrb ([a-z ]+)`", (ROOT / word).read_text()) if word.startswith("tools/") else None
-            return (f"mrb {command[1]}" if command and command[1] in command_line_page.names() else word), words[
-                i + 1 :
-            ]
+            command = re.match(r'"""`mrb ([a-z ]+)`:', (ROOT / word).read_text())  # a thin call of one
+            return (f"mrb {command[1]}" if command else word), words[i + 1 :]
     return None
 
 
@@ -67,11 +69,17 @@ def program_of(words: list[str]) -> tuple[str, list[str]] | None:
 def help_of(program: str, command: str | None) -> str:
     """What a program says of itself, or a command of it, with --help."""
     if program.startswith("mrb "):
-        return command_line_page.help_of(program.removeprefix("mrb "))
-    words = [sys.executable, program, *([command] if command else []), "--help"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+        return command_line_page.help_of(f"{program.removeprefix('mrb ')} {command or ''}".strip())
+    printed = io.StringIO()
+    words = [program, *([command] if command else []), "--help"]
+    with (
+        mock.patch.object(sys, "argv", words),
+        mock.patch.object(sys, "path", [str((ROOT / program).parent), *sys.path]),
+    ):
+        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+            runpy.run_path(str(ROOT / program), run_name="__main__")
+    assert "usage:" in printed.getvalue(), program
+    return printed.getvalue()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
