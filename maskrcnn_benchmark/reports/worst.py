@@ -12,10 +12,12 @@ import numpy as np
 from pycocotools.coco import COCO
 
 from maskrcnn_benchmark.analysis.errors import CORRECT, MISSED, NAMES, Errors, find_errors
+from maskrcnn_benchmark.config.areas import Areas
 from maskrcnn_benchmark.data.datasets.evaluation.coco.abs_to_coco import process_single_image
 from maskrcnn_benchmark.data.datasets.facts import class_names, has_annotations
 from maskrcnn_benchmark.data.pictures import to_bgr
-from maskrcnn_benchmark.reports.page import Markup, joined, paragraph, picture, section, table
+from maskrcnn_benchmark.reports.charts import chart
+from maskrcnn_benchmark.reports.page import Markup, joined, paragraph, picture, section, subtitle, table
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.wording import counted
 from maskrcnn_benchmark.visualization.crops import Crop, cut_out
@@ -26,12 +28,13 @@ MOST_CROPS = 12  # of misses, and of false positives
 SECONDS = 4.0  # for reading images
 
 
-def worst_errors(dataset: Any, predictions: Sequence[BoxList]) -> Markup | None:
+def worst_errors(dataset: Any, predictions: Sequence[BoxList], areas: Areas) -> Markup | None:
     """A section of a page; None where there is nothing to compare with.
 
     Args:
         dataset: any kind; its images are shown where they can be read singly (`read_image`).
         predictions: of all its images in their order, in pixels of the network's input, with "labels" and "scores".
+        areas: the sizes that have a curve of their own.
     """
     if not len(predictions) or not has_annotations(dataset) or not all(p.has_field("labels") for p in predictions):
         return None
@@ -41,12 +44,13 @@ def worst_errors(dataset: Any, predictions: Sequence[BoxList]) -> Markup | None:
         return None
     errors = find_errors(truth, results)
     threshold = errors.best_threshold()
-    said = "all images" if len(chosen) == len(predictions) else f"{len(chosen)} of {len(predictions):,} images"
+    said = "all images" if len(chosen) == len(predictions) else f"{len(chosen)} of {counted(len(predictions), 'image')}"
     parts = [
         paragraph(
             f"Boxes in {said}, at IoU 0.5; a detection counts from a score of {threshold:.2f} on, where F1 is largest."
         ),
         _kinds(errors),
+        joined([_precision_by_recall(errors, areas)], "grid"),
     ]
     names = class_names(dataset)
     read = Reader(dataset)
@@ -57,7 +61,7 @@ def worst_errors(dataset: Any, predictions: Sequence[BoxList]) -> Markup | None:
     for title, found in crops:
         shown = [made for made in (read.crop(crop, errors, threshold) for crop in found) if made is not None]
         if shown:
-            parts += [Markup(f"<h3>{title}</h3>"), joined(shown, "crops")]
+            parts += [subtitle(title), joined(shown, "crops")]
     if read.has_shown:
         said = "Annotated objects are blue, detections orange; the one that a crop is about is pink."
         parts.append(paragraph(said, soft=True))
@@ -101,12 +105,29 @@ def _kinds(errors: Errors) -> Markup:
     return table(("Kind of error", "How many", "Points of AP50 that they cost"), rows)
 
 
+def _precision_by_recall(errors: Errors, areas: Areas) -> Markup:
+    """Of all classes together, and of each size; in percent."""
+    found, objects, sizes = errors.detections, errors.objects, errors.concerned_area()
+    lines = []
+    for name, low, high in (("all", 0.0, np.inf), *areas):
+        count = int(((objects.area >= low) & (objects.area < high)).sum())
+        chosen = np.flatnonzero((found.kind >= CORRECT) & (sizes >= low) & (sizes < high))
+        if not count or not len(chosen):
+            continue
+        hits = (found.kind[chosen[np.argsort(-found.score[chosen], kind="stable")]] == CORRECT).cumsum()
+        precision = hits / np.arange(1, len(hits) + 1)
+        lines.append((name, 100 * hits / count, 100 * precision))
+    return chart("precision by recall, percent", lines) if lines else Markup("")
+
+
 def _missed(errors: Errors, threshold: float, names: dict[int, str]) -> list[Crop]:
     objects = errors.objects
     missed = np.flatnonzero((objects.score < threshold) | (objects.score == 0))
     order = missed[np.lexsort((-objects.area[missed], objects.score[missed]))]
     return [
-        _crop(objects.entries[i], names, f"found at {objects.score[i]:.2f}" if objects.score[i] else NAMES[MISSED], True)
+        _crop(
+            objects.entries[i], names, f"found at {objects.score[i]:.2f}" if objects.score[i] else NAMES[MISSED], True
+        )
         for i in order[:MOST_CROPS].tolist()
     ]
 
@@ -144,7 +165,7 @@ class Reader:
         crop.found = [e["bbox"] for e, score in found if score >= threshold and self._is_beside(e, crop)]
         self.has_shown = True
         *_, width, height = crop.box
-        caption = f"{crop.title}, {crop.remark}, {counted(round(width), 'pixel')} × {round(height)}"
+        caption = f"{crop.title} {crop.remark}, {width:.0f} × {height:.0f} px"
         return picture(cut_out(crop, self._images[crop.image_id]), caption)
 
     @staticmethod
