@@ -10,6 +10,7 @@ from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.detection_files import read_detections
 from maskrcnn_benchmark.data.pictures import to_bgr
 from maskrcnn_benchmark.engine.run import command_line
+from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from maskrcnn_benchmark.utils.wording import counted
 from maskrcnn_benchmark.visualization import draw_annotations, make_sheet, side_by_side
 
@@ -37,7 +38,7 @@ def main() -> None:
         pictures = []
         chosen = [coco.imgs[image_id] for image_id in image_ids]
         images = AnnotatedImages.of_entries(args.ann_file, args.img_dir, chosen)
-        for place, image_id in enumerate(image_ids):
+        for place, image_id in enumerate(progress_bar(image_ids, desc="drawing", unit="image")):
             name = chosen[place]["file_name"]
             image = to_bgr(images.read_at(place))
             drawn = [

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS
@@ -28,6 +27,7 @@ from maskrcnn_benchmark.engine.loading import load_detector
 from maskrcnn_benchmark.engine.predict_files import find_inputs
 from maskrcnn_benchmark.export import FORMATS, ExportableDetector, export_program, quantize_onnx, write
 from maskrcnn_benchmark.utils.files import read_json
+from maskrcnn_benchmark.utils.progress_bar import progress_bar
 
 CALIBRATION_IMAGES = 64
 
@@ -52,7 +52,7 @@ def calibration_pictures(name: str) -> list[str]:
 def network_inputs(paths: list[str]) -> Iterator[Tensor]:
     """The pictures scaled as in a test: uint8 Tensor[H, W, 3], RGB."""
     resize = Resize(run.cfg.INPUT.MIN_SIZE_TEST, run.cfg.INPUT.MAX_SIZE_TEST)
-    for path in tqdm(paths, desc="Ranges of maps", unit="image"):
+    for path in progress_bar(paths, desc="ranges of maps", unit="image"):
         yield torch.from_numpy(np.array(resize(read_upright(path))))
 
 

@@ -3,19 +3,18 @@
 import contextlib
 import logging
 import os
-import sys
 import time
 from typing import Any
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from maskrcnn_benchmark.engine.bbox_aug import im_detect_bbox_aug
 from maskrcnn_benchmark.engine.results import gather_predictions
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils import distributed
 from maskrcnn_benchmark.utils.files import write_atomically
+from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from maskrcnn_benchmark.utils.timer import Timer, get_time_str
 from maskrcnn_benchmark.utils.wording import counted
 
@@ -37,8 +36,7 @@ def compute_on_dataset(
     model.eval()
     host = torch.device("cpu")
     results: dict[int, BoxList] = {}
-    watched = distributed.is_main_process() and sys.stderr.isatty()
-    for batch in tqdm(data_loader, desc="testing", unit="batch", disable=not watched):
+    for batch in progress_bar(data_loader, desc="testing", unit="batch"):
         if batch is None:
             continue
         images, _, indices = batch

@@ -18,8 +18,8 @@ from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS, BrokenImageEr
 from maskrcnn_benchmark.engine.prediction_results import Results
 from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.engine.shards import share
-from maskrcnn_benchmark.utils import distributed
 from maskrcnn_benchmark.utils.files import files_below
+from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from maskrcnn_benchmark.utils.video import Video, VideoError, VideoWriter, is_video
 from maskrcnn_benchmark.utils.wording import counted
 
@@ -118,7 +118,7 @@ def predict_video(predictor: Predictor, source: str, results: Results, limit: in
             frames: Iterator[np.ndarray] = islice(video, limit)
             total = min(video.frames or limit or 0, limit or video.frames) or None
             name = os.path.basename(source) or source
-            with tqdm(total=total, desc=name, unit="frame", leave=False, disable=_quiet()) as bar:
+            with progress_bar(total=total, desc=name, unit="frame", leave=False) as bar:
                 for frame, found in predictor.stream(frames):
                     if results.draw:
                         writer = writer or VideoWriter(results.path_for(source, ".mp4"), video.fps)
@@ -136,15 +136,10 @@ def predict_video(predictor: Predictor, source: str, results: Results, limit: in
     results.end(source, wrong)
 
 
-def _quiet() -> bool | None:
-    """For a progress bar: only the main process shows one, and only on a terminal."""
-    return None if distributed.is_main_process() else True
-
-
 def predict_files(predictor: Predictor, results: Results, frames: int | None = None) -> None:
     """Predict on this process's part of the inputs that are not done yet; each video's first `frames` ones."""
     inputs = share(results.waiting)
-    with tqdm(total=len(inputs), desc="predicting", unit="file", disable=_quiet()) as bar:
+    with progress_bar(total=len(inputs), desc="predicting", unit="file") as bar:
         for video, group in groupby(inputs, key=is_video):
             if not video:
                 predict_pictures(predictor, list(group), results, bar)

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sys
 import time
 from typing import Any
 
@@ -16,6 +15,7 @@ from maskrcnn_benchmark.engine.time_budget import TimeBudget
 from maskrcnn_benchmark.utils import distributed
 from maskrcnn_benchmark.utils.metric_logger import MetricLogger, SmoothedValue
 from maskrcnn_benchmark.utils.metric_writer import MetricWriter
+from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from maskrcnn_benchmark.utils.timer import get_time_str
 
 
@@ -36,9 +36,8 @@ class Progress:
                 os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
                 events = cfg.OUTPUT_DIR if own.TENSORBOARD else None
                 self.writer = MetricWriter(os.path.join(cfg.OUTPUT_DIR, "metrics.jsonl"), events, start_iter)
-            watched = sys.stderr.isatty()
             total = self.max_iter if budget is None else None
-            self.bar = tqdm(total=total, initial=start_iter, desc="training", unit="it", disable=not watched)
+            self.bar = progress_bar(total=total, initial=start_iter, desc="training", unit="it")
 
     def step(self, values: dict[str, Tensor], images: int, seconds: float, waited: float) -> None:
         """Note what an iteration computed, its images in this process, how long it took and how long it waited for them."""

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.data.large_images import LargeImage
@@ -27,6 +26,7 @@ from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
 from maskrcnn_benchmark.structures.image_list import ImageList, to_image_list
 from maskrcnn_benchmark.structures.keypoint import Keypoints
 from maskrcnn_benchmark.structures.merging import merge_greedily, suppress
+from maskrcnn_benchmark.utils.progress_bar import progress_bar
 
 View = tuple[int, Tile | None]  # the image's place in the list, and the tile; None: the whole image
 SHOWN = 100  # tiles of an image from which a bar tells how far it is
@@ -72,9 +72,7 @@ class TiledDetection:
         views = [self._views(image) for image in images]
         found: list[list[BoxList]] = [[] for _ in images]
         done, count = 0, sum(map(len, views))
-        bar = tqdm(
-            total=count, desc="tiles", unit="tile", leave=False, disable=None if count > SHOWN * len(images) else True
-        )
+        bar = progress_bar(total=count, desc="tiles", unit="tile", leave=False, disable=count <= SHOWN * len(images))
         for batch, inputs in self._prepared(images, _batches(views, self.batch_size), torch.device(device)):
             outputs = model(to_image_list([one.to(device) for one in inputs], self.size_divisible))
             for (index, _), output in zip(batch, outputs, strict=True):

@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import torch
-from tqdm import tqdm
 
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.utils.files import whole_file
+from maskrcnn_benchmark.utils.progress_bar import progress_bar
 
 TIMEOUT_S = 30.0
 # Shorter ones are depths: R-50.pkl.
@@ -102,7 +102,7 @@ def _fetch(source: str, file, label: str | None) -> str:
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
         announced = response.headers.get("Content-Length")
         total = int(announced) if announced else None
-        with tqdm(total=total, unit="B", unit_scale=True, desc=label, disable=label is None) as bar:
+        with progress_bar(total=total, unit="B", unit_scale=True, desc=label, disable=label is None) as bar:
             while block := response.read(1 << 20):
                 file.write(block)
                 digest.update(block)

@@ -1,6 +1,7 @@
 """Reads a COCO annotation file's text entry by entry: where each stands, and what the index needs of it."""
 
 import json
+import os
 import re
 from array import array
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import numpy as np
 
 from maskrcnn_benchmark.data.datasets.coco_entries import box_of, crowd_of, matching_id, number, plain_id, side
 from maskrcnn_benchmark.data.datasets.coco_masks import looks_like_mask, usable_mask
+from maskrcnn_benchmark.utils.progress_bar import following
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _BLANKS = frozenset(" \t\n\r")
@@ -227,7 +229,10 @@ def scan_text(text: str, name: str) -> tuple[Images | None, Annotations | None, 
                 return at
             raise ValueError(f'{name} is not in COCO format: its "{key}" is no list.')
         lists[key] = entries = Images() if key == "images" else Annotations()
-        return entries.take_all(text, at + 1)
+        with following(
+            lambda: entries.spans[-1] if entries.spans else at, len(text), f"reading {os.path.basename(name)}"
+        ):
+            return entries.take_all(text, at + 1)
 
     at = _skip_space(text, 0)
     at = _walk(text, at + 1, "}", take) if text[at : at + 1] == "{" else _decode(text, at)[1]

@@ -11,6 +11,7 @@ from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, cl
 from maskrcnn_benchmark.data.formats.files import as_polygons, list_images, unique_stems
 from maskrcnn_benchmark.data.formats.shapes import circle, rectangle
 from maskrcnn_benchmark.utils.files import read_json, write_json
+from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from maskrcnn_benchmark.utils.wording import counted
 
 OPEN_SHAPES = ("point", "points", "line", "linestrip")
@@ -45,7 +46,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         raise FileNotFoundError(f"There is no LabelMe file {path}, nor a folder of that name with JSON files.")
     root = Path(images) if images else place if place.is_dir() else place.parent
     contents = []
-    for file in files:
+    for file in progress_bar(files, desc="reading annotations", unit="file", leave=False):
         with single():
             contents.append((file, _content(file)))
     labels = sorted({str(shape.get("label")) for _, content in contents for shape in content["shapes"]})
@@ -126,7 +127,7 @@ def write(content: Content, out: str) -> None:
     """A JSON file an image in the folder `out`; "imagePath" leads to the images, which stay where they are."""
     folder, names, by_image = Path(out), content.names(), content.by_image()
     root, stems = Path(content.root).resolve(), unique_stems(content)
-    for image in content.images:
+    for image in progress_bar(content.images, desc="writing annotations", unit="image", leave=False):
         shapes: list[dict] = []
         for annotation in by_image[image["id"]]:
             shapes += _shapes(content, image, annotation, names[annotation["category_id"]])

@@ -15,6 +15,7 @@ from pathlib import Path
 from maskrcnn_benchmark.data.formats.content import Content, single
 from maskrcnn_benchmark.data.formats.files import read_rows
 from maskrcnn_benchmark.utils.files import write_atomically
+from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from maskrcnn_benchmark.utils.wording import counted
 
 COLUMNS = {
@@ -79,7 +80,8 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         content.notes.add("a table of fractions: boxes are taken as shares of the image's width and height", path)
     entries: dict[str, dict | None] = {}
     unread: set[str] = set()
-    for number, row in enumerate(rows[first:], start=first + 1):
+    listed = progress_bar(rows[first:], desc="reading annotations", unit="row", leave=False)
+    for number, row in enumerate(listed, start=first + 1):
         where = f"{path}, line {number}"
         name = _cell(row, places["image"])
         if not any(row) or (split and column is not None and _cell(row, column) != split):
@@ -195,7 +197,7 @@ def write(content: Content, out: str) -> str:
     writer = csv.writer(text, lineterminator="\n")
     scored = any("score" in annotation for annotation in content.annotations)
     writer.writerow((*HEADER, "score") if scored else HEADER)
-    for image in content.images:
+    for image in progress_bar(content.images, desc="writing annotations", unit="image", leave=False):
         size = (image["file_name"], image["width"], image["height"])
         objects = [a for a in by_image[image["id"]] if not a.get("iscrowd")]
         for annotation in by_image[image["id"]]:

@@ -12,6 +12,7 @@ from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, cl
 from maskrcnn_benchmark.data.formats.files import as_polygons, join_polygons
 from maskrcnn_benchmark.data.formats.shapes import circle, ellipse, rectangle
 from maskrcnn_benchmark.utils.files import read_json, write_json
+from maskrcnn_benchmark.utils.progress_bar import progress_bar
 
 OPEN_SHAPES = ("point", "polyline")
 # What holds a region's class, in the order of preference; else the attribute that most regions have.
@@ -58,7 +59,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     root = Path(images) if images else Path(path).parent
     found = Content(str(root))
     regions = []
-    for entry in entries:
+    for entry in progress_bar(entries, desc="reading annotations", unit="image", leave=False):
         with single():
             regions.append((entry, _regions(entry, path)))
     chosen = attribute or _class_attribute([region for _, listed in regions for region in listed])
@@ -160,7 +161,7 @@ def write(content: Content, out: str) -> str:
     """One file, `out` (or annotations.json in the folder `out`), whose regions have the attribute "label"; returns its path."""
     names, by_image = content.names(), content.by_image()
     entries = {}
-    for image in content.images:
+    for image in progress_bar(content.images, desc="writing annotations", unit="image", leave=False):
         regions: list[dict] = []
         for annotation in by_image[image["id"]]:
             regions += _write_regions(content, image, annotation, names[annotation["category_id"]])

@@ -18,6 +18,7 @@ from maskrcnn_benchmark.data.datasets.voc_files import (
 )
 from maskrcnn_benchmark.data.formats.content import Content, single
 from maskrcnn_benchmark.data.formats.files import list_images, unique_stems, write_lines
+from maskrcnn_benchmark.utils.progress_bar import progress_bar
 
 
 def recognises(path: Path) -> bool:
@@ -51,7 +52,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         raise ValueError(f"{inner} holds no XML file.")
     root = Path(images) if images else folder / "JPEGImages" if (folder / "JPEGImages").is_dir() else inner
     parsed = []
-    for file in files:
+    for file in progress_bar(files, desc="reading annotations", unit="file", leave=False):
         with single():
             parsed.append((file, read_annotation(str(file))))
     names = list(classes) or sorted(names_of_objects(root for _, root in parsed), key=class_key)
@@ -105,7 +106,7 @@ def write(content: Content, out: str) -> None:
     folder, names, by_image = Path(out), content.names(), content.by_image()
     images = Path(content.root).resolve()
     stems = unique_stems(content, flat=True)
-    for image in content.images:
+    for image in progress_bar(content.images, desc="writing annotations", unit="image", leave=False):
         stem = stems[image["id"]]
         root = ET.Element("annotation")
         ET.SubElement(root, "filename").text = image["file_name"]

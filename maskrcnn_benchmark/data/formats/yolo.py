@@ -40,6 +40,7 @@ from maskrcnn_benchmark.data.formats.yolo_sets import (
     read_description,
     splits_of,
 )
+from maskrcnn_benchmark.utils.progress_bar import progress_bar
 
 
 def recognises(path: Path) -> bool:
@@ -112,7 +113,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     if place.is_dir() and images:
         labelled = place / "labels" if (place / "labels").is_dir() else place
     seen: set[Path] = set()
-    for file in files:
+    for file in progress_bar(files, desc="reading annotations", unit="file", leave=False):
         label = _label_path(file) if labelled is None else labelled / file.relative_to(root).with_suffix(".txt")
         seen.add(label)
         with single():
@@ -164,7 +165,7 @@ def write(content: Content, out: str) -> None:
     folder = Path(out)
     numbers = {category["id"]: i for i, category in enumerate(content.categories)}
     by_image, stems = content.by_image(), unique_stems(content)
-    for image in content.images:
+    for image in progress_bar(content.images, desc="writing annotations", unit="image", leave=False):
         lines = []
         for annotation in by_image[image["id"]]:
             lines += _line(content, image, annotation, numbers[annotation["category_id"]])

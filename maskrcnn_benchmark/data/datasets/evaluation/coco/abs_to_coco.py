@@ -12,6 +12,7 @@ import torch
 from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
 from maskrcnn_benchmark.data.datasets.evaluation.rles import masks_to_rles, rles_of_objects
 from maskrcnn_benchmark.data.datasets.facts import class_names, groundtruth, has_annotations
+from maskrcnn_benchmark.utils.progress_bar import progress_bar
 
 __all__ = ["convert_abstract_to_coco", "masks_to_rles", "process_single_image"]
 
@@ -35,9 +36,10 @@ def convert_abstract_to_coco(dataset: AbstractDataset, num_workers: int | None =
     if workers > 1 and len(jobs) > chunksize and _can_be_pickled(plain):
         # One thread each: a forked process cannot use the thread pool of its parent.
         with multiprocessing.Pool(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            converted = pool.map(process_single_image, jobs, chunksize)
+            results = pool.imap(process_single_image, jobs, chunksize)
+            converted = list(progress_bar(results, total=len(jobs), desc="converting", unit="image"))
     else:
-        converted = [process_single_image(job) for job in jobs]
+        converted = [process_single_image(job) for job in progress_bar(jobs, desc="converting", unit="image")]
     content: dict[str, Any] = {
         "info": {"description": f"converted from a {type(dataset).__name__}"},
         "images": [image for image, _ in converted],
