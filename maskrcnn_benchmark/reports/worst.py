@@ -38,6 +38,8 @@ def worst_errors(dataset: Any, predictions: Sequence[BoxList], areas: Areas) -> 
     """
     if not len(predictions) or not has_annotations(dataset) or not all(p.has_field("labels") for p in predictions):
         return None
+    if not hasattr(dataset, "get_groundtruth") and not hasattr(dataset, "json_category_id_to_contiguous_id"):
+        return None  # its objects come with its images alone
     chosen = _sample(predictions)
     truth, results = _as_coco(dataset, predictions, chosen)
     if not truth.anns:
@@ -78,7 +80,7 @@ def _sample(predictions: Sequence[BoxList]) -> list[int]:
 def _as_coco(dataset: Any, predictions: Sequence[BoxList], chosen: Sequence[int]) -> tuple[COCO, list[dict]]:
     images, annotations, results = [], [], []
     for index in chosen:
-        image, objects = process_single_image((dataset, index))
+        image, objects = _objects(dataset, index)
         images.append(image)
         annotations += objects
         found = predictions[index].resize((image["width"], image["height"])).convert("xywh")
@@ -95,6 +97,25 @@ def _as_coco(dataset: Any, predictions: Sequence[BoxList], chosen: Sequence[int]
     with contextlib.redirect_stdout(io.StringIO()):
         truth.createIndex()
     return truth, results
+
+
+def _objects(dataset: Any, index: int) -> tuple[dict, list[dict]]:
+    """COCO's entry of an image and those of its objects without their ids, "category_id" being the label. The image itself is not
+    read."""
+    if hasattr(dataset, "get_groundtruth"):
+        return process_single_image((dataset, index))
+    info, labels = dataset.get_img_info(index), dataset.json_category_id_to_contiguous_id
+    objects = []
+    for entry in dataset.coco.imgToAnns.get(dataset.ids[index], []):
+        if entry["category_id"] in labels:
+            *_, width, height = entry["bbox"]
+            kept = {
+                "bbox": entry["bbox"],
+                "area": entry.get("area", width * height),
+                "iscrowd": entry.get("iscrowd", 0),
+            }
+            objects.append({"image_id": index, "category_id": labels[entry["category_id"]], **kept})
+    return {"id": index, "width": info["width"], "height": info["height"]}, objects
 
 
 def _kinds(errors: Errors) -> Markup:
@@ -159,7 +180,10 @@ class Reader:
         if not hasattr(self.dataset, "read_image") or time.monotonic() > self.end:
             return None
         if crop.image_id not in self._images:
-            self._images = {crop.image_id: to_bgr(self.dataset.read_image(crop.image_id).convert("RGB"))}
+            try:
+                self._images = {crop.image_id: to_bgr(self.dataset.read_image(crop.image_id).convert("RGB"))}
+            except (OSError, ValueError):  # a broken image, of which the test has said so
+                return None
         crop.true = [e["bbox"] for e in errors.objects.entries if self._is_beside(e, crop)]
         found = zip(errors.detections.entries, errors.detections.score, strict=True)
         crop.found = [e["bbox"] for e, score in found if score >= threshold and self._is_beside(e, crop)]

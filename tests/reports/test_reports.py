@@ -188,9 +188,12 @@ def test_without_something_to_compare_there_is_no_section(dataset, tmp_path):
     assert worst.worst_errors(dataset, predictions, AREAS) is None
 
 
-def test_images_that_cannot_be_had_cost_their_crops_alone(dataset, monkeypatch):
+def test_images_that_cannot_be_had_cost_their_crops_alone(dataset, tmp_path, monkeypatch, log):
     predictions = found_exactly(dataset)
-    predictions[0] = predictions[0][1:]
+    predictions[0], predictions[1] = predictions[0][1:], predictions[1][1:]
+    (tmp_path / "set" / "0.jpg").write_bytes(b"broken")
+    images = Outline(worst.worst_errors(dataset, predictions, AREAS)).images
+    assert [image["alt"].split()[0] for image in images] == ["blue"] and not log.records
     monkeypatch.setattr(worst, "SECONDS", -1.0)
     assert "<img" not in worst.worst_errors(dataset, predictions, AREAS)
 
