@@ -26,7 +26,7 @@ STYLE = """
   --c0: light-dark(#0072b2, #56b4e9); --c1: light-dark(#d55e00, #e69f00); --c2: light-dark(#00795a, #2fc79a);
   --c3: light-dark(#a6437d, #cc79a7); --c4: light-dark(#7a5c00, #f0e442); --c5: light-dark(#000, #fff); }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 20px 24px 48px; max-width: 1180px; background: var(--back); color: var(--ink);
+body { margin: 0 auto; padding: 20px clamp(10px, 3vw, 24px) 48px; max-width: 1180px; background: var(--back); color: var(--ink);
   font: 16px/1.5 system-ui, sans-serif; }
 h1 { font-size: 24px; margin: 0 0 4px; overflow-wrap: anywhere; } h2 { font-size: 19px; margin: 0 0 12px; }
 h3 { font-size: 16px; margin: 18px 0 6px; } p { margin: 0 0 10px; }
@@ -39,14 +39,18 @@ td.text { overflow-wrap: anywhere; min-width: 60px; }
 td.long { overflow-wrap: anywhere; font-family: ui-monospace, monospace; font-size: 14px; }
 .bar { display: inline-block; height: 10px; border-radius: 3px; background: var(--bar); vertical-align: middle; }
 .grid { display: grid; gap: 18px; grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)); }
-.crops { display: grid; gap: 14px; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); }
+.crops { display: grid; gap: 14px; grid-template-columns: repeat(auto-fill, minmax(124px, 1fr)); }
 .name { white-space: nowrap; margin-left: 6px; } h3 + .wide { margin-bottom: 12px; } .wide + .grid { margin-top: 14px; }
-figure { margin: 0; } figure img { width: 100%; border-radius: 6px; display: block; } figcaption { font-size: 14px; }
+figure { margin: 0; } figure img { width: 100%; height: auto; border-radius: 6px; display: block; } figcaption { font-size: 14px; }
 pre { overflow: auto; max-height: 420px; margin: 8px 0 0; font: 13px/1.45 ui-monospace, monospace; white-space: pre-wrap;
   overflow-wrap: anywhere; }
 summary { cursor: pointer; } svg { width: 100%; height: auto; display: block; } svg text { fill: var(--soft); font-size: 11px; }
 :focus-visible { outline: 3px solid var(--link); outline-offset: 2px; }
 """
+
+
+# Sizes of objects as their metrics call them (APs), and what they mean.
+SIZES = {"s": "small", "m": "medium", "l": "large", "t": "tiny", "vt": "very tiny"}
 
 
 class Markup(str):

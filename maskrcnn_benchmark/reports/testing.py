@@ -12,7 +12,7 @@ from typing import Any
 from maskrcnn_benchmark.config.areas import Areas, ranges
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
-from maskrcnn_benchmark.reports.page import Markup, bar, joined, paragraph, section, subtitle, table, write_page
+from maskrcnn_benchmark.reports.page import SIZES, Markup, bar, joined, paragraph, section, subtitle, table, write_page
 from maskrcnn_benchmark.reports.setting import configuration, environment
 from maskrcnn_benchmark.reports.training import NAME
 from maskrcnn_benchmark.reports.worst import worst_errors
@@ -21,7 +21,6 @@ from maskrcnn_benchmark.utils.wording import counted
 
 MOST_CLASSES = 1500  # rows
 METRIC = re.compile(r"(AP|AR)(.*?)(@\d+)?")  # APs, ARtiny, APm@300: of a size, which stands in the middle
-LONG_NAMES = {"s": "small", "m": "medium", "l": "large", "t": "tiny", "vt": "very tiny"}
 
 
 def write_test_report(
@@ -60,7 +59,7 @@ def metrics(result: EvaluationResult, areas: Areas) -> Markup:
         parts.append(table(tuple(whole), [[_percent(v) for v in whole.values()]], numbers=False))
         if kinds:
             rows = [
-                (LONG_NAMES.get(size, size), *(_percent(of_size.get(kind, math.nan)) for kind in kinds))
+                (SIZES.get(size, size), *(_percent(of_size.get(kind, math.nan)) for kind in kinds))
                 for size, of_size in sized.items()
             ]
             parts.append(table(("Size of objects", *kinds), rows))

@@ -17,7 +17,7 @@ from maskrcnn_benchmark.data.datasets.evaluation.coco.abs_to_coco import process
 from maskrcnn_benchmark.data.datasets.facts import class_names, has_annotations
 from maskrcnn_benchmark.data.pictures import to_bgr
 from maskrcnn_benchmark.reports.charts import chart
-from maskrcnn_benchmark.reports.page import Markup, joined, paragraph, picture, section, subtitle, table
+from maskrcnn_benchmark.reports.page import SIZES, Markup, joined, paragraph, picture, section, subtitle, table
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.wording import counted
 from maskrcnn_benchmark.visualization.crops import Crop, cut_out
@@ -137,7 +137,7 @@ def _precision_by_recall(errors: Errors, areas: Areas) -> Markup:
             continue
         hits = (found.kind[chosen[np.argsort(-found.score[chosen], kind="stable")]] == CORRECT).cumsum()
         precision = hits / np.arange(1, len(hits) + 1)
-        lines.append((name, 100 * hits / count, 100 * precision))
+        lines.append((SIZES.get(name, name), 100 * hits / count, 100 * precision))
     return chart("precision by recall, percent", lines) if lines else Markup("")
 
 
