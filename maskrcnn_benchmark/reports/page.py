@@ -41,7 +41,8 @@ td.long { overflow-wrap: anywhere; font-family: ui-monospace, monospace; font-si
 .grid { display: grid; gap: 18px; grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)); }
 .crops { display: grid; gap: 14px; grid-template-columns: repeat(auto-fill, minmax(124px, 1fr)); }
 .name { white-space: nowrap; margin-left: 6px; } h3 + .wide { margin-bottom: 12px; } .wide + .grid { margin-top: 14px; }
-figure { margin: 0; } figure img { width: 100%; height: auto; border-radius: 6px; display: block; } figcaption { font-size: 14px; }
+figure { margin: 0; }
+figure img { width: 100%; height: auto; border-radius: 6px; display: block; } figcaption { font-size: 14px; }
 pre { overflow: auto; max-height: 420px; margin: 8px 0 0; font: 13px/1.45 ui-monospace, monospace; white-space: pre-wrap;
   overflow-wrap: anywhere; }
 summary { cursor: pointer; } svg { width: 100%; height: auto; display: block; } svg text { fill: var(--soft); font-size: 11px; }
