@@ -154,6 +154,8 @@ OPTIONS.TEST.OPTIMIZE = False
 OPTIONS.SEED = -1
 # Seconds after which a process that makes no progress ends; 0 for never.
 OPTIONS.TIMEOUT = 1800
+# Write report.html to OUTPUT_DIR at the end of a training, and to the folder of each test.
+OPTIONS.REPORT = True
 # Also write TensorBoard event files to OUTPUT_DIR (needs the tensorboard package).
 OPTIONS.TENSORBOARD = False
 
