@@ -23,3 +23,4 @@ def main() -> None:
         model = run.train(device)
         if not args.skip_test and run.cfg.DATASETS.TEST:
             run.test(model, device)
+            run.report_training(run.cfg)  # again, with the results of the test

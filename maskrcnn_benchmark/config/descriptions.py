@@ -214,5 +214,7 @@ DESCRIPTIONS: dict[str, str] = {
     "PATHS_CATALOG": "A Python file with a DatasetCatalog and a ModelCatalog.",
     "SEED": "Seed of Python, numpy, torch, workers and samplers; a negative number draws one and logs it.",
     "TIMEOUT": "Seconds after which a process that makes no progress ends; 0 for never.",
+    "REPORT": "Write report.html to OUTPUT_DIR at the end of a training, and to the folder of each test: curves, tables, "
+    "the worst errors as crops, the configuration and the environment in one file.",
     "TENSORBOARD": "Also write TensorBoard event files to OUTPUT_DIR; needs the package tensorboard.",
 }

@@ -36,7 +36,14 @@ INSTEAD = {
     "INPUT.MAX_SIZE_TRAIN": "INPUT.SCALE_JITTER or INPUT.TILES.TRAIN counts",
 }
 # Read only when their time comes, or said by something else as well.
-NOT_ASKED = ("MODEL.WEIGHT", "MODEL.DEVICE", "SOLVER.REFERENCE_", "MODEL.RPN.USE_FPN", "MODEL.ROI_HEADS.USE_FPN")
+NOT_ASKED = (
+    "REPORT",
+    "MODEL.WEIGHT",
+    "MODEL.DEVICE",
+    "SOLVER.REFERENCE_",
+    "MODEL.RPN.USE_FPN",
+    "MODEL.ROI_HEADS.USE_FPN",
+)
 
 _said: set[str] = set()
 

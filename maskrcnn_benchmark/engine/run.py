@@ -29,6 +29,7 @@ from maskrcnn_benchmark.data.labels import names_of, set_class_names
 from maskrcnn_benchmark.engine import forks, trainer, training
 from maskrcnn_benchmark.engine.loading import compile_backbone
 from maskrcnn_benchmark.engine.pictures import draw_predictions
+from maskrcnn_benchmark.engine.reporting import report_test, report_training
 from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, TrainingInterrupted
 from maskrcnn_benchmark.engine.testing import EvaluationError, evaluate_model
 from maskrcnn_benchmark.engine.tiled_detection import make_tiled_detection
@@ -37,6 +38,7 @@ from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
 from maskrcnn_benchmark.solver.ema import make_ema
 from maskrcnn_benchmark.solver.scaling import scale_to_batch
+from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils import distributed
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
 from maskrcnn_benchmark.utils.files import check_folder
@@ -202,9 +204,10 @@ def train(device: torch.device) -> nn.Module:
         training.train(
             cfg,
             **common,
-            evaluate=lambda pictures: test(tested, device, pictures if own.TENSORBOARD else None),
+            evaluate=lambda pictures: test(tested, device, pictures if own.TENSORBOARD else None, is_periodic=True),
             ema=ema,
         )
+        report_training(cfg)
         return tested
     if budget is not None:
         raise ConfigError("SOLVER.MAX_TIME needs this package's do_train, not a fork's; set it to 0.")
@@ -212,6 +215,7 @@ def train(device: torch.device) -> nn.Module:
     if cfg.SOLVER.TEST_PERIOD > 0:
         validation = make_data_loader(cfg, is_train=False, is_distributed=is_distributed, is_for_period=True)
     forks.call_do_train(trainer.do_train, cfg, **common, data_loader_val=validation)
+    report_training(cfg)
     return model
 
 
@@ -226,12 +230,16 @@ def _check_same_start(iteration: int) -> None:
 
 
 def test(
-    model: nn.Module, device: torch.device, pictures: dict[str, np.ndarray] | None = None
+    model: nn.Module,
+    device: torch.device,
+    pictures: dict[str, np.ndarray] | None = None,
+    is_periodic: bool = False,
 ) -> list[EvaluationResult | None]:
     """Evaluate on every data set of DATASETS.TEST; results go to OUTPUT_DIR/inference/NAME.
 
     All processes test the main one's model, which is the one that checkpoints hold. `pictures` is filled with drawings of some
-    detections. Raises EvaluationError if an evaluation failed, after the others.
+    detections; a test that `is_periodic`, within a training, has no report. Raises EvaluationError if an evaluation failed,
+    after the others.
     """
 
     distributed.broadcast_tensors(model.buffers())
@@ -245,9 +253,12 @@ def test(
         if folder:
             mkdir(folder)
         try:
-            results.append(evaluate_model(cfg, model, loader, name, device, folder, views))
+            seen: list[BoxList] = []
+            results.append(evaluate_model(cfg, model, loader, name, device, folder, views, seen))
             if pictures is not None and folder and distributed.is_main_process():
                 pictures.update(_pictures_of(loader.dataset, os.path.join(folder, "predictions.pth")))
+            if not is_periodic:
+                report_test(cfg, name, folder, results[-1], loader.dataset, seen)
         except EvaluationError as error:  # of the main process alone: the others go on to the next data set
             failures.append(error)
         distributed.synchronize()

@@ -35,12 +35,13 @@ def evaluate_model(
     device: torch.device,
     output_folder: str | None = None,
     bbox_aug: Any = False,
+    seen: list[BoxList] | None = None,
 ) -> EvaluationResult | None:
     """Detect on a data set and evaluate as it names it (see `make_evaluator`).
 
     With `bbox_aug`, test-time augmentation or a function of model, PIL images and device, the loader gives PIL images.
     With `output_folder`, predictions.pth (a BoxList an image, in pixels of the network's input) and what the evaluation
-    writes go there.
+    writes go there. `seen`, if given, is filled with the predictions, on the main process.
 
     Returns:
         The results, on the main process; None on the others.
@@ -80,6 +81,8 @@ def evaluate_model(
         predictions = detection.detect_on(model, data_loader, dataset_name, bbox_aug, device, output_folder)
         if predictions is None:
             return None
+        if seen is not None:
+            seen.extend(predictions)
         if not bbox_aug and not proposals:
             _say_capped(cfg, predictions, dataset_name)
         try:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from maskrcnn_benchmark.reports.page import Markup, escaped
 from maskrcnn_benchmark.visualization.curves import limits, smooth
 
-WIDTH, HEIGHT = 360, 210  # units of the drawing
-LEFT, RIGHT, TOP, BOTTOM = 52, 10, 24, 24
+WIDTH, HEIGHT = 360, 190  # units of the drawing
+LEFT, RIGHT, TOP, BOTTOM = 52, 10, 8, 24
 MOST_POINTS = 240  # of a curve
 MOST_LINES = 6  # of a chart
-LONG = 30  # values from which on a curve is smoothed
+LONG = 30  # values from which on a noisy curve is smoothed
+FEW = 12  # values that are fewer are marked
 WEIGHT = 0.9  # of the moving average
 
 Line = tuple[str, Sequence[float], Sequence[float]]  # name, x and y
@@ -28,7 +30,7 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
     return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def reduced(x: Sequence[float], y: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+def reduced(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """At most MOST_POINTS of a curve: the means of neighbours."""
     xs, ys = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if len(xs) <= MOST_POINTS:
@@ -38,10 +40,12 @@ def reduced(x: Sequence[float], y: Sequence[float]) -> tuple[np.ndarray, np.ndar
     return np.add.reduceat(xs, parts) / counts, np.add.reduceat(ys, parts) / counts
 
 
-def chart(title: str, lines: Sequence[Line], *, percent: bool = False) -> Markup:
-    """A chart of at most MOST_LINES curves over iterations; those that are long are drawn smoothed over what they were."""
+def chart(title: str, lines: Sequence[Line], *, percent: bool = False, is_noisy: bool = False) -> Markup:
+    """A chart of at most MOST_LINES curves, their values times 100 with `percent`; long ones that are noisy are drawn smoothed
+    over what they were."""
     lines = [line for line in lines if len(line[1])][:MOST_LINES]
-    values = np.concatenate([np.asarray(y, np.float64) for _, _, y in lines]) * (100 if percent else 1)
+    factor = 100 if percent else 1
+    values = np.concatenate([np.asarray(y, np.float64) for _, _, y in lines]) * factor
     low, high = limits(values)
     first, last = (float(of(of(x) for _, x, _ in lines)) for of in (min, max))
     last = last if last > first else first + 1
@@ -60,26 +64,23 @@ def chart(title: str, lines: Sequence[Line], *, percent: bool = False) -> Markup
         parts.append(f'<text x="{x_place}" y="{HEIGHT - 7}" text-anchor="{anchor}">{value:,.0f}</text>')
     for number, (name, x, y_values) in enumerate(lines):
         colour = f"var(--c{number})"
-        xs, ys = np.asarray(x, np.float64), np.asarray(y_values, np.float64) * (100 if percent else 1)
-        if len(xs) >= LONG:
+        xs, ys = np.asarray(x, np.float64), factor * np.asarray(y_values, np.float64)
+        if len(xs) >= LONG and is_noisy:
             parts.append(_line(place(*reduced(xs, ys)), colour, 'stroke-opacity="0.35"'))
             ys = np.array(smooth(ys.tolist(), WEIGHT))
         parts.append(_line(place(*reduced(xs, ys)), colour, f'stroke-width="1.8"><title>{escaped(name)}</title', True))
-        if len(xs) < LONG:
+        if len(xs) < FEW:
             dots = (point.split(",") for point in place(xs, ys).split())
             parts += [f'<circle cx="{a}" cy="{b}" r="2.4" fill="{colour}"/>' for a, b in dots]
-    label = f"{title}: " + ", ".join(
-        f"{name} from {_number(y[0] * (100 if percent else 1))} to {_number(y[-1] * (100 if percent else 1))}"
-        for name, _, y in lines
-    )
+    ends = (f"{name} from {_number(factor * y[0])} to {_number(factor * y[-1])}" for name, _, y in lines)
+    label = escaped(f"{title}: {', '.join(ends)}")
     legend = "".join(
-        f'<tspan fill="var(--c{i})" dx="{8 if i else 0}">● </tspan><tspan>{escaped(name)}</tspan>'
+        f' <span class="name"><span style="color:var(--c{i})" aria-hidden="true">●</span> {escaped(name)}</span>'
         for i, (name, _, _) in enumerate(lines)
     )
-    head = escaped(title) if len(lines) == 1 else legend
     return Markup(
-        f'<figure><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escaped(label)}">'
-        f'<text x="{LEFT}" y="14">{head}</text>{"".join(parts)}</svg></figure>'
+        f"<figure><figcaption><b>{escaped(title)}</b>{legend if len(lines) > 1 else ''}</figcaption>"
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg></figure>'
     )
 
 
@@ -89,4 +90,6 @@ def _line(points: str, colour: str, more: str, has_child: bool = False) -> str:
 
 
 def _number(value: float) -> str:
+    if 1e3 <= abs(value) < 1e7:
+        return f"{value:,.0f}"
     return f"{value:.3g}" if 1e-3 <= abs(value) < 1e4 or value == 0 else f"{value:.1e}"

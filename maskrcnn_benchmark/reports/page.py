@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from maskrcnn_benchmark.utils.files import write_text
+from maskrcnn_benchmark.utils.wording import counted
 
 MOST_BYTES = 5_000_000
 MOST_TEXT = 200_000  # characters of a long text
@@ -25,24 +26,32 @@ STYLE = """
   --c0: light-dark(#0072b2, #56b4e9); --c1: light-dark(#d55e00, #e69f00); --c2: light-dark(#00795a, #2fc79a);
   --c3: light-dark(#a6437d, #cc79a7); --c4: light-dark(#7a5c00, #f0e442); --c5: light-dark(#000, #fff); }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 20px 24px 48px; max-width: 1180px; background: var(--back); color: var(--ink);
+body { margin: 0 auto; padding: 20px clamp(10px, 3vw, 24px) 48px; max-width: 1180px; background: var(--back); color: var(--ink);
   font: 16px/1.5 system-ui, sans-serif; }
 h1 { font-size: 24px; margin: 0 0 4px; overflow-wrap: anywhere; } h2 { font-size: 19px; margin: 0 0 12px; }
-h3 { font-size: 16px; margin: 18px 0 6px; } p { margin: 0 0 10px; } .soft, figcaption { color: var(--soft); } a { color: var(--link); }
+h3 { font-size: 16px; margin: 18px 0 6px; } p { margin: 0 0 10px; }
+.soft, figcaption { color: var(--soft); } a { color: var(--link); }
 section { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 16px 18px; margin-top: 16px; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 4px 12px 4px 0; text-align: left; border-bottom: 1px solid var(--rule); vertical-align: top; }
 th { color: var(--soft); font-weight: 600; } td.number, th.number { text-align: right; }
+td.text { overflow-wrap: anywhere; min-width: 60px; }
 td.long { overflow-wrap: anywhere; font-family: ui-monospace, monospace; font-size: 14px; }
 .bar { display: inline-block; height: 10px; border-radius: 3px; background: var(--bar); vertical-align: middle; }
 .grid { display: grid; gap: 18px; grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)); }
-.crops { display: grid; gap: 14px; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); }
-figure { margin: 0; } figure img { width: 100%; border-radius: 6px; display: block; } figcaption { font-size: 14px; }
+.crops { display: grid; gap: 14px; grid-template-columns: repeat(auto-fill, minmax(124px, 1fr)); }
+.name { white-space: nowrap; margin-left: 6px; } h3 + .wide { margin-bottom: 12px; } .wide + .grid { margin-top: 14px; }
+figure { margin: 0; }
+figure img { width: 100%; height: auto; border-radius: 6px; display: block; } figcaption { font-size: 14px; }
 pre { overflow: auto; max-height: 420px; margin: 8px 0 0; font: 13px/1.45 ui-monospace, monospace; white-space: pre-wrap;
   overflow-wrap: anywhere; }
 summary { cursor: pointer; } svg { width: 100%; height: auto; display: block; } svg text { fill: var(--soft); font-size: 11px; }
 :focus-visible { outline: 3px solid var(--link); outline-offset: 2px; }
 """
+
+
+# Sizes of objects as their metrics call them (APs), and what they mean.
+SIZES = {"s": "small", "m": "medium", "l": "large", "t": "tiny", "vt": "very tiny"}
 
 
 class Markup(str):
@@ -53,6 +62,10 @@ def escaped(value: Any) -> Markup:
     return value if isinstance(value, Markup) else Markup(html.escape(str(value)))
 
 
+def subtitle(text: Any) -> Markup:
+    return Markup(f"<h3>{escaped(text)}</h3>")
+
+
 def paragraph(text: Any, soft: bool = False) -> Markup:
     return Markup(f"<p{' class=soft' if soft else ''}>{escaped(text)}</p>")
 
@@ -61,7 +74,8 @@ def table(head: Sequence[Any], rows: Iterable[Sequence[Any]], numbers: bool = Tr
     """A table; with `numbers` all columns but the first stand at the right."""
 
     def cell(name: str, place: int, value: Any) -> str:
-        kind = ' class="number"' if numbers and place else ""
+        kind = ' class="number"' if numbers and place and not isinstance(value, Markup) else ""
+        kind = kind if numbers else ' class="text"'
         scope = ' scope="col"' if name == "th" else ""
         return f"<{name}{kind}{scope}>{escaped(value)}</{name}>"
 
@@ -90,7 +104,11 @@ def bar(share: float) -> Markup:
 
 def long_text(title: str, text: str) -> Markup:
     """A text that is unfolded when it is wanted."""
-    cut = text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]}\n… and {len(text) - MOST_TEXT:,} characters more"
+    cut = (
+        text
+        if len(text) <= MOST_TEXT
+        else f"{text[:MOST_TEXT]}\n… and {counted(len(text) - MOST_TEXT, 'character')} more"
+    )
     return Markup(f'<details><summary>{escaped(title)}</summary><pre tabindex="0">{escaped(cut)}</pre></details>')
 
 
@@ -114,14 +132,14 @@ def section(title: str, *parts: Markup) -> Markup:
     return Markup(f"<section><h2>{escaped(title)}</h2>{''.join(parts)}</section>")
 
 
-def write_page(path: str, title: str, subtitle: str, sections: Iterable[Markup]) -> None:
+def write_page(path: str, title: str, said: str, sections: Iterable[Markup]) -> None:
     """Write a page, whole or not at all. Raises ValueError for one that is too large to be opened with pleasure."""
     text = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escaped(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<header><h1>{escaped(title)}</h1>"
-        f"{paragraph(subtitle, soft=True)}</header>\n<main>\n" + "\n".join(sections) + "\n</main>\n</body>\n</html>\n"
+        f"{paragraph(said, soft=True)}</header>\n<main>\n" + "\n".join(sections) + "\n</main>\n</body>\n</html>\n"
     )
     if len(text.encode()) > MOST_BYTES:
         raise ValueError(

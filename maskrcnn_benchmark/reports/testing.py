@@ -9,8 +9,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from maskrcnn_benchmark.config.areas import Areas, ranges
+from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
-from maskrcnn_benchmark.reports.page import Markup, bar, paragraph, section, table, write_page
+from maskrcnn_benchmark.reports.page import SIZES, Markup, bar, joined, paragraph, section, subtitle, table, write_page
 from maskrcnn_benchmark.reports.setting import configuration, environment
 from maskrcnn_benchmark.reports.training import NAME
 from maskrcnn_benchmark.reports.worst import worst_errors
@@ -18,8 +20,7 @@ from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.wording import counted
 
 MOST_CLASSES = 1500  # rows
-# AP and AR of a size of objects: APs, ARtiny, AR@300m; others are of all sizes.
-OF_SIZE = re.compile(r"(AP|AR)(@\d+)?(?!\d)([a-z]\w*)")
+METRIC = re.compile(r"(AP|AR)(.*?)(@\d+)?")  # APs, ARtiny, APm@300: of a size, which stands in the middle
 
 
 def write_test_report(
@@ -30,8 +31,9 @@ def write_test_report(
     Args:
         name: of the data set; predictions: see `worst_errors`, empty where they are not known.
     """
-    sections = [metrics(result), classes(result)]
-    errors = worst_errors(dataset, predictions)
+    areas = ranges(options(cfg).TEST.COCO_AREAS)
+    sections = [metrics(result, areas), classes(result)]
+    errors = worst_errors(dataset, predictions, areas)
     if errors:
         sections.append(errors)
     path = os.path.join(folder, NAME)
@@ -41,30 +43,27 @@ def write_test_report(
     return path
 
 
-def metrics(result: EvaluationResult) -> Markup:
+def metrics(result: EvaluationResult, areas: Areas) -> Markup:
     """The metrics of each task, those of all sizes and those by size."""
     parts = []
+    sizes = [name for name, _, _ in areas]
     for task, values in result.metrics.items():
-        whole = {n: v for n, v in values.items() if not OF_SIZE.fullmatch(n)}
-        sized = {n: v for n, v in values.items() if OF_SIZE.fullmatch(n)}
-        parts.append(Markup(f"<h3>{task}</h3>"))
+        sized: dict[str, dict[str, float]] = {size: {} for size in sizes}  # size -> AP, AR, AP@300 -> value
+        for name, value in values.items():
+            found = METRIC.fullmatch(name)
+            if found and found[2] in sized:
+                sized[found[2]][found[1] + (found[3] or "")] = value
+        whole = {n: v for n, v in values.items() if not ((m := METRIC.fullmatch(n)) and m[2] in sized)}
+        kinds = list(dict.fromkeys(kind for of_size in sized.values() for kind in of_size))
+        parts.append(subtitle(task))
         parts.append(table(tuple(whole), [[_percent(v) for v in whole.values()]], numbers=False))
-        if sized:
-            parts.append(_by_size(sized))
-    if not parts:
-        parts = [paragraph("Nothing was measured.")]
-    return section("Results, in percent", *parts)
-
-
-def _by_size(values: dict[str, float]) -> Markup:
-    """A row for each size, a column for each metric."""
-    found = {n: OF_SIZE.fullmatch(n) for n in values}
-    kinds = list(dict.fromkeys(f"{m[1]}{m[2] or ''}" for m in found.values() if m))
-    sizes = list(dict.fromkeys(m[3] for m in found.values() if m))
-    long = {"s": "small", "m": "medium", "l": "large", "t": "tiny", "vt": "very tiny"}
-    cells = {(m[3], f"{m[1]}{m[2] or ''}"): values[n] for n, m in found.items() if m}
-    rows = [(long.get(size, size), *(_percent(cells.get((size, kind), math.nan)) for kind in kinds)) for size in sizes]
-    return table(("Size of objects", *kinds), rows)
+        if kinds:
+            rows = [
+                (SIZES.get(size, size), *(_percent(of_size.get(kind, math.nan)) for kind in kinds))
+                for size, of_size in sized.items()
+            ]
+            parts.append(table(("Size of objects", *kinds), rows))
+    return section("Results, in percent", *(parts or [paragraph("Nothing was measured.")]))
 
 
 def classes(result: EvaluationResult) -> Markup | None:
@@ -74,15 +73,12 @@ def classes(result: EvaluationResult) -> Markup | None:
         measured = {n: v for n, v in of_class.items() if isinstance(v, (int, float)) and v >= 0}
         ranked = sorted(measured, key=lambda n: -measured[n])
         rows = [(n, _percent(measured[n]), bar(measured[n])) for n in ranked[:MOST_CLASSES]]
-        parts += [Markup(f"<h3>{task}</h3>"), table(("Class", "AP", ""), rows)]
-        without = len(of_class) - len(measured)
-        if without:
-            parts.append(
-                paragraph(
-                    f"{counted(without, 'class has', 'classes have')} no objects and could not be measured.", soft=True
-                )
-            )
-    return section("By class, in percent", *parts) if parts else None
+        of_task = [subtitle(task), table(("Class", "AP", "Share"), rows)]
+        if without := len(of_class) - len(measured):
+            said = f"{counted(without, 'class has', 'classes have')} no objects and could not be measured."
+            of_task.append(paragraph(said, soft=True))
+        parts.append(joined(of_task, "task"))
+    return section("By class, in percent", joined(parts, "grid")) if parts else None
 
 
 def _percent(value: float) -> str:

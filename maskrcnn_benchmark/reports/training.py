@@ -30,6 +30,7 @@ RATES = {
     "memory_mb": "memory, MB",
     "grad_norm": "norm of the gradients",
 }
+STEADY = ("lr", "memory_mb")
 KNOWN = ("loss", *RATES)
 
 
@@ -80,15 +81,19 @@ def curves(series: Series) -> Markup:
     """A chart of the loss, of each of its parts, of the tests, and of what else was measured."""
     charts = []
     if "loss" in series:
-        charts.append(chart("loss", [("loss", *series["loss"])]))
+        charts.append(chart("loss", [("loss", *series["loss"])], is_noisy=True))
     tests = [name for name in series if name.startswith("test/")]
     for group, names in _by_test(tests).items():
         charts.append(
             chart(f"{group}, percent", [(name.rpartition("/")[2], *series[name]) for name in names], percent=True)
         )
     losses = [name for name in series if name not in KNOWN and not name.startswith("test/")]
-    charts += [chart(name, [(name, *series[name])]) for name in losses]
-    charts += [chart(title, [(title, *series[name])]) for name, title in RATES.items() if name in series]
+    charts += [chart(name, [(name, *series[name])], is_noisy=True) for name in losses]
+    charts += [
+        chart(title, [(title, *series[name])], is_noisy=name not in STEADY)
+        for name, title in RATES.items()
+        if name in series
+    ]
     parts = [joined(charts[:MOST_CHARTS], "grid")]
     if len(charts) > MOST_CHARTS:
         left = counted(len(charts) - MOST_CHARTS, "series is", "series are")
@@ -123,7 +128,8 @@ def tests_of(folder: str) -> Markup | None:
         for task, values in content.items():
             if task != "per_class" and isinstance(values, dict):
                 measured = [(n, v) for n, v in values.items() if isinstance(v, (int, float)) and v >= 0]
-                rows.append((name, task, ", ".join(f"{n} {100 * v:.2f}" for n, v in measured)))
+                if measured:
+                    rows.append((name, task, ", ".join(f"{n} {100 * v:.2f}" for n, v in measured)))
     if not rows:
         return None
     return section("Tests, in percent", table(("Data set", "Task", "Results"), rows, numbers=False))

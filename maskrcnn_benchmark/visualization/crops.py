@@ -80,8 +80,12 @@ def crop_sheet(
 def cut_out(crop: Crop, image: np.ndarray) -> np.ndarray:
     """The crop with its boxes, without its texts: uint8 [CELL - 4, CELL - 4, 3]."""
     x, y, width, height = crop.box
-    side = max(AROUND * max(width, height), LEAST)
-    left, top = x + width / 2 - side / 2, y + height / 2 - side / 2
+    # A large object leaves no more of what is around it than there is.
+    side = max(min(AROUND * max(width, height), max(image.shape[:2])), LEAST)
+    left, top = (
+        _start(low + length / 2 - side / 2, side, whole)
+        for low, length, whole in ((x, width, image.shape[1]), (y, height, image.shape[0]))
+    )
     scale = (CELL - 4) / side
     to_cell = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
@@ -94,6 +98,11 @@ def cut_out(crop: Crop, image: np.ndarray) -> np.ndarray:
             x1, y1, x2, y2 = (int(round(min(max(v, -4), CELL + 4))) for v in corners)
             cv2.rectangle(cut, (x1, y1), (x2, y2), colour, line)
     return cut
+
+
+def _start(wanted: float, side: float, whole: int) -> float:
+    """Where a stretch of `side` pixels begins that leaves an image of `whole` pixels as little as it can."""
+    return (whole - side) / 2 if side >= whole else min(max(wanted, 0), whole - side)
 
 
 def _cell(crop: Crop, image: np.ndarray) -> np.ndarray:
