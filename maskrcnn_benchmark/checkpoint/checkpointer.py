@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from yacs.config import CfgNode
 
 from maskrcnn_benchmark.checkpoint import matching
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
@@ -20,7 +21,7 @@ from maskrcnn_benchmark.utils.files import write_atomically
 LAST_CHECKPOINT = "last_checkpoint"  # a text file that names the checkpoint to resume from
 
 
-def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict, model: nn.Module) -> None:
+def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any], model: nn.Module) -> None:
     """Load an optimizer's state, also upstream's, which has one group for each parameter in the order of the model.
 
     Momentum takes the strides of its parameter, which the fused step relies on.
@@ -57,7 +58,7 @@ def _load_part(name: str, load: Callable[[Any], None], state: Any) -> None:
         ) from error
 
 
-def _check_position(checkpoint: dict) -> None:
+def _check_position(checkpoint: dict[str, Any]) -> None:
     iteration = checkpoint.get("iteration", 0)
     if isinstance(iteration, bool) or not isinstance(iteration, int) or iteration < 0:
         raise CheckpointError(
@@ -121,7 +122,7 @@ class Checkpointer:
         except OSError as error:
             self.logger.warning("An old checkpoint could not be removed: %s", error)
 
-    def load(self, f: str | None = None, use_latest: bool = True, averaged: bool = False) -> dict:
+    def load(self, f: str | None = None, use_latest: bool = True, averaged: bool = False) -> dict[str, Any]:
         """Load the run's last checkpoint if there is one and `use_latest`, otherwise the file `f`.
 
         If the last checkpoint cannot be read, the one before it is taken, and that is said.
@@ -154,11 +155,11 @@ class Checkpointer:
             _check_position(checkpoint)
         return checkpoint if resuming else {}
 
-    def _load_named(self, f: str) -> dict:
+    def _load_named(self, f: str) -> dict[str, Any]:
         self.logger.info("Loading checkpoint from %s", f)
         return self._load_file(f)
 
-    def _load_last(self) -> dict:
+    def _load_last(self) -> dict[str, Any]:
         """The last checkpoint that can be read."""
         last = self.get_checkpoint_file()
         before = [path for path in self._numbered() if os.path.basename(path) < os.path.basename(last)]
@@ -178,11 +179,11 @@ class Checkpointer:
         numbers = sorted(names, key=lambda name: int(name[len("model_") : -len(".pth")]), reverse=True)
         return [os.path.join(self.save_dir, name) for name in numbers]
 
-    def _load_optimizer(self, state: dict) -> None:
+    def _load_optimizer(self, state: dict[str, Any]) -> None:
         assert self.optimizer is not None
         load_optimizer_state(self.optimizer, state, self._plain_model())
 
-    def _load_scheduler(self, state: dict) -> None:
+    def _load_scheduler(self, state: dict[str, Any]) -> None:
         """The position in the schedule; milestones and rates are the configuration's, if the schedule is this package's."""
         assert self.optimizer is not None
         if not isinstance(self.scheduler, WarmupLR):
@@ -209,10 +210,10 @@ class Checkpointer:
         path = os.path.join(self.save_dir, LAST_CHECKPOINT)
         write_atomically(path, lambda f: f.write(last_filename.encode()))
 
-    def _load_file(self, f: str) -> dict:
+    def _load_file(self, f: str) -> dict[str, Any]:
         return with_model(load_file(f), f)
 
-    def _load_model(self, checkpoint: dict) -> None:
+    def _load_model(self, checkpoint: dict[str, Any]) -> None:
         model_serialization.load_state_dict(self._plain_model(), checkpoint.pop("model"))
 
     def _plain_model(self) -> nn.Module:
@@ -225,7 +226,7 @@ class DetectronCheckpointer(Checkpointer):
 
     def __init__(
         self,
-        cfg,
+        cfg: CfgNode,
         model: nn.Module,
         optimizer: torch.optim.Optimizer | None = None,
         scheduler: Any = None,
@@ -237,10 +238,10 @@ class DetectronCheckpointer(Checkpointer):
         super().__init__(model, optimizer, scheduler, save_dir, save_to_disk, logger, keep)
         self.cfg = cfg.clone()
 
-    def _load_file(self, f: str) -> dict:
+    def _load_file(self, f: str) -> dict[str, Any]:
         return load_weights(self.cfg, f)
 
-    def _load_model(self, checkpoint: dict) -> None:
+    def _load_model(self, checkpoint: dict[str, Any]) -> None:
         if not options(self.cfg).MODEL.WEIGHT_ALLOW_MISMATCH:
             super()._load_model(checkpoint)
             return

@@ -77,13 +77,13 @@ def check_pickle(content: bytes | IO[bytes], size: int) -> None:
                 stack.append(part)
 
 
-def _top(stack: list) -> Any:
+def _top(stack: list[Any]) -> Any:
     if not stack:
         raise pickle.UnpicklingError("it takes more than it made")
     return stack[-1]
 
 
-def _taken(stack: list, opcode: Any) -> list[_Part]:
+def _taken(stack: list[Any], opcode: Any) -> list[_Part]:
     """What an operation takes from the stack, the first below."""
     wanted = [kind.name for kind in opcode.stack_before]
     parts: list[_Part] = []

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from yacs.config import CfgNode
 
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.utils.wording import counted, listed
@@ -24,7 +25,7 @@ _CONVOLUTIONS = {"a": "1", "b": "2", "c": "3"}
 _DROPPED = re.compile(r"(fc1000|pred)_[wb]|kps_score_[wb]|.*_momentum|lr|model_iter|weight_order|cfg")
 
 # Layer name in Detectron, ours. FPN heads exist once, under the name of their finest level.
-_LAYERS: tuple[tuple[re.Pattern, str], ...] = tuple(
+_LAYERS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), name)
     for pattern, name in (
         (r"fpn_([67])", r"fpn.top_blocks.p\1"),
@@ -128,7 +129,7 @@ def reorder_anchors(weights: OrderedDict[str, Tensor], scales: int, shapes: int)
     return OrderedDict((name, reordered(name, value)) for name, value in weights.items())
 
 
-def convert_c2(cfg, loaded: Mapping[str, Any], source: str) -> OrderedDict[str, Tensor]:
+def convert_c2(cfg: CfgNode, loaded: Mapping[str, Any], source: str) -> OrderedDict[str, Tensor]:
     """What a Detectron file holds, for the model of `cfg`.
 
     Args:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from yacs.config import CfgNode
 
 from maskrcnn_benchmark.checkpoint.detectron import rename_deformable
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
@@ -25,7 +26,7 @@ BN_EPS = 1e-5
 
 _BODY = re.compile(r"(backbone\.bottom_up\.)?(stem|res[2-5]\.\d+)\.(conv[123]|shortcut)(\.norm)?")
 _PYRAMID = re.compile(r"backbone\.fpn_(lateral|output)([2-5])")
-_HEADS: tuple[tuple[re.Pattern, str], ...] = tuple(
+_HEADS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), name)
     for pattern, name in (
         (r"proposal_generator\.rpn_head\.conv", "rpn.head.conv"),
@@ -51,7 +52,7 @@ def is_detectron2(names: Collection[str]) -> bool:
     return "res2.0.conv1.weight" in names or any(n.startswith("backbone.bottom_up.") for n in names)
 
 
-def convert_detectron2(cfg, weights: Mapping[str, Any]) -> OrderedDict[str, Tensor]:
+def convert_detectron2(cfg: CfgNode, weights: Mapping[str, Any]) -> OrderedDict[str, Tensor]:
     """A state dict of detectron2's, arrays or tensors, for the model of `cfg`.
 
     Raises:

@@ -6,7 +6,7 @@ from typing import Any
 from maskrcnn_benchmark.checkpoint.checkpointer import Checkpointer
 
 
-def load(checkpointer: Any, f: str | None, use_latest: bool = True, averaged: bool = False) -> dict:
+def load(checkpointer: Any, f: str | None, use_latest: bool = True, averaged: bool = False) -> dict[str, Any]:
     """`Checkpointer.load`. One that has no `use_latest` (before 2019-05) always prefers the last checkpoint of its folder."""
     if isinstance(checkpointer, Checkpointer):
         return checkpointer.load(f, use_latest=use_latest, averaged=averaged)

@@ -26,7 +26,7 @@ class _Dtype:
     def __init__(self, name: str, align: bool = False, copy: bool = False):
         self.name, self.big = str(name), False
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.big = state[1] == ">"
 
     def numpy(self) -> np.dtype:
@@ -40,7 +40,7 @@ class _Array:
 
     value: Any = None
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, dtype, fortran, data = state
         if isinstance(data, list):
             self.value = data  # an array of objects, which are plain: no weights, but no harm either
@@ -107,7 +107,7 @@ class _WeightUnpickler(pickle.Unpickler):
         return self.ALLOWED[module, name]
 
 
-def load_pickle(path: str) -> dict:
+def load_pickle(path: str) -> dict[str, Any]:
     """The dictionary in a .pkl file, which may come from Python 2; arrays may be read-only.
 
     Raises:
@@ -134,7 +134,7 @@ def load_pickle(path: str) -> dict:
         raise CheckpointError(f"{path} is no weight file: its dictionaries lie too deep in one another.") from None
 
 
-def _finished(value: Any, done: dict[int, dict] | None = None) -> Any:
+def _finished(value: Any, done: dict[int, dict[str, Any]] | None = None) -> Any:
     """The dictionaries of a file, one in the other, with their arrays complete. One that is in several places is so once."""
     done = {} if done is None else done
     if isinstance(value, dict):

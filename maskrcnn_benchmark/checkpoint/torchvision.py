@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
+from yacs.config import CfgNode
 
 from maskrcnn_benchmark.checkpoint.detectron import rename_deformable
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
@@ -28,7 +29,7 @@ BN_EPS = 1e-5
 _COCO_GAPS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 _COCO_OUTPUTS = [i for i in range(91) if i not in _COCO_GAPS]  # 0 is the background
 
-_NAMES: tuple[tuple[re.Pattern, str], ...] = tuple(
+_NAMES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), name)
     for pattern, name in (
         (r"backbone\.body\.(conv1|bn1)\.", r"backbone.body.stem.\1."),
@@ -42,7 +43,7 @@ _NAMES: tuple[tuple[re.Pattern, str], ...] = tuple(
     )
 )
 # Lists that torchvision counts from 0: old files have them without the inner ".0".
-_LISTS: tuple[tuple[re.Pattern, str, int], ...] = tuple(
+_LISTS: tuple[tuple[re.Pattern[str], str, int], ...] = tuple(
     (re.compile(pattern), name, step)
     for pattern, name, step in (
         (r"backbone\.fpn\.inner_blocks\.(\d)(?:\.0)?\.(?=weight|bias)", "backbone.fpn.fpn_inner", 1),
@@ -74,7 +75,7 @@ def address(name: str) -> str:
     return known[wanted] if wanted else next(iter(known.values()))
 
 
-def convert_torchvision(cfg, state_dict: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
+def convert_torchvision(cfg: CfgNode, state_dict: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
     """A state dict of torchvision's for the model and the images of `cfg`.
 
     Raises:
@@ -100,7 +101,7 @@ def convert_torchvision(cfg, state_dict: Mapping[str, Tensor]) -> OrderedDict[st
     return rename_deformable(converted, cfg.MODEL.RESNETS.STAGE_WITH_DCN)
 
 
-def _check(cfg, state_dict: Mapping[str, Tensor]) -> None:
+def _check(cfg: CfgNode, state_dict: Mapping[str, Tensor]) -> None:
     resnets = cfg.MODEL.RESNETS
     if any(name.endswith("layer1.0.conv3.weight") for name in state_dict) and resnets.STRIDE_IN_1X1:
         raise CheckpointError(
@@ -127,7 +128,7 @@ def _rename(name: str) -> str:
     return name
 
 
-def _for_images(cfg, weight: Tensor) -> Tensor:
+def _for_images(cfg: CfgNode, weight: Tensor) -> Tensor:
     """The first convolution, Tensor[O, 3, H, W], for images as `cfg.INPUT` gives them."""
     mean, std, top = torch.tensor(IMAGE_MEAN), torch.tensor(IMAGE_STD), 1.0
     if cfg.INPUT.TO_BGR255:
@@ -145,7 +146,7 @@ def _for_images(cfg, weight: Tensor) -> Tensor:
     return weight * (torch.tensor(cfg.INPUT.PIXEL_STD) / (top * std))[:, None, None].to(weight.dtype)
 
 
-def _for_classes(cfg, value: Tensor, per_class: int) -> Tensor:
+def _for_classes(cfg: CfgNode, value: Tensor, per_class: int) -> Tensor:
     """Outputs of a predictor, Tensor[91 * per_class, ...], for the classes of COCO where the model has those."""
     if len(value) != 91 * per_class or cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES != len(_COCO_OUTPUTS):
         return value

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from yacs.config import CfgNode
 
 from maskrcnn_benchmark.checkpoint import detectron2, torchvision
 from maskrcnn_benchmark.checkpoint.claims import check_archive, check_stream, check_unpacked
@@ -35,7 +36,7 @@ _CONTAINERS = (
 _DEEPEST = 3  # containers one in the other
 
 
-def load_file(path: str) -> dict:
+def load_file(path: str) -> dict[str, Any]:
     """Read a .pth file, tensors and plain containers only: a file from elsewhere cannot run code."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"There is no checkpoint {path!r}.")
@@ -93,7 +94,7 @@ def check_contents(path: str) -> None:
         raise CheckpointError(f"{path} is damaged: the checksum of {damaged} in it is wrong.")
 
 
-def load_weights(cfg, f: str) -> dict:
+def load_weights(cfg: CfgNode, f: str) -> dict[str, Any]:
     """Read weights of ours, upstream's, Detectron's, detectron2's or torchvision's for the model of `cfg`.
 
     Args:
@@ -124,7 +125,7 @@ def load_weights(cfg, f: str) -> dict:
     return loaded
 
 
-def with_model(loaded: dict, source: str) -> dict:
+def with_model(loaded: dict[str, Any], source: str) -> dict[str, Any]:
     """What a file holds with its state dict under "model", wherever it was; a bare state dict is all of it.
 
     Args:
@@ -146,7 +147,7 @@ def with_model(loaded: dict, source: str) -> dict:
     return {"model": weights} if not place else {**loaded, "model": weights}
 
 
-def _state_dicts(content: dict, depth: int) -> list[tuple[tuple, dict]]:
+def _state_dicts(content: dict[str, Any], depth: int) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
     """The state dicts in a file with their places, one only where a usual name says which is meant."""
     for name in _CONTAINERS:
         if isinstance(content.get(name), dict):

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from maskrcnn_benchmark.config.node import CfgNode
+from yacs.config import CfgNode
+
 from maskrcnn_benchmark.config.whole import cfg
 
 

@@ -4,6 +4,7 @@ import difflib
 import os
 import reprlib
 from ast import literal_eval
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -73,7 +74,7 @@ class ConfigNode(CfgNode):
         for path, values in _load_chain(found, ()):
             self._merge(values, source=path, is_base=path != found)
 
-    def merge_from_list(self, cfg_list: list) -> None:
+    def merge_from_list(self, cfg_list: list[Any]) -> None:
         """Merge `[key, value, key, value, ...]`, as given at the end of a command line."""
         if len(cfg_list) % 2:
             raise ConfigError(
@@ -86,7 +87,7 @@ class ConfigNode(CfgNode):
                 nested = {part: nested}
             self._merge(nested, source=COMMAND_LINE)
 
-    def _merge(self, values: dict, source: str, is_base: bool = False) -> None:
+    def _merge(self, values: dict[str, Any], source: str, is_base: bool = False) -> None:
         if self.is_frozen():
             raise AttributeError(f"The configuration is frozen; {source} cannot change it any more.")
         _merge_into(self, values, [], self, source)
@@ -94,7 +95,7 @@ class ConfigNode(CfgNode):
             _note_given(self, values, source)
 
 
-def _note_given(node: CfgNode, values: dict, source: str) -> None:
+def _note_given(node: CfgNode, values: dict[str, Any], source: str) -> None:
     for key, value in values.items():
         if isinstance(value, dict) and isinstance(node.get(key), CfgNode):
             _note_given(node.get(key), value, source)
@@ -102,7 +103,7 @@ def _note_given(node: CfgNode, values: dict, source: str) -> None:
             node.__dict__.setdefault("given", {})[key] = source
 
 
-def _load_chain(path: str, seen: tuple[str, ...]) -> list[tuple[str, dict]]:
+def _load_chain(path: str, seen: tuple[str, ...]) -> list[tuple[str, dict[str, Any]]]:
     """Return [(file, values)] with the bases of `path` before it."""
     if os.path.abspath(path) in seen:
         raise ConfigError(f"{path}: {BASE_KEY} leads back to a file already being read: {' -> '.join(seen)}.")
@@ -122,7 +123,7 @@ def _load_chain(path: str, seen: tuple[str, ...]) -> list[tuple[str, dict]]:
     return [*chain, (path, values)]
 
 
-def read_values(path: str) -> dict:
+def read_values(path: str) -> dict[str, Any]:
     """What a YAML file of a configuration says, without its bases. Raises ConfigError with a sentence."""
     if os.path.getsize(path) > MOST_BYTES:
         raise ConfigError(
@@ -141,7 +142,7 @@ def read_values(path: str) -> dict:
     return values
 
 
-def _merge_into(node: CfgNode, values: dict, parents: list[str], root: CfgNode, source: str) -> None:
+def _merge_into(node: CfgNode, values: dict[str, Any], parents: list[str], root: CfgNode, source: str) -> None:
     for key, value in values.items():
         dotted = ".".join([*parents, str(key)])
         if key not in node:
@@ -224,7 +225,7 @@ def _nearest(dotted: str, root: CfgNode) -> str:
     return f"; did you mean {close[0]!r}?" if close else "."
 
 
-def _leaves(node: CfgNode, parents: list[str]):
+def _leaves(node: CfgNode, parents: list[str]) -> Iterator[str]:
     for key, value in node.items():
         path = [*parents, str(key)]
         yield ".".join(path)

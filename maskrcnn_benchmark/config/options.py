@@ -139,7 +139,7 @@ def complete(cfg: CfgNode) -> CN:
         _add_missing(cfg, defaults)
     if was_frozen:
         cfg.freeze()
-    return cfg  # type: ignore[return-value]
+    return cfg
 
 
 def _adopt(node: CfgNode) -> None:

@@ -4,11 +4,12 @@ A data set of your own needs no entry here: name it in YAML under DATASETS.DEFIN
 """
 
 import os
+from typing import Any
 
 from maskrcnn_benchmark.config.node import ConfigError
 
 
-def _coco_sets() -> dict[str, dict]:
+def _coco_sets() -> dict[str, dict[str, Any]]:
     sets = {}
 
     def add(name: str, img_dir: str, ann_file: str) -> None:
@@ -35,12 +36,12 @@ def _coco_sets() -> dict[str, dict]:
     return sets
 
 
-def _voc_sets() -> dict[str, dict]:
+def _voc_sets() -> dict[str, dict[str, Any]]:
     years_and_splits = [(year, split) for year in (2007, 2012) for split in ("train", "val", "test")]
     return {f"voc_{y}_{s}": {"data_dir": f"voc/VOC{y}", "split": s} for y, s in years_and_splits}
 
 
-def _cityscapes_sets() -> dict[str, dict]:
+def _cityscapes_sets() -> dict[str, dict[str, Any]]:
     sets = {}
     # The class counts are those of configs/cityscapes: the polygons with caravan and trailer, the bitmaps without.
     for mode, others in (("poly", {"all_classes": True}), ("mask", {})):
@@ -69,10 +70,10 @@ class DatasetCatalog:
     """
 
     DATA_DIR = os.environ.get("MRB_DATASETS", "datasets")
-    DATASETS: dict[str, dict] = {**_coco_sets(), **_voc_sets(), **_cityscapes_sets()}
+    DATASETS: dict[str, dict[str, Any]] = {**_coco_sets(), **_voc_sets(), **_cityscapes_sets()}
 
     @staticmethod
-    def get(name: str) -> dict:
+    def get(name: str) -> dict[str, Any]:
         """{"factory": class name, "args": keyword arguments}. Raises ConfigError for an unknown name."""
         if name not in DatasetCatalog.DATASETS:
             raise ConfigError(

@@ -4,7 +4,7 @@ A ConfigNode notes which of its keys are read (`ConfigNode.reads`) and which a f
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from yacs.config import CfgNode
@@ -17,7 +17,7 @@ from maskrcnn_benchmark.utils.wording import listed
 TILES = "INPUT.TILES."
 OF_TRAINING_TILES = ("TRAIN", "OBJECTS", "MIN_VISIBLE")
 # Groups that a switch turns off as a whole; what a file says of them then is no mistake.
-SWITCHES = {
+SWITCHES: dict[str, Callable[[Any], Any]] = {
     "MODEL.ROI_MASK_HEAD.": lambda cfg: cfg.MODEL.MASK_ON,
     "MODEL.ROI_KEYPOINT_HEAD.": lambda cfg: cfg.MODEL.KEYPOINT_ON,
     "MODEL.RPN.": lambda cfg: not cfg.MODEL.RETINANET_ON,

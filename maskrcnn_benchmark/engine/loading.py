@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from yacs.config import CfgNode
 
 from maskrcnn_benchmark.checkpoint import checkpointer as own
 from maskrcnn_benchmark.checkpoint import forks
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_detector(
-    cfg, weights: str = "", device: str | torch.device = "", *, require_weights: bool = True
+    cfg: CfgNode, weights: str = "", device: str | torch.device = "", *, require_weights: bool = True
 ) -> nn.Module:
     """The configured detector with its weights, for testing (`eval()`); averaged ones (SOLVER.EMA) where the file has them.
 
@@ -62,20 +63,20 @@ def load_detector(
     return model
 
 
-def find_weights(cfg, weights: str = "") -> str:
+def find_weights(cfg: CfgNode, weights: str = "") -> str:
     """`weights`, or the last checkpoint in OUTPUT_DIR, or MODEL.WEIGHT; empty if there are none."""
     last: Any = own.Checkpointer(nn.Identity(), save_dir=cfg.OUTPUT_DIR)
     return weights or last.get_checkpoint_file() or cfg.MODEL.WEIGHT
 
 
-def optimize(cfg, model: nn.Module) -> nn.Module:
+def optimize(cfg: CfgNode, model: nn.Module) -> nn.Module:
     """The model to test: with TEST.OPTIMIZE a copy that only detects, in DTYPE and, with MODEL.COMPILE, compiled."""
     if options(cfg).TEST.OPTIMIZE:
         return optimize_for_inference(model, dtype_of(cfg), options(cfg).MODEL.COMPILE)
     return compile_backbone(cfg, model)
 
 
-def compile_backbone(cfg, model: nn.Module) -> nn.Module:
+def compile_backbone(cfg: CfgNode, model: nn.Module) -> nn.Module:
     """With MODEL.COMPILE compile, in place, what computes alike for every image; names of parameters stay as they are."""
     if options(cfg).MODEL.COMPILE:
         backbone: Any = model.backbone
@@ -85,13 +86,13 @@ def compile_backbone(cfg, model: nn.Module) -> nn.Module:
 
 
 class _StrictCheckpointer(DetectronCheckpointer):
-    def _load_model(self, checkpoint: dict) -> None:
+    def _load_model(self, checkpoint: dict[str, Any]) -> None:
         if issubclass(DetectronCheckpointer, own.Checkpointer):  # a fork's may give names another meaning
             self._check(checkpoint["model"])
         set_class_names(self.model, class_names_of(self.cfg, checkpoint, ""))
         super()._load_model(checkpoint)
 
-    def _check(self, weights: dict) -> None:
+    def _check(self, weights: dict[str, Any]) -> None:
         """Raise CheckpointError if a part of the model would stay random. A file of another model altogether is for
         `_load_model` to refuse."""
         names = [name for name in self.model.state_dict() if not any(word in name for word in COMPUTED)]

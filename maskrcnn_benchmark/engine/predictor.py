@@ -68,7 +68,7 @@ class Predictor:
     def __init__(
         self,
         cfg: Any,
-        weights: str | os.PathLike = "",
+        weights: str | os.PathLike[str] = "",
         *,
         threshold: float = 0.5,
         classes: Iterable[str | int] | None = None,
@@ -158,12 +158,12 @@ class Predictor:
         if waiting:
             yield from self._detect(waiting)
 
-    def video(self, source: str | os.PathLike | int) -> Iterator[tuple[np.ndarray, BoxList]]:
+    def video(self, source: str | os.PathLike[str] | int) -> Iterator[tuple[np.ndarray, BoxList]]:
         """(frame, detections) of a video file, a camera's number or a stream's address; frames are BGR."""
         with Video(source) as video:
             yield from self.stream(video)
 
-    def _detect(self, waiting: deque) -> Iterator[tuple[Any, BoxList]]:
+    def _detect(self, waiting: deque[Any]) -> Iterator[tuple[Any, BoxList]]:
         batch = list(waiting)
         waiting.clear()
         pictures = [picture for _, picture in batch]
@@ -211,7 +211,7 @@ class Predictor:
     def caption(self, label: int, score: float) -> str:
         return f"{self.categories.name(label)} {score:.2f}"
 
-    def coco(self, detections: BoxList, image_id: Any = 0) -> list[dict]:
+    def coco(self, detections: BoxList, image_id: Any = 0) -> list[dict[str, Any]]:
         """The detections of a picture as COCO results, ready for JSON: "image_id", "category_id", "bbox" (x, y, width, height),
         "score", and perhaps "segmentation" (compressed RLE) and "keypoints" (x, y, 1 of each in turn)."""
         columns = {"bbox": detections.convert("xywh").bbox.tolist(), "score": detections.get_field("scores").tolist()}

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from yacs.config import CfgNode
 
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
@@ -28,7 +29,7 @@ class EvaluationError(RuntimeError):
 
 
 def evaluate_model(
-    cfg,
+    cfg: CfgNode,
     model: nn.Module,
     data_loader: Any,
     dataset_name: str,

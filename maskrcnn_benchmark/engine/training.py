@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
+from yacs.config import CfgNode
 
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.config.unread import warn_of_unread
@@ -31,7 +32,7 @@ def reduce_loss_dict(loss_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     return distributed.reduce_dict({name: loss.detach() for name, loss in loss_dict.items()})
 
 
-def _image_ids(loader: Any, indices: Any, count: int) -> list:
+def _image_ids(loader: Any, indices: Any, count: int) -> list[Any]:
     """What names a batch's `count` images in a message: their ids, or whatever the loader gives beside them."""
     dataset = getattr(loader, "dataset", None)
     if not isinstance(indices, Sequence) or not hasattr(dataset, "get_img_info"):
@@ -40,17 +41,17 @@ def _image_ids(loader: Any, indices: Any, count: int) -> list:
 
 
 def train(
-    cfg,
+    cfg: CfgNode,
     model: nn.Module,
-    data_loader,
+    data_loader: Any,
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler,
-    checkpointer,
+    checkpointer: Any,
     device: torch.device,
     checkpoint_period: int,
     test_period: int,
     arguments: dict[str, Any],
-    evaluate: Callable[[dict], Any] | None = None,
+    evaluate: Callable[[dict[str, Any]], Any] | None = None,
     ema: AveragedModel | None = None,
 ) -> None:
     """Train from arguments["iteration"] to SOLVER.MAX_ITER, or for SOLVER.MAX_TIME minutes.
@@ -160,7 +161,7 @@ def do_train(
     if cfg is None:
         cfg = global_cfg
 
-    def validate(pictures: dict) -> list:
+    def validate(pictures: dict[str, Any]) -> list[Any]:
         return [evaluate_model(cfg, getattr(model, "module", model), data_loader_val, "[Validation]", device)]
 
     train(

@@ -100,7 +100,7 @@ def quantize_onnx(path: str, images: Iterable[Tensor]) -> None:
         def __init__(self) -> None:
             self.images = iter(images)
 
-        def get_next(self) -> dict | None:
+        def get_next(self) -> dict[str, Any] | None:
             image = next(self.images, None)
             return None if image is None else {"image": image.numpy()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 from torch.autograd import Function
@@ -18,10 +19,10 @@ class _NewEmptyTensorOp(Function):
     """`_NewEmptyTensorOp.apply(x, shape)`: an empty result of an empty x, through which the graph stays connected."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, new_shape: Sequence[int]) -> Tensor:
+    def forward(ctx: Any, x: Tensor, new_shape: Sequence[int]) -> Tensor:
         ctx.shape = x.shape
         return x.new_empty(new_shape)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad.new_zeros(ctx.shape), None

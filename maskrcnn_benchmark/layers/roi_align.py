@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from torch.autograd import Function
@@ -20,12 +21,14 @@ class _ROIAlign(Function):
     """`roi_align` for code that calls `_ROIAlign.apply` or builds on it."""
 
     @staticmethod
-    def forward(ctx, input, roi, output_size, spatial_scale, sampling_ratio) -> Tensor:
+    def forward(
+        ctx: Any, input: Tensor, roi: Tensor, output_size: Any, spatial_scale: float, sampling_ratio: int
+    ) -> Tensor:
         return run_operator(ctx, roi_align, input, roi, output_size, spatial_scale, sampling_ratio)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         return gradients(ctx, grad_output)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
@@ -28,12 +30,12 @@ class _SigmoidFocalLoss(Function):
     """`sigmoid_focal_loss` for code that calls `_SigmoidFocalLoss.apply` or builds on it."""
 
     @staticmethod
-    def forward(ctx, logits, targets, gamma, alpha) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, gamma: float, alpha: float) -> Tensor:
         return run_operator(ctx, sigmoid_focal_loss, logits, targets, gamma, alpha)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         return gradients(ctx, grad_output)
 
 

@@ -3,6 +3,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from yacs.config import CfgNode
 
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.layers.non_local import NonLocal
@@ -10,7 +11,7 @@ from maskrcnn_benchmark.solver.lr_scheduler import WarmupMultiStepLR
 from maskrcnn_benchmark.solver.warmup import WarmupCosineLR
 
 
-def make_optimizer(cfg, model: nn.Module) -> torch.optim.SGD:
+def make_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.SGD:
     """SGD with momentum; biases have their own learning rate and weight decay, and non-local modules may learn faster."""
     solver, non_local_factor = cfg.SOLVER, options(cfg).SOLVER.NON_LOCAL_LR_FACTOR
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
@@ -37,7 +38,7 @@ def make_optimizer(cfg, model: nn.Module) -> torch.optim.SGD:
     return optimizer
 
 
-def make_lr_scheduler(cfg, optimizer: torch.optim.Optimizer) -> WarmupMultiStepLR | WarmupCosineLR:
+def make_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> WarmupMultiStepLR | WarmupCosineLR:
     solver = cfg.SOLVER
     warmup: dict[str, Any] = {
         "warmup_factor": solver.WARMUP_FACTOR,

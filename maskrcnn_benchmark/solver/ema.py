@@ -2,12 +2,13 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from yacs.config import CfgNode
 
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.config.options import options
 
 
-def make_ema(cfg, model: nn.Module, state_dict: dict[str, Tensor] | None = None) -> AveragedModel | None:
+def make_ema(cfg: CfgNode, model: nn.Module, state_dict: dict[str, Tensor] | None = None) -> AveragedModel | None:
     """The model with the exponential moving average of its weights, by SOLVER.EMA; None without.
 
     Its `module` is the averaged model; `update_parameters(model)` after each step. Buffers are the trained model's.

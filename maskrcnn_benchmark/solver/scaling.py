@@ -2,12 +2,14 @@
 
 import logging
 
+from yacs.config import CfgNode
+
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.utils.wording import counted
 
 
-def scale_to_batch(cfg, world_size: int) -> None:
+def scale_to_batch(cfg: CfgNode, world_size: int) -> None:
     """Change the schedule of `cfg` from SOLVER.REFERENCE_IMS_PER_BATCH images to IMS_PER_BATCH, and say what changes.
 
     The linear scaling rule (Goyal et al. 2017): with k times the images an iteration, k times the learning rate and a k-th of

@@ -175,7 +175,7 @@ class BoxList:
         return f"{type(self).__name__}(num_boxes={len(self)}, image_width={width}, image_height={height}, mode={self.mode})"
 
 
-def _of_list(data: list, item: Any) -> list:
+def _of_list(data: list[Any], item: Any) -> list[Any]:
     """What indexing a tensor by `item` would take, of a list (masks as run-length encodings, for one)."""
     rows = torch.arange(len(data))[item.cpu() if isinstance(item, Tensor) else item]
     return [data[row] for row in rows.reshape(-1).tolist()]

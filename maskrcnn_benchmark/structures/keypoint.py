@@ -43,7 +43,9 @@ class Keypoints:
         self.mode = mode
         self.extra_fields: dict[str, Any] = {}
 
-    def _with(self, keypoints: Tensor, size: tuple[float, float] | None = None, fields: dict | None = None):
+    def _with(
+        self, keypoints: Tensor, size: tuple[float, float] | None = None, fields: dict[str, Any] | None = None
+    ) -> Any:
         result = type(self)(keypoints, size or self.size, self.mode)
         for name in ("FLIP_INDS", "CONNECTIONS"):
             if name in self.__dict__:

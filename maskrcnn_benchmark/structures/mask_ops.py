@@ -9,7 +9,7 @@ from maskrcnn_benchmark.structures import masks as own
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 
 
-def masks_from_coco(segmentations: list, size: tuple[int, int]) -> SegmentationMask:
+def masks_from_coco(segmentations: list[Any], size: tuple[int, int]) -> SegmentationMask:
     """COCO `segmentation` entries, polygons and RLE mixed, of an image of `size` = (width, height): polygons if all are,
     bitmaps otherwise."""
     if any(isinstance(s, dict) for s in segmentations):

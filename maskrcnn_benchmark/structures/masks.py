@@ -270,7 +270,7 @@ class SegmentationMask:
     # Until March 2019 a loop gave Polygons, whose `polygons` are coordinates and whose `convert` gives a tensor.
 
     @property
-    def polygons(self) -> list:
+    def polygons(self) -> list[Any]:
         """Of an object from a loop its polygons, Tensor[2 * points]; else the objects."""
         instances = self.convert("poly").instances
         return instances.polygons[0].polygons if self._is_one else [Polygons(p, self.size) for p in instances]

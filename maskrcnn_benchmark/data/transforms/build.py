@@ -1,3 +1,7 @@
+from typing import Any
+
+from yacs.config import CfgNode
+
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.transforms import flips_and_colours
 from maskrcnn_benchmark.data.transforms import transforms as T
@@ -5,10 +9,10 @@ from maskrcnn_benchmark.data.transforms.crop import RandomCrop, RandomTile, Scal
 from maskrcnn_benchmark.data.transforms.registry import TRANSFORMS
 
 
-def build_transforms(cfg, is_train: bool = True) -> T.Compose:
+def build_transforms(cfg: CfgNode, is_train: bool = True) -> T.Compose:
     """What the INPUT keys describe; nothing random for testing."""
     source, own = cfg.INPUT, options(cfg).INPUT
-    steps: list = []
+    steps: list[Any] = []
     if is_train:
         jitter = (source.BRIGHTNESS, source.CONTRAST, source.SATURATION, source.HUE)
         if any(jitter):
@@ -35,7 +39,7 @@ def build_transforms(cfg, is_train: bool = True) -> T.Compose:
     return T.Compose(steps)
 
 
-def _mean_colour(source) -> tuple[int, ...]:
+def _mean_colour(source: CfgNode) -> tuple[int, ...]:
     """The pixels that Normalize makes next to 0, RGB."""
     mean = source.PIXEL_MEAN[::-1] if source.TO_BGR255 else [255 * m for m in source.PIXEL_MEAN]
     return tuple(min(max(round(m), 0), 255) for m in mean)

@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from PIL import Image
@@ -119,7 +120,7 @@ class RandomCrop:
             low_h, low_w = random.uniform(low_h, 1), random.uniform(low_w, 1)
         return max(int(width * low_w + 0.5), 1), max(int(height * low_h + 0.5), 1)
 
-    def __call__(self, image: Image.Image, target: BoxList | None = None):
+    def __call__(self, image: Image.Image, target: BoxList | None = None) -> Any:
         width, height = self.get_size(image.size)
         x, y = random.randint(0, image.width - width), random.randint(0, image.height - height)
         return crop(image, target, (x, y, x + width, y + height), self.min_visible)
@@ -214,7 +215,7 @@ class ScaleJitter:
         scale = random.uniform(*self.scales) * self.size / max(image_size)
         return max(int(image_size[0] * scale + 0.5), 1), max(int(image_size[1] * scale + 0.5), 1)
 
-    def __call__(self, image: Image.Image, target: BoxList | None = None):
+    def __call__(self, image: Image.Image, target: BoxList | None = None) -> Any:
         width, height = self.get_size(image.size)
         if image.size != (width, height):
             image = image.resize((width, height), Image.Resampling.BILINEAR)

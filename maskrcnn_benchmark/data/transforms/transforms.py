@@ -29,7 +29,7 @@ ROWS_AT_ONCE = 64
 class Compose:
     """Transforms one after another. ToTensor and Normalize in a row go over the pixels once; the values are the same."""
 
-    def __init__(self, transforms: Sequence[Callable]):
+    def __init__(self, transforms: Sequence[Callable[..., Any]]):
         self.transforms = list(transforms)
 
     def __call__(self, image: Any, target: BoxList | None) -> tuple[Any, BoxList | None]:

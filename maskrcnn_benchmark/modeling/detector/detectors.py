@@ -1,4 +1,5 @@
 from torch import nn
+from yacs.config import CfgNode
 
 from maskrcnn_benchmark.modeling import registries
 from maskrcnn_benchmark.modeling.detector.generalized_rcnn import GeneralizedRCNN
@@ -8,6 +9,6 @@ registries.META_ARCHITECTURES.register("GeneralizedRCNN", GeneralizedRCNN)
 _DETECTION_META_ARCHITECTURES = registries.META_ARCHITECTURES  # upstream's name, for forks
 
 
-def build_detection_model(cfg) -> nn.Module:
+def build_detection_model(cfg: CfgNode) -> nn.Module:
     """The model that a configuration describes, on the CPU, with its initial weights."""
     return registries.META_ARCHITECTURES[cfg.MODEL.META_ARCHITECTURE](cfg)

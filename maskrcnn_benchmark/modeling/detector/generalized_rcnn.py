@@ -1,6 +1,7 @@
 """A detector: backbone, region proposals (or RetinaNet's dense predictions), heads."""
 
 from torch import Tensor, nn
+from yacs.config import CfgNode
 
 from maskrcnn_benchmark.layers.layout import any_layout, best_layout
 from maskrcnn_benchmark.modeling import forks
@@ -15,7 +16,7 @@ from maskrcnn_benchmark.structures.image_list import ImageList, to_image_list
 class GeneralizedRCNN(nn.Module):
     """Faster, Mask and Keypoint R-CNN (Ren et al. 2015, He et al. 2017), the region proposal network alone, or RetinaNet."""
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: CfgNode):
         super().__init__()
         self.backbone = build_backbone(cfg)
         channels = getattr(self.backbone, "out_channels", None) or forks.body_channels(cfg)
