@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.docs.blocks import ROOT, blocks_of
+from tests.docs.forking import ADDRESS, ask
 
 # What each command gets in addition, so that it takes seconds: smaller images, fewer iterations, no further processes.
 INPUT = {"INPUT.MIN_SIZE_TEST": "64", "INPUT.MAX_SIZE_TEST": "96"}
@@ -37,9 +39,12 @@ def small(words: list[str]) -> list[str]:
 
 def main() -> None:
     """What stands on the PATH as mrb and torchrun: the same program with smaller work to do."""
-    program, words = Path(sys.argv[0]).name, small(sys.argv[1:])
-    module = "torch.distributed.run" if program == "torchrun" else "maskrcnn_benchmark"
-    os.execv(sys.executable, [sys.executable, "-m", module, *words])
+    words = small(sys.argv[1:])
+    if Path(sys.argv[0]).name == "torchrun":
+        os.execv(sys.executable, [sys.executable, "-m", "torch.distributed.run", *words])
+    if ADDRESS in os.environ and "TORCH_DETECTRON_ENV_MODULE" not in os.environ:  # which is read at the import
+        sys.exit(ask(words))
+    os.execv(sys.executable, [sys.executable, "-m", "maskrcnn_benchmark", *words])
 
 
 def programs(folder: Path) -> Path:
@@ -56,8 +61,8 @@ def programs(folder: Path) -> Path:
     return folder
 
 
-def run_document(document: str, folder: Path, path: Path) -> list[str]:
-    """Run a document's blocks in a folder; `path` is that of `programs`. Returns what each printed.
+def run_document(document: str, folder: Path, path: Path, variables: Mapping[str, str] | None = None) -> list[str]:
+    """Run a document's blocks in a folder, with environment variables; `path` is that of `programs`. Returns what each printed.
 
     Raises AssertionError with the block and its output for one that fails.
     """
@@ -70,6 +75,7 @@ def run_document(document: str, folder: Path, path: Path) -> list[str]:
         "PYTHONPATH": f"{ROOT}:{ROOT / 'projects' / 'enl_paper'}",
         "OMP_NUM_THREADS": "1",
         "MRB_MODELS": str(folder / "models"),
+        **(variables or {}),
     }
     printed = []
     for block in blocks_of((ROOT / document).read_text()):

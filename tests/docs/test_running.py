@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.docs.blocks import ROOT, RUN, blocks_of
+from tests.docs.forking import running
 from tests.docs.running import programs, run_document, small
 
 # Documents that begin with nothing, as a stranger does; the others find what how-to/index.md promises.
@@ -36,12 +38,18 @@ def path(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory, path) -> Path:
+def forks() -> Iterator[dict[str, str]]:
+    with running() as variables:
+        yield variables
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, path, forks) -> Path:
     """What how-to/index.md names: data/mine, cars, photos, clip.mp4, mine.yaml and runs/mine."""
     folder = tmp_path_factory.mktemp("prepared")
     document = folder / "prepare.md"
     document.write_text(f"```shell\n{PREPARE}```\n")
-    run_document(str(document), folder, path)
+    run_document(str(document), folder, path, forks)
     shutil.copytree(folder / "data/mine/val", folder / "photos")
     names = sorted(path.name for path in (folder / "cars/images").iterdir())
     for split, chosen in (("train", names[:5]), ("val", names[5:])):
@@ -60,13 +68,13 @@ def prepared(tmp_path_factory, path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("document", RUNNABLE)
-def test_blocks_run(document, tmp_path, path, request):
+def test_blocks_run(document, tmp_path, path, forks, request):
     folder = tmp_path / "here"
     if document in EMPTY:
         folder.mkdir()
     else:
         shutil.copytree(request.getfixturevalue("prepared"), folder, symlinks=True)
-    run_document(document, folder, path)
+    run_document(document, folder, path, forks)
     if document in EMPTY:
         made = (
             "sheet.jpg",
@@ -97,3 +105,13 @@ def test_a_failing_block_is_named(tmp_path, path):
     assert run_document(str(document), tmp_path, path) == ["42\n"]
     done = subprocess.run([str(path / "python"), "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True)
     assert done.stdout.strip() == sys.prefix
+
+
+@pytest.mark.slow
+def test_a_fork_is_as_a_process_of_its_own(tmp_path, path, forks):
+    """Folder, environment, output and exit status are those of the caller."""
+    document = tmp_path / "page.md"
+    document.write_text("```shell\nmrb trian 2>said || echo $?\nmrb --version\n```\n")
+    (printed,) = run_document(str(document), tmp_path, path, forks)
+    assert printed.splitlines()[0] == "2" and printed.splitlines()[1].startswith("maskrcnn_benchmark ")
+    assert "did you mean `mrb train`" in (tmp_path / "said").read_text()
