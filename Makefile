@@ -1,6 +1,7 @@
 # make demo   train, evaluate and draw on the generated Relations scenes (CPU, minutes)
 # make test   the test suite without its slow whole runs, in two processes
 # make test-slow   what `make test` leaves out: whole runs that take minutes
+# make docs   the documents as a site, in site/
 # make check  lint, format and types, shell scripts and Dockerfiles too
 # make cuda   compile the CUDA operators and the Triton kernels, no GPU needed
 # make wheel  one wheel, tested on two versions of Python and the oldest and newest torch
@@ -16,7 +17,7 @@ BIN := $(VENV)/bin
 DEMO := runs/demo
 SCENES := datasets/relations
 
-.PHONY: demo test test-slow check cuda wheel docker test-gpu clean
+.PHONY: demo test test-slow docs check cuda wheel docker test-gpu clean
 .DELETE_ON_ERROR:
 
 INSTALLED := $(VENV)/.installed
@@ -30,7 +31,7 @@ $(INSTALLED):
 	touch $@
 
 $(BUILT): $(INSTALLED) pyproject.toml $(SOURCES)
-	$(BIN)/pip install --quiet --no-build-isolation -e ".[dev,docker]"
+	$(BIN)/pip install --quiet --no-build-isolation -e ".[dev,docker,docs]"
 	touch $@
 
 $(SCENES)/relations.json: | $(BUILT)
@@ -56,6 +57,10 @@ test: $(BUILT)
 
 test-slow: $(BUILT)
 	$(PYTEST) -m slow
+
+docs: $(BUILT)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The documents: site/index.html"
 
 check: $(BUILT)
 	$(BIN)/ruff check .

@@ -2,7 +2,8 @@
 
     python demo/with_sahi.py --input large.jpg --out annotated.png --slice 640
 
-`INPUT.TILES` does the same within this package, faster (SMALL_OBJECTS.md); this is for programs that use SAHI already.
+`INPUT.TILES` does the same within this package, faster; see docs/how-to/small-objects.md. This is for programs with
+SAHI in them.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """The configuration keys of maskrcnn-benchmark with their defaults. configs/ holds what differs from here; keys of this package's
-own are in options.py."""
+own are in options.py. What each means is said in descriptions.py."""
 
 import os
 
@@ -15,10 +15,8 @@ STANDARD.MODEL.MASK_ON = False
 STANDARD.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"
 STANDARD.MODEL.RETINANET_ON = False
 STANDARD.MODEL.RPN_ONLY = False
-# A path (.pth, or a .pkl of Detectron or detectron2), a URL, catalog://NAME of the ModelCatalog, or torchvision://MODEL.
 STANDARD.MODEL.WEIGHT = ""
 
-# CONV_BODY: a name in modeling.registry.BACKBONES. FREEZE_CONV_BODY_AT: the stem and stages below it stay fixed.
 STANDARD.MODEL.BACKBONE = CN()
 STANDARD.MODEL.BACKBONE.CONV_BODY = "R-50-C4"
 STANDARD.MODEL.BACKBONE.FREEZE_CONV_BODY_AT = 2
@@ -46,7 +44,6 @@ STANDARD.MODEL.GROUP_NORM.DIM_PER_GP = -1
 STANDARD.MODEL.GROUP_NORM.EPSILON = 1e-05
 STANDARD.MODEL.GROUP_NORM.NUM_GROUPS = 32
 
-# Region proposals. With FPN, the *_TOP_N counts hold for each level and FPN_POST_NMS_TOP_N_* for all levels together.
 STANDARD.MODEL.RPN = CN()
 STANDARD.MODEL.RPN.ANCHOR_SIZES = (32, 64, 128, 256, 512)
 STANDARD.MODEL.RPN.ANCHOR_STRIDE = (16,)
@@ -160,7 +157,6 @@ STANDARD.MODEL.FBNET.RPN_HEAD_BLOCKS = 0
 STANDARD.MODEL.FBNET.SCALE_FACTOR = 1.0
 STANDARD.MODEL.FBNET.WIDTH_DIVISOR = 1
 
-# Sizes are those of the shorter and longer side in pixels; MIN_SIZE_TRAIN is drawn from.
 STANDARD.INPUT = CN()
 STANDARD.INPUT.BRIGHTNESS = 0.0
 STANDARD.INPUT.CONTRAST = 0.0
@@ -180,13 +176,11 @@ STANDARD.DATASETS = CN()
 STANDARD.DATASETS.TEST = ()
 STANDARD.DATASETS.TRAIN = ()
 
-# SIZE_DIVISIBILITY: batches are padded to a multiple of it. ASPECT_RATIO_GROUPING: wide and tall images never share one.
 STANDARD.DATALOADER = CN()
 STANDARD.DATALOADER.ASPECT_RATIO_GROUPING = True
 STANDARD.DATALOADER.NUM_WORKERS = 4
 STANDARD.DATALOADER.SIZE_DIVISIBILITY = 0
 
-# Iterations and rates belong to IMS_PER_BATCH images over all processes.
 STANDARD.SOLVER = CN()
 STANDARD.SOLVER.BASE_LR = 0.001
 STANDARD.SOLVER.BIAS_LR_FACTOR = 2.0
@@ -203,10 +197,7 @@ STANDARD.SOLVER.WARMUP_METHOD = "linear"
 STANDARD.SOLVER.WEIGHT_DECAY = 0.0005
 STANDARD.SOLVER.WEIGHT_DECAY_BIAS = 0.0
 
-# EXPECTED_RESULTS: [task, metric, mean, standard deviation] to check the evaluation against.
 STANDARD.TEST = CN()
-# Test-time augmentation: the image as it is, mirrored if H_FLIP, and at each of SCALES (shorter sides in pixels, the longer
-# at most MAX_SIZE), there mirrored too if SCALE_H_FLIP.
 STANDARD.TEST.BBOX_AUG = CN()
 STANDARD.TEST.BBOX_AUG.ENABLED = False
 STANDARD.TEST.BBOX_AUG.H_FLIP = False

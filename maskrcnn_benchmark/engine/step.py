@@ -15,10 +15,15 @@ from maskrcnn_benchmark.utils import distributed
 from maskrcnn_benchmark.utils.seed import derive_seed, seed_everything
 
 
+def _order_in_memory(tensor: Tensor) -> list[int]:
+    """The strides, without those of dimensions of size 1, which may be anything."""
+    return [stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size != 1]
+
+
 def _check_strides(model: nn.Module) -> None:
     """The fused optimizer step reads gradients in the order of their parameters in memory."""
     for name, parameter in model.named_parameters():
-        if parameter.grad is not None and parameter.grad.stride() != parameter.stride():
+        if parameter.grad is not None and _order_in_memory(parameter.grad) != _order_in_memory(parameter):
             raise RuntimeError(
                 f"The gradient of {name} has the strides {parameter.grad.stride()}, not its parameter's."
             )

@@ -35,18 +35,19 @@ class _Arriving:
 
     def __init__(self, tensor: Tensor):
         self.is_on_its_way = tensor.is_cuda
-        if tensor.is_cuda:
-            self.host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-            self.host.copy_(tensor, non_blocking=True)
-            self.arrival = torch.cuda.Event()
-            self.arrival.record(torch.cuda.current_stream(tensor.device))
-        else:
-            self.host = tensor
+        self.tensor, self.arrival = tensor, None
+        stream = torch.cuda.current_stream(tensor.device) if tensor.is_cuda else None
+        if (
+            stream is not None
+        ):  # None where something stands in for a GPU; the tensor is read from there when it is asked for
+            self.tensor = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            self.tensor.copy_(tensor, non_blocking=True)
+            self.arrival = stream.record_event()
 
     def read(self) -> list[float]:
-        if self.is_on_its_way:
+        if self.arrival is not None:
             self.arrival.synchronize()
-        return self.host.tolist()
+        return self.tensor.tolist()
 
 
 class StepWatch:

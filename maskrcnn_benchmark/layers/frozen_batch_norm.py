@@ -109,5 +109,5 @@ def conv_norm(x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
     scale, shift = norm.affine(x.dtype if conv.bias is None else None)
     if conv.bias is not None:
         shift = shift + conv.bias * scale
-    weight = conv.weight * scale[:, None, None, None]
+    weight = conv.weight * scale.reshape(-1, 1, 1, 1)
     return F.conv2d(x, weight, shift, conv.stride, conv.padding, conv.dilation, conv.groups)

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted(path.name for path in (ROOT / "demo").glob("*.ipynb"))
 
 
-def test_there_are_two():
-    assert NOTEBOOKS == ["ENL_demo.ipynb", "Mask_R-CNN_demo.ipynb"]
+def test_there_are_three():
+    assert NOTEBOOKS == ["ENL_demo.ipynb", "Mask_R-CNN_demo.ipynb", "own_data_with_tiles.ipynb"]
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

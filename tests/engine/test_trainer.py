@@ -214,6 +214,9 @@ def test_gradients_in_another_order_than_their_weights_are_noticed():
     conv.weight.grad = torch.zeros_like(conv.weight).contiguous()
     with pytest.raises(RuntimeError, match="gradient of weight has the strides"):
         _check_strides(conv)
+    pointwise = torch.nn.Conv2d(1, 3, 1)  # a dimension of size 1 has any stride
+    pointwise.weight.grad = torch.zeros(3).as_strided((3, 1, 1, 1), (1, 7, 5, 3))
+    _check_strides(pointwise)
 
 
 def test_losses_of_a_single_process_are_its_own():

@@ -145,6 +145,28 @@ def test_gradcheck(device: str, ratio: int, aligned: bool) -> None:
 
 
 @on_devices
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_pixel_of_no_weight_is_not_read(device: str, channels_last: bool) -> None:
+    """Infinity times zero is no part of an average: a sample on a pixel's centre reads that pixel alone."""
+    map = torch.arange(64.0, device=device).view(1, 1, 8, 8).repeat(1, 3, 1, 1)
+    map[:, :, 4, :] = map[:, :, :, 5] = float("inf")  # neighbours of the samples at row 3 and column 4
+    if channels_last:
+        map = map.contiguous(memory_format=torch.channels_last)
+    rois = torch.tensor([[0, 3.5, 2.5, 4.5, 3.5], [0, 0.0, 0.0, 8.0, 8.0]], device=device)  # x 4, y 3; all of the map
+    pooled = roi_align(map, rois, 1, 1.0, 1)
+    assert pooled[0].flatten().tolist() == [28.0] * 3
+    assert pooled[1].flatten().tolist() == [float("inf")] * 3 and not pooled.isnan().any()
+
+
+def test_the_backward_operator_refuses_empty_levels() -> None:
+    """Which a forward pass refuses, so that no gradient can be asked for; the operator can be called all the same."""
+    grad, rois = torch.ones(1, 2, 2, 2), torch.tensor([[0, 0.0, 0.0, 5.0, 5.0]])
+    for sizes in ([1, 2, 0, 4], [1, 2, 4, 0], [1, 2, -4, 4]):
+        with pytest.raises(RuntimeError, match="features must not have an empty height or width, got"):
+            ops.multiscale_roi_align_backward(grad, rois, None, sizes, [1.0], [2, 2], 2, False, False)
+
+
+@on_devices
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_opcheck(device: str, dtype: torch.dtype) -> None:
     maps = differentiable(random_pyramid(3, dtype, device)[:2])

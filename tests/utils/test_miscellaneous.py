@@ -94,7 +94,7 @@ def test_a_report_of_the_environment_names_the_versions():
 
 
 def test_the_report_is_a_command(capsys):
-    """python -m maskrcnn_benchmark.utils.collect_env, as TROUBLESHOOTING.md has it."""
+    """python -m maskrcnn_benchmark.utils.collect_env, as docs/troubleshooting.md has it."""
     path = inspect.getsourcefile(collect_env_info)
     runpy.run_path(path, run_name="__main__")
     assert "PyTorch version" in capsys.readouterr().out

@@ -76,6 +76,9 @@ inline void check_gradient(const Tensor& grad, const Tensor& rois, const std::ve
   MRB_CHECK(!scales.empty() && scales.size() <= kMaxLevels && sizes.size() == 2 + 2 * scales.size(), op,
             ": sizes must hold N, C and the height and width of each of the ", scales.size(), " levels, got ",
             sizes.size(), " numbers");
+  for (size_t i = 2; i < sizes.size(); ++i) {
+    MRB_CHECK(sizes[i] > 0, op, ": features must not have an empty height or width, got ", sizes[i]);
+  }
   MRB_CHECK(grad.dim() == 4 && output_size.size() == 2 && grad.size(0) == rois.size(0) && grad.size(1) == sizes[1] &&
                 grad.size(2) == output_size[0] && grad.size(3) == output_size[1],
             op, ": grad must have the shape of the pooled output, got ", shape_of(grad));

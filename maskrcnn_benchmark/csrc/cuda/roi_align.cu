@@ -73,7 +73,8 @@ __device__ int level_of(const Pyramid<T>& pyramid, const A* roi, const int64_t* 
   return valid ? static_cast<int>(level) : -1;
 }
 
-// Calls visit(pixel, weight) for every pixel that the element's bin reads, with its share in the bin's average.
+// Calls visit(pixel, weight) for every pixel that the element's bin reads, with its share in the bin's average. A share of
+// zero reads nothing, as on the CPU: infinity times zero would be NaN.
 template <typename T, typename A, typename Visit>
 __device__ void visit_pixels(const Level<T>& level, const A* roi, const Element& element, const Bins& bins,
                              const Visit& visit) {
@@ -82,6 +83,11 @@ __device__ void visit_pixels(const Level<T>& level, const A* roi, const Element&
   const RoiAxis<A> x_axis = roi_axis(roi[1], roi[3], scale, bins.columns, bins.sampling_ratio, bins.aligned);
   T* map = level.map + static_cast<int64_t>(roi[0]) * level.image_stride + element.channel * level.channel_stride;
   const A share = A(1) / (static_cast<A>(y_axis.samples) * static_cast<A>(x_axis.samples));
+  const auto read = [&visit](T* pixel, A weight) {
+    if (weight != A(0)) {
+      visit(pixel, weight);
+    }
+  };
   for (int i = 0; i < y_axis.samples; ++i) {
     const LinearSample<A> y = linear_sample(y_axis, element.row, i, level.height);
     if (!y.inside) {
@@ -95,10 +101,10 @@ __device__ void visit_pixels(const Level<T>& level, const A* roi, const Element&
         continue;
       }
       const int64_t low = x.low * level.column_stride, high = x.high * level.column_stride;
-      visit(low_row + low, share * y.low_weight * x.low_weight);
-      visit(low_row + high, share * y.low_weight * x.high_weight);
-      visit(high_row + low, share * y.high_weight * x.low_weight);
-      visit(high_row + high, share * y.high_weight * x.high_weight);
+      read(low_row + low, share * y.low_weight * x.low_weight);
+      read(low_row + high, share * y.low_weight * x.high_weight);
+      read(high_row + low, share * y.high_weight * x.low_weight);
+      read(high_row + high, share * y.high_weight * x.high_weight);
     }
   }
 }
@@ -134,11 +140,8 @@ __global__ void __launch_bounds__(kThreads)
     const int level = level_of(pyramid, roi, levels, element.roi);
     if (level >= 0) {
       const A value = static_cast<A>(grad[element.offset]);
-      visit_pixels(pyramid.level[level], roi, element, bins, [value](A* pixel, A weight) {
-        if (weight != A(0)) {
-          atomicAdd(pixel, weight * value);
-        }
-      });
+      visit_pixels(pyramid.level[level], roi, element, bins,
+                   [value](A* pixel, A weight) { atomicAdd(pixel, weight * value); });
     }
   }
 }

@@ -34,6 +34,13 @@ class FPNPredictor(_BoxPredictor):
     pass
 
 
+class _Average(nn.AdaptiveAvgPool2d):
+    """The mean of each map, which is what the base class computes for one cell; that rearranges its result in place, too."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input.mean((2, 3), keepdim=True)
+
+
 @registries.ROI_BOX_PREDICTOR.register("FastRCNNPredictor")
 @any_layout
 class FastRCNNPredictor(_BoxPredictor):
@@ -41,7 +48,7 @@ class FastRCNNPredictor(_BoxPredictor):
 
     def __init__(self, config, in_channels: int):
         super().__init__(config, in_channels)
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.avgpool = _Average(1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return super().forward(self.avgpool(x))

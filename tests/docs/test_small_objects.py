@@ -1,8 +1,9 @@
-"""SMALL_OBJECTS.md from its first command to its last, on photographs with labels as their makers published them."""
+"""docs/how-to/small-objects.md from its first command to its last, on photographs with labels as their makers published them."""
 
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.docs.blocks import blocks_of
 from tests.support.real_sets import AERIAL, needs
-from tests.test_documents import commands
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -36,17 +37,26 @@ def cars(tmp_path):
 @pytest.mark.slow
 @needs(AERIAL)
 def test_the_page(cars):
-    steps = [words for words in commands((ROOT / "SMALL_OBJECTS.md").read_text()) if words[:2] == ["python", "-m"]]
-    names = [words[3] for words in steps]
+    text = (ROOT / "docs" / "how-to" / "small-objects.md").read_text()
+    lines = (
+        "".join(block.text for block in blocks_of(text) if block.language == "shell").replace("\\\n", " ").splitlines()
+    )
+    steps = [shlex.split(line)[1:] for line in lines if line.startswith("mrb ")]
+    names = [words[0] for words in steps]
     assert names == ["check", "suggest", "train", "predict", "test", "convert"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     for words in steps:
-        given = ["0.2" if w == "10" and words[3] == "train" else w for w in words[1:]]
+        given = ["0.2" if w == "10" and words[0] == "train" else w for w in words]
         done = subprocess.run(
-            [sys.executable, *given], cwd=cars, env=environment, capture_output=True, text=True, timeout=300
+            [sys.executable, "-m", "maskrcnn_benchmark", *given],
+            cwd=cars,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
         assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
-        if words[3] == "train":
+        if words[0] == "train":
             assert "Training from iteration 0 for 12 seconds" in done.stdout + done.stderr
             assert re.search(r"bbox +AP +AP50", done.stdout + done.stderr)
     text = (cars / "cars.yaml").read_text()

@@ -1,4 +1,4 @@
-"""TROUBLESHOOTING.md quotes messages as the program prints them."""
+"""docs/troubleshooting.md quotes messages as the program prints them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LEAST = 10  # letters of the words in a row that a message shares with one in the sources; the others are filled in
 
 
@@ -28,7 +28,7 @@ def literals() -> str:
 def quoted() -> list[str]:
     """The messages in the first column of the tables whose head says `printed`."""
     messages, counts = [], False
-    for line in (ROOT / "TROUBLESHOOTING.md").read_text().splitlines():
+    for line in (ROOT / "docs" / "troubleshooting.md").read_text().splitlines():
         cells = line.split(" | ")
         if line.startswith("| printed"):
             counts = True
