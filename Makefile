@@ -60,7 +60,7 @@ test-slow: $(BUILT)
 
 docs: $(BUILT)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "The documents: site/index.html"
+	@echo "The documents: site/index.html; with search: $(BIN)/python -m http.server -d site"
 
 check: $(BUILT)
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import repository_links
 from tests.docs.blocks import ROOT
 
 LOADED = {
@@ -46,6 +47,15 @@ def site(tmp_path_factory) -> Path:
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return out
+
+
+def test_every_page_is_in_the_navigation():
+    config = (ROOT / "mkdocs.yml").read_text()
+    shown = re.findall(
+        r"([a-z0-9_/-]+\.md)$", config[config.index("\nnav:") : config.index("\nvalidation:")], re.MULTILINE
+    )
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert len(shown) == len(set(shown)) and set(shown) == pages | set(repository_links.PLACES.values())
 
 
 @pytest.mark.slow
