@@ -84,7 +84,8 @@ class Run:
 def in_a_line(line: dict[str, Any]) -> str:
     """A line of metrics.jsonl for those who read a log."""
     parts = [f"iteration {line['iteration']:,}"]
-    parts += [f"{name} {shown(value)}" for name, value in line.items() if name != "iteration" and _is_number(value)]
+    names = sorted((n for n, v in line.items() if n != "iteration" and _is_number(v)), key=lambda n: n != "loss")
+    parts += [f"{name} {shown(line[name])}" for name in names]  # the loss first, as lines may be cut
     return "  ".join(parts)
 
 

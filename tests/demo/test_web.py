@@ -264,6 +264,28 @@ def test_the_bodies_of_all_requests_have_a_bound(app, models, monkeypatch):
     assert asyncio.run(ask()) == ([200] * 3 + [503] * 3, 400)
 
 
+def test_one_image_is_looked_at_at_a_time(app, monkeypatch):
+    httpx = pytest.importorskip("httpx")
+    working: list[int] = []
+
+    def detect(*_: object, **__: object) -> dict:
+        working.append(len(working) + 1)
+        most = len(working)
+        time.sleep(0.05)
+        working.pop()
+        return {"most": most}
+
+    monkeypatch.setattr(answers, "detect", detect)
+
+    async def ask_all() -> list[int]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=60) as client:
+            found = await asyncio.gather(*(client.post("/api/detect?model=enl", content=PNG) for _ in range(5)))
+        return [answer.json()["most"] for answer in found]
+
+    assert asyncio.run(ask_all()) == [1] * 5
+
+
 def test_a_picture_that_does_not_arrive_is_given_up(app, monkeypatch):
     httpx = pytest.importorskip("httpx")
     monkeypatch.setattr(web_app, "MAX_SECONDS", 0.1)

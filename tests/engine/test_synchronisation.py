@@ -92,12 +92,12 @@ ALLOWED = {
 
 
 # In an inference: how many proposals each image has, how many pairs of a proposal or an anchor and a class are above the
-# threshold, and how many detections each image has. RetinaNet has no proposals, but picks the best of each level. Keypoints: also
-# the boxes' sizes, to which heatmaps are enlarged.
+# threshold, and how many detections each image has. RetinaNet has no proposals, but picks the best of each level. Of a single
+# class, as a person, none are picked; keypoints ask for the boxes' sizes, to which heatmaps are enlarged.
 ALLOWED_IN_INFERENCE = {
     "e2e_faster_rcnn_R_50_FPN_1x.yaml": 3,
     "e2e_mask_rcnn_R_50_FPN_1x.yaml": 3,
-    "e2e_keypoint_rcnn_R_50_FPN_1x.yaml": 4,
+    "e2e_keypoint_rcnn_R_50_FPN_1x.yaml": 3,
     "retinanet/retinanet_R-50-FPN_1x.yaml": 3,
 }
 

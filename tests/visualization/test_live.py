@@ -20,7 +20,7 @@ def entry(iteration: int, **values: float) -> str:
 
 
 def line(iteration: int) -> str:
-    return entry(iteration, loss=2.0 / iteration, loss_mask=1.0, lr=0.01, time=0.5, images_s=4.0)
+    return entry(iteration, loss_mask=1.0, loss=2.0 / iteration, lr=0.01, time=0.5, images_s=4.0)
 
 
 def unpacked(text: list[str]) -> np.ndarray:

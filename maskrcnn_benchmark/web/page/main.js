@@ -86,9 +86,9 @@ async function add(blob, name) {
 }
 
 async function take(list) {
+  if (!list?.length) return; // text, for example
   camera.stop();
   const { taken, left } = limited([...list], page.items.length);
-  if (!taken.length && !left) return;
   note(left ? `${counted(left, "file does", "files do")} not fit on the page.` : "", left > 0);
   const first = page.items.length;
   for (const file of taken) {

@@ -52,7 +52,8 @@ function showList(page, found, strong, others = []) {
   const { current } = page;
   const missing = others.filter((d) => strong.has(d));
   const only = strong.size ? `, ${found.filter((d) => strong.has(d)).length} only with context` : "";
-  $("count").textContent = counted(found.length, "detection") + only;
+  const isKnown = current && variantsShown(page.mode).every((variant) => current.results[variant]);
+  $("count").textContent = isKnown ? counted(found.length, "detection") + only : "Detections";
   const listed = [...found, ...missing].slice(0, MOST_LISTED);
   const rows = listed.map((d) => {
     const item = element("li");

@@ -75,11 +75,12 @@ def test_groups_stay_within_the_limit(monkeypatch):
     monkeypatch.setattr(inference, "MAX_ENLARGED", 10_000)
     sizes = [(int(w), int(h)) for w, h in torch.randint(1, 80, (50, 2), generator=torch.Generator().manual_seed(0))]
     groups = list(inference._groups(sizes, depth=3))
-    assert sorted(i for group, _, _ in groups for i in group) == list(range(50))
+    assert [i for first, last, _, _ in groups for i in range(first, last)] == list(range(50))
     assert 1 < len(groups) < 50
-    for group, width, height in groups:
-        assert (width, height) == tuple(max(sizes[i][axis] for i in group) for axis in (0, 1))
-        assert len(group) == 1 or len(group) * width * height * 3 <= 10_000
+    for first, last, width, height in groups:
+        assert (width, height) == tuple(max(size[axis] for size in sizes[first:last]) for axis in (0, 1))
+        assert last - first == 1 or (last - first) * width * height * 3 <= 10_000
+    assert list(inference._groups([], depth=3)) == []
 
 
 def test_nothing_to_decode():

@@ -73,17 +73,25 @@ class PostProcessor(nn.Module):
         image_of_row = numbered([b.bbox.shape[0] for b in boxes], proposals.device)
         sizes = [b.size for b in boxes]
         # Only pairs above the threshold are decoded: a few hundred of 80,000.
-        row, label, score = self._candidates(scores)
+        row, label, score, valid = self._candidates(scores)
         image = image_of_row[row]
         box = self.box_coder.decode(deltas[row, label], proposals[row])
         width, height = sizes_of_images(sizes, box).unbind(1)
         box = clip_boxes(box, width[image], height[image])
-        return select_detections(box, score, label, image, sizes, self.nms, self.detections_per_img)
+        return select_detections(box, score, label, image, sizes, self.nms, self.detections_per_img, valid)
 
-    def _candidates(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Tensor[K, C] -> proposal, class (from 1) and score of what is above the threshold, each Tensor[M]."""
+    def _candidates(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Tensor[K, C] -> proposal, class (from 1) and score of what is above the threshold, each Tensor[M].
+
+        Of a single class all are given, and as the fourth which are above it: choosing them would make the host wait for the
+        device, and spare nothing.
+        """
+        if scores.shape[1] == 2:
+            score = scores[:, 1]
+            row = torch.arange(len(score), device=score.device)
+            return row, torch.ones_like(row), score, score > self.score_thresh
         row, label = (scores[:, 1:] > self.score_thresh).nonzero(as_tuple=True)
-        return row, label + 1, scores[row, label + 1]
+        return row, label + 1, scores[row, label + 1], None
 
     def _all_classes(self, scores: Tensor, deltas: Tensor, boxes: list[BoxList]) -> list[BoxList]:
         """The boxes of all classes, proposal after proposal, with the field "scores"; nothing is left out."""
@@ -109,9 +117,9 @@ class PostProcessor(nn.Module):
     def filter_results(self, boxlist: BoxList, num_classes: int) -> BoxList:
         """The detections of an image among the boxes of all classes, as `prepare_boxlist` orders them: what `forward` does."""
         boxes = boxlist.bbox.reshape(-1, num_classes, 4)
-        row, label, score = self._candidates(boxlist.get_field("scores").reshape(-1, num_classes))
+        row, label, score, valid = self._candidates(boxlist.get_field("scores").reshape(-1, num_classes))
         image, limit = torch.zeros_like(label), self.detections_per_img
-        return select_detections(boxes[row, label], score, label, image, [boxlist.size], self.nms, limit)[0]
+        return select_detections(boxes[row, label], score, label, image, [boxlist.size], self.nms, limit, valid)[0]
 
 
 def make_roi_box_post_processor(cfg) -> PostProcessor:

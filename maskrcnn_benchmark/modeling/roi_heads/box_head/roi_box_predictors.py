@@ -34,6 +34,7 @@ class FPNPredictor(_BoxPredictor):
     pass
 
 
+@any_layout
 class _Average(nn.AdaptiveAvgPool2d):
     """The mean of each map, which is what the base class computes for one cell; that rearranges its result in place, too."""
 

@@ -69,19 +69,18 @@ def cubic_weights(lengths: Tensor, size: int, longest: int) -> Tensor:
     return weight.new_zeros(len(lengths), longest, size).scatter_add_(2, cell, weight)
 
 
-def _groups(sizes: Sequence[tuple[int, int]], depth: int) -> Iterator[tuple[list[int], int, int]]:
-    """Indices of regions of similar (width, height) that fit into MAX_ENLARGED together, and the largest sides."""
-    group: list[int] = []
-    width = height = 0
-    for i in sorted(range(len(sizes)), key=lambda i: max(sizes[i]), reverse=True):
-        wider, higher = max(width, sizes[i][0]), max(height, sizes[i][1])
-        if group and (len(group) + 1) * wider * higher * depth > MAX_ENLARGED:
-            yield group, width, height
-            group, wider, higher = [], *sizes[i]
-        group.append(i)
+def _groups(sizes: Sequence[Sequence[int]], depth: int) -> Iterator[tuple[int, int, int, int]]:
+    """First and last + 1 of the regions, in the order of their (width, height), that fit into MAX_ENLARGED together, and the
+    largest sides."""
+    first = width = height = 0
+    for i, (own_width, own_height) in enumerate(sizes):
+        wider, higher = max(width, own_width), max(height, own_height)
+        if i > first and (i - first + 1) * wider * higher * depth > MAX_ENLARGED:
+            yield first, i, width, height
+            first, wider, higher = i, own_width, own_height
         width, height = wider, higher
-    if group:
-        yield group, width, height
+    if len(sizes) > first:
+        yield first, len(sizes), width, height
 
 
 @torch.no_grad()
@@ -112,8 +111,9 @@ def _decoded(maps: Tensor, rois: Tensor) -> tuple[Tensor, Tensor]:
     n, depth, rows, columns = maps.shape
     place = torch.zeros(n, depth, 2, dtype=torch.int64, device=maps.device)
     scores = torch.zeros(n, depth, device=maps.device)
-    for members, width, height in _groups([(w, h) for w, h in whole.tolist()], depth):
-        part = torch.tensor(members, device=maps.device)
+    order = whole.amax(dim=1).argsort(descending=True, stable=True)  # regions of similar size together
+    for first, last, width, height in _groups(whole[order].tolist(), depth):  # the one wait for the device
+        part = order[first:last]
         to_rows = cubic_weights(whole[part, 1], rows, height)[:, None]
         to_columns = cubic_weights(whole[part, 0], columns, width)[:, None]
         enlarged = to_rows @ maps[part].float() @ to_columns.mT
