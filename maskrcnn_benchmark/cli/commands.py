@@ -34,7 +34,7 @@ GROUPS = {
     "Training and testing": {
         "train": "train a detector and test it",
         "test": "test a trained detector",
-        "plot": "draw the curves of trainings",
+        "plot": "draw the curves of trainings, or follow one in the terminal",
         "launch": "torchrun whose exit status tells a run that was stopped from one that failed",
         "analyze errors": "say where detections go wrong: kinds of error by size, curves, the worst as crops",
         "analyze": "parameters, FLOPs, memory and latency of a detector",
