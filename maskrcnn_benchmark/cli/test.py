@@ -19,6 +19,7 @@ def build_parser() -> CommandParser:
 def main() -> None:
     args = build_parser().parse_args()
     with run.command_line():
+        run.check_configuration(args, "test", "TEST")
         device = run.set_up(args)
         if not run.cfg.DATASETS.TEST:
             raise ConfigError(NO_TEST)

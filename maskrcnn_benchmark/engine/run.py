@@ -89,6 +89,16 @@ def command_line() -> Iterator[None]:
         distributed.shut_down()
 
 
+def check_configuration(args: Namespace, command: str, phase: str) -> None:
+    """Raise ConfigError where nothing says on what to train or test, before anything is built."""
+    named = any(word == f"DATASETS.{phase}" for word in args.opts[::2])
+    if not (args.config_file or named or cfg.DATASETS[phase]):  # a fork's own defaults may name data sets
+        raise ConfigError(
+            f"No configuration was named: `mrb {command} CONFIG`. `mrb suggest` writes one for your images and labels; those of the "
+            "package are listed in its folder configs, like enl/faster_rcnn_R_50_FPN_3enl_td."
+        )
+
+
 def set_up(args: Namespace) -> torch.device:
     """Read the configuration into `cfg`, join the other processes, start the log. Returns this process's device."""
     if args.config_file:

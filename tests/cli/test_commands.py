@@ -197,3 +197,15 @@ def test_the_installed_program():
         pytest.skip("the package is not installed with its programs")
     done = subprocess.run([program, "--version"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("maskrcnn_benchmark ")
+
+
+@pytest.mark.parametrize("command", ["train", "test"])
+def test_without_a_configuration_the_next_command_is_named(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        commands.main([command, "OUTPUT_DIR", "run"])
+    said = capsys.readouterr().err
+    assert stop.value.code == 1 and said.startswith(
+        f"error: No configuration was named: `mrb {command} CONFIG`. `mrb suggest`"
+    )
+    assert not os.listdir(tmp_path)

@@ -87,7 +87,8 @@ def _check_devices(runs: Sequence[Run], launch: Launch, found: Survey) -> None:
     for device, batch in sorted({(run.cfg().MODEL.DEVICE, run.cfg().SOLVER.IMS_PER_BATCH) for run in runs}):
         if device.startswith("cuda") and gpus < launch.processes:
             found.problems.append(
-                f"{launch.processes} processes need as many GPUs, and torch finds {gpus} here (--processes; --slurm to submit)."
+                f"{counted(launch.processes, 'process needs a GPU', 'processes need as many GPUs')}, and torch finds {gpus} here "
+                "(--processes; --slurm to submit)."
             )
         if batch % launch.processes:
             found.problems.append(
