@@ -15,6 +15,7 @@ from maskrcnn_benchmark.analysis import build_without_data
 from maskrcnn_benchmark.data.catalog import dataset_catalog
 from maskrcnn_benchmark.utils.metric_writer import read_metrics
 from maskrcnn_benchmark.utils.timer import get_time_str
+from maskrcnn_benchmark.utils.wording import counted
 
 
 @dataclass
