@@ -94,8 +94,8 @@ def check_configuration(args: Namespace, command: str, phase: str) -> None:
     named = any(word == f"DATASETS.{phase}" for word in args.opts[::2])
     if not (args.config_file or named or cfg.DATASETS[phase]):  # a fork's own defaults may name data sets
         raise ConfigError(
-            f"No configuration was named: `mrb {command} CONFIG`. `mrb suggest` writes one for your images and labels; the package "
-            "has some in its folder configs, like enl/faster_rcnn_R_50_FPN_3enl_td."
+            f"No configuration was named: `mrb {command} CONFIG`. `mrb suggest` writes one for your images and labels; the "
+            "package has some in its folder configs, like enl/faster_rcnn_R_50_FPN_3enl_td."
         )
 
 
