@@ -16,7 +16,7 @@ from maskrcnn_benchmark.checkpoint.claims import check_archive, check_stream, ch
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.checkpoint.pickles import load_pickle
 from maskrcnn_benchmark.checkpoint.wrappers import without_wrappers
-from maskrcnn_benchmark.utils import c2_model_loading
+from maskrcnn_benchmark.utils import c2_model_loading, shipped
 from maskrcnn_benchmark.utils.imports import import_file
 from maskrcnn_benchmark.utils.model_zoo import cache_url
 from maskrcnn_benchmark.utils.wording import listed
@@ -110,6 +110,8 @@ def load_weights(cfg: CfgNode, f: str) -> dict[str, Any]:
         f = torchvision.address(f)
     if "://" in f:
         f = cache_url(f)
+    elif not os.path.exists(f) and (shipped.ROOT / f).is_file():  # the package's own, as `mrb suggest` names it
+        f = str(shipped.ROOT / f)
     pickled = f.endswith(".pkl")
     if pickled and _has_loader_of_its_own(cfg.MODEL.BACKBONE.CONV_BODY):
         return c2_model_loading.load_c2_format(cfg, f)

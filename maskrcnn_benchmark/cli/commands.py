@@ -131,4 +131,8 @@ def main(words: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return USAGE_ERROR
     sys.argv = [f"mrb {name}", *arguments]  # parsers take their name from it
-    return load(name).main() or 0
+    try:
+        return load(name).main() or 0
+    except KeyboardInterrupt:  # while the libraries are still loaded; from then on commands see to it themselves
+        print("Interrupted.", file=sys.stderr)
+        return 130

@@ -29,7 +29,10 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("--out", default="context.jpg", metavar="FILE", help="the picture to write (context.jpg)")
     parser.add_argument(
-        "--ckpt", metavar="FILE", help="weights (default: the last checkpoint in OUTPUT_DIR, or MODEL.WEIGHT)"
+        "--ckpt",
+        "--weights",
+        metavar="FILE",
+        help="weights (default: the last checkpoint in OUTPUT_DIR, or MODEL.WEIGHT)",
     )
     return parser
 

@@ -61,7 +61,10 @@ def build_parser() -> CommandParser:
     ends = ", ".join(f"{end} for {name}" for name, (end, _) in FORMATS.items())
     parser.add_argument("--out", required=True, metavar="FILE", help=f"file to write; its end says the format: {ends}")
     parser.add_argument(
-        "--ckpt", metavar="FILE", help="weights (default: the last checkpoint in OUTPUT_DIR, or MODEL.WEIGHT)"
+        "--ckpt",
+        "--weights",
+        metavar="FILE",
+        help="weights (default: the last checkpoint in OUTPUT_DIR, or MODEL.WEIGHT)",
     )
     parser.add_argument(
         "--int8",

@@ -111,7 +111,7 @@ def _start(base: str, weights: str, on_gpu: bool) -> tuple[str, str]:
     elif not base:
         base, shipped = shipped_model()
         weights = weights or shipped
-    return find_config(base), os.path.abspath(weights) if weights else ""
+    return find_config(base), name_of(weights) if weights else ""
 
 
 def build_parser() -> CommandParser:
@@ -185,4 +185,4 @@ def main() -> None:
             print(f"note: {sentence}")
         print(f"{_contents(facts)}, at most {facts.densest} in an image\n")
         print(as_table(choices))
-        print(f"\nWrote {args.out}: mrb train --config-file {args.out} OUTPUT_DIR runs/{name}")
+        print(f"\nWrote {args.out}: mrb train {args.out} OUTPUT_DIR runs/{name}")

@@ -11,7 +11,10 @@ NO_TEST = "DATASETS.TEST names no data set to test on; add DATASETS.TEST \"('NAM
 def build_parser() -> CommandParser:
     parser = run.argument_parser(__doc__)
     parser.add_argument(
-        "--ckpt", metavar="FILE", help="weights to test (default: the last checkpoint in OUTPUT_DIR, or MODEL.WEIGHT)"
+        "--ckpt",
+        "--weights",
+        metavar="FILE",
+        help="weights to test (default: the last checkpoint in OUTPUT_DIR, or MODEL.WEIGHT)",
     )
     return parser
 

@@ -101,7 +101,9 @@ def build_parser() -> KeyParser:
     parser = argument_parser(__doc__)
     add_weights(parser)
     parser.add_argument("--source", default="0", help="number of a camera, a video file or the address of a stream (0)")
-    parser.add_argument("--confidence-threshold", type=float, default=0.7, help="least score of a detection (0.7)")
+    parser.add_argument(
+        "--confidence-threshold", "--threshold", type=float, default=0.7, help="least score of a detection (0.7)"
+    )
     parser.add_argument(
         "--min-image-size",
         type=int,

@@ -27,6 +27,7 @@ from maskrcnn_benchmark.utils.wording import counted, listed
 COMPUTED = ("num_batches_tracked", "cell_anchors")
 
 MOST_LISTED = 12  # modules in a message
+OF_BODIES = "catalog://ImageNetPretrained/"  # no detectors
 
 logger = logging.getLogger(__name__)
 
@@ -46,21 +47,34 @@ def load_detector(
     """
     model = build_detection_model(cfg).to(device or cfg.MODEL.DEVICE).eval()
     source = find_weights(cfg, weights)
+    if source.startswith(OF_BODIES) and require_weights and not options(cfg).MODEL.WEIGHT_ALLOW_MISSING:
+        raise ConfigError(
+            f"There are no weights to detect with: MODEL.WEIGHT names {source}, an image classifier's body that a training "
+            f"starts from, and {_place(cfg)} holds no checkpoint. Name the weights of a trained detector (--weights), or set "
+            "OUTPUT_DIR to the folder of a training."
+        )
+    if source and source == cfg.MODEL.WEIGHT and not weights and cfg.OUTPUT_DIR not in ("", "."):
+        logger.warning(
+            "OUTPUT_DIR (%s) holds no checkpoint: the weights are those of MODEL.WEIGHT, %s.", cfg.OUTPUT_DIR, source
+        )
     if source:
         forks.load(
             _StrictCheckpointer(cfg, model, save_dir=cfg.OUTPUT_DIR), source, use_latest=not weights, averaged=True
         )
         set_class_names(model, getattr(model, "class_names", {}) or class_names_of(cfg, {}, source))
     elif require_weights and not options(cfg).MODEL.WEIGHT_ALLOW_MISSING:
-        place = f"OUTPUT_DIR ({cfg.OUTPUT_DIR})" if cfg.OUTPUT_DIR else "OUTPUT_DIR, which is empty,"
         raise ConfigError(
-            f"There are no weights to detect with: {place} holds no checkpoint, and MODEL.WEIGHT is empty. Name a file, set "
-            "MODEL.WEIGHT, or set OUTPUT_DIR to the folder of a training. MODEL.WEIGHT_ALLOW_MISSING True goes on with a model "
+            f"There are no weights to detect with: {_place(cfg)} holds no checkpoint, and MODEL.WEIGHT is empty. Name a "
+            "file, set MODEL.WEIGHT, or set OUTPUT_DIR to the folder of a training. MODEL.WEIGHT_ALLOW_MISSING True goes on with a model "
             "of random weights."
         )
     else:
         logger.warning("There are no weights: what this model detects is noise.")
     return model
+
+
+def _place(cfg: CfgNode) -> str:
+    return f"OUTPUT_DIR ({cfg.OUTPUT_DIR})" if cfg.OUTPUT_DIR else "OUTPUT_DIR, which is empty,"
 
 
 def find_weights(cfg: CfgNode, weights: str = "") -> str:

@@ -135,7 +135,7 @@ class Results:
     def write_picture(self, source: str, picture: Any, found: BoxList) -> None:
         path = self.path_for(source, _picture_ending(source))
         if not cv2.imwrite(path, self.predictor.draw(picture, found)):
-            raise OSError(f"Cannot write {path}.")
+            raise OSError(f"Cannot write {path}: the disk is full, or the folder cannot be written to.")
 
 
 def predictor_settings(predictor: Predictor) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """What the command lines share: configuration, devices, training and testing runs."""
 
 import contextlib
+import errno
 import logging
 import os
 import sys
 import warnings
-from argparse import Namespace
+from argparse import SUPPRESS, Namespace
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,7 +61,11 @@ def argument_parser(description: str | None) -> KeyParser:
     parser = KeyParser(description=description)
     parser.add_config()
     parser.add_argument(
-        "--local_rank", "--local-rank", type=int, default=0, help="ignored: torchrun sets the environment"
+        "--local_rank",
+        "--local-rank",
+        type=int,
+        default=0,
+        help=SUPPRESS,  # ignored: torchrun sets the environment
     )
     return parser
 
@@ -83,7 +88,8 @@ def command_line() -> Iterator[None]:
         if isinstance(error, EvaluationError) and not isinstance(error.__cause__, USER_ERRORS):
             raise
         logging.getLogger("maskrcnn_benchmark").debug("Stopped by an error", exc_info=True)  # into log.txt alone
-        print(f"error: {error}", file=sys.stderr)
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        print(f"error: {'The disk is full. ' if full else ''}{error}", file=sys.stderr)
         raise SystemExit(1) from None
     finally:
         distributed.shut_down()

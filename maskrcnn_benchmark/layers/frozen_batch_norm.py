@@ -76,7 +76,7 @@ class FrozenBatchNorm2d(nn.Module):
         return super().train(mode)
 
     def forward(self, x: Tensor) -> Tensor:
-        scale, shift = (v[:, None, None].to(x.dtype) for v in self.affine())
+        scale, shift = (v.reshape(-1, 1, 1).to(x.dtype) for v in self.affine())
         return x * scale + shift
 
     def __repr__(self) -> str:

@@ -73,7 +73,7 @@ def crop_sheet(
             row += [np.full_like(row[0], 255)] * (max(columns, 3) - len(row))
             rows.append(np.concatenate(row, axis=1))
     if not cv2.imwrite(path, np.concatenate(rows)):
-        raise OSError(f"Cannot write {path}.")
+        raise OSError(f"Cannot write {path}: the disk is full, or the folder cannot be written to.")
     return len(cells)
 
 

@@ -47,6 +47,24 @@ def test_a_file_comes_before_the_last_checkpoint_and_that_before_the_configured_
     assert loaded(found) == 2.0 and not found.training and next(found.parameters()).device.type == "cpu"
 
 
+def test_a_folder_without_a_checkpoint_is_named(config, tmp_path, log):
+    """As a mistyped OUTPUT_DIR is, where the configuration has weights to start from."""
+    config.MODEL.WEIGHT = str(tmp_path / "start.pth")
+    torch.save({"model": filled(config, 1.0)}, config.MODEL.WEIGHT)
+    load_detector(config)
+    said = f"OUTPUT_DIR ({tmp_path}) holds no checkpoint: the weights are those of MODEL.WEIGHT, {config.MODEL.WEIGHT}."
+    assert said in log.text
+    log.clear()
+    load_detector(config, config.MODEL.WEIGHT)
+    assert "holds no checkpoint" not in log.text
+
+
+def test_weights_of_a_body_alone_are_not_downloaded_to_detect_with(config):
+    config.MODEL.WEIGHT = "catalog://ImageNetPretrained/MSRA/R-50"
+    with pytest.raises(ConfigError, match="There are no weights to detect with: MODEL.WEIGHT names catalog://ImageNet"):
+        load_detector(config)
+
+
 def test_averaged_weights_come_first(config, tmp_path):
     torch.save({"model": filled(config, 1.0), "ema": filled(config, 2.0)}, tmp_path / "both.pth")
     assert loaded(load_detector(config, str(tmp_path / "both.pth"))) == 2.0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from maskrcnn_benchmark.checkpoint.weights import load_weights
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.utils import shipped
 from maskrcnn_benchmark.utils.shipped import config_names, find_config, name_of
@@ -75,3 +76,10 @@ def test_all_that_is_shipped_is_there():
     for path in (shipped.MODEL.with_suffix(".yaml"), shipped.MODEL.with_suffix(".pth"), shipped.IMAGE):
         assert path.is_file()
     assert shipped.IMAGE.stat().st_size < 100_000
+
+
+def test_the_weights_of_the_model_are_found_by_their_name():
+    """As `mrb suggest` writes them, in any folder and on any machine."""
+    name = name_of(str(shipped.MODEL.with_suffix(".pth")))
+    assert name == "demo/models/relations_enl.pth" and not os.path.exists(name)
+    assert load_weights(cfg, name)["model"]
