@@ -64,8 +64,8 @@ def load_detector(
         set_class_names(model, getattr(model, "class_names", {}) or class_names_of(cfg, {}, source))
     elif require_weights and not options(cfg).MODEL.WEIGHT_ALLOW_MISSING:
         raise ConfigError(
-            f"There are no weights to detect with: {_place(cfg)} holds no checkpoint, and MODEL.WEIGHT is empty. Name a "
-            "file, set MODEL.WEIGHT, or set OUTPUT_DIR to the folder of a training. MODEL.WEIGHT_ALLOW_MISSING True goes on with a model "
+            f"There are no weights to detect with: {_place(cfg)} holds no checkpoint, and MODEL.WEIGHT is empty. Name "
+            "a file, set MODEL.WEIGHT, or set OUTPUT_DIR to the folder of a training. MODEL.WEIGHT_ALLOW_MISSING True goes on with a model "
             "of random weights."
         )
     else:
