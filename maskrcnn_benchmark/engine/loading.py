@@ -65,7 +65,8 @@ def load_detector(
     elif require_weights and not options(cfg).MODEL.WEIGHT_ALLOW_MISSING:
         raise ConfigError(
             f"There are no weights to detect with: {_place(cfg)} holds no checkpoint, and MODEL.WEIGHT is empty. Name "
-            "a file, set MODEL.WEIGHT, or set OUTPUT_DIR to the folder of a training. MODEL.WEIGHT_ALLOW_MISSING True goes on with a model "
+            "a file, set MODEL.WEIGHT, "
+            "or set OUTPUT_DIR to the folder of a training. MODEL.WEIGHT_ALLOW_MISSING True goes on with a model "
             "of random weights."
         )
     else:
