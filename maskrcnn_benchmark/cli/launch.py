@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", TIMEOUT)
     signal.signal(signal.SIGUSR1, stop)
+    words = sys.argv[1:] if arguments is None else arguments
+    if any(word in ("-h", "--help") for word in words[:1]):
+        print(f"{__doc__}\nIts options are torchrun's:\n")
     try:
         run.main(arguments)
     except SignalException as stopped:

@@ -67,7 +67,7 @@ class ConfigNode(CfgNode):
         if reads is not None:
             reads.add(name)
 
-    def merge_from_file(self, cfg_filename: str) -> None:
+    def merge_from_file(self, cfg_filename: str | os.PathLike[str]) -> None:
         """Merge a YAML file, its bases first; it may also be the name of one that comes with the package, like
         "enl/faster_rcnn_R_50_FPN_3enl_td". Raises FileNotFoundError or ConfigError."""
         found = find_config(cfg_filename)

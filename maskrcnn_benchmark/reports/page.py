@@ -50,6 +50,9 @@ summary { cursor: pointer; } svg { width: 100%; height: auto; display: block; } 
 """
 
 
+NAME = "report.html"  # of a page, in the folder of what it reports on
+# Around the errors of a test in its page, which the page of its training shows as well.
+ERRORS, ERRORS_END = "<!-- errors -->", "<!-- end of errors -->"
 # Sizes of objects as their metrics call them (APs), and what they mean.
 SIZES = {"s": "small", "m": "medium", "l": "large", "t": "tiny", "vt": "very tiny"}
 

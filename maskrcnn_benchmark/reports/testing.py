@@ -11,10 +11,22 @@ from typing import Any
 
 from maskrcnn_benchmark.config.areas import Areas, ranges
 from maskrcnn_benchmark.config.options import options
-from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
-from maskrcnn_benchmark.reports.page import SIZES, Markup, bar, joined, paragraph, section, subtitle, table, write_page
+from maskrcnn_benchmark.data.datasets.evaluation.evaluator import ByTask, EvaluationResult
+from maskrcnn_benchmark.reports.page import (
+    ERRORS,
+    ERRORS_END,
+    NAME,
+    SIZES,
+    Markup,
+    bar,
+    joined,
+    paragraph,
+    section,
+    subtitle,
+    table,
+    write_page,
+)
 from maskrcnn_benchmark.reports.setting import configuration, environment
-from maskrcnn_benchmark.reports.training import NAME
 from maskrcnn_benchmark.reports.worst import worst_errors
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.wording import counted
@@ -35,7 +47,7 @@ def write_test_report(
     sections = [metrics(result, areas), classes(result)]
     errors = worst_errors(dataset, predictions, areas)
     if errors:
-        sections.append(errors)
+        sections.append(Markup(f"{ERRORS}{errors}{ERRORS_END}"))
     path = os.path.join(folder, NAME)
     said = f"{counted(len(dataset), 'image')}, {time.strftime('%Y-%m-%d %H:%M:%S %z')}"
     parts = [part for part in sections if part]
@@ -44,10 +56,15 @@ def write_test_report(
 
 
 def metrics(result: EvaluationResult, areas: Areas) -> Markup:
+    """The metrics of each task in a section."""
+    return section("Results, in percent", *(tables(result.metrics, areas) or [paragraph("Nothing was measured.")]))
+
+
+def tables(by_task: ByTask, areas: Areas) -> list[Markup]:
     """The metrics of each task, those of all sizes and those by size."""
     parts = []
     sizes = [name for name, _, _ in areas]
-    for task, values in result.metrics.items():
+    for task, values in by_task.items():
         sized: dict[str, dict[str, float]] = {size: {} for size in sizes}  # size -> AP, AR, AP@300 -> value
         for name, value in values.items():
             found = METRIC.fullmatch(name)
@@ -63,7 +80,7 @@ def metrics(result: EvaluationResult, areas: Areas) -> Markup:
                 for size, of_size in sized.items()
             ]
             parts.append(table(("Size of objects", *kinds), rows))
-    return section("Results, in percent", *(parts or [paragraph("Nothing was measured.")]))
+    return parts
 
 
 def classes(result: EvaluationResult) -> Markup | None:
@@ -73,7 +90,7 @@ def classes(result: EvaluationResult) -> Markup | None:
         measured = {n: v for n, v in of_class.items() if isinstance(v, (int, float)) and v >= 0}
         ranked = sorted(measured, key=lambda n: -measured[n])
         rows = [(n, _percent(measured[n]), bar(measured[n])) for n in ranked[:MOST_CLASSES]]
-        of_task = [subtitle(task), table(("Class", "AP", "Share"), rows)]
+        of_task = [subtitle(task), table(("Class", "AP", "AP as a bar"), rows)]
         if without := len(of_class) - len(measured):
             said = f"{counted(without, 'class has', 'classes have')} no objects and could not be measured."
             of_task.append(paragraph(said, soft=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -11,15 +12,28 @@ from urllib.parse import quote
 
 import numpy as np
 
+from maskrcnn_benchmark.config.areas import Areas, ranges
+from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.reports.charts import MOST_LINES, chart
-from maskrcnn_benchmark.reports.page import Markup, escaped, facts, joined, paragraph, section, table, write_page
+from maskrcnn_benchmark.reports.page import (
+    ERRORS,
+    ERRORS_END,
+    MOST_BYTES,
+    NAME,
+    Markup,
+    facts,
+    joined,
+    paragraph,
+    section,
+    write_page,
+)
 from maskrcnn_benchmark.reports.setting import configuration, environment
+from maskrcnn_benchmark.reports.testing import tables
 from maskrcnn_benchmark.utils.files import read_json
 from maskrcnn_benchmark.utils.metric_writer import read_metrics
 from maskrcnn_benchmark.utils.wording import counted
 from maskrcnn_benchmark.visualization.curves import Series, series_of
 
-NAME = "report.html"
 MOST_CHARTS = 30
 # Series that are no losses, with their titles.
 RATES = {
@@ -43,9 +57,7 @@ def write_training_report(cfg: Any) -> str:
     sections = [summary(cfg, series)]
     if series:
         sections.append(curves(series))
-    tests = tests_of(folder)
-    if tests:
-        sections.append(tests)
+    sections += tests_of(folder, ranges(options(cfg).TEST.COCO_AREAS))
     path = os.path.join(folder, NAME)
     title = f"Training {os.path.basename(os.path.abspath(folder))}"
     said = f"{os.path.abspath(folder)}, {time.strftime('%Y-%m-%d %H:%M:%S %z')}"
@@ -116,20 +128,26 @@ def _by_test(names: Sequence[str]) -> dict[str, list[str]]:
     }
 
 
-def tests_of(folder: str) -> Markup | None:
-    """The last results of each data set that was tested, with links to their own pages."""
-    rows = []
+def tests_of(folder: str, areas: Areas) -> list[Markup]:
+    """A section for the last test of each data set: its tables, its errors, and a link to its own page."""
+    sections, room = [], MOST_BYTES // 2
     for path in sorted(Path(folder, "inference").glob("*/metrics.json")):
-        page = path.with_name(NAME)
-        name: Any = path.parent.name
-        if page.is_file():
-            name = Markup(f'<a href="{quote(f"inference/{path.parent.name}/{NAME}")}">{escaped(name)}</a>')
         content = read_json(str(path))
-        for task, values in content.items():
-            if task != "per_class" and isinstance(values, dict):
-                measured = [(n, v) for n, v in values.items() if isinstance(v, (int, float)) and v >= 0]
-                if measured:
-                    rows.append((name, task, ", ".join(f"{n} {100 * v:.2f}" for n, v in measured)))
-    if not rows:
-        return None
-    return section("Tests, in percent", table(("Data set", "Task", "Results"), rows, numbers=False))
+        tasks = [task for task, values in content.items() if task != "per_class" and isinstance(values, dict)]
+        parts = tables({task: {name: _measured(v) for name, v in content[task].items()} for task in tasks}, areas)
+        page = path.with_name(NAME)
+        if page.is_file():
+            address = quote(f"inference/{path.parent.name}/{NAME}")
+            parts.append(paragraph(Markup(f'<a href="{address}">The report of this test</a>')))
+            errors = page.read_text(encoding="utf-8").partition(ERRORS)[2].partition(ERRORS_END)[0]
+            if errors and len(errors) <= room:
+                room -= len(errors)
+                parts.append(Markup(errors.replace("<h2>", "<h3>").replace("</h2>", "</h3>")))
+        if parts:
+            sections.append(section(f"Test on {path.parent.name}, in percent", *parts))
+    return sections
+
+
+def _measured(value: Any) -> float:
+    """A metric as it stands in a JSON file; NaN for what could not be measured."""
+    return float(value) if isinstance(value, (int, float)) else math.nan

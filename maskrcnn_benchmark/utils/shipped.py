@@ -31,7 +31,7 @@ def name_of(path: str) -> str:
     return str(absolute)
 
 
-def find_config(name: str) -> str:
+def find_config(name: str | os.PathLike[str]) -> str:
     """The file that a name of a configuration stands for.
 
     A file in the working directory comes first, with or without its ending, also below `configs`. Then come the
@@ -40,6 +40,7 @@ def find_config(name: str) -> str:
     Raises:
         FileNotFoundError: there is neither; the message names the nearest configurations of the package.
     """
+    name = os.fspath(name)
     for folder in ("", "configs", str(CONFIGS), str(ROOT)):
         for ending in ENDINGS:
             path = os.path.join(folder, name + ending)

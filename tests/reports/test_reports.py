@@ -107,11 +107,13 @@ def test_a_training_has_its_report(run):
         assert f"<b>{name}</b>" in text
     assert "<b>set/bbox, percent</b>" in text and "<b>learning rate</b>" in text
 
-    # The results of the test after it, and where its own report is.
-    assert "inference/set/report.html" in outline.addresses
-    measured = json.loads((run / "inference" / "set" / "metrics.json").read_text())
-    (results,) = [row[2] for row in outline.rows if row[:2] == ["set", "bbox"]]
-    assert f"AP {100 * measured['bbox']['AP']:.2f}" in results
+    # The results and the worst errors of the test after it, as its own report has them, and where that is.
+    assert "inference/set/report.html" in outline.addresses and "Test on set, in percent" in outline.headings
+    test = read(run / "inference" / "set" / "report.html")[1]
+    for head in (["AP", "AP50", "AP75"], ["Size of objects", "AP", "AR"], ["Kind of error", "How many"]):
+        (place, there) = ([row[: len(head)] for row in o.rows].index(head) for o in (outline, test))
+        assert outline.rows[place + 1] == test.rows[there + 1]
+    assert outline.images == test.images and len(outline.images) > 0
 
     # What differs from the defaults, and everything.
     changed = {row[0]: row[1:] for row in outline.rows if len(row) == 3}

@@ -25,7 +25,7 @@ def empty_folder(tmp_path, monkeypatch):
 def test_a_name_stands_for_the_packages_own(name):
     assert Path(find_config(name)) == shipped.CONFIGS / f"{ENL}.yaml"
     config = cfg.clone()
-    config.merge_from_file(name)
+    config.merge_from_file(Path(name))
     assert config.MODEL.NON_LOCAL.TOP_DOWN.TYPE == "enl" and config.SOLVER.MAX_ITER == 360000
 
 
