@@ -8,7 +8,8 @@
 # make docker  the container images, built and tried: wants a docker daemon, or buildah and root; see .ci/test_docker.sh
 # make test-gpu   on a machine with a GPU: the operators' tests, compute-sanitizer and the timings
 #
-# All of them first make the environment in .venv and build the native operators, and reuse both afterwards.
+# All of them first make the environment in .venv and build the native operators, and reuse both afterwards. `make demo` needs the
+# package alone, the others what tests and checks need too.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -21,6 +22,7 @@ SCENES := datasets/relations
 .DELETE_ON_ERROR:
 
 INSTALLED := $(VENV)/.installed
+PACKAGE := $(VENV)/.package
 BUILT := $(VENV)/.built
 SOURCES := setup.py $(wildcard maskrcnn_benchmark/csrc/*.cpp maskrcnn_benchmark/csrc/*/*)
 
@@ -30,17 +32,21 @@ $(INSTALLED):
 	$(BIN)/pip install --quiet $(TORCH)
 	touch $@
 
-$(BUILT): $(INSTALLED) pyproject.toml $(SOURCES)
+$(PACKAGE): $(INSTALLED) pyproject.toml $(SOURCES)
+	$(BIN)/pip install --quiet --no-build-isolation -e .
+	touch $@
+
+$(BUILT): $(PACKAGE)
 	$(BIN)/pip install --quiet --no-build-isolation -e ".[dev,docker,docs]"
 	touch $@
 
-$(SCENES)/relations.json: | $(BUILT)
+$(SCENES)/relations.json: | $(PACKAGE)
 	$(BIN)/python projects/enl_paper/make_relations.py --out $(SCENES) --preset demo --train 1500 --val 100
 
-$(DEMO)/model_final.pth: $(SCENES)/relations.json | $(BUILT)
+$(DEMO)/model_final.pth: $(SCENES)/relations.json | $(PACKAGE)
 	$(BIN)/python tools/train_net.py --skip-test --config-file configs/demo/relations_R_18_FPN_enl.yaml OUTPUT_DIR $(DEMO)
 
-$(DEMO)/inference/relations_val/metrics.json: $(DEMO)/model_final.pth
+$(DEMO)/inference/relations_val/metrics.json: $(DEMO)/model_final.pth | $(PACKAGE)
 	$(BIN)/python tools/test_net.py --config-file configs/demo/relations_R_18_FPN_enl.yaml OUTPUT_DIR $(DEMO)
 
 demo: $(DEMO)/inference/relations_val/metrics.json
@@ -86,4 +92,4 @@ test-gpu: $(BUILT)
 	PYTHON=$(BIN)/python .ci/test_gpu.sh
 
 clean:
-	rm -rf build runs/demo $(SCENES) .cuda .wheel .docker maskrcnn_benchmark/_C*.so maskrcnn_benchmark.egg-info $(BUILT)
+	rm -rf build runs/demo $(SCENES) .cuda .wheel .docker maskrcnn_benchmark/_C*.so maskrcnn_benchmark.egg-info $(PACKAGE) $(BUILT)
