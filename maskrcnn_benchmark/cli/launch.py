@@ -1,6 +1,6 @@
 """torchrun whose exit status tells a run that was stopped from one that failed.
 
-Usage: mrb launch --nproc_per_node=4 -m maskrcnn_benchmark train --config-file FILE ... (all of torchrun's arguments)
+    mrb launch --nproc_per_node=4 -m maskrcnn_benchmark train CONFIG ... (all of torchrun's arguments)
 
 torchrun ends with 1 in either case. Schedulers have to know: after 128 + a signal's number a checkpoint was saved and the same
 command goes on from there; after anything else it would fail again. SIGUSR1, by which Slurm warns, stops a run as SIGTERM does.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,13 @@ STOPPED = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIG
 TIMEOUT = "100"
 
 
+def build_parser() -> ArgumentParser:
+    """torchrun's, with what is different here as its description."""
+    parser: ArgumentParser = run.get_args_parser()
+    parser.description, parser.formatter_class = __doc__, RawDescriptionHelpFormatter
+    return parser
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     def stop(number: int, frame: Any) -> None:
         signal.raise_signal(signal.SIGTERM)
@@ -32,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", TIMEOUT)
     signal.signal(signal.SIGUSR1, stop)
     words = sys.argv[1:] if arguments is None else arguments
-    if any(word in ("-h", "--help") for word in words[:1]):
-        print(f"{__doc__}\nIts options are torchrun's:\n")
+    if words and words[0] in ("-h", "--help"):
+        build_parser().print_help()
+        return 0
     try:
         run.main(arguments)
     except SignalException as stopped:

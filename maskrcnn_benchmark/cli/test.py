@@ -22,8 +22,7 @@ def build_parser() -> CommandParser:
 def main() -> None:
     args = build_parser().parse_args()
     with run.command_line():
-        run.check_configuration(args, "test", "TEST")
-        device = run.set_up(args)
+        device = run.set_up(args, "TEST")
         if not run.cfg.DATASETS.TEST:
             raise ConfigError(NO_TEST)
         run.test(optimize(run.cfg, load_detector(run.cfg, args.ckpt or "", device)), device)

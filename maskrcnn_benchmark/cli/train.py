@@ -15,8 +15,7 @@ def build_parser() -> CommandParser:
 def main() -> None:
     args = build_parser().parse_args()
     with run.command_line():
-        run.check_configuration(args, "train", "TRAIN")
-        device = run.set_up(args)
+        device = run.set_up(args, "TRAIN")
         if not args.skip_test and not run.cfg.DATASETS.TEST:
             logging.getLogger("maskrcnn_benchmark").warning(
                 "DATASETS.TEST names no data set: this training ends without a test."

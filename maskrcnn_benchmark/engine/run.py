@@ -95,22 +95,20 @@ def command_line() -> Iterator[None]:
         distributed.shut_down()
 
 
-def check_configuration(args: Namespace, command: str, phase: str) -> None:
-    """Raise ConfigError where nothing says on what to train or test, before anything is built."""
-    named = any(word == f"DATASETS.{phase}" for word in args.opts[::2])
-    if not (args.config_file or named or cfg.DATASETS[phase]):  # a fork's own defaults may name data sets
-        raise ConfigError(
-            f"No configuration was named: `mrb {command} CONFIG`. `mrb suggest` writes one for your images and labels; the "
-            "package has some in its folder configs, like enl/faster_rcnn_R_50_FPN_3enl_td."
-        )
+def set_up(args: Namespace, phase: str = "") -> torch.device:
+    """Read the configuration into `cfg`, join the other processes, start the log. Returns this process's device.
 
-
-def set_up(args: Namespace) -> torch.device:
-    """Read the configuration into `cfg`, join the other processes, start the log. Returns this process's device."""
+    With a `phase`, "TRAIN" or "TEST", something has to name data sets for it.
+    """
     if args.config_file:
         cfg.merge_from_file(args.config_file)
     cfg.merge_from_list(args.opts)
     check_config(cfg)
+    if phase and not (args.config_file or cfg.DATASETS[phase]):
+        raise ConfigError(
+            f"No configuration was named: `mrb {phase.lower()} CONFIG`. `mrb suggest` writes one for your images and labels; the "
+            "package has some in its folder configs, like enl/faster_rcnn_R_50_FPN_3enl_td."
+        )
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(
             f"MODEL.DEVICE is {cfg.MODEL.DEVICE!r}, but torch {torch.__version__} finds no GPU here; add MODEL.DEVICE cpu."

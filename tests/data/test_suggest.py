@@ -154,7 +154,7 @@ def test_aerial_cars_keep_their_size(tmp_path, run_program):
     assert (
         code == 0
         and "69 images, 1,646 objects of 5 classes" in text
-        and text.endswith(f"mrb train --config-file {out} OUTPUT_DIR runs/cars\n")
+        and text.endswith(f"mrb train {out} OUTPUT_DIR runs/cars\n")
     )
     cfg = base(str(out))
     assert cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES == 6 and not cfg.MODEL.MASK_ON
