@@ -24,6 +24,8 @@ SCENES := datasets/relations
 INSTALLED := $(VENV)/.installed
 PACKAGE := $(VENV)/.package
 BUILT := $(VENV)/.built
+# setuptools warns that folders beside a checkout may be imported in its place.
+EDITABLE := PYTHONWARNINGS="ignore:Editable installation" $(BIN)/pip install --quiet --no-build-isolation
 SOURCES := setup.py $(wildcard maskrcnn_benchmark/csrc/*.cpp maskrcnn_benchmark/csrc/*/*)
 
 $(INSTALLED):
@@ -33,11 +35,11 @@ $(INSTALLED):
 	touch $@
 
 $(PACKAGE): $(INSTALLED) pyproject.toml $(SOURCES)
-	$(BIN)/pip install --quiet --no-build-isolation -e .
+	$(EDITABLE) -e .
 	touch $@
 
 $(BUILT): $(PACKAGE)
-	$(BIN)/pip install --quiet --no-build-isolation -e ".[dev,docker,docs]"
+	$(EDITABLE) -e ".[dev,docker,docs]"
 	touch $@
 
 $(SCENES)/relations.json: | $(PACKAGE)
