@@ -9,6 +9,18 @@ import pytest
 
 from maskrcnn_benchmark.config import cfg
 
+DEFAULTS = copy.deepcopy(cfg)
+
+
+@pytest.fixture(autouse=True)
+def same_defaults() -> Iterator[None]:
+    """The global configuration, which programs change, is after each test what it was."""
+    yield
+    if cfg != DEFAULTS or cfg.is_frozen():
+        cfg.defrost()
+        cfg.clear()
+        cfg.update(copy.deepcopy(DEFAULTS))
+
 
 @pytest.fixture
 def log(caplog, monkeypatch):
@@ -19,12 +31,8 @@ def log(caplog, monkeypatch):
 
 
 @pytest.fixture
-def run_program(monkeypatch, capfd) -> Iterator[Callable[..., tuple[int, str]]]:
-    """Run a Python program in this process: its path and its arguments -> its exit status and what it printed.
-
-    The global configuration, which programs change, is afterwards what it was.
-    """
-    before = copy.deepcopy(cfg)
+def run_program(monkeypatch, capfd) -> Callable[..., tuple[int, str]]:
+    """Run a Python program in this process: its path and its arguments -> its exit status and what it printed."""
 
     def call(path: Path, *words: object) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", [path.stem, *map(str, words)])
@@ -36,7 +44,4 @@ def run_program(monkeypatch, capfd) -> Iterator[Callable[..., tuple[int, str]]]:
         printed = capfd.readouterr()
         return code, printed.out + printed.err
 
-    yield call
-    cfg.defrost()
-    cfg.clear()
-    cfg.update(before)
+    return call

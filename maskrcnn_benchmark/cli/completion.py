@@ -1,4 +1,6 @@
-"""Print a script by which a shell completes commands, options, their choices and names of configurations.
+"""Print a script by which a shell completes commands, options, their choices, names of configurations and their keys.
+
+Keys are offered for a word that begins with a capital letter: `mrb train my.yaml SOLV<Tab>`.
 
     mrb completion bash >> ~/.bash_completion
     mrb completion zsh >> ~/.zshrc
@@ -11,7 +13,8 @@ import argparse
 import shlex
 
 from maskrcnn_benchmark.cli import commands
-from maskrcnn_benchmark.config.command_line import CommandParser
+from maskrcnn_benchmark.config.command_line import CommandParser, KeyParser
+from maskrcnn_benchmark.config.descriptions import DESCRIPTIONS
 from maskrcnn_benchmark.utils.shipped import config_names
 
 SHELLS = ("bash", "zsh", "fish")
@@ -40,7 +43,13 @@ def options_of(name: str) -> dict[str, list[str]]:
     return found
 
 
-def _bash(tree: dict[str, dict[str, list[str]]]) -> str:
+def takes_keys(name: str) -> bool:
+    """Whether a command takes pairs KEY VALUE of the configuration."""
+    module = commands.load(name)
+    return hasattr(module, "build_parser") and isinstance(module.build_parser(), KeyParser)
+
+
+def _bash(tree: dict[str, dict[str, list[str]]], with_keys: list[str]) -> str:
     firsts = " ".join(dict.fromkeys(name.split()[0] for name in tree))
     seconds: dict[str, list[str]] = {}
     for name in tree:
@@ -77,6 +86,9 @@ def _bash(tree: dict[str, dict[str, list[str]]]) -> str:
     case "$command" in
 {lines(cases)}
     esac
+    case "$command" in
+        {"|".join(map(shlex.quote, with_keys))}) [[ "$current" == [A-Z]* ]] && words="$words {" ".join(DESCRIPTIONS)}" ;;
+    esac
     case "$command $previous" in
 {lines(values)}
     esac
@@ -86,8 +98,8 @@ complete -o filenames -F _mrb mrb
 """
 
 
-def _fish(tree: dict[str, dict[str, list[str]]]) -> str:
-    lines = []
+def _fish(tree: dict[str, dict[str, list[str]]], with_keys: list[str]) -> str:
+    lines = [f"set -g _mrb_keys {shlex.quote(' '.join(DESCRIPTIONS))}"]
     for name, options in tree.items():
         first, *rest = name.split()
         if rest:
@@ -105,6 +117,9 @@ def _fish(tree: dict[str, dict[str, list[str]]]) -> str:
             lines.append(f"complete -c mrb -n '{seen}' {kind}{after}")
         if "--config-file" in options:
             lines.append(f"complete -c mrb -n '{seen}' -a {shlex.quote(' '.join(config_names()))}")
+        if name in with_keys:
+            capital = "string match -qr '^[A-Z]' -- (commandline -ct)"
+            lines.append(f"complete -c mrb -n {shlex.quote(f'{seen} ; and {capital}')} -a $_mrb_keys")
     firsts = {name.split()[0] for name in tree if " " in name} - set(tree)
     lines += [f"complete -c mrb -n __fish_use_subcommand -a {first}" for first in sorted(firsts)]
     return "\n".join(lines) + "\n"
@@ -113,9 +128,10 @@ def _fish(tree: dict[str, dict[str, list[str]]]) -> str:
 def script(shell: str) -> str:
     """What `mrb completion SHELL` prints."""
     tree = {name: options_of(name) for name in [*commands.COMMANDS, *commands.plugins()]}
+    with_keys = [name for name in tree if takes_keys(name)]
     if shell == "fish":
-        return _fish(tree)
-    return ("autoload -U +X bashcompinit && bashcompinit\n" if shell == "zsh" else "") + _bash(tree)
+        return _fish(tree, with_keys)
+    return ("autoload -U +X bashcompinit && bashcompinit\n" if shell == "zsh" else "") + _bash(tree, with_keys)
 
 
 def main() -> None:

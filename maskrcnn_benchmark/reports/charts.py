@@ -40,9 +40,11 @@ def reduced(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.add.reduceat(xs, parts) / counts, np.add.reduceat(ys, parts) / counts
 
 
-def chart(title: str, lines: Sequence[Line], *, percent: bool = False, is_noisy: bool = False) -> Markup:
-    """A chart of at most MOST_LINES curves, their values times 100 with `percent`; long ones that are noisy are drawn smoothed
-    over what they were."""
+def chart(
+    title: str, lines: Sequence[Line], *, across: str = "iteration", percent: bool = False, is_noisy: bool = False
+) -> Markup:
+    """A chart of at most MOST_LINES curves over what `across` names, their values times 100 with `percent`; long ones that are
+    noisy are drawn smoothed over what they were."""
     lines = [line for line in lines if len(line[1])][:MOST_LINES]
     factor = 100 if percent else 1
     values = np.concatenate([np.asarray(y, np.float64) for _, _, y in lines]) * factor
@@ -62,6 +64,8 @@ def chart(title: str, lines: Sequence[Line], *, percent: bool = False, is_noisy:
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_number(value)}</text>')
     for value, anchor, x_place in ((first, "start", LEFT), (last, "end", WIDTH - RIGHT)):
         parts.append(f'<text x="{x_place}" y="{HEIGHT - 7}" text-anchor="{anchor}">{value:,.0f}</text>')
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    parts.append(f'<text x="{middle}" y="{HEIGHT - 7}" text-anchor="middle">{escaped(across)}</text>')
     for number, (name, x, y_values) in enumerate(lines):
         colour = f"var(--c{number})"
         xs, ys = np.asarray(x, np.float64), factor * np.asarray(y_values, np.float64)

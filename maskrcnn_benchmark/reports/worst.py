@@ -138,7 +138,7 @@ def _precision_by_recall(errors: Errors, areas: Areas) -> Markup:
         hits = (found.kind[chosen[np.argsort(-found.score[chosen], kind="stable")]] == CORRECT).cumsum()
         precision = hits / np.arange(1, len(hits) + 1)
         lines.append((SIZES.get(name, name), 100 * hits / count, 100 * precision))
-    return chart("precision by recall, percent", lines) if lines else Markup("")
+    return chart("precision in percent", lines, across="recall in percent") if lines else Markup("")
 
 
 def _missed(errors: Errors, threshold: float, names: dict[int, str]) -> list[Crop]:

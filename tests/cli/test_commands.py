@@ -138,6 +138,9 @@ def test_completion_in_bash(tmp_path, monkeypatch):
     for words in (["train", "--config-file", config[:-2]], ["train", config[:-2]]):
         assert completed("bash", script, ["mrb", *words]) == [config]
     assert completed("bash", script, ["mrb", "train", "mi"]) == ["mine.yaml"]
+    keys = completed("bash", script, ["mrb", "train", "mine.yaml", "SOLVER.BASE"])
+    assert keys == ["SOLVER.BASE_LR"] and "OUTPUT_DIR" in completed("bash", script, ["mrb", "test", "O"])
+    assert completed("bash", script, ["mrb", "suggest", "SOLVER.B"]) == []  # which takes no keys
 
 
 @pytest.mark.parametrize("shell, check", [("zsh", ("zsh", "-n")), ("fish", ("fish", "--no-execute"))])

@@ -464,6 +464,19 @@ def test_what_cannot_be_used_gets_a_sentence(open_page, folder):
     expect(status).to_contain_text("There are no detections to download yet.")
 
 
+def test_an_image_that_failed_does_not_show_another(page, folder):
+    page.set_input_files("#file", str(folder / "notes.txt"))
+    expect(page.locator("#status")).to_contain_text("cannot be read", timeout=20_000)
+    pane = page.locator("#pane-on")
+    expect(pane.locator(".nothing")).to_have_text("No image to show: notes.txt failed.")
+    assert pane.locator("img").get_attribute("src") is None
+    drawn = "e => e.getContext('2d').getImageData(0, 0, e.width, e.height).data.some((v) => v > 0)"
+    assert not pane.locator("canvas").evaluate(drawn)
+    page.keyboard.press("Home")
+    expect(pane.locator(".nothing")).to_be_hidden()
+    assert pane.locator("img").get_attribute("src") and pane.locator("canvas").evaluate(drawn)
+
+
 def test_captions_do_not_overlap(open_page):
     page = open_page()
     boxes = [{"x": x, "y": y, "w": 30, "h": 30} for y in range(60, 500, 90) for x in range(20, 700, 110)]

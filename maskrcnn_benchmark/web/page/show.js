@@ -25,7 +25,12 @@ export function showImage(page, views) {
     const { figure } = views[variant];
     figure.hidden = !variantsShown(mode).includes(variant);
     figure.querySelector("figcaption").hidden = !page.canCompare();
-    if (figure.hidden || !current.size) continue;
+    if (figure.hidden) continue;
+    if (!current.size) {
+      const sentence = current.errors[variant] ? `No image to show: ${current.name} failed.` : `${current.name}: no preview yet.`;
+      views[variant].clear(sentence);
+      continue;
+    }
     const options = { ...page.drawing(), connections: current.results[variant]?.connections, strong };
     views[variant].show(current.source, current.size, found[variant], options);
     views[variant].canvas.setAttribute("aria-label", described(found[variant]));
@@ -133,7 +138,7 @@ export function showStatus(page) {
   }
   const failed = variantsShown(mode).map((variant) => current.errors[variant]).find(Boolean);
   if (failed) {
-    say(`${failed} ${note}`, true);
+    say([failed, note].filter(Boolean).join("\n"), true);
     return;
   }
   const missing = variantsShown(mode).some((variant) => !current.results[variant]);

@@ -1,4 +1,5 @@
 // A pane with an image and its detections, which can be enlarged and moved; all panes show the same part.
+import { element } from "./dom.js";
 import { drawDetections, pen } from "./draw.js";
 
 const MOST_ZOOM = 40;
@@ -44,7 +45,9 @@ export class View {
     this.figure = figure;
     this.area = figure.querySelector(".view");
     [this.image, this.canvas, this.mark] = ["img", "canvas", ".mark"].map((name) => this.area.querySelector(name));
-    this.size = null; // [width, height] of the image
+    this.nothing = element("p", "", "nothing");
+    this.area.append(this.nothing);
+    this.size = null; // [width, height] of the image; null: there is none to show
     this.point = null;
     this.draw = () => {};
     new ResizeObserver(() => this.render()).observe(this.area);
@@ -54,9 +57,20 @@ export class View {
   // `options` of drawDetections without tools.
   show(source, size, detections, options) {
     if (this.image.getAttribute("src") !== source) this.image.src = source;
+    this.nothing.textContent = "";
     this.size = size;
     this.draw = (context, place, unit) => drawDetections(context, detections, place, { ...options, tools: pen(unit) });
     this.render();
+  }
+
+  // A sentence in place of an image that is not there, or not yet.
+  clear(sentence) {
+    this.size = null;
+    this.nothing.textContent = sentence;
+    this.image.removeAttribute("src");
+    this.image.style.width = "0"; // or browsers draw a broken image
+    this.canvas.width = this.canvas.width; // which wipes it
+    this.mark.hidden = true;
   }
 
   // Where the image lies in the area, in CSS pixels.

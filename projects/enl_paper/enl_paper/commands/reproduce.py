@@ -70,7 +70,7 @@ def run_accuracy(args: argparse.Namespace) -> int:
     for sentence in found.problems:
         print(f"missing: {sentence}")
     if args.dry_run:
-        return 0
+        return 1 if found.problems else 0
     if found.problems:
         raise ValueError("Nothing was started: see what is missing above.")
     status = reproduction.execute(runs, launch, lambda: write_tables(args, runs))
