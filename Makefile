@@ -34,8 +34,11 @@ $(INSTALLED):
 	$(BIN)/pip install --quiet $(TORCH)
 	touch $@
 
+# A system without a desktop lacks libraries that opencv-python's windows need; the build without windows takes its place.
 $(PACKAGE): $(INSTALLED) pyproject.toml $(SOURCES)
 	$(EDITABLE) -e .
+	@$(BIN)/python -c "import cv2" 2>/dev/null || { echo "OpenCV without windows: this system lacks libraries for them."; \
+	    $(BIN)/pip install --quiet --force-reinstall --no-deps opencv-python-headless; }
 	touch $@
 
 $(BUILT): $(PACKAGE)

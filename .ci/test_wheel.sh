@@ -1,31 +1,33 @@
 #!/usr/bin/env bash
-# Builds one wheel and tries it on two versions of Python, the oldest torch supported and the newest: its commands in an empty
-# folder, and the operators' tests.
+# Builds one wheel and tries it on two versions of Python, one with the oldest of every dependency that pyproject.toml allows, one
+# with the newest: its commands in an empty folder, and the operators' tests.
 #
-# Everything lies below .wheel/. PYTHON names the interpreter that builds, by default `python`; OTHER_PYTHON another version,
-# by default the newest that is found.
+# Everything lies below .wheel/. PYTHON names the interpreter that builds, by default `python`; OLD_PYTHON and NEW_PYTHON those that
+# try the wheel, by default the oldest and the newest that are found from 3.10 to 3.13.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 python=$(command -v "${PYTHON:-python}")
 folder=$PWD/.wheel
-oldest=2.11
 
 version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true; }
 
-other=${OTHER_PYTHON:-}
-if [ -z "$other" ]; then
-    installed=${PYENV_ROOT:-$HOME/.pyenv}/versions
-    for candidate in python3.1{3,2,0} "$installed"/3.13*/bin/python "$installed"/3.1[20]*/bin/python; do
-        version=$(version_of "$candidate")
-        if [ -n "$version" ] && [ "$version" != "$(version_of "$python")" ]; then
-            other=$candidate
-            break
-        fi
+first_of() { # versions: the first that is installed
+    local candidate version
+    for version in "$@"; do
+        for candidate in "python$version" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python "$python"; do
+            if [ "$(version_of "$candidate")" = "$version" ]; then
+                command -v "$candidate"
+                return
+            fi
+        done
     done
-fi
-if [ -z "$other" ]; then
-    echo "test_wheel.sh: no second version of Python (3.10 to 3.13) was found; name one in OTHER_PYTHON." >&2
+}
+
+old=${OLD_PYTHON:-$(first_of 3.10 3.11 3.12 3.13)}
+new=${NEW_PYTHON:-$(first_of 3.13 3.12 3.11 3.10)}
+if [ "$(version_of "$old")" = "$(version_of "$new")" ]; then
+    echo "test_wheel.sh: no second version of Python (3.10 to 3.13) was found; name one in OLD_PYTHON or NEW_PYTHON." >&2
     exit 1
 fi
 
@@ -67,21 +69,22 @@ in_an_empty_folder() { # mrb
     )
 }
 
-test_with() { # interpreter, requirement of torch
+test_with() { # interpreter, oldest or newest
     local environment
-    environment=$folder/python$(version_of "$1")-torch
+    environment=$folder/python$(version_of "$1")-$2
     [ -x "$environment/bin/pytest" ] || {
         rm -rf "$environment"
         "$1" -m venv "$environment"
         "$environment/bin/pip" install --quiet --upgrade pip
-        "$environment/bin/pip" install --quiet "$2" torchvision numpy pytest hypothesis
     }
+    "$environment/bin/pip" install --quiet --constraint "$folder/$2.txt" "$wheel" pytest hypothesis
     "$environment/bin/pip" install --quiet --force-reinstall --no-deps "$wheel"
-    "$environment/bin/pip" install --quiet "$wheel"
     "$environment/bin/python" -c 'import sys, torch; print("wheel:", sys.version.split()[0], "torch", torch.__version__)'
     in_an_empty_folder "$environment/bin/mrb"
     (cd "$folder/tests" && "$environment/bin/python" -m pytest -q -p no:cacheprovider .)
 }
 
-test_with "$other" "torch>=$oldest"
-test_with "$python" "torch==$oldest.*"
+sed -n 's/^    "\([a-z-]*\)>=\([0-9.]*\)",$/\1==\2.*/p' pyproject.toml >"$folder/oldest.txt" # each dependency at its lower bound
+: >"$folder/newest.txt"
+test_with "$new" newest
+test_with "$old" oldest

@@ -151,6 +151,17 @@ def test_completion_in_other_shells(shell, check):
         subprocess.run(check, input=script, text=True, check=True)
 
 
+@pytest.mark.parametrize("program", [["-m", "maskrcnn_benchmark", "demo"], [str(ROOT / "tools/train_net.py")]])
+def test_a_system_without_the_libraries_of_windows(program, tmp_path):
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    done = subprocess.run([sys.executable, *program], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert (
+        "libGL.so.1" in done.stderr and "apt install libgl1" in done.stderr and "opencv-python-headless" in done.stderr
+    )
+
+
 def test_help_and_version(capsys):
     assert commands.main(["--help"]) == 0 and commands.main([]) == 2
     text = capsys.readouterr().out
