@@ -22,8 +22,8 @@ from torch import Tensor
 
 import harness
 from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.engine.loading import load_detector
-from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.export import ExportableDetector, export_program, quantize_onnx, write
 from maskrcnn_benchmark.structures.boxes import box_iou
 from maskrcnn_benchmark.utils.files import write_text

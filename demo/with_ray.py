@@ -17,10 +17,10 @@ import ray
 import torch
 
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
+from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.engine.predict_files import find_inputs
 from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.engine.predictor_options import model_files, predictor_parser
-from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.video import is_video
 from maskrcnn_benchmark.utils.wording import counted
 

@@ -18,9 +18,9 @@ from sahi.prediction import ObjectPrediction
 
 from maskrcnn_benchmark.data.formats.files import as_polygons
 from maskrcnn_benchmark.data.pictures import read_upright, to_bgr
+from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.engine.predictor_options import make_predictor, predictor_parser
-from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.structures.boxes import PIXEL
 from maskrcnn_benchmark.utils.wording import counted
 from maskrcnn_benchmark.visualization import draw_objects

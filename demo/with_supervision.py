@@ -17,8 +17,8 @@ import supervision as sv
 import torch
 
 from maskrcnn_benchmark.data.pictures import read_upright, to_bgr
+from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.engine.predictor_options import make_predictor, predictor_parser
-from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import PIXEL
 from maskrcnn_benchmark.utils.wording import counted

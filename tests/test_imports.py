@@ -1,9 +1,11 @@
-"""Modules of the package do not import each other in circles."""
+"""Modules of the package do not import each other in circles, and predictions do not wait for what only trainings need."""
 
 from __future__ import annotations
 
 import ast
 import graphlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,3 +55,22 @@ def test_a_circle_is_found():
     graph = {name: imported(name, source, files) for name, source in sources.items()}
     with pytest.raises(graphlib.CycleError):
         graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_a_prediction_waits_for_no_slow_import():
+    """Each of these takes a second or so to import."""
+    program = "import sys, maskrcnn_benchmark.cli.predict, maskrcnn_benchmark.cli.demo; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    assert "torch" in loaded and not {"torchvision", "torch._dynamo", "matplotlib", "pandas"} & set(loaded)
+
+
+def test_names_that_are_imported_late():
+    from maskrcnn_benchmark import data
+    from maskrcnn_benchmark.data import datasets
+
+    assert data.make_data_loader.__module__ == "maskrcnn_benchmark.data.build"
+    assert all(getattr(datasets, name).__name__ == name for name in datasets.__all__)
+    assert data.build.__name__ == "maskrcnn_benchmark.data.build"
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        data.nothing  # noqa: B018

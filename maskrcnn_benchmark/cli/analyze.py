@@ -13,7 +13,7 @@ from maskrcnn_benchmark.analysis import analyze, sizes
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.config.checks import check_config
 from maskrcnn_benchmark.config.command_line import CommandParser, KeyParser
-from maskrcnn_benchmark.engine.run import command_line
+from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.utils.files import write_atomically
 from maskrcnn_benchmark.utils.wording import counted
 

@@ -26,7 +26,7 @@ from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.datasets.converted import source_of
 from maskrcnn_benchmark.data.detection_files import read_detections
 from maskrcnn_benchmark.data.pictures import to_bgr
-from maskrcnn_benchmark.engine.run import command_line
+from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.utils.files import check_folder
 from maskrcnn_benchmark.utils.wording import counted
 

@@ -25,8 +25,8 @@ from maskrcnn_benchmark.data.catalog import dataset_catalog
 from maskrcnn_benchmark.data.check import check, contact_sheet, load
 from maskrcnn_benchmark.data.formats.content import REFUSED, Content, collect_refused
 from maskrcnn_benchmark.data.suggest import as_table, suggest
+from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.engine.predictor_options import shipped_model
-from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.files import write_json
 
 MOST_SUGGESTED = 200_000  # annotations: reading more a second time would take minutes

@@ -11,7 +11,7 @@ import os
 
 from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.data import formats
-from maskrcnn_benchmark.engine.run import command_line
+from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.utils.wording import counted
 
 

@@ -7,11 +7,11 @@ what a result looks like. Takes seconds, needs no GPU and no network.
 import os
 
 from maskrcnn_benchmark.config.command_line import KeyParser
+from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.engine.predict_files import find_inputs, predict_files
 from maskrcnn_benchmark.engine.prediction_results import Results
 from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.engine.predictor_options import shipped_model
-from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils import shipped
 from maskrcnn_benchmark.utils.wording import counted
 

@@ -12,12 +12,13 @@ from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.data.pictures import read_upright
 from maskrcnn_benchmark.data.transforms import build_transforms
 from maskrcnn_benchmark.engine import run
+from maskrcnn_benchmark.engine.command_line import argument_parser, command_line
 from maskrcnn_benchmark.engine.loading import load_detector
 from maskrcnn_benchmark.visualization import draw_weights, side_by_side
 
 
 def build_parser() -> CommandParser:
-    parser = run.argument_parser(__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--image", required=True, metavar="FILE", help="the image")
     parser.add_argument(
         "--point",
@@ -40,7 +41,7 @@ def build_parser() -> CommandParser:
 @torch.inference_mode()
 def main() -> None:
     args = build_parser().parse_args()
-    with run.command_line():
+    with command_line():
         image = read_upright(args.image)
         if not all(0 <= p < size for p, size in zip(args.point, image.size, strict=True)):
             x, y = args.point

@@ -23,6 +23,7 @@ from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS
 from maskrcnn_benchmark.data.pictures import read_upright
 from maskrcnn_benchmark.data.transforms import Resize
 from maskrcnn_benchmark.engine import run
+from maskrcnn_benchmark.engine.command_line import argument_parser, command_line
 from maskrcnn_benchmark.engine.loading import load_detector
 from maskrcnn_benchmark.engine.predict_files import find_inputs
 from maskrcnn_benchmark.export import FORMATS, ExportableDetector, export_program, quantize_onnx, write
@@ -57,7 +58,7 @@ def network_inputs(paths: list[str]) -> Iterator[Tensor]:
 
 
 def build_parser() -> CommandParser:
-    parser = run.argument_parser(__doc__)
+    parser = argument_parser(__doc__)
     ends = ", ".join(f"{end} for {name}" for name, (end, _) in FORMATS.items())
     parser.add_argument("--out", required=True, metavar="FILE", help=f"file to write; its end says the format: {ends}")
     parser.add_argument(
@@ -76,7 +77,7 @@ def build_parser() -> CommandParser:
 
 def main() -> None:
     args = build_parser().parse_args()
-    with run.command_line():
+    with command_line():
         chosen = [name for name, (end, _) in FORMATS.items() if args.out.endswith(end)]
         if not chosen:
             raise ValueError(

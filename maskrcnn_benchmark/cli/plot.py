@@ -1,7 +1,7 @@
 """Draw curves of one or several runs, from their metrics.jsonl, into one picture; or follow one in the terminal."""
 
 from maskrcnn_benchmark.config.command_line import CommandParser
-from maskrcnn_benchmark.engine.run import command_line
+from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.utils.wording import counted
 from maskrcnn_benchmark.visualization.curves import plot
 from maskrcnn_benchmark.visualization.live import follow

@@ -14,11 +14,11 @@ import os
 import sys
 
 from maskrcnn_benchmark.config.command_line import CommandParser
+from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.engine.predict_files import AnnotatedInputs, find_inputs, predict_files
 from maskrcnn_benchmark.engine.prediction_forms import FORMS, write_forms
 from maskrcnn_benchmark.engine.prediction_results import Results
 from maskrcnn_benchmark.engine.predictor_options import make_predictor, predictor_parser
-from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils import distributed
 from maskrcnn_benchmark.utils.logger import setup_logger
 from maskrcnn_benchmark.utils.wording import counted

@@ -18,8 +18,8 @@ from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.set_facts import Facts
 from maskrcnn_benchmark.data.suggest import Choice, as_table, suggest
+from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.engine.predictor_options import shipped_model
-from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.utils.files import write_atomically
 from maskrcnn_benchmark.utils.shipped import find_config, name_of
 from maskrcnn_benchmark.utils.wording import counted

@@ -3,13 +3,14 @@
 from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.engine import run
+from maskrcnn_benchmark.engine.command_line import argument_parser, command_line
 from maskrcnn_benchmark.engine.loading import load_detector, optimize
 
 NO_TEST = "DATASETS.TEST names no data set to test on; add DATASETS.TEST \"('NAME',)\" with the name of one of yours."
 
 
 def build_parser() -> CommandParser:
-    parser = run.argument_parser(__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument(
         "--ckpt",
         "--weights",
@@ -21,7 +22,7 @@ def build_parser() -> CommandParser:
 
 def main() -> None:
     args = build_parser().parse_args()
-    with run.command_line():
+    with command_line():
         device = run.set_up(args, "TEST")
         if not run.cfg.DATASETS.TEST:
             raise ConfigError(NO_TEST)

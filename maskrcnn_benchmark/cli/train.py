@@ -4,17 +4,18 @@ import logging
 
 from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.engine import run
+from maskrcnn_benchmark.engine.command_line import argument_parser, command_line
 
 
 def build_parser() -> CommandParser:
-    parser = run.argument_parser(__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--skip-test", action="store_true", help="do not test the trained model")
     return parser
 
 
 def main() -> None:
     args = build_parser().parse_args()
-    with run.command_line():
+    with command_line():
         device = run.set_up(args, "TRAIN")
         if not args.skip_test and not run.cfg.DATASETS.TEST:
             logging.getLogger("maskrcnn_benchmark").warning(

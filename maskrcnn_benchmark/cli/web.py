@@ -11,9 +11,9 @@ import socket
 from pathlib import Path
 
 from maskrcnn_benchmark.config.command_line import KeyParser
+from maskrcnn_benchmark.engine.command_line import argument_parser, command_line
 from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.engine.predictor_options import add_weights, model_files
-from maskrcnn_benchmark.engine.run import argument_parser, command_line
 
 
 def load_models(pairs: list[tuple[str, str]], opts: list[str]) -> dict[str, Predictor]:

@@ -19,8 +19,8 @@ from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.config.command_line import KeyParser
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.engine.coco_demo import COCODemo
+from maskrcnn_benchmark.engine.command_line import argument_parser, command_line
 from maskrcnn_benchmark.engine.predictor_options import add_weights, model_files
-from maskrcnn_benchmark.engine.run import argument_parser, command_line
 from maskrcnn_benchmark.utils.video import Newest, Video, VideoWriter
 from maskrcnn_benchmark.utils.wording import counted
 from maskrcnn_benchmark.visualization import put_text

@@ -5,10 +5,6 @@ from typing import Any
 
 from maskrcnn_benchmark.config.node import COMMAND_LINE, ConfigError
 from maskrcnn_benchmark.config.options import options
-from maskrcnn_benchmark.data.build import build_dataset
-from maskrcnn_benchmark.data.catalog import dataset_catalog as catalog_of
-from maskrcnn_benchmark.data.set_facts import facts_of_dataset
-from maskrcnn_benchmark.data.suggest import tile_for
 
 logger = logging.getLogger("maskrcnn_benchmark")
 
@@ -25,6 +21,12 @@ def choose_tiles(cfg: Any) -> None:
         if cfg.INPUT.TILES.__dict__.get("given", {}).get("AUTO") == COMMAND_LINE:
             logger.warning("INPUT.TILES.AUTO chooses nothing, as INPUT.TILES.SIZE is %d; with SIZE 0 it does.", size)
         return
+    # Late: a prediction, which asks here too, hardly ever needs the data sets.
+    from maskrcnn_benchmark.data.build import build_dataset
+    from maskrcnn_benchmark.data.catalog import dataset_catalog as catalog_of
+    from maskrcnn_benchmark.data.set_facts import facts_of_dataset
+    from maskrcnn_benchmark.data.suggest import tile_for
+
     names = cfg.DATASETS.TRAIN
     try:
         (dataset,) = build_dataset(names, None, catalog_of(cfg), True, False, own.DATALOADER.ANNOTATION_CACHE)

@@ -1,14 +1,11 @@
 """Loops over the models: training, testing, predicting."""
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+from maskrcnn_benchmark.utils.late_imports import late_imports
+
+if TYPE_CHECKING:
+    from maskrcnn_benchmark.engine.predictor import Predictor
 
 __all__ = ["Predictor"]
-
-
-def __getattr__(name: str) -> Any:
-    """`Predictor` when it is first asked for: who imports a module of this folder alone does not need it."""
-    if name == "Predictor":
-        from maskrcnn_benchmark.engine.predictor import Predictor
-
-        return Predictor
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = late_imports(__name__, {"Predictor": "predictor"})

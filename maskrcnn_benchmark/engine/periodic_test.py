@@ -10,8 +10,8 @@ import numpy as np
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
+from maskrcnn_benchmark.engine.errors import EvaluationError
 from maskrcnn_benchmark.engine.saving import Saver
-from maskrcnn_benchmark.engine.testing import EvaluationError
 from maskrcnn_benchmark.utils import distributed
 
 

@@ -5,8 +5,8 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from maskrcnn_benchmark.config.command_line import KeyParser
+from maskrcnn_benchmark.engine.command_line import argument_parser
 from maskrcnn_benchmark.engine.predictor import Predictor
-from maskrcnn_benchmark.engine.run import argument_parser
 from maskrcnn_benchmark.utils import shipped
 
 

@@ -1,13 +1,9 @@
 """What the command lines share: configuration, devices, training and testing runs."""
 
-import contextlib
-import errno
 import logging
 import os
-import sys
 import warnings
-from argparse import SUPPRESS, Namespace
-from collections.abc import Iterator
+from argparse import Namespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +14,6 @@ import maskrcnn_benchmark.utils.env  # noqa: F401  # first: a fork's own environ
 from maskrcnn_benchmark.checkpoint.checkpointer import Checkpointer
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.config.checks import check_config
-from maskrcnn_benchmark.config.command_line import KeyParser
 from maskrcnn_benchmark.config.node import ConfigError, read_values
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.config.unread import forget_reads
@@ -28,11 +23,11 @@ from maskrcnn_benchmark.data.auto_tiles import choose_tiles
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
 from maskrcnn_benchmark.data.labels import names_of, set_class_names
 from maskrcnn_benchmark.engine import forks, trainer, training
+from maskrcnn_benchmark.engine.errors import EvaluationError
 from maskrcnn_benchmark.engine.loading import compile_backbone
 from maskrcnn_benchmark.engine.pictures import draw_predictions
 from maskrcnn_benchmark.engine.reporting import report_test, report_training
-from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, TrainingInterrupted
-from maskrcnn_benchmark.engine.testing import EvaluationError, evaluate_model
+from maskrcnn_benchmark.engine.testing import evaluate_model
 from maskrcnn_benchmark.engine.tiled_detection import make_tiled_detection
 from maskrcnn_benchmark.engine.time_budget import make_time_budget
 from maskrcnn_benchmark.modeling.detector import build_detection_model
@@ -51,48 +46,6 @@ from maskrcnn_benchmark.utils.wording import counted
 
 CONFIG_NAME = "config.yml"  # in OUTPUT_DIR: the whole configuration of the training
 WRITTEN = (CONFIG_NAME, "log.txt", "metrics.jsonl", "labels.json", "environment.txt", "last_checkpoint")
-
-# What a user can put right; anything else is a fault of ours and keeps its traceback.
-USER_ERRORS = (ConfigError, CheckpointError, NonFiniteLossError, OSError, ValueError, ImportError)
-
-
-def argument_parser(description: str | None) -> KeyParser:
-    """The options that training and testing share."""
-    parser = KeyParser(description=description)
-    parser.add_config()
-    parser.add_argument(
-        "--local_rank",
-        "--local-rank",
-        type=int,
-        default=0,
-        help=SUPPRESS,  # ignored: torchrun sets the environment
-    )
-    return parser
-
-
-@contextlib.contextmanager
-def command_line() -> Iterator[None]:
-    """End with one sentence for what the user can put right, and leave the group of processes in any case."""
-    try:
-        yield
-    except TrainingInterrupted as stop:
-        logging.getLogger("maskrcnn_benchmark").warning(stop.message)
-        raise
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        raise SystemExit(130) from None
-    except BrokenPipeError:  # whoever read the output, like `head`, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to be flushed goes there
-        raise SystemExit(141) from None
-    except (*USER_ERRORS, EvaluationError) as error:
-        if isinstance(error, EvaluationError) and not isinstance(error.__cause__, USER_ERRORS):
-            raise
-        logging.getLogger("maskrcnn_benchmark").debug("Stopped by an error", exc_info=True)  # into log.txt alone
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        print(f"error: {'The disk is full. ' if full else ''}{error}", file=sys.stderr)
-        raise SystemExit(1) from None
-    finally:
-        distributed.shut_down()
 
 
 def set_up(args: Namespace, phase: str = "") -> torch.device:

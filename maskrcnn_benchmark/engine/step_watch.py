@@ -9,25 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from maskrcnn_benchmark.engine.errors import NonFiniteLossError
 from maskrcnn_benchmark.utils import distributed
 
 # Where torch's fused optimizer steps look for a flag that tells them to leave everything as it is; a loss scaler uses it too.
 FOUND_INF = "found_inf"
-
-
-class NonFiniteLossError(FloatingPointError):
-    """A loss that is infinite or not a number; the message names the losses and the images, of all processes."""
-
-
-class TrainingInterrupted(SystemExit):
-    """A signal ended the training; a checkpoint was saved. The exit status is 128 and the signal's number."""
-
-    def __init__(self, signal_number: int, iteration: int):
-        super().__init__(128 + signal_number)
-        self.message = (
-            f"Stopped by {signal.Signals(signal_number).name} after iteration {iteration}; a checkpoint was saved, and the "
-            "same command goes on from there."
-        )
 
 
 class _Arriving:
@@ -37,9 +23,8 @@ class _Arriving:
         self.is_on_its_way = tensor.is_cuda
         self.tensor, self.arrival = tensor, None
         stream = torch.cuda.current_stream(tensor.device) if tensor.is_cuda else None
-        if (
-            stream is not None
-        ):  # None where something stands in for a GPU; the tensor is read from there when it is asked for
+        # None where something stands in for a GPU; the tensor is read from there when it is asked for
+        if stream is not None:
             self.tensor = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
             self.tensor.copy_(tensor, non_blocking=True)
             self.arrival = stream.record_event()

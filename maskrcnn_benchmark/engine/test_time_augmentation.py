@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms.functional import to_tensor
 
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
@@ -77,7 +76,7 @@ class BoxAugmentation:
         scaled = [resize(image) for image in images]
         if view.flip:
             scaled = [image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for image in scaled]
-        tensors = [self.normalize(to_tensor(image)) for image in scaled]
+        tensors = [self.normalize(T.ToTensor()(image, None)[0]) for image in scaled]
         return to_image_list(tensors, self.size_divisible).to(device)
 
     def all_boxes(

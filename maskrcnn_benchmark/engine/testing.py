@@ -19,13 +19,10 @@ from maskrcnn_benchmark.data.datasets.facts import has_annotations
 from maskrcnn_benchmark.data.labels import match_labels
 from maskrcnn_benchmark.data.size_checks import detections_key, detections_limit
 from maskrcnn_benchmark.engine import detection, inference
+from maskrcnn_benchmark.engine.errors import EvaluationError
 from maskrcnn_benchmark.engine.precision import autocast
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.wording import counted
-
-
-class EvaluationError(RuntimeError):
-    """The evaluation of detections failed, on the main process alone; its cause says why. The processes are together still."""
 
 
 def evaluate_model(

@@ -15,12 +15,13 @@ from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.config.unread import warn_of_unread
 from maskrcnn_benchmark.config.whole import cfg as global_cfg
 from maskrcnn_benchmark.engine.batches import Batches
+from maskrcnn_benchmark.engine.errors import NonFiniteLossError, TrainingInterrupted
 from maskrcnn_benchmark.engine.hang_watch import HangWatch
 from maskrcnn_benchmark.engine.periodic_test import PeriodicTest
 from maskrcnn_benchmark.engine.progress import Progress
 from maskrcnn_benchmark.engine.saving import Saver
 from maskrcnn_benchmark.engine.step import Step
-from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, StepWatch, TrainingInterrupted
+from maskrcnn_benchmark.engine.step_watch import StepWatch
 from maskrcnn_benchmark.engine.testing import evaluate_model
 from maskrcnn_benchmark.engine.time_budget import TimedSchedule, make_time_budget
 from maskrcnn_benchmark.utils import distributed

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch._inductor.config
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.frozen_batch_norm import FrozenBatchNorm2d, can_be_fused
@@ -71,12 +70,14 @@ def use_winograd(model: nn.Module) -> int:
 
 def _compiled_with_constants(forward: Callable) -> Callable:
     """`forward` compiled for all sizes, with the parameters it reads as constants, packed as the processor wants them."""
+    from torch._inductor import config  # here, as it takes as long to import as torch itself
+
     compiled = torch.compile(forward, dynamic=True)
 
     @functools.wraps(forward)
     def call(*args: Any) -> Any:
         # The tracer and the code generator both read the setting, whenever a size needs its own code.
-        with torch._inductor.config.patch(freezing=True):
+        with config.patch(freezing=True):
             return compiled(*args)
 
     return call

@@ -17,7 +17,8 @@ from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.detection_files import read_detections
 from maskrcnn_benchmark.data.pictures import read_upright
 from maskrcnn_benchmark.engine import Predictor
-from maskrcnn_benchmark.engine.run import CONFIG_NAME, command_line
+from maskrcnn_benchmark.engine.command_line import command_line
+from maskrcnn_benchmark.engine.run import CONFIG_NAME
 from maskrcnn_benchmark.structures.image_list import to_image_list
 from maskrcnn_benchmark.visualization import side_by_side
 

@@ -14,7 +14,7 @@ import torch
 
 from enl_paper.table3 import PAPER, load
 from maskrcnn_benchmark.analysis import FlopCount, Regions, build_without_data, sizes
-from maskrcnn_benchmark.engine.run import command_line
+from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.utils import shipped
 
 CONFIGS = str(shipped.CONFIGS / "enl")

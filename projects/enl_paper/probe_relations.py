@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from enl_paper.relations import DECIDED_PAIRS
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.data.transforms import build_transforms
+from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.engine.loading import load_detector
-from maskrcnn_benchmark.engine.run import command_line
 from maskrcnn_benchmark.layers.non_local import NON_LOCAL
 from maskrcnn_benchmark.structures.image_list import to_image_list
 from maskrcnn_benchmark.utils.files import write_text

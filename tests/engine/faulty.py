@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from maskrcnn_benchmark.engine import run as engine_run
+from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.utils import distributed as comm
 from tests.support.fakes import Loader, Run
 
@@ -81,7 +82,7 @@ if __name__ == "__main__":
         killed(folder)
     else:
         comm.init_from_environment("cpu")
-        with engine_run.command_line():
+        with command_line():
             if what == "one rank dies":
                 resume(folder, 40, seed=comm.get_rank(), loader=Dying)
             elif what == "one rank hangs":

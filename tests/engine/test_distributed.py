@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.engine.errors import NonFiniteLossError
 from maskrcnn_benchmark.engine.run import distribute
-from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError
 from maskrcnn_benchmark.engine.training import train
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer

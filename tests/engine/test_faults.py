@@ -26,8 +26,8 @@ from maskrcnn_benchmark.data.samplers import GroupedBatchSampler, IterationBased
 from maskrcnn_benchmark.engine import run as engine_run
 from maskrcnn_benchmark.engine import saving
 from maskrcnn_benchmark.engine.batches import Batches, LoaderDiedError
+from maskrcnn_benchmark.engine.errors import EvaluationError
 from maskrcnn_benchmark.engine.hang_watch import EXIT_STATUS
-from maskrcnn_benchmark.engine.testing import EvaluationError
 from maskrcnn_benchmark.utils import distributed as comm
 from maskrcnn_benchmark.utils.logger import setup_logger
 from tests.engine.faulty import ITERATIONS, resume

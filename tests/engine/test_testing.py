@@ -19,10 +19,11 @@ from maskrcnn_benchmark.data.datasets.evaluation.functions import COCOEvaluator,
 from maskrcnn_benchmark.data.datasets.facts import groundtruth
 from maskrcnn_benchmark.data.datasets.voc import PascalVOCDataset
 from maskrcnn_benchmark.data.registries import DATASETS, EVALUATORS
+from maskrcnn_benchmark.engine.errors import EvaluationError
 from maskrcnn_benchmark.engine.inference import inference
 from maskrcnn_benchmark.engine.periodic_test import PeriodicTest
 from maskrcnn_benchmark.engine.saving import Saver
-from maskrcnn_benchmark.engine.testing import EvaluationError, evaluate_model
+from maskrcnn_benchmark.engine.testing import evaluate_model
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from tests.support.cityscapes_set import write_cityscapes
 from tests.support.helpers import CONFIG, options, write_coco

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.engine.errors import NonFiniteLossError, TrainingInterrupted
 from maskrcnn_benchmark.engine.precision import autocast
 from maskrcnn_benchmark.engine.step import _check_strides
-from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError, TrainingInterrupted
 from maskrcnn_benchmark.engine.trainer import reduce_loss_dict
 from tests.support.fakes import Loader, Model, Run
 

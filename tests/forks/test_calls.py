@@ -13,8 +13,8 @@ from torch.optim import SGD, Adam
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.engine import training
+from maskrcnn_benchmark.engine.errors import NonFiniteLossError
 from maskrcnn_benchmark.engine.inference import compute_on_dataset, inference
-from maskrcnn_benchmark.engine.step_watch import NonFiniteLossError
 from maskrcnn_benchmark.engine.trainer import do_train
 from maskrcnn_benchmark.modeling import registry
 from maskrcnn_benchmark.modeling.backbone import build_backbone

@@ -22,7 +22,7 @@ from typing import Any
 SECONDS, BYTES = 5.0, 1 << 30  # of a processor; machines may be busy with other work
 MOST_WAITING = 12  # times as many seconds on the clock
 MOST_OF_BLOCK = 1200.0  # seconds of the clock that a process has for its block
-# How errors of the package end that a user can put right; see engine/run.py.
+# How errors of the package end that a user can put right; see engine/command_line.py.
 SENTENCE_AT_LEAST = 20  # characters
 
 

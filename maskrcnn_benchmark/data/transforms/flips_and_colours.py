@@ -2,7 +2,6 @@
 
 import random
 
-import torchvision.transforms
 from PIL import Image
 
 from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -46,6 +45,8 @@ class ColorJitter:
     """torchvision's random brightness, contrast, saturation and hue."""
 
     def __init__(self, brightness: float = 0, contrast: float = 0, saturation: float = 0, hue: float = 0):
+        import torchvision.transforms  # here, as it takes as long to import as torch, and predictions need it nowhere
+
         self.color_jitter = torchvision.transforms.ColorJitter(
             brightness or 0, contrast or 0, saturation or 0, hue or 0
         )

@@ -22,7 +22,7 @@ from enl_paper.commands import scenes
 from enl_paper.survey import survey
 from maskrcnn_benchmark.analysis import sizes
 from maskrcnn_benchmark.config.command_line import CommandParser
-from maskrcnn_benchmark.engine.run import command_line
+from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.utils.files import write_text
 from maskrcnn_benchmark.utils.shipped import CONFIGS
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from maskrcnn_benchmark.utils.files import write_json
+from maskrcnn_benchmark.utils.progress_bar import progress_bar
 
 from .render import generate_scene
 from .spec import RELATIONS_CATEGORIES, RelationsSpec
@@ -157,7 +157,7 @@ def _write_split(root: Path, split: str, jobs: list[_Job], workers: int, progres
     annotations: list[dict] = []
     with _mapper(workers) as mapped:
         scenes: Iterable[tuple[dict, list[dict]]] = mapped(_write_scene, jobs)
-        for image, found in tqdm(scenes, split, len(jobs), unit="image", disable=not progress):
+        for image, found in progress_bar(scenes, desc=split, total=len(jobs), unit="image", disable=not progress):
             images.append(image)
             annotations.extend(found)
     info = {"description": "Relations, generated scenes", "version": str(_VERSION)}

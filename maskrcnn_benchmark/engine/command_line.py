@@ -1,0 +1,60 @@
+"""What the commands share: the options of most, and how they end.
+
+Nothing here imports what trainings and tests take, so that a command which needs neither starts at once.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import sys
+from argparse import SUPPRESS
+from collections.abc import Iterator
+
+from maskrcnn_benchmark.checkpoint.errors import CheckpointError
+from maskrcnn_benchmark.config.command_line import KeyParser
+from maskrcnn_benchmark.config.node import ConfigError
+from maskrcnn_benchmark.engine.errors import EvaluationError, NonFiniteLossError, TrainingInterrupted
+from maskrcnn_benchmark.utils import distributed
+
+# What a user can put right; anything else is a fault of ours and keeps its traceback.
+USER_ERRORS = (ConfigError, CheckpointError, NonFiniteLossError, OSError, ValueError, ImportError)
+
+
+def argument_parser(description: str | None) -> KeyParser:
+    """The options that training and testing share."""
+    parser = KeyParser(description=description)
+    parser.add_config()
+    parser.add_argument(
+        "--local_rank",
+        "--local-rank",
+        type=int,
+        default=0,
+        help=SUPPRESS,  # ignored: torchrun sets the environment
+    )
+    return parser
+
+
+@contextlib.contextmanager
+def command_line() -> Iterator[None]:
+    """End with one sentence for what the user can put right, and leave the group of processes in any case."""
+    try:
+        yield
+    except TrainingInterrupted as stop:
+        logging.getLogger("maskrcnn_benchmark").warning(stop.message)
+        raise
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BrokenPipeError:  # whoever read the output, like `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to be flushed goes there
+        raise SystemExit(141) from None
+    except (*USER_ERRORS, EvaluationError) as error:
+        if isinstance(error, EvaluationError) and not isinstance(error.__cause__, USER_ERRORS):
+            raise
+        logging.getLogger("maskrcnn_benchmark").debug("Stopped by an error", exc_info=True)  # into log.txt alone
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        print(f"error: {'The disk is full. ' if full else ''}{error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    finally:
+        distributed.shut_down()
