@@ -9,8 +9,10 @@ import signal
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
+from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 from pathlib import Path
 
@@ -55,7 +57,7 @@ def _start_worker() -> None:
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Processes started in here are deaf to Ctrl-C from their first instruction on."""
+    """Processes started in here, and what they fork, are deaf to Ctrl-C from their first instruction on."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers, and only it is interrupted
         return
@@ -75,6 +77,8 @@ def _process_context() -> BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
+    with _interrupts_ignored():
+        forkserver.ensure_running()
     return context
 
 
@@ -84,13 +88,11 @@ def _mapper(workers: int) -> Iterator:
     if workers <= 1:
         yield map
         return
-    with _interrupts_ignored():
-        pool = _process_context().Pool(workers, _start_worker)
+    executor = ProcessPoolExecutor(workers, _process_context(), _start_worker)
     try:
-        yield lambda function, jobs: pool.imap(function, jobs, chunksize=4)
+        yield lambda function, jobs: executor.map(function, jobs, chunksize=4)
     finally:
-        pool.terminate()
-        pool.join()
+        executor.shutdown(cancel_futures=True)
 
 
 def _annotation_file(root: Path, split: str) -> Path:
