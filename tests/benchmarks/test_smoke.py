@@ -63,6 +63,11 @@ def test_cpu_inference(bench, tmp_path):
     assert table.read_text().strip() == printed.strip()
 
 
+def test_first_result(bench):
+    printed = bench("first_result", "--size", "128x96", "--repeat", 1)
+    assert rows(printed, r"\| (import torch.*|torchvision, .*|mrb predict, .*) \|# \|") == 5
+
+
 def test_non_local_scaling(bench, tmp_path):
     plot = tmp_path / "plot.png"
     pytest.importorskip("matplotlib")
