@@ -4,21 +4,27 @@ Faster or Mask R-CNN R-50-FPN as in bench_model.py: random weights, one 800 x 11
 so that 100 detections stay. All run in turn, in one process; seconds are medians over --repeat turns, ratios torchvision's
 plain time over the variant's, the median of the turns' ratios. Differences are those of the 1000 proposals' class probabilities
 and boxes from this package's plain model, for the same proposals: which proposals are chosen is chance with random weights.
+Where onnxruntime and OpenVINO are installed, they run the exported model (`mrb export`) with as many threads.
 
     python benchmarks/bench_cpu_inference.py [--model mask] [--repeat 15] [--markdown FILE]
 """
 
+import importlib.util
 import os
 import statistics
+import tempfile
 import warnings
 
 import torch
 from torch import Tensor, nn
 
 import harness
+from bench_export import session
 from bench_model import CONFIGS, SIZE, inference, ours, sample, theirs
 from harness import CPU, Run
 from maskrcnn_benchmark.analysis.sizes import Size, parse_size
+from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.export import ExportableDetector, export_program, write
 from maskrcnn_benchmark.modeling.optimize import optimize_for_inference
 from maskrcnn_benchmark.structures.image_list import to_image_list
 
@@ -35,7 +41,8 @@ def make_variants(kind: str, size: Size, compiled: bool) -> tuple[dict[str, Run]
     """What is timed, by name; this package's models; the image they see."""
     torch.manual_seed(0)
     other, detect_other, _ = theirs(kind, CPU, size=size)
-    model, _, _ = ours(os.path.join(CONFIGS, f"e2e_{kind}_rcnn_R_50_FPN_1x.yaml"), CPU, size=size)
+    config_file = os.path.join(CONFIGS, f"e2e_{kind}_rcnn_R_50_FPN_1x.yaml")
+    model, _, _ = ours(config_file, CPU, size=size)
     model.eval()
     image = sample(CPU, size)[0]
     pixels = image[[2, 1, 0]] * 255 - torch.tensor([102.9801, 115.9465, 122.7717])[:, None, None]
@@ -46,7 +53,33 @@ def make_variants(kind: str, size: Size, compiled: bool) -> tuple[dict[str, Run]
         compiled_other = torch.compile(other.eval(), dynamic=True)
         runs["torchvision, compiled"] = lambda: compiled_other([image])
     runs.update({name: lambda m=m: m(pixels) for name, m in models.items()})  # type: ignore[misc]
+    runs.update(elsewhere(model, config_file, (image * 255).byte().permute(1, 2, 0).contiguous()))
     return runs, models, pixels
+
+
+def elsewhere(model: nn.Module, config_file: str, image: Tensor) -> dict[str, Run]:
+    """The exported model in the programs that are installed; the image is uint8 [H, W, 3]."""
+    programs = {name for name in ("onnx", "onnxruntime", "openvino") if importlib.util.find_spec(name)}
+    if "onnx" not in programs or len(programs) == 1:
+        return {}
+    cfg = defaults.clone()
+    cfg.merge_from_file(config_file)
+    cfg.MODEL.ROI_MASK_HEAD.POSTPROCESS_MASKS = False
+    runs: dict[str, Run] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.onnx")
+        write(export_program(model, cfg), "onnx", path, ExportableDetector(model, cfg).names)
+        if "onnxruntime" in programs:
+            run_onnx = session(path)
+            runs["ONNX Runtime"] = lambda: run_onnx(image)
+        for precision in ("f32", "bf16") if "openvino" in programs else ():
+            import openvino
+
+            options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+            opened = openvino.Core().compile_model(path, "CPU", {"PERFORMANCE_HINT": "LATENCY", **options})
+            name = f"OpenVINO {openvino.__version__.split('-')[0]}, {precision}"
+            runs[name] = lambda opened=opened: opened(image.numpy())  # type: ignore[misc]
+    return runs
 
 
 def differences(models: dict[str, nn.Module], pixels: Tensor) -> dict[str, tuple[float, float]]:

@@ -8,6 +8,7 @@ from collections import Counter
 
 import torch
 
+from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from tests.fuzz.driver import in_processes
 from tests.fuzz.kinds import KINDS
 
@@ -25,9 +26,11 @@ def main() -> int:
     faults = 0
     for name in args.kinds:
         began, ends, found = time.perf_counter(), Counter[str](), []
-        for _, outcome in in_processes(KINDS[name], args.seed, args.cases, args.processes):
-            ends += outcome.ends
-            found += outcome.faults
+        with progress_bar(total=args.cases, desc=name) as bar:
+            for done, outcome in in_processes(KINDS[name], args.seed, args.cases, args.processes):
+                ends += outcome.ends
+                found += outcome.faults
+                bar.update(done)
         for seed, wrong in found[: args.most]:
             print(f"{name} --seed {seed}: {wrong.strip()}")
         seconds = time.perf_counter() - began

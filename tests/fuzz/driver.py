@@ -22,6 +22,7 @@ from typing import Any
 SECONDS, BYTES = 5.0, 1 << 30  # of a processor; machines may be busy with other work
 MOST_WAITING = 12  # times as many seconds on the clock
 MOST_OF_BLOCK = 1200.0  # seconds of the clock that a process has for its block
+LONGEST_END = 10.0  # seconds of the clock for a process to end once it has told its outcome
 # How errors of the package end that a user can put right; see engine/command_line.py.
 SENTENCE_AT_LEAST = 20  # characters
 
@@ -163,6 +164,8 @@ def in_processes(
                     child.join()
                     ended = f"the process ended with status {child.exitcode} (one of seeds {seeds.start} to {seeds.stop - 1})"
                     outcome = Outcome(Counter({"died": 1}), [(seeds.start, ended)])
+                child.join(LONGEST_END)
+                child.kill()  # a thread that an input left behind would keep it alive
                 child.join()
                 del running[pid]
                 yield len(seeds), outcome
