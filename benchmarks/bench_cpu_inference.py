@@ -59,8 +59,8 @@ def make_variants(kind: str, size: Size, compiled: bool) -> tuple[dict[str, Run]
 
 def elsewhere(model: nn.Module, config_file: str, image: Tensor) -> dict[str, Run]:
     """The exported model in the programs that are installed; the image is uint8 [H, W, 3]."""
-    programs = {name for name in ("onnx", "onnxruntime", "openvino") if importlib.util.find_spec(name)}
-    if "onnx" not in programs or len(programs) == 1:
+    programs = {name for name in ("onnxruntime", "openvino") if importlib.util.find_spec(name)}
+    if not programs or not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript")):
         return {}
     cfg = defaults.clone()
     cfg.merge_from_file(config_file)
@@ -82,8 +82,8 @@ def elsewhere(model: nn.Module, config_file: str, image: Tensor) -> dict[str, Ru
     return runs
 
 
-def differences(models: dict[str, nn.Module], pixels: Tensor) -> dict[str, tuple[float, float]]:
-    """Largest difference of a class probability, and of a box's corner in pixels among the classes above the threshold."""
+def differences(models: dict[str, nn.Module], pixels: Tensor) -> dict[str, tuple[float, float, float]]:
+    """Largest difference of a class probability; median and largest of a box's corner, among the classes above the threshold."""
     (reference, *_) = models.values()
     proposals = reference.rpn(to_image_list(pixels), reference.backbone(pixels[None]))[0]
     outputs = {}
@@ -95,10 +95,11 @@ def differences(models: dict[str, nn.Module], pixels: Tensor) -> dict[str, tuple
         outputs[name] = logits.float().softmax(1), corners
     scores, boxes = outputs["this package, plain"]
     shown = scores[:, 1:] > 0.05
-    return {
-        name: (float((s - scores).abs().max()), float((b - boxes)[:, 1:][shown].abs().max()))
-        for name, (s, b) in outputs.items()
-    }
+    found = {}
+    for name, (s, b) in outputs.items():
+        corners = (b - boxes)[:, 1:][shown].abs()
+        found[name] = float((s - scores).abs().max()), float(corners.median()), float(corners.max())
+    return found
 
 
 def main() -> None:
@@ -117,13 +118,15 @@ def main() -> None:
     lines = [
         f"{harness.machine()}; {args.model} R-CNN R-50-FPN, {args.repeat} turns",
         "",
-        "| | seconds | ratio | first image, s | scores differ by | boxes differ by, pixels |",
+        "| | seconds | ratio | first image, s | scores differ by | boxes differ by, pixels: median, most |",
         "|---|---|---|---|---|---|",
     ]
     for name, series in times.items():
         ratio = harness.ratio(times["torchvision, plain"], series)
-        score, box = error.get(name, (None, None))
-        shown = ("", "") if score is None else (f"{score:.1e}", f"{box:.2g}")
+        shown = ("", "")
+        if name in error:
+            score, median, most = error[name]
+            shown = f"{score:.1e}", f"{median:.2g}, {most:.2g}"
         lines.append(
             f"| {name} | {statistics.median(series):.3f} | {ratio:.2f} | {first[name]:.1f} | {shown[0]} | {shown[1]} |"
         )

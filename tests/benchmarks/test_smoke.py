@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from collections.abc import Iterator
@@ -59,7 +60,9 @@ def test_cpu_inference(bench, tmp_path):
     table = tmp_path / "table.md"
     printed = bench("cpu_inference", "--size", "96x128", "--repeat", 1, "--no-compile", "--markdown", table)
     assert rows(printed, r"\| torchvision, plain \|# \|# \|# \|  \|  \|") == 1
-    assert rows(printed, r"\| (this package, plain|folded|folded, bfloat16) \|# \|# \|# \|# \|# \|") == 3
+    assert rows(printed, r"\| (this package, plain|folded|folded, bfloat16) \|# \|# \|# \|# \|#,# \|") == 3
+    if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnxscript"):
+        assert rows(printed, r"\| ONNX Runtime \|# \|# \|# \|  \|  \|") == 1
     assert table.read_text().strip() == printed.strip()
 
 
