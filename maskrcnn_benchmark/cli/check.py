@@ -27,7 +27,7 @@ from maskrcnn_benchmark.data.formats.content import REFUSED, Content, collect_re
 from maskrcnn_benchmark.data.suggest import as_table, suggest
 from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.engine.predictor_options import shipped_model
-from maskrcnn_benchmark.utils.files import write_json
+from maskrcnn_benchmark.utils.files import check_folder, write_json
 
 MOST_SUGGESTED = 200_000  # annotations: reading more a second time would take minutes
 
@@ -133,7 +133,7 @@ def main() -> None:
                 with contextlib.suppress(ValueError, OSError):  # what is broken was said above
                     print(suggestions(read or formats.read(source.path, "coco", img_dir)))
             if args.sheet and number == 0:
-                os.makedirs(os.path.dirname(os.path.abspath(args.sheet)), exist_ok=True)
+                check_folder(os.path.dirname(os.path.abspath(args.sheet)), "The folder of --sheet")
                 sheet = contact_sheet(content, img_dir)
                 if sheet is None or not cv2.imwrite(args.sheet, sheet):
                     raise OSError(

@@ -62,6 +62,15 @@ def plugins() -> dict[str, str]:
     return {name: module for name, module in sorted(found.items()) if name not in COMMANDS}
 
 
+def _groups() -> dict[str, dict[str, str]]:
+    """All commands by what they are for. Those that came with this package stand by themselves."""
+    groups = dict(GROUPS)
+    for name, module in plugins().items():
+        title = "Generated scenes and the paper" if module.startswith("enl_paper.") else "Added by other packages"
+        groups[title] = {**groups.get(title, {}), name: _summary(module)}
+    return groups
+
+
 def load(name: str) -> ModuleType:
     """The module of a command."""
     module = plugins().get(name)
@@ -81,8 +90,7 @@ def _summary(module: str) -> str:
 
 def help_text() -> str:
     """All commands, a line each."""
-    added = {name: _summary(module) for name, module in plugins().items()}
-    groups = {**GROUPS, "Added by other packages": added} if added else GROUPS
+    groups = _groups()
     width = max(len(name) for group in groups.values() for name in group)
     lines = ["Usage: mrb COMMAND [OPTIONS]"]
     for title, group in groups.items():
@@ -111,7 +119,10 @@ def find(words: list[str]) -> tuple[str, list[str]]:
             return name, words[length:]
     below = [name for name in known if name.startswith(f"{words[0]} ")]
     near = below or difflib.get_close_matches(" ".join(words[:2]), known) or difflib.get_close_matches(words[0], known)
-    given = f"`mrb {words[0]}` wants a second word" if below else f"there is no command {words[0]!r}"
+    given = f"there is no command {words[0]!r}"
+    if below:
+        second = words[1:] and not words[1].startswith("-")
+        given = f"`mrb {words[0]}` has no {words[1]!r}" if second else f"`mrb {words[0]}` wants a second word"
     hint = f"; did you mean {' or '.join(f'`mrb {name}`' for name in near)}?" if near else ";"
     raise ValueError(f"{given}{hint} `mrb --help` lists all commands.")
 

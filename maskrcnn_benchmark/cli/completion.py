@@ -37,6 +37,10 @@ def options_of(name: str) -> dict[str, list[str]]:
         if isinstance(action, argparse._SubParsersAction):
             found.update({word: [] for word in action.choices})
             continue
+        if action.help is argparse.SUPPRESS:
+            continue
+        if not action.option_strings:
+            found.update({str(word): [] for word in action.choices or ()})
         for option in action.option_strings:
             values = config_names() if option in CONFIG_OPTIONS else [str(c) for c in action.choices or ()]
             found[option] = values
@@ -92,6 +96,7 @@ def _bash(tree: dict[str, dict[str, list[str]]], with_keys: list[str]) -> str:
     case "$command $previous" in
 {lines(values)}
     esac
+    [[ "$previous" =~ ^[A-Z][A-Z0-9_.]+$ ]] && words=  # the value of a key
     COMPREPLY=($(compgen -W "$words" -- "$current") $(compgen -f -- "$current"))
 }}
 complete -o filenames -F _mrb mrb

@@ -10,6 +10,7 @@ from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.detection_files import read_detections
 from maskrcnn_benchmark.data.pictures import to_bgr
 from maskrcnn_benchmark.engine.command_line import command_line
+from maskrcnn_benchmark.utils.files import check_folder
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from maskrcnn_benchmark.utils.wording import counted
 from maskrcnn_benchmark.visualization import draw_annotations, make_sheet, side_by_side
@@ -33,7 +34,7 @@ def main() -> None:
     with command_line():
         coco = load_coco(args.ann_file)
         results = read_detections(args.results, coco, args.threshold)
-        os.makedirs(args.out, exist_ok=True)
+        check_folder(args.out, "The folder")
         image_ids = sorted(coco.imgs, key=lambda i: (-len(coco.imgToAnns.get(i, [])), i))[: args.count]
         pictures = []
         chosen = [coco.imgs[image_id] for image_id in image_ids]

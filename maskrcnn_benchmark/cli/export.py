@@ -59,6 +59,7 @@ def network_inputs(paths: list[str]) -> Iterator[Tensor]:
 
 def build_parser() -> CommandParser:
     parser = argument_parser(__doc__)
+    parser.needs_config = True
     ends = ", ".join(f"{end} for {name}" for name, (end, _) in FORMATS.items())
     parser.add_argument("--out", required=True, metavar="FILE", help=f"file to write; its end says the format: {ends}")
     parser.add_argument(

@@ -4,6 +4,7 @@ import os
 
 import torch
 
+from maskrcnn_benchmark.checkpoint.weights import load_file
 from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.utils.files import write_atomically
@@ -21,10 +22,8 @@ def build_parser() -> CommandParser:
 def main() -> None:
     args = build_parser().parse_args()
     with command_line():
-        if not os.path.isfile(args.source):
-            raise FileNotFoundError(f"There is no {args.source}.")
-        content = torch.load(args.source, map_location="cpu", weights_only=True)
-        if not isinstance(content, dict) or "model" not in content:
+        content = load_file(args.source)
+        if "model" not in content:
             raise ValueError(f"{args.source} is no checkpoint of a training: it has no 'model'.")
         weights = content.get("ema") or content["model"]
         small = {k: v if args.full or not v.is_floating_point() else v.half() for k, v in weights.items()}

@@ -31,6 +31,8 @@ def load_models(pairs: list[tuple[str, str]], opts: list[str]) -> dict[str, Pred
 
 def listen(host: str, port: int) -> socket.socket:
     """Raises OSError with a sentence where the address cannot be had."""
+    if not 0 <= port < 2**16:
+        raise OSError(f"Ports go from 0 to 65535; got --port {port}.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)

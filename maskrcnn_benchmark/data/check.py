@@ -166,6 +166,9 @@ def _summarise(images: dict, categories: dict, annotations: list, usable: list[d
     for key, count in of_image.items():
         if count > DENSE:
             report.add("dense", f"image {images[key]['id']}: {count}")
+    for what, entries in {"images": images, "categories": categories}.items():
+        if not entries:
+            report.add("nothing", what)
     sides = [(i["width"], i["height"]) for i in images.values() if "width" in i]
     report.summary = {"images": len(images), "annotations": len(annotations), "objects": len(objects)}
     report.summary["crowds"] = len(usable) - len(objects)

@@ -57,6 +57,7 @@ KINDS = {
     ),
     "same_file_name": (True, "entries of images that name a file which another entry names"),
     "same_picture": (False, "image files with the same bytes as another one"),
+    "nothing": (True, "lists of the file that are empty: there is nothing to train on"),
     "no_objects": (
         False,
         "images without objects; training leaves them out unless DATALOADER.FILTER_EMPTY_ANNOTATIONS is False",
@@ -79,7 +80,7 @@ KINDS = {
     "annotation_id_form": (True, "annotation ids that are no whole numbers above 0; they are numbered anew inside"),
     "same_annotation": (True, "annotations with the image, category and box of another one"),
     "area": (True, 'annotations without a possible "area"; it is computed from the mask or the box'),
-    "iscrowd": (True, 'annotations whose "iscrowd" is not 0 or 1; it is taken as 0 where it means neither'),
+    "iscrowd": (True, 'annotations whose "iscrowd" is missing, or not 0 or 1; it is taken as 0 where it means neither'),
     "box_form": (True, 'annotations without a "bbox" of four finite numbers; they are left out'),
     "box_text": (True, "boxes whose numbers are text; they are read as numbers"),
     "box_empty": (True, "boxes without width or height; they are left out of training"),

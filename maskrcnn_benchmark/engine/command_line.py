@@ -54,7 +54,10 @@ def command_line() -> Iterator[None]:
             raise
         logging.getLogger("maskrcnn_benchmark").debug("Stopped by an error", exc_info=True)  # into log.txt alone
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        print(f"error: {'The disk is full. ' if full else ''}{error}", file=sys.stderr)
+        said = str(error)
+        if isinstance(error, OSError) and said.startswith("[Errno") and error.filename:
+            said = f"{error.filename}: {error.strerror}. Name another file or folder."
+        print(f"error: {'The disk is full. ' if full else ''}{said}", file=sys.stderr)
         raise SystemExit(1) from None
     finally:
         distributed.shut_down()

@@ -88,7 +88,8 @@ class Predictor:
         if not 0 <= threshold <= 1:
             raise ConfigError(f"The threshold is the least score of a detection, from 0 to 1; got {threshold}.")
         if top_k is not None and top_k < 1 or batch_size is not None and batch_size < 1:
-            raise ConfigError(f"top_k and batch_size must be 1 or more; got {top_k} and {batch_size}.")
+            wrong = f"top_k {top_k}" if top_k is not None and top_k < 1 else f"batch_size {batch_size}"
+            raise ConfigError(f"top_k and batch_size (--top-k, --batch-size) must be 1 or more; got {wrong}.")
         self.threshold, self.top_k = threshold, top_k
         on_gpu = self.device.type != "cpu"
         self.batch_size = batch_size or (self.cfg.TEST.IMS_PER_BATCH if on_gpu else 1)

@@ -10,6 +10,13 @@ from pathlib import Path
 from typing import IO, Any
 
 
+class UnwritableError(OSError):
+    """A file that cannot be written; `errno` says why."""
+
+    def __str__(self) -> str:
+        return f"{self.filename} cannot be written ({self.strerror}): make room for it, or name another place."
+
+
 class _Raw(io.FileIO):
     """A file that remembers why it could not be written: whoever writes, as torch.save does, may make another error of it."""
 
@@ -32,7 +39,7 @@ def whole_file(path: str, mode: str = "wb", shared: bool = False) -> Iterator[IO
         mode: "wb", or "w" for text in UTF-8.
         shared: several processes may write this file at a time; the last one counts.
 
-    Raises OSError where the file cannot be written, whatever the block makes of that.
+    Raises UnwritableError where the file cannot be written, whatever the block makes of that.
     """
     partial = f"{path}.{uuid.uuid4().hex}.partial" if shared else f"{path}.partial"
     raw: _Raw | None = None
@@ -47,8 +54,9 @@ def whole_file(path: str, mode: str = "wb", shared: bool = False) -> Iterator[IO
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.remove(partial)
-        if raw is not None and raw.error is not None and isinstance(error, Exception):
-            raise OSError(raw.error.errno, raw.error.strerror, path) from error
+        reason = raw.error if raw is not None else error
+        if isinstance(reason, OSError) and isinstance(error, Exception):
+            raise UnwritableError(reason.errno, reason.strerror, path) from error
         raise
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from maskrcnn_benchmark.utils.files import whole_file
 from maskrcnn_benchmark.utils.metric_writer import read_metrics
 
 # Okabe and Ito's colours, which differ to all kinds of sight; the first ones stand out on white.
@@ -88,8 +89,8 @@ def pyplot() -> Any:
 
 def plot(runs: list[str], patterns: list[str], out: str, weight: float) -> list[str]:
     """Write the picture; returns the names of the curves in it, one panel each."""
-    plt = pyplot()
     series = [load_series(run) for run in runs]
+    plt = pyplot()
     known = list(dict.fromkeys(name for of_run in series for name in of_run))
     names = list(dict.fromkeys(name for p in patterns for name in known if re.fullmatch(p, name)))
     if not names:
@@ -117,6 +118,7 @@ def plot(runs: list[str], patterns: list[str], out: str, weight: float) -> list[
             axis.set_ylim(bottom=0)
     axes.flat[0].legend(fontsize=8)
     os.makedirs(os.path.dirname(os.path.abspath(out)), exist_ok=True)
-    figure.savefig(out, dpi=110)
+    with whole_file(out) as f:
+        figure.savefig(f, dpi=110, format=os.path.splitext(out)[1][1:] or "png")
     plt.close(figure)
     return names

@@ -62,7 +62,10 @@ def test_tools_are_thin(path):
     [
         (["trian"], "there is no command 'trian'; did you mean `mrb train`"),
         (["draw"], "`mrb draw` wants a second word; did you mean `mrb draw detections` or `mrb draw context`?"),
-        (["draw", "contxt", "--image"], "`mrb draw` wants a second word; did you mean"),
+        (
+            ["draw", "contxt", "--image"],
+            "`mrb draw` has no 'contxt'; did you mean `mrb draw detections` or `mrb draw context`?",
+        ),
         (["--config-file"], "there is no command '--config-file'; `mrb --help` lists"),
         ([""], "there is no command ''; `mrb --help` lists"),
     ],
@@ -141,6 +144,9 @@ def test_completion_in_bash(tmp_path, monkeypatch):
     keys = completed("bash", script, ["mrb", "train", "mine.yaml", "SOLVER.BASE"])
     assert keys == ["SOLVER.BASE_LR"] and "OUTPUT_DIR" in completed("bash", script, ["mrb", "test", "O"])
     assert completed("bash", script, ["mrb", "suggest", "SOLVER.B"]) == []  # which takes no keys
+    assert completed("bash", script, ["mrb", "train", "mine.yaml", "DTYPE", ""]) == ["mine.yaml"]  # any value
+    assert {"bash", "zsh", "fish"} <= set(completed("bash", script, ["mrb", "completion", ""]))
+    assert completed("bash", script, ["mrb", "train", "--local"]) == []  # is hidden
 
 
 @pytest.mark.parametrize("shell, check", [("zsh", ("zsh", "-n")), ("fish", ("fish", "--no-execute"))])

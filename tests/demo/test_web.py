@@ -159,8 +159,9 @@ def test_progress_and_an_end_before_the_end(app):
 
     seen, status, after = asyncio.run(run())
     assert status == 409 and after["state"] == "none"
-    done = [entry["done"] for entry in seen if entry["state"] == "working" and entry["total"]]
-    assert done == sorted(done) and 8 < done[-1] < seen[-1]["total"]
+    working = [entry for entry in seen if entry["state"] == "working" and entry["total"]]
+    done = [entry["done"] for entry in working]
+    assert done == sorted(done) and 8 < done[-1] < working[-1]["total"]
 
 
 def test_the_best_detections_count(client, monkeypatch):

@@ -96,7 +96,8 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     else:
         raise FileNotFoundError(f"There is no {path}: a data.yaml, a list of images or a folder was expected.")
     if not files:
-        raise ValueError(f"{path} names no image: looked below {folder}.")
+        where = "it is an empty list" if place.is_file() and not described else f"looked below {folder}"
+        raise ValueError(f"{path} names no image: {where}.")
     files = [Path(os.path.abspath(file)) for file in files]
     root = Path(os.path.abspath(images) if images else os.path.commonpath([str(f.parent) for f in files]))
     content = Content(str(root))

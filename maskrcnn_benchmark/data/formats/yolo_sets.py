@@ -70,6 +70,9 @@ def splits_of(described: dict) -> list[str]:
 def images_of_split(described: dict, path: Path, split: str) -> tuple[list[Path], Path]:
     """The images of a split of data.yaml, and the folder that its paths are relative to."""
     there = splits_of(described)
+    if not there:
+        hint = "; it is a configuration: name it with --config-file" if described.get("DATASETS") else ""
+        raise ValueError(f"{path} names no images: a data.yaml has one of the keys {', '.join(SPLITS)}{hint}.")
     is_one = len({str(described[key]) for key in there}) == 1
     chosen = split or (there[0] if is_one else "")
     if chosen not in there:

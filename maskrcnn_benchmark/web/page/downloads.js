@@ -137,7 +137,7 @@ async function download(page, make) {
     const connections = shown[0].item.results[variant].connections;
     await make(shown, page.model().classes, { ...page.drawing(), connections });
     const left = wanted.length - shown.length;
-    const missing = left ? ` ${counted(left, "image has", "images have")} no detections yet and ${left === 1 ? "is" : "are"} left out.` : "";
+    const missing = left ? ` ${counted(left, "image has", "images have")} no detections and ${left === 1 ? "is" : "are"} left out.` : "";
     say(`Saved what is shown of ${counted(shown.length, "image")}.${missing}`);
   } catch (error) {
     say(error.message, true);

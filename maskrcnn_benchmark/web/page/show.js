@@ -138,7 +138,8 @@ export function showStatus(page) {
   }
   const failed = variantsShown(mode).map((variant) => current.errors[variant]).find(Boolean);
   if (failed) {
-    say([failed, note].filter(Boolean).join("\n"), true);
+    const named = failed.includes(current.name) ? failed : `${current.name}: ${failed}`;
+    say([named, note].filter(Boolean).join("\n"), true);
     return;
   }
   const missing = variantsShown(mode).some((variant) => !current.results[variant]);

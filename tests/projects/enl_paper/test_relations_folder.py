@@ -142,7 +142,7 @@ def test_tool_writes_and_prints_a_summary_that_adds_up(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("code", "message"),
-    [(errno.ENOSPC, "The disk is full"), (errno.EACCES, "Cannot write to"), (errno.EIO, "Could not")],
+    [(errno.ENOSPC, "The disk is full"), (errno.EACCES, "Cannot write to"), (errno.EIO, "Cannot write to")],
 )
 def test_tool_says_why_it_could_not_write(tmp_path, capsys, monkeypatch, code, message):
     def fail(self: Path, data: bytes) -> int:

@@ -83,7 +83,7 @@ def _reason(error: OSError, folder: Path) -> str:
         return f"The disk is full: {folder} is incomplete. Make room and run the same command again."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"Cannot write to {error.filename or folder}: {error.strerror}. Choose another folder with --out."
-    return f"Could not write {error.filename or folder}: {error.strerror or error}."
+    return f"Cannot write to {error.filename or folder}: {error.strerror or error}. Choose another folder with --out."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
