@@ -36,6 +36,15 @@ def list_images(folder: Path) -> list[Path]:
     return [Path(path) for path in files_below(str(folder)) if path.lower().endswith(IMAGE_ENDINGS)]
 
 
+def name_below(root: Path, image: Path) -> str:
+    """How a set calls an image: from the folder of the images on where it lies there, also by another name of a linked folder,
+    else its whole path."""
+    for folder, path in ((root, image), (root.resolve(), image.resolve())):
+        if path.is_relative_to(folder):
+            return path.relative_to(folder).as_posix()
+    return image.resolve().as_posix()
+
+
 def unique_stems(content: Content, flat: bool = False) -> dict[Any, str]:
     """A name without ending for each image's own file of annotations, by the image's id: that of the image, told apart by the
     image's ending or a number where others have it too; without folders if `flat`."""

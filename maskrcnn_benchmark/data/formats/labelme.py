@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon, single
-from maskrcnn_benchmark.data.formats.files import as_polygons, list_images, unique_stems
+from maskrcnn_benchmark.data.formats.files import as_polygons, list_images, name_below, unique_stems
 from maskrcnn_benchmark.data.formats.shapes import circle, rectangle
 from maskrcnn_benchmark.utils.files import read_json, write_json
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
@@ -62,10 +62,9 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         if image is None:
             found.add_missing(named or file.stem, "files without an image, left out", str(file))
             continue
-        relative = image.relative_to(root) if image.is_relative_to(root) else image.resolve()
         sides = (content.get("imageWidth"), content.get("imageHeight"))
         with single():
-            entry = found.add_annotated(relative.as_posix(), sides, str(file))
+            entry = found.add_annotated(name_below(root, image), sides, str(file))
             _add_objects(found, entry, content["shapes"], known, file)
     return found
 

@@ -17,7 +17,7 @@ from maskrcnn_benchmark.data.datasets.voc_files import (
     text_of,
 )
 from maskrcnn_benchmark.data.formats.content import Content, single
-from maskrcnn_benchmark.data.formats.files import list_images, unique_stems, write_lines
+from maskrcnn_benchmark.data.formats.files import list_images, name_below, unique_stems, write_lines
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
 
 
@@ -70,8 +70,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
             continue
         with single():
             sides = [element.findtext(f"size/{side}") for side in ("width", "height")]
-            relative = image.relative_to(root) if image.is_relative_to(root) else image
-            entry = content.add_annotated(relative.as_posix(), sides, str(file))
+            entry = content.add_annotated(name_below(root, image), sides, str(file))
             _add_objects(content, entry, element, file, first_pixel, numbers)
     return content
 

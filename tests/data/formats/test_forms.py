@@ -14,6 +14,7 @@ from PIL import Image
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.datasets import PascalVOCDataset
+from tests.support.helpers import write_coco
 from tests.support.real_sets import AERIAL, BCCD, COCO, needs
 
 WIDTH, HEIGHT = 200, 100
@@ -499,6 +500,18 @@ def test_a_category_that_stands_for_none_is_left_out(images, tmp_path):
 
 
 # all of them
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo", "voc", "labelme", "via", "csv"])
+def test_a_linked_folder_of_images(form, tmp_path):
+    """As data sets often lie: images keep their names below it."""
+    write_coco(tmp_path)
+    (tmp_path / "linked").symlink_to(tmp_path / "set")
+    before = formats.read(str(tmp_path / "set.json"), images=str(tmp_path / "linked"))
+    formats.write(before, form, str(tmp_path / "out"))
+    names = {"coco": "annotations.json", "via": "annotations.json", "csv": "annotations.csv"}
+    after = formats.read(str(tmp_path / "out" / names.get(form, "")), images="" if form == "yolo" else before.root)
+    assert {i["file_name"] for i in after.images} == {i["file_name"] for i in before.images}
 
 
 @needs(COCO)
