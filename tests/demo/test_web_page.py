@@ -407,7 +407,7 @@ def test_a_stop_leaves_the_rest_for_later(page):
     page.locator("#tiles").evaluate("e => e.append(new Option('16 pixels', '16'))")
     page.locator("#tiles").select_option("16")
     page.locator("#stop").click()
-    expect(page.locator("#status")).to_have_text("Stopped; choose the image again to detect in it.")
+    expect(page.locator("#status")).to_have_text("image.png: Stopped; choose the image again to detect in it.")
     page.locator("#tiles").select_option("0")
     expect(page.locator("#status")).to_contain_text("90 × 60 pixels", timeout=20_000)
 
