@@ -17,9 +17,8 @@ OTHER_FORMS = (".yaml", ".yml", ".txt", ".csv", ".tsv")  # endings of annotation
 
 def dataset_class(name: str) -> Any:
     """The class that an entry's "factory" names: one that data/datasets/__init__.py holds, or that is registered in DATASETS."""
-    from maskrcnn_benchmark.data.registries import (
-        DATASETS,  # late: predictions ask for no class, and these import torchvision
-    )
+    # Late: predictions ask for no class, and these import torchvision.
+    from maskrcnn_benchmark.data.registries import DATASETS
 
     return getattr(D, name, None) or DATASETS[name]
 

@@ -39,10 +39,9 @@ def list_images(folder: Path) -> list[Path]:
 def name_below(root: Path, image: Path) -> str:
     """How a set calls an image: from the folder of the images on where it lies there, also by another name of a linked folder,
     else its whole path."""
-    for folder, path in ((root, image), (root.resolve(), image.resolve())):
-        if path.is_relative_to(folder):
-            return path.relative_to(folder).as_posix()
-    return image.resolve().as_posix()
+    if not image.is_relative_to(root):
+        root, image = root.resolve(), image.resolve()
+    return (image.relative_to(root) if image.is_relative_to(root) else image).as_posix()
 
 
 def unique_stems(content: Content, flat: bool = False) -> dict[Any, str]:
