@@ -3,7 +3,8 @@
 torchvision's fasterrcnn_resnet50_fpn and maskrcnn_resnet50_fpn get FrozenBatchNorm2d and fixed stem and res2, as this
 package's R-50-FPN models have; both detectors keep 1000 proposals in testing and train on 512. Weights are random, from
 one seed, with class scores spread out so that testing keeps its 100 detections; their masks are pasted into the image by
-both. Times are seconds, medians over --repeat turns; ratio is torchvision / this package, the median over the turns.
+both. Times are seconds, medians over --repeat turns; ratio is torchvision / this package, the median over the turns. MB are
+10^6 bytes of the tensors that live at once at the peak, beyond the weights and what is there before.
 
     python benchmarks/bench_model.py [--device cuda] [--dtype bfloat16] [--batch 8] [--compile] [--models faster mask]
 """
@@ -20,6 +21,7 @@ from torchvision.models.detection import fasterrcnn_resnet50_fpn, maskrcnn_resne
 
 import harness
 from harness import Run
+from maskrcnn_benchmark.analysis.memory import peak_memory
 from maskrcnn_benchmark.analysis.sizes import Size, parse_size
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.modeling.detector import build_detection_model
@@ -142,7 +144,7 @@ def main() -> None:
     device, dtype = harness.device_and_dtype(args)
     warnings.filterwarnings("ignore", "Changing trainable_backbone_layers")  # they are fixed below
     print(f"{harness.machine(device)}, {args.dtype}, batch {args.batch}{', compiled' * args.compile}")
-    print(f"{'model':8} {'what':10} {'torchvision':>12} {'this package':>13} {'ratio':>6}")
+    print(f"{'model':8} {'what':10} {'torchvision':>12} {'this package':>13} {'ratio':>6} {'MB':>7} {'MB':>7}")
     for kind in args.models:
         torch.manual_seed(0)
         config_file = os.path.join(CONFIGS, f"e2e_{kind}_rcnn_R_50_FPN_1x.yaml")
@@ -155,9 +157,10 @@ def main() -> None:
         for what, sides in pairs.items():
             with harness.autocast(device, dtype):
                 times = harness.take_turns(sides, args.repeat, lambda run: harness.seconds(run, device))
+                peaks = [peak_memory(run, device) / 1e6 for run in sides.values()]
             a, b = (statistics.median(series) for series in times.values())
             ratio = harness.ratio(times["other"], times["own"])
-            print(f"{kind:8} {what:10} {a:12.3f} {b:13.3f} {ratio:6.2f}", flush=True)
+            print(f"{kind:8} {what:10} {a:12.3f} {b:13.3f} {ratio:6.2f} {peaks[0]:7.0f} {peaks[1]:7.0f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.engine import precision
 
 DEFAULTS = copy.deepcopy(cfg)
 
@@ -20,6 +21,12 @@ def same_defaults() -> Iterator[None]:
         cfg.defrost()
         cfg.clear()
         cfg.update(copy.deepcopy(DEFAULTS))
+
+
+@pytest.fixture
+def any_dtype(monkeypatch):
+    """Every DTYPE is computed in, also where it takes long."""
+    monkeypatch.setattr(precision, "fast_dtypes", lambda: set(precision.DTYPES.values()))
 
 
 @pytest.fixture

@@ -208,7 +208,7 @@ DESCRIPTIONS: dict[str, str] = {
     ),
     "DTYPE": (
         "Mixed precision: the arithmetic of convolutions and matrix products in training and detection. Weights "
-        "stay float32."
+        "stay float32. A processor that would take many times as long in 16 bits computes in float32, and says so."
     ),
     "OUTPUT_DIR": "Folder of a run: checkpoints, logs, and results below inference/.",
     "PATHS_CATALOG": "A Python file with a DatasetCatalog and a ModelCatalog.",

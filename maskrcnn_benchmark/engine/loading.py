@@ -17,7 +17,7 @@ from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.categories import class_names_of
 from maskrcnn_benchmark.data.labels import set_class_names
-from maskrcnn_benchmark.engine.precision import dtype_of
+from maskrcnn_benchmark.engine.precision import dtype_on
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.modeling.optimize import optimize_for_inference
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
@@ -87,7 +87,8 @@ def find_weights(cfg: CfgNode, weights: str = "") -> str:
 def optimize(cfg: CfgNode, model: nn.Module) -> nn.Module:
     """The model to test: with TEST.OPTIMIZE a copy that only detects, in DTYPE and, with MODEL.COMPILE, compiled."""
     if options(cfg).TEST.OPTIMIZE:
-        return optimize_for_inference(model, dtype_of(cfg), options(cfg).MODEL.COMPILE)
+        device = next(model.parameters()).device
+        return optimize_for_inference(model, dtype_on(cfg, device), options(cfg).MODEL.COMPILE)
     return compile_backbone(cfg, model)
 
 

@@ -60,10 +60,14 @@ class FrozenBatchNorm2d(nn.Module):
         """(scale, shift), each Tensor[n], such that y = scale * x + shift; the shift in `dtype`, where one is given.
 
         Both are kept until a buffer changes: on a GPU the tiny kernels that make them for each of fifty norms take longer than
-        many a convolution.
+        many a convolution. A CUDA graph computes its own at each replay: kept ones may be gone by then, and none may stay that a
+        graph is yet to compute.
         """
         buffers = self.weight, self.bias, self.running_mean, self.running_var
-        if torch.compiler.is_compiling() or any(buffer.is_inference() for buffer in buffers):
+        is_recorded = torch.compiler.is_compiling() or (
+            self.weight.is_cuda and torch.cuda.is_current_stream_capturing()
+        )
+        if is_recorded or any(buffer.is_inference() for buffer in buffers):
             scale, shift = _scale_and_shift(*buffers)
             return scale, shift.to(dtype or shift.dtype)
         if self._kept is None or not self._kept.is_of(buffers):

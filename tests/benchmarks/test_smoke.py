@@ -58,7 +58,7 @@ def test_model(bench):
 
 def test_cpu_inference(bench, tmp_path):
     table = tmp_path / "table.md"
-    printed = bench("cpu_inference", "--size", "96x128", "--repeat", 1, "--no-compile", "--markdown", table)
+    printed = bench("cpu_inference", "--size", "96x128", "--repeat", 1, "--compile", "none", "--markdown", table)
     assert rows(printed, r"\| torchvision, plain \|# \|# \|# \|  \|  \|") == 1
     assert rows(printed, r"\| (this package, plain|folded|folded, bfloat16) \|# \|# \|# \|# \|#,# \|") == 3
     if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnxscript"):

@@ -56,6 +56,7 @@ DETECTORS: dict[str, tuple[str, list]] = {
 }
 
 
+@pytest.mark.usefixtures("any_dtype")
 @pytest.mark.parametrize("optimized", [False, True], ids=["plain", "optimized"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", DETECTORS)

@@ -72,6 +72,7 @@ def test_parts_of_a_batch_in_two_processes(tmp_path):
         torch.testing.assert_close(torch.tensor(first[name]), value, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("any_dtype")
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_gradients_are_no_longer_than_allowed(tmp_path, dtype):
     limit = 0.05
@@ -100,6 +101,7 @@ def test_short_gradients_stay_as_they_are(tmp_path):
     torch.testing.assert_close(clipped.model.state_dict(), plain.model.state_dict())
 
 
+@pytest.mark.usefixtures("any_dtype")
 def test_skipped_steps_are_counted(tmp_path):
     run = Run(tmp_path, 8, DTYPE="float16")
     run.train(Loader(8, bad=1, value=30.0))

@@ -22,6 +22,7 @@ from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.engine.step import Step
 from maskrcnn_benchmark.engine.step_watch import StepWatch
 from maskrcnn_benchmark.modeling.detector import build_detection_model
+from maskrcnn_benchmark.modeling.optimize import optimize_for_inference
 from maskrcnn_benchmark.solver import make_lr_scheduler, make_optimizer
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import to_image_list
@@ -157,3 +158,32 @@ def test_the_same_on_a_gpu(name):
             torch.cuda.set_sync_debug_mode("default")
     waits = [str(w.message) for w in caught if "called a synchronizing" in str(w.message)]
     assert len(waits) <= ALLOWED[name], waits
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("optimized", [False, True], ids=["plain", "optimized"])
+def test_what_is_of_fixed_size_fits_into_a_cuda_graph(optimized):
+    """Body, pyramid with ENL and the dense head: what follows them depends on what is found."""
+    cfg = make_config("e2e_faster_rcnn_R_50_FPN_1x.yaml", "cuda")
+    cfg.merge_from_list(["MODEL.NON_LOCAL.TOP_DOWN.TYPE", "enl", "MODEL.NON_LOCAL.INIT_STD", 0.06])
+    torch.manual_seed(0)
+    model = build_detection_model(cfg).cuda().eval()
+    if optimized:
+        model = optimize_for_inference(model, torch.bfloat16)
+
+    def compute(pixels: torch.Tensor) -> list[torch.Tensor]:
+        features = model.backbone(pixels)
+        return [*features, *(part for parts in model.rpn.head(features) for part in parts)]
+
+    pixels, other = torch.randn(2, 1, 3, 192, 256, device="cuda").unbind()
+    with torch.inference_mode():
+        for _ in range(2):  # libraries choose their algorithms
+            compute(pixels)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            found = compute(pixels)
+        expected = compute(other)
+        pixels.copy_(other)
+        graph.replay()
+    for value, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(value, wanted)

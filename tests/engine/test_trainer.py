@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.engine import precision
 from maskrcnn_benchmark.engine.errors import NonFiniteLossError, TrainingInterrupted
 from maskrcnn_benchmark.engine.precision import autocast
 from maskrcnn_benchmark.engine.step import _check_strides
@@ -168,6 +169,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path):
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.usefixtures("any_dtype")
 def test_overflow_in_float16_skips_the_step_and_halves_the_scale(tmp_path):
     run = Run(tmp_path, 8, DTYPE="float16")
     weights = []
@@ -187,6 +189,7 @@ def test_overflow_in_float16_skips_the_step_and_halves_the_scale(tmp_path):
     assert resumed.saved("model_final")["scaler"]["_growth_tracker"] == 8
 
 
+@pytest.mark.usefixtures("any_dtype")
 def test_a_loss_that_is_not_finite_stops_in_float16_too(tmp_path):
     run = Run(tmp_path, 5, DTYPE="float16")
     with pytest.raises(NonFiniteLossError, match="iteration 3 .*loss_fit"):
@@ -194,6 +197,7 @@ def test_a_loss_that_is_not_finite_stops_in_float16_too(tmp_path):
     assert all(v.isfinite().all() for v in run.saved("model_nonfinite")["model"].values())
 
 
+@pytest.mark.usefixtures("any_dtype")
 def test_dtypes():
     config = cfg.clone()
     config.DTYPE = "bfloat16"
@@ -205,6 +209,19 @@ def test_dtypes():
     config.DTYPE = "int8"
     with pytest.raises(ValueError, match="DTYPE must be one of float32, float16, bfloat16; got 'int8'"):
         autocast(config, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_processor_without_16_bits_computes_in_float32(dtype, monkeypatch, log):
+    monkeypatch.setattr(precision, "fast_dtypes", lambda: {torch.float32})
+    precision._say_once.cache_clear()
+    config = cfg.clone()
+    config.DTYPE = dtype
+    for _ in range(2):
+        with autocast(config, torch.device("cpu")):
+            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+    assert log.text.count(f"DTYPE {dtype} is computed in float32") == 1
+    assert precision.dtype_on(config, torch.device("cuda")) == precision.DTYPES[dtype]
 
 
 def test_gradients_in_another_order_than_their_weights_are_noticed():

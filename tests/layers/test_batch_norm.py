@@ -101,3 +101,15 @@ def test_what_is_kept_of_a_norm_follows_its_buffers(change):
         x.requires_grad_(), torch.nn.Conv2d(3, 3, 1, bias=False).to(x.dtype), norm
     )  # made in inference, used in training
     y.sum().backward()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_cuda_graph_computes_its_own_scale():
+    norm, x = frozen(4).cuda(), torch.randn(1, 4, 5, 5, device="cuda", dtype=torch.float64)
+    graph = torch.cuda.CUDAGraph()
+    with torch.no_grad(), torch.cuda.graph(graph):
+        y = norm(x)
+    assert norm._kept is None  # nothing that the graph has not computed yet
+    norm.weight.mul_(2)
+    graph.replay()
+    torch.testing.assert_close(y, norm(x))

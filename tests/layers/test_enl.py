@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from maskrcnn_benchmark.layers import EfficientNonLocal
-from maskrcnn_benchmark.layers.non_local import Weights, algebra, efficient_non_local, operator, passes
+from maskrcnn_benchmark.layers.non_local import Weights, algebra, efficient_non_local, equations, operator, passes
 from maskrcnn_benchmark.ops.library import ops
 from tests.support.dense_non_local import dense_non_local, module_of
 
@@ -310,3 +310,39 @@ def test_bad_arguments(x, changed, dct_size, said):
     weights = Weights(*(w.float() for w in weights_of(4, 2)))._replace(**changed)
     with pytest.raises(ValueError, match=said):
         efficient_non_local(x, weights, dct_size)
+
+
+def test_tables_are_of_a_stream_and_never_of_a_graph(monkeypatch):
+    gpu, streams, capturing = (
+        torch.device("cuda"),
+        iter(("a", "b", "a", "a", "a")),
+        iter((False, False, False, True, False)),
+    )
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: next(streams))
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: next(capturing))
+    make = equations.dct_basis
+    monkeypatch.setattr(equations, "dct_basis", lambda length, count, dtype, device: make(length, count, dtype, "cpu"))
+    of_a, of_b, again, of_graph, later = (equations.dct_tables(71, 73, 9, torch.float64, gpu)[0] for _ in range(5))
+    assert of_a is again is later
+    assert of_b is not of_a and of_graph is not of_a
+    assert torch.equal(of_b, of_a) and torch.equal(of_graph, of_a)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kept", [False, True], ids=["first use", "used before"])
+def test_a_cuda_graph_outlives_the_tables_that_are_kept(kept):
+    module = EfficientNonLocal(32).cuda().eval()
+    maps = [torch.randn(1, 32, 19, 23, device="cuda") for _ in range(3)]
+    equations._kept_tables.cache_clear()
+    with torch.inference_mode():
+        if kept:
+            module(maps[0])
+        x, graph = maps[0].clone(), torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            z = module(x)
+        for side in range(2, 602):  # as many sizes as push all others out
+            equations.dct_tables(side, side, 9, torch.float32, x.device)
+        for other in maps[1:]:
+            x.copy_(other)
+            graph.replay()
+            torch.testing.assert_close(z, module(other))

@@ -20,9 +20,10 @@ inline cudaStream_t current_stream(const Tensor& tensor) {
   return static_cast<cudaStream_t>(stream);
 }
 
-// Blocks for a loop that strides over `count` elements.
-inline unsigned blocks_for(int64_t count) {
-  return static_cast<unsigned>(std::clamp<int64_t>((count + kThreads - 1) / kThreads, 1, 1 << 20));
-}
+// Blocks for a loop in which each block takes one of `count` pieces of work, then strides on.
+inline unsigned blocks_of(int64_t count) { return static_cast<unsigned>(std::clamp<int64_t>(count, 1, 1 << 20)); }
+
+// Blocks for a loop that strides over `count` elements, one for each thread.
+inline unsigned blocks_for(int64_t count) { return blocks_of((count + kThreads - 1) / kThreads); }
 
 }  // namespace maskrcnn

@@ -1,5 +1,7 @@
-// multiscale_roi_align on CUDA: one thread per output element, every level in one launch, maps read by their strides.
+// multiscale_roi_align on CUDA: every level in one launch, maps read by their strides. Maps whose channels lie side by side are
+// read several channels at once and in tiles, others with a thread for each output element.
 
+#include <algorithm>
 #include <limits>
 
 #include "../common/roi_align.h"
@@ -50,19 +52,59 @@ Pyramid<T> describe(const std::vector<Tensor>& maps, const std::vector<double>& 
 struct Element {
   int64_t roi, channel;
   int row, column;
-  int64_t offset;  // in the [K, C, rows, columns] output
 };
 
-// Neighbouring threads read neighbouring addresses: channels where maps are channels_last, otherwise columns.
-template <bool ChannelsLast>
+// Neighbouring threads have neighbouring columns, of the output and in the maps.
 __device__ Element element_of(int64_t index, int64_t channels, const Bins& bins) {
   const int64_t area = static_cast<int64_t>(bins.rows) * bins.columns;
   const auto [roi, within] = divide(index, channels * area);
-  const Division inner = divide(within, ChannelsLast ? channels : area);
-  const int64_t channel = ChannelsLast ? inner.remainder : inner.quotient;
-  const int bin = static_cast<int>(ChannelsLast ? inner.quotient : inner.remainder);
-  return {roi, channel, bin / bins.columns, bin % bins.columns, (roi * channels + channel) * area + bin};
+  const auto [channel, bin] = divide(within, area);
+  return {roi, channel, static_cast<int>(bin) / bins.columns, static_cast<int>(bin) % bins.columns};
 }
+
+constexpr int kTileChannels = 32, kTileBins = 60;
+
+// Some channels of some bins of one RoI, which one block pools. Threads side by side read channels that lie side by side, and
+// write bins that lie side by side; shared memory turns one order into the other.
+struct Tile {
+  int64_t roi, channel, bin;  // of its first element
+  int channels, bins;
+};
+
+// How the output is cut into tiles; those of a RoI have as equal numbers of bins as can be.
+struct Tiles {
+  int64_t channels, area;
+  int64_t channel_pieces, bin_pieces, count;
+  int piece_bins;
+
+  Tiles(int64_t rois, int64_t channels, const Bins& bins)
+      : channels(channels), area(static_cast<int64_t>(bins.rows) * bins.columns) {
+    channel_pieces = (channels + kTileChannels - 1) / kTileChannels;
+    bin_pieces = (area + kTileBins - 1) / kTileBins;
+    piece_bins = static_cast<int>((area + bin_pieces - 1) / bin_pieces);
+    count = rois * channel_pieces * bin_pieces;
+  }
+
+  __device__ Tile at(int64_t index) const {
+    const auto [roi_and_channels, bin_piece] = divide(index, bin_pieces);
+    const auto [roi, channel_piece] = divide(roi_and_channels, channel_pieces);
+    const int64_t channel = channel_piece * kTileChannels, bin = bin_piece * piece_bins;
+    return {roi, channel, bin, smaller(channels - channel, kTileChannels), smaller(area - bin, piece_bins)};
+  }
+
+  // Of [K, C, rows, columns]: the place of one of a tile's elements, which are counted bin by bin within a channel.
+  __device__ int64_t offset(const Tile& tile, int channel, int bin) const {
+    return (tile.roi * channels + tile.channel + channel) * area + tile.bin + bin;
+  }
+
+  __device__ static int smaller(int64_t left, int most) { return left < most ? static_cast<int>(left) : most; }
+};
+
+// As many values as one load brings.
+template <typename T, int Count>
+struct alignas(Count * sizeof(T)) Pack {
+  T values[Count];
+};
 
 // The level of a RoI, or -1 for a RoI without a place: such a RoI must not lead to an address outside the maps.
 template <typename T, typename A>
@@ -74,14 +116,16 @@ __device__ int level_of(const Pyramid<T>& pyramid, const A* roi, const int64_t* 
 }
 
 // Calls visit(pixel, weight) for every pixel that the element's bin reads, with its share in the bin's average. A share of
-// zero reads nothing, as on the CPU: infinity times zero would be NaN.
-template <typename T, typename A, typename Visit>
+// zero reads nothing, as on the CPU: infinity times zero would be NaN. Offset holds every offset within a map of one channel.
+template <typename Offset, typename T, typename A, typename Visit>
 __device__ void visit_pixels(const Level<T>& level, const A* roi, const Element& element, const Bins& bins,
                              const Visit& visit) {
   const A scale = static_cast<A>(level.scale);
   const RoiAxis<A> y_axis = roi_axis(roi[2], roi[4], scale, bins.rows, bins.sampling_ratio, bins.aligned);
   const RoiAxis<A> x_axis = roi_axis(roi[1], roi[3], scale, bins.columns, bins.sampling_ratio, bins.aligned);
   T* map = level.map + static_cast<int64_t>(roi[0]) * level.image_stride + element.channel * level.channel_stride;
+  const auto row_stride = static_cast<Offset>(level.row_stride);
+  const auto column_stride = static_cast<Offset>(level.column_stride);
   const A share = A(1) / (static_cast<A>(y_axis.samples) * static_cast<A>(x_axis.samples));
   const auto read = [&visit](T* pixel, A weight) {
     if (weight != A(0)) {
@@ -93,14 +137,14 @@ __device__ void visit_pixels(const Level<T>& level, const A* roi, const Element&
     if (!y.inside) {
       continue;
     }
-    T* low_row = map + y.low * level.row_stride;
-    T* high_row = map + y.high * level.row_stride;
+    T* low_row = map + y.low * row_stride;
+    T* high_row = map + y.high * row_stride;
     for (int j = 0; j < x_axis.samples; ++j) {
       const LinearSample<A> x = linear_sample(x_axis, element.column, j, level.width);
       if (!x.inside) {
         continue;
       }
-      const int64_t low = x.low * level.column_stride, high = x.high * level.column_stride;
+      const Offset low = x.low * column_stride, high = x.high * column_stride;
       read(low_row + low, share * y.low_weight * x.low_weight);
       read(low_row + high, share * y.low_weight * x.high_weight);
       read(high_row + low, share * y.high_weight * x.low_weight);
@@ -109,60 +153,179 @@ __device__ void visit_pixels(const Level<T>& level, const A* roi, const Element&
   }
 }
 
-template <typename T, bool ChannelsLast>
+template <typename T, typename Offset>
 __global__ void __launch_bounds__(kThreads)
-    pool_kernel(Pyramid<const T> pyramid, const compute_t<T>* rois, const int64_t* levels, Bins bins, int64_t count,
-                T* output) {
+    pool_elements(Pyramid<const T> pyramid, const compute_t<T>* rois, const int64_t* levels, Bins bins, int64_t count,
+                  T* output) {
   using A = compute_t<T>;
   const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) {
-    const Element element = element_of<ChannelsLast>(i, pyramid.channels, bins);
+    const Element element = element_of(i, pyramid.channels, bins);
     const A* roi = rois + 5 * element.roi;
     const int level = level_of(pyramid, roi, levels, element.roi);
     A sum = level < 0 ? std::numeric_limits<A>::quiet_NaN() : A(0);
     if (level >= 0) {
-      visit_pixels(pyramid.level[level], roi, element, bins,
-                   [&sum](const T* pixel, A weight) { sum += weight * static_cast<A>(*pixel); });
+      visit_pixels<Offset>(pyramid.level[level], roi, element, bins,
+                           [&sum](const T* pixel, A weight) { sum += weight * static_cast<A>(*pixel); });
     }
-    output[element.offset] = static_cast<T>(sum);
+    output[i] = static_cast<T>(sum);
   }
 }
 
-template <typename T, bool ChannelsLast>
+// The channels of every pixel lie side by side and begin at a multiple of Count values.
+template <typename T, typename Offset, int Count>
 __global__ void __launch_bounds__(kThreads)
-    scatter_kernel(const T* grad, const compute_t<T>* rois, const int64_t* levels, Bins bins, int64_t count,
-                   Pyramid<compute_t<T>> pyramid) {
+    pool_tiles(Pyramid<const T> pyramid, const compute_t<T>* rois, const int64_t* levels, Bins bins, Tiles tiles,
+               T* output) {
+  using A = compute_t<T>;
+  constexpr int kLanes = kTileChannels / Count;
+  __shared__ A results[kTileBins][kTileChannels + 1];  // the one more keeps columns in different banks
+  const int channel = static_cast<int>(threadIdx.x) % kLanes * Count;
+  for (int64_t index = blockIdx.x; index < tiles.count; index += gridDim.x) {
+    const Tile tile = tiles.at(index);
+    const A* roi = rois + 5 * tile.roi;
+    const int level = level_of(pyramid, roi, levels, tile.roi);
+    const int bins_here = channel < tile.channels ? tile.bins : 0;
+    for (int b = static_cast<int>(threadIdx.x) / kLanes; b < bins_here; b += kThreads / kLanes) {
+      A sums[Count];
+      for (A& sum : sums) {
+        sum = level < 0 ? std::numeric_limits<A>::quiet_NaN() : A(0);
+      }
+      if (level >= 0) {
+        const int bin = static_cast<int>(tile.bin) + b;
+        const Element first{tile.roi, tile.channel + channel, bin / bins.columns, bin % bins.columns};
+        visit_pixels<Offset>(pyramid.level[level], roi, first, bins, [&sums](const T* pixel, A weight) {
+          const auto pack = *reinterpret_cast<const Pack<T, Count>*>(pixel);
+          for (int c = 0; c < Count; ++c) {
+            sums[c] += weight * static_cast<A>(pack.values[c]);
+          }
+        });
+      }
+      for (int c = 0; c < Count; ++c) {
+        results[b][channel + c] = sums[c];
+      }
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < tile.channels * tile.bins; i += kThreads) {
+      const int c = i / tile.bins, b = i % tile.bins;
+      output[tiles.offset(tile, c, b)] = static_cast<T>(results[b][c]);
+    }
+    __syncthreads();
+  }
+}
+
+template <typename T, typename Offset>
+__global__ void __launch_bounds__(kThreads)
+    scatter_elements(const T* grad, const compute_t<T>* rois, const int64_t* levels, Bins bins, int64_t count,
+                     Pyramid<compute_t<T>> pyramid) {
   using A = compute_t<T>;
   const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) {
-    const Element element = element_of<ChannelsLast>(i, pyramid.channels, bins);
+    const Element element = element_of(i, pyramid.channels, bins);
     const A* roi = rois + 5 * element.roi;
     const int level = level_of(pyramid, roi, levels, element.roi);
     if (level >= 0) {
-      const A value = static_cast<A>(grad[element.offset]);
-      visit_pixels(pyramid.level[level], roi, element, bins,
-                   [value](A* pixel, A weight) { atomicAdd(pixel, weight * value); });
+      const A value = static_cast<A>(grad[i]);
+      visit_pixels<Offset>(pyramid.level[level], roi, element, bins,
+                           [value](A* pixel, A weight) { atomicAdd(pixel, weight * value); });
     }
   }
 }
 
-template <typename T, bool ChannelsLast>
-void launch_pool(const std::vector<Tensor>& features, const RoiAlignOptions& options, Tensor& output) {
-  const Bins bins{options.bins_y, options.bins_x, options.sampling_ratio, options.aligned};
-  const auto pyramid = describe<const T>(features, options.scales);
+// A warp adds to channels that lie side by side.
+template <typename T, typename Offset>
+__global__ void __launch_bounds__(kThreads)
+    scatter_tiles(const T* grad, const compute_t<T>* rois, const int64_t* levels, Bins bins, Tiles tiles,
+                  Pyramid<compute_t<T>> pyramid) {
+  using A = compute_t<T>;
+  __shared__ A values[kTileBins][kTileChannels + 1];
+  const int channel = static_cast<int>(threadIdx.x) % kTileChannels;
+  for (int64_t index = blockIdx.x; index < tiles.count; index += gridDim.x) {
+    const Tile tile = tiles.at(index);
+    const A* roi = rois + 5 * tile.roi;
+    const int level = level_of(pyramid, roi, levels, tile.roi);
+    for (int i = threadIdx.x; i < tile.channels * tile.bins; i += kThreads) {
+      const int c = i / tile.bins, b = i % tile.bins;
+      values[b][c] = static_cast<A>(grad[tiles.offset(tile, c, b)]);
+    }
+    __syncthreads();
+    const int bins_here = level >= 0 && channel < tile.channels ? tile.bins : 0;
+    for (int b = static_cast<int>(threadIdx.x) / kTileChannels; b < bins_here; b += kThreads / kTileChannels) {
+      const int bin = static_cast<int>(tile.bin) + b;
+      const Element element{tile.roi, tile.channel + channel, bin / bins.columns, bin % bins.columns};
+      const A value = values[b][channel];
+      visit_pixels<Offset>(pyramid.level[level], roi, element, bins,
+                           [value](A* pixel, A weight) { atomicAdd(pixel, weight * value); });
+    }
+    __syncthreads();
+  }
+}
+
+constexpr int64_t kShort = std::numeric_limits<int32_t>::max();
+
+// Whether 32 bits hold every offset within a map of one channel.
+template <typename T>
+bool has_short_offsets(const Pyramid<T>& pyramid) {
+  return std::all_of(pyramid.level, pyramid.level + pyramid.num_levels, [](const Level<T>& level) {
+    return (level.height - 1) * level.row_stride + (level.width - 1) * level.column_stride <= kShort;
+  });
+}
+
+template <typename T>
+bool has_channels_last(const Pyramid<T>& pyramid) {
+  return std::all_of(pyramid.level, pyramid.level + pyramid.num_levels,
+                     [](const Level<T>& level) { return level.channel_stride == 1; });
+}
+
+// Whether `count` channels can be read at once wherever a multiple of `count` channels begins.
+template <typename T>
+bool has_packs_of(int count, const Pyramid<T>& pyramid) {
+  const auto fits = [count](int64_t stride) { return stride % count == 0; };
+  return fits(pyramid.channels) &&
+         std::all_of(pyramid.level, pyramid.level + pyramid.num_levels, [&](const Level<T>& level) {
+           return fits(level.image_stride) && fits(level.row_stride) && fits(level.column_stride) &&
+                  reinterpret_cast<uintptr_t>(level.map) % (count * sizeof(T)) == 0;
+         });
+}
+
+template <typename T, typename Offset>
+void launch_pool(const Pyramid<const T>& pyramid, const RoiAlignOptions& options, const Bins& bins, Tensor& output) {
+  constexpr int kPack = 16 / sizeof(T);
   const auto* rois = options.rois.template const_data_ptr<compute_t<T>>();
-  pool_kernel<T, ChannelsLast><<<blocks_for(output.numel()), kThreads, 0, current_stream(output)>>>(
-      pyramid, rois, options.level_data(), bins, output.numel(), output.template mutable_data_ptr<T>());
+  const int64_t *levels = options.level_data(), count = output.numel();
+  auto* pooled = output.template mutable_data_ptr<T>();
+  const cudaStream_t stream = current_stream(output);
+  if (!has_channels_last(pyramid)) {
+    const unsigned blocks = blocks_for(count);
+    pool_elements<T, Offset><<<blocks, kThreads, 0, stream>>>(pyramid, rois, levels, bins, count, pooled);
+    STD_CUDA_KERNEL_LAUNCH_CHECK();
+    return;
+  }
+  const Tiles tiles(options.num_rois(), pyramid.channels, bins);
+  const unsigned blocks = blocks_of(tiles.count);
+  if (has_packs_of(kPack, pyramid)) {
+    pool_tiles<T, Offset, kPack><<<blocks, kThreads, 0, stream>>>(pyramid, rois, levels, bins, tiles, pooled);
+  } else {
+    pool_tiles<T, Offset, 1><<<blocks, kThreads, 0, stream>>>(pyramid, rois, levels, bins, tiles, pooled);
+  }
   STD_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
-template <typename T, bool ChannelsLast>
-void launch_scatter(const Tensor& grad, const RoiAlignOptions& options, const std::vector<Tensor>& sums) {
-  const Bins bins{options.bins_y, options.bins_x, options.sampling_ratio, options.aligned};
-  const auto pyramid = describe<compute_t<T>>(sums, options.scales);
+template <typename T, typename Offset>
+void launch_scatter(const Tensor& grad, const RoiAlignOptions& options, const Bins& bins,
+                    const Pyramid<compute_t<T>>& pyramid) {
   const auto* rois = options.rois.template const_data_ptr<compute_t<T>>();
-  scatter_kernel<T, ChannelsLast><<<blocks_for(grad.numel()), kThreads, 0, current_stream(grad)>>>(
-      grad.template const_data_ptr<T>(), rois, options.level_data(), bins, grad.numel(), pyramid);
+  const auto* values = grad.template const_data_ptr<T>();
+  const int64_t *levels = options.level_data(), count = grad.numel();
+  const cudaStream_t stream = current_stream(grad);
+  if (has_channels_last(pyramid)) {
+    const Tiles tiles(options.num_rois(), pyramid.channels, bins);
+    const unsigned blocks = blocks_of(tiles.count);
+    scatter_tiles<T, Offset><<<blocks, kThreads, 0, stream>>>(values, rois, levels, bins, tiles, pyramid);
+  } else {
+    const unsigned blocks = blocks_for(count);
+    scatter_elements<T, Offset><<<blocks, kThreads, 0, stream>>>(values, rois, levels, bins, count, pyramid);
+  }
   STD_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
@@ -175,10 +338,12 @@ Tensor forward(const std::vector<Tensor>& features, const Tensor& rois, const st
   Tensor output = torch::stable::new_empty(
       features[0], std::vector<int64_t>{options.num_rois(), features[0].size(1), output_size[0], output_size[1]});
   if (output.numel() > 0) {
-    const bool channels_last = features[0].stride(1) == 1;
+    const Bins bins{options.bins_y, options.bins_x, options.sampling_ratio, options.aligned};
     dispatch_floating(output.scalar_type(), [&](auto zero) {
       using T = decltype(zero);
-      channels_last ? launch_pool<T, true>(features, options, output) : launch_pool<T, false>(features, options, output);
+      const auto pyramid = describe<const T>(features, options.scales);
+      has_short_offsets(pyramid) ? launch_pool<T, int32_t>(pyramid, options, bins, output)
+                                 : launch_pool<T, int64_t>(pyramid, options, bins, output);
     });
   }
   return output;
@@ -201,9 +366,12 @@ std::vector<Tensor> backward(const Tensor& grad, const Tensor& rois, const std::
   }
   const Tensor dense = torch::stable::contiguous(grad);
   if (dense.numel() > 0 && sums[0].numel() > 0) {
+    const Bins bins{options.bins_y, options.bins_x, options.sampling_ratio, options.aligned};
     dispatch_floating(grad.scalar_type(), [&](auto zero) {
       using T = decltype(zero);
-      channels_last ? launch_scatter<T, true>(dense, options, sums) : launch_scatter<T, false>(dense, options, sums);
+      const auto pyramid = describe<compute_t<T>>(sums, options.scales);
+      has_short_offsets(pyramid) ? launch_scatter<T, int32_t>(dense, options, bins, pyramid)
+                                 : launch_scatter<T, int64_t>(dense, options, bins, pyramid);
     });
   }
   for (Tensor& sum : sums) {

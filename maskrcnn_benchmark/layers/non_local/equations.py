@@ -56,11 +56,26 @@ def dct_basis(length: int, count: int, dtype: torch.dtype, device: torch.device)
     return basis.to(dtype)
 
 
-@functools.lru_cache(maxsize=512)
 def dct_tables(height: int, width: int, count: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The bases along both axes of a map. Kept: making them costs a GPU more launches than the module itself."""
+    """The bases along both axes of a map. Kept: making them costs a GPU more launches than the module itself.
+
+    Each of a GPU's streams has its own, since it does not wait for what another one makes. A CUDA graph makes its own at each
+    replay: kept ones may be gone by then.
+    """
+    if device.type != "cuda":
+        return _kept_tables(height, width, count, dtype, device, None)
+    make = _make_tables if torch.cuda.is_current_stream_capturing() else _kept_tables
+    return make(height, width, count, dtype, device, torch.cuda.current_stream(device))
+
+
+def _make_tables(
+    height: int, width: int, count: int, dtype: torch.dtype, device: torch.device, stream: Any
+) -> tuple[Tensor, Tensor]:
     with torch.inference_mode(False):
         return dct_basis(height, count, dtype, device), dct_basis(width, count, dtype, device)
+
+
+_kept_tables = functools.lru_cache(maxsize=512)(_make_tables)
 
 
 def dct_low_pass(g: Tensor, dct_size: int) -> Tensor:

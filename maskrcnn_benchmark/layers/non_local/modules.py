@@ -183,7 +183,8 @@ class EfficientNonLocal(NonLocal2d):
     def _position(self, similarity: Tensor, row: int, column: int) -> Tensor:
         if not self.dct_size:
             return super()._position(similarity, row, column)
-        rows, columns = dct_tables(*similarity.shape, self.dct_size, similarity.dtype, similarity.device)
+        height, width = similarity.shape
+        rows, columns = dct_tables(height, width, self.dct_size, similarity.dtype, similarity.device)
         return torch.outer(rows @ rows[row], columns @ columns[column])
 
     def extra_repr(self) -> str:
