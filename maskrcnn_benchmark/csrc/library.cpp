@@ -24,8 +24,9 @@ STABLE_TORCH_LIBRARY(maskrcnn_benchmark, m) {
   m.def(
       "batched_nms(Tensor boxes, Tensor scores, Tensor? groups, float iou_threshold, int max_output) -> Tensor");
   // The same without a result whose size depends on values: the indices of all boxes by descending score [N], and which of
-  // these stay [N].
-  m.def("suppress(Tensor boxes, Tensor scores, Tensor? groups, float iou_threshold) -> (Tensor, Tensor)");
+  // these stay [N]. Who asks for the best `most` of each group alone (negative: for all) may be told that the others go.
+  m.def(
+      "suppress(Tensor boxes, Tensor scores, Tensor? groups, float iou_threshold, int most=-1) -> (Tensor, Tensor)");
 
   // Deformable convolution; composed of the two operators below and matrix products in ops/deform_conv_op.py.
   // input: [N, C, H, W]; offset: [N, 2 * groups * kh * kw, OH, OW] (y, x of each kernel position); mask: half as many.
@@ -80,10 +81,12 @@ STABLE_TORCH_LIBRARY(maskrcnn_benchmark, m) {
       "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
 
   // A 3 x 3 convolution of stride 1 and padding 1 of x: [B, C, H, W] by Winograd's F(4 x 4, 3 x 3); weight: [36, C, O].
-  // Composed of the two operators below and matrix products in ops/winograd.py; CPU only.
+  // Composed of operators below and matrix products in ops/winograd.py; CPU only.
   m.def("winograd_conv2d(Tensor x, Tensor weight, Tensor? bias) -> Tensor");
   // pixels: [N, H, W, C]; tiles: [36, T, C], of T of the N * ceil(H / 4) * ceil(W / 4) tiles from first_tile on.
   m.def("winograd_inputs(Tensor pixels, int first_tile, Tensor(a!) tiles) -> ()");
+  // Of gradients of the output: pixels: [N, H, W, O]; tiles: [36, T, O].
+  m.def("winograd_gradients(Tensor pixels, int first_tile, Tensor(a!) tiles) -> ()");
   // products: [36, T, O]; pixels: [N, H, W, O].
   m.def("winograd_outputs(Tensor products, Tensor? bias, int first_tile, Tensor(a!) pixels) -> ()");
 }

@@ -44,7 +44,7 @@ def _stays(boxes: Any, scores: Any, groups: Any, iou_threshold: float) -> Any:
     return op.ScatterElements(nothing, index, op.Expand(_ints(1), op.Shape(index)), axis=0)
 
 
-def suppress(boxes: Any, scores: Any, groups: Any, iou_threshold: float) -> tuple[Any, Any]:
+def suppress(boxes: Any, scores: Any, groups: Any, iou_threshold: float, most: int = -1) -> tuple[Any, Any]:
     """All boxes in descending order of score, ties: lower index first, as TopK has them; and which of these stay."""
     _, order = op.TopK(scores, op.Shape(scores), axis=0, largest=1, sorted=1)
     return order, op.Cast(op.Gather(_stays(boxes, scores, groups, iou_threshold), order), to=9)  # bool

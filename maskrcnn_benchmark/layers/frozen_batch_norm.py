@@ -3,9 +3,9 @@
 from typing import TypeGuard
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.convolution import is_plain
 from maskrcnn_benchmark.layers.layout import any_layout
 
 
@@ -93,11 +93,8 @@ def is_watched(*modules: nn.Module) -> bool:
 
 
 def can_be_fused(conv: nn.Module, norm: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Whether a module computes what nn.Conv2d does, which a subclass may not, and nobody waits for a call of the two."""
-    if not isinstance(conv, nn.Conv2d) or is_watched(conv, norm):
-        return False
-    kind = type(conv)
-    return kind.forward is nn.Conv2d.forward and kind._conv_forward is nn.Conv2d._conv_forward
+    """Whether a module computes what nn.Conv2d does, and nobody waits for a call of the two."""
+    return is_plain(conv) and not is_watched(conv, norm)
 
 
 def conv_norm(x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
@@ -114,4 +111,4 @@ def conv_norm(x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
     if conv.bias is not None:
         shift = shift + conv.bias * scale
     weight = conv.weight * scale.reshape(-1, 1, 1, 1)
-    return F.conv2d(x, weight, shift, conv.stride, conv.padding, conv.dilation, conv.groups)
+    return conv._conv_forward(x, weight, shift)

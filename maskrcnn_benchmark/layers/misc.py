@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 from torch.autograd import Function
-from torch.nn import BatchNorm2d, Conv2d, ConvTranspose2d
+from torch.nn import BatchNorm2d, ConvTranspose2d
 from torch.nn.functional import interpolate
 
+from maskrcnn_benchmark.layers.convolution import Conv2d
 from maskrcnn_benchmark.layers.deformable import DFConv2d
 
 __all__ = ["BatchNorm2d", "Conv2d", "ConvTranspose2d", "DFConv2d", "_NewEmptyTensorOp", "interpolate"]

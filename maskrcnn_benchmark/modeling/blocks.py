@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from maskrcnn_benchmark.layers.convolution import Conv2d
 from maskrcnn_benchmark.layers.group_norm import GroupNorm
 
 ConvBlock = Callable[..., nn.Module]
@@ -65,7 +66,7 @@ def make_conv3x3(
     kaiming_init: bool = True,
     gn: dict | None = None,
 ) -> nn.Module:
-    conv = nn.Conv2d(in_channels, out_channels, 3, stride, dilation, dilation, bias=not use_gn)
+    conv = Conv2d(in_channels, out_channels, 3, stride, dilation, dilation, bias=not use_gn)
     if kaiming_init:
         nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     else:
@@ -86,7 +87,7 @@ def conv_with_kaiming_uniform(use_gn: bool = False, use_relu: bool = False, gn: 
         in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, dilation: int = 1
     ) -> nn.Module:
         padding = dilation * (kernel_size - 1) // 2
-        conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=not use_gn)
+        conv = Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=not use_gn)
         nn.init.kaiming_uniform_(conv.weight, a=1)
         return _with_norm(conv, out_channels, use_gn, use_relu, gn)
 

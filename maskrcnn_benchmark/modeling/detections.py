@@ -37,7 +37,7 @@ def select_detections(
     # Labels of one image never reach those of the next: a group is an image and a class. A row that is not valid has the
     # lowest score, so it suppresses none of the others.
     lowered = score if valid is None else torch.where(valid, score, -1.0)
-    order, kept = suppress(box, lowered, image * MAX_LABELS + label, iou_threshold)
+    order, kept = suppress(box, lowered, image * MAX_LABELS + label, iou_threshold, per_image if per_image > 0 else -1)
     if valid is not None:
         kept = kept & valid[order]
     image = image[order]

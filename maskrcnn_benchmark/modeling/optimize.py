@@ -9,12 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.convolution import is_plain
 from maskrcnn_benchmark.layers.frozen_batch_norm import FrozenBatchNorm2d, can_be_fused
 from maskrcnn_benchmark.modeling.poolers import Pooler
-from maskrcnn_benchmark.ops.winograd import WinogradConv2d
-
-# Of 3 x 3 convolutions with 32 channels Winograd's filtering saves a fifth, and with 16 its transforms cost more than it saves.
-WINOGRAD_CHANNELS = 64
+from maskrcnn_benchmark.ops.winograd import WINOGRAD_CHANNELS, WinogradConv2d, has_winograds_form
 
 
 def optimize_for_inference(model: nn.Module, dtype: torch.dtype = torch.float32, compile: bool = False) -> nn.Module:
@@ -60,7 +58,7 @@ def use_winograd(model: nn.Module) -> int:
     replaced = 0
     for module in list(model.modules()):
         for name, conv in list(module.named_children()):
-            if not isinstance(conv, nn.Conv2d) or not WinogradConv2d.supports(conv):
+            if not is_plain(conv) or not has_winograds_form(conv):
                 continue
             if min(conv.in_channels, conv.out_channels) >= WINOGRAD_CHANNELS:
                 setattr(module, name, WinogradConv2d(conv))

@@ -38,18 +38,24 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: fl
     return ops.batched_nms(boxes.detach(), scores.detach(), groups, iou_threshold, max_output)
 
 
-def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> tuple[Tensor, Tensor]:
+def suppress(
+    boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float, most: int = -1
+) -> tuple[Tensor, Tensor]:
     """`batched_nms` as a mask, for which the host does not wait for the device.
+
+    Args:
+        most: how many of each group the caller will take at most; negative: all. What is said of the others saves time and
+            may be wrong.
 
     Returns:
         order: int64 Tensor[N], the indices of all boxes in descending order of score; ties: lower index first.
         kept: bool Tensor[N], which of these are not suppressed: order[kept] is what `batched_nms` returns.
     """
-    return ops.suppress(boxes.detach(), scores.detach(), groups, iou_threshold)
+    return ops.suppress(boxes.detach(), scores.detach(), groups, iou_threshold, most)
 
 
 @torch.library.register_fake("maskrcnn_benchmark::suppress")
-def _suppress_fake(boxes, scores, groups, iou_threshold):
+def _suppress_fake(boxes, scores, groups, iou_threshold, most=-1):
     return scores.new_empty(scores.shape, dtype=torch.int64), scores.new_empty(scores.shape, dtype=torch.bool)
 
 

@@ -118,7 +118,7 @@ def torchvisions_conventions(monkeypatch):
     for module in (boxes, bounding_box, box_coder, pasting):
         monkeypatch.setattr(module, "PIXEL", 0)
 
-    def suppress(boxes, scores, groups, iou_threshold):
+    def suppress(boxes, scores, groups, iou_threshold, most):
         keep = torchvision.ops.batched_nms(boxes, scores, groups, iou_threshold)
         order = scores.argsort(descending=True, stable=True)
         return order, torch.zeros_like(scores, dtype=torch.bool).index_fill(0, keep, True)[order]

@@ -212,4 +212,9 @@ def test_the_mask_names_the_boxes_that_stay(count, device):
     order, kept = suppress(boxes.to(device), scores.to(device), groups.to(device), 0.3)
     assert order.tolist() == scores.argsort(descending=True, stable=True).tolist()
     assert order[kept].tolist() == naive_nms(boxes, scores, groups, 0.3)
+    _, limited = suppress(boxes.to(device), scores.to(device), groups.to(device), 0.3, most=7)
+    for group in range(4):
+        of_group = (groups[order.cpu()] == group).to(device)
+        best = (kept & of_group).nonzero()[:7]
+        assert torch.equal((limited & of_group).nonzero()[:7], best)
     torch.library.opcheck(ops.suppress, (boxes.to(device), scores.to(device), groups.to(device), 0.3))

@@ -1,14 +1,15 @@
-"""WinogradConv2d against PyTorch's convolution."""
+"""Winograd's filtering and its gradients against PyTorch's convolution."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from maskrcnn_benchmark.ops import winograd
 from maskrcnn_benchmark.ops.library import ops
-from maskrcnn_benchmark.ops.winograd import WinogradConv2d
+from maskrcnn_benchmark.ops.winograd import WinogradConv2d, conv3x3, has_winograds_form
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 7), (4, 4), (5, 8), (13, 18), (32, 31)])
@@ -26,6 +27,59 @@ def test_the_values_of_a_convolution(size, bias, channels, monkeypatch):
     torch.testing.assert_close(fast(channels_last), expected, rtol=1e-11, atol=1e-11)
     assert fast(x).shape == expected.shape and fast(x[:0]).shape == expected[:0].shape
     assert not any(p.requires_grad for name, p in fast.named_parameters() if name == "weight")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 7), (4, 4), (13, 18)])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("channels", [(5, 7), (16, 21), (33, 8)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_gradients_of_a_convolution(size, bias, channels, layout, monkeypatch):
+    monkeypatch.setattr(winograd, "TILES", 3)
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(2, channels[0], *size), (channels[1], channels[0], 3, 3), (channels[1],), (2, channels[1], *size)]
+    x, weight, shift, grad = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
+    x, weight = (t.contiguous(memory_format=layout).requires_grad_() for t in (x, weight))
+    inputs = [x, weight, *([shift.requires_grad_()] if bias else [])]
+    found, expected = (
+        conv3x3(x, weight, shift if bias else None),
+        F.conv2d(x, weight, shift if bias else None, padding=1),
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11)
+    gradients = torch.autograd.grad(found, inputs, grad)
+    torch.testing.assert_close(gradients, torch.autograd.grad(expected, inputs, grad), rtol=1e-11, atol=1e-11)
+    assert gradients[1].stride() == weight.stride()
+    for one, wanted in zip(inputs, gradients, strict=True):  # each alone: the others do not ask for a gradient
+        alone = [t if t is one else t.detach() for t in inputs]
+        z = conv3x3(*alone, *([] if bias else [None]))
+        torch.testing.assert_close(torch.autograd.grad(z, one, grad)[0], wanted)
+
+
+def test_gradients_of_gradients():
+    torch.manual_seed(0)
+    inputs = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in ((1, 2, 5, 6), (3, 2, 3, 3), (3,))]
+    assert torch.autograd.gradgradcheck(conv3x3, inputs)
+
+
+def test_the_output_may_be_changed_in_place():
+    x, weight = torch.randn(1, 3, 8, 8), torch.randn(4, 3, 3, 3, requires_grad=True)
+    F.relu_(conv3x3(x, weight, None)).sum().backward()
+    expected = weight.detach().requires_grad_()
+    F.relu(F.conv2d(x, expected, padding=1)).sum().backward()
+    torch.testing.assert_close(weight.grad, expected.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_rounding_of_gradients_in_float32():
+    torch.manual_seed(0)
+    x, weight, grad = torch.randn(2, 256, 30, 41), torch.randn(256, 256, 3, 3) / 48, torch.randn(2, 256, 30, 41)
+
+    def gradients(function, *tensors):
+        x, weight, grad = tensors
+        inputs = x.clone().requires_grad_(), weight.clone().requires_grad_()
+        return torch.autograd.grad(function(*inputs), inputs, grad)
+
+    exact = gradients(lambda x, w: F.conv2d(x, w, padding=1), x.double(), weight.double(), grad.double())
+    for value, wanted in zip(gradients(lambda x, w: conv3x3(x, w, None), x, weight, grad), exact, strict=True):
+        assert (value - wanted).abs().max() < 5e-5 * wanted.abs().max()
 
 
 def test_rounding_in_float32():
@@ -61,6 +115,11 @@ def test_what_does_not_fit_is_refused(pixels, tiles, first, said):
         ops.winograd_outputs(tiles, None, first, pixels)
 
 
+def test_gradients_that_do_not_fit_are_refused():
+    with pytest.raises(RuntimeError, match="winograd_gradients: the maps have 2 tiles, got 2 from 1 on"):
+        ops.winograd_gradients(torch.zeros(1, 4, 5, 2), 1, torch.zeros(36, 2, 2))
+
+
 def test_a_bias_that_does_not_fit_is_refused():
     with pytest.raises(RuntimeError, match=r"bias must be a contiguous \[2\] of the pixels' type, got \[3\]"):
         ops.winograd_outputs(torch.zeros(36, 1, 2), torch.zeros(3), 0, torch.zeros(1, 4, 4, 2))
@@ -80,6 +139,6 @@ def test_a_bias_that_does_not_fit_is_refused():
 )
 def test_other_convolutions_are_refused(options):
     conv = nn.Conv2d(4, 4, **options)
-    assert not WinogradConv2d.supports(conv)
+    assert not has_winograds_form(conv)
     with pytest.raises(ValueError, match=r"stride 1 and padding 1; got Conv2d\(4, 4"):
         WinogradConv2d(conv)

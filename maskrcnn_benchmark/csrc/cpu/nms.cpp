@@ -166,10 +166,10 @@ Tensor keep_by_rank(const NmsOrder& order, double iou_threshold, int64_t limit) 
 }
 
 std::tuple<Tensor, Tensor> suppress(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& groups,
-                                    double iou_threshold) {
+                                    double iou_threshold, int64_t most) {
   check_nms("suppress", boxes, scores, groups, iou_threshold);
   const NmsOrder order = order_boxes(boxes, scores, groups);
-  return {order.by_score, keep_by_rank(order, iou_threshold, boxes.size(0))};
+  return {order.by_score, keep_by_rank(order, iou_threshold, most >= 0 ? most : boxes.size(0))};
 }
 
 Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& groups, double iou_threshold,

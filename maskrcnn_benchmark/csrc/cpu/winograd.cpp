@@ -1,4 +1,4 @@
-// The two transforms of Winograd's minimal filtering F(4 x 4, 3 x 3) on the CPU; the products between them are matrix
+// The transforms of Winograd's minimal filtering F(4 x 4, 3 x 3) on the CPU; the products between them are matrix
 // products (ops/winograd.py). A pixel is C consecutive numbers, and all arithmetic runs along them.
 
 #include <algorithm>
@@ -17,16 +17,19 @@ constexpr float kInputTransform[kIn][kIn] = {{4, 0, -5, 0, 1, 0},  {0, -4, -4, 1
                                              {0, -2, -1, 2, 1, 0}, {0, 2, -1, -2, 1, 0}, {0, 4, 0, -5, 0, 1}};
 constexpr float kOutputTransform[kOut][kIn] = {
     {1, 1, 1, 1, 1, 0}, {0, 1, -1, 2, -2, 0}, {0, 1, 1, 4, 4, 0}, {0, 1, -1, 8, -8, 1}};
+// That of the outputs, transposed.
+constexpr float kGradientTransform[kIn][kOut] = {{1, 0, 0, 0},  {1, 1, 1, 1},   {1, -1, 1, -1},
+                                                 {1, 2, 4, 8},  {1, -2, 4, -8}, {0, 0, 0, 1}};
 
 // target[r] = sum_k matrix[r][k] source[k], unrolled, so that factors of 0 and 1 cost nothing.
-template <typename T, typename V, int Rows>
-MRB_INLINE void transform(const float (&matrix)[Rows][kIn], const V* source, int source_stride, V* target,
+template <typename T, typename V, int Rows, int Columns>
+MRB_INLINE void transform(const float (&matrix)[Rows][Columns], const V* source, int source_stride, V* target,
                           int target_stride) {
 #pragma GCC unroll 6
   for (int r = 0; r < Rows; ++r) {
     V total{};
 #pragma GCC unroll 6
-    for (int k = 0; k < kIn; ++k) {
+    for (int k = 0; k < Columns; ++k) {
       if (matrix[r][k] != 0) total += static_cast<T>(matrix[r][k]) * source[k * source_stride];
     }
     target[r * target_stride] = total;
@@ -117,7 +120,34 @@ struct TransformOutputs {
   }
 };
 
-// Checks what both transforms take: pixels [N, H, W, C] and numbers [36, T, C] of the tiles from first_tile on.
+// The derivative of TransformOutputs: what gradients of the outputs are to the products.
+template <typename T>
+struct TransformGradients {
+  static MRB_INLINE void run(const T* gradients, const Grid* grid, int64_t first, int64_t begin, int64_t end,
+                             int64_t stride, T* tiles) {
+    for (int64_t index = begin; index < end; ++index) {
+      const int64_t row = (first + index) / grid->columns, column = (first + index) % grid->columns;
+      const int64_t y0 = row % grid->rows * kOut, x0 = column * kOut;
+      const T* map = gradients + row / grid->rows * grid->height * grid->width * grid->channels;
+      T* target = tiles + index * grid->channels;
+      along_channels<T>(grid->channels, [&](auto zero, int64_t c) MRB_INLINE_LAMBDA {
+        using V = decltype(zero);
+        V values[kOut], lines[kOut * kIn], tile[kIn * kIn];
+        for (int i = 0; i < kOut; ++i) {
+          for (int j = 0; j < kOut; ++j) {
+            const bool inside = y0 + i < grid->height && x0 + j < grid->width;
+            values[j] = inside ? read<V>(map + ((y0 + i) * grid->width + x0 + j) * grid->channels + c) : zero;
+          }
+          transform<T>(kGradientTransform, values, 1, lines + i * kIn, 1);
+        }
+        for (int j = 0; j < kIn; ++j) transform<T>(kGradientTransform, lines + j, kIn, tile + j, kIn);
+        for (int k = 0; k < kIn * kIn; ++k) std::memcpy(target + k * stride + c, tile + k, sizeof(V));
+      });
+    }
+  }
+};
+
+// Checks what all transforms take: pixels [N, H, W, C] and numbers [36, T, C] of the tiles from first_tile on.
 Grid check(const char* name, const Tensor& pixels, const Tensor& tiles, int64_t first_tile) {
   MRB_CHECK(pixels.dim() == 4 && pixels.is_contiguous(), name, ": pixels must be a contiguous [N, H, W, C], got ",
             shape_of(pixels));
@@ -138,17 +168,26 @@ void of_type(ScalarType dtype, const Work& work) {
   dtype == ScalarType::Double ? work(double{}) : work(float{});
 }
 
-void inputs(const Tensor& pixels, int64_t first_tile, Tensor tiles) {
-  const Grid grid = check("winograd_inputs", pixels, tiles, first_tile);
+template <template <typename> class Transform>
+void to_tiles(const char* name, const Tensor& pixels, int64_t first_tile, Tensor& tiles) {
+  const Grid grid = check(name, pixels, tiles, first_tile);
   of_type(pixels.scalar_type(), [&](auto zero) {
     using T = decltype(zero);
     const T* source = pixels.template const_data_ptr<T>();
     T* target = tiles.template mutable_data_ptr<T>();
     const int64_t stride = tiles.size(1) * grid.channels;
     torch::stable::parallel_for(0, tiles.size(1), kTilesPerThread, [&](int64_t begin, int64_t end) {
-      run_vectorised<TransformInputs<T>>(source, &grid, first_tile, begin, end, stride, target);
+      run_vectorised<Transform<T>>(source, &grid, first_tile, begin, end, stride, target);
     });
   });
+}
+
+void inputs(const Tensor& pixels, int64_t first_tile, Tensor tiles) {
+  to_tiles<TransformInputs>("winograd_inputs", pixels, first_tile, tiles);
+}
+
+void gradients(const Tensor& pixels, int64_t first_tile, Tensor tiles) {
+  to_tiles<TransformGradients>("winograd_gradients", pixels, first_tile, tiles);
 }
 
 void outputs(const Tensor& products, const std::optional<Tensor>& bias, int64_t first_tile, Tensor pixels) {
@@ -173,6 +212,7 @@ void outputs(const Tensor& products, const std::optional<Tensor>& bias, int64_t 
 
 STABLE_TORCH_LIBRARY_IMPL(maskrcnn_benchmark, CPU, m) {
   m.impl("winograd_inputs", TORCH_BOX(&inputs));
+  m.impl("winograd_gradients", TORCH_BOX(&gradients));
   m.impl("winograd_outputs", TORCH_BOX(&outputs));
 }
 

@@ -252,7 +252,7 @@ Tensor keep_by_rank(const NmsOrder& order, double iou_threshold) {
 }
 
 std::tuple<Tensor, Tensor> suppress(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& groups,
-                                    double iou_threshold) {
+                                    double iou_threshold, int64_t /*most*/) {
   check_nms("suppress", boxes, scores, groups, iou_threshold);
   const torch::stable::accelerator::DeviceGuard guard(boxes.get_device_index());
   const NmsOrder order = order_boxes(boxes, scores, groups);

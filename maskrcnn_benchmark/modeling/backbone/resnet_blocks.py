@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers import FrozenBatchNorm2d
+from maskrcnn_benchmark.layers.convolution import Conv2d
 from maskrcnn_benchmark.layers.deformable import DFConv2d
 from maskrcnn_benchmark.layers.frozen_batch_norm import conv_norm, is_watched
 from maskrcnn_benchmark.layers.layout import any_layout
@@ -29,7 +30,7 @@ NO_DCN: Mapping[str, Any] = MappingProxyType({})
 
 def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1):
     padding = dilation * (kernel // 2)
-    conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation, groups, bias=False)
+    conv = Conv2d(in_channels, out_channels, kernel, stride, padding, dilation, groups, bias=False)
     nn.init.kaiming_uniform_(conv.weight, a=1)
     return conv
 

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.convolution import Conv2d
 from maskrcnn_benchmark.layers.layout import any_layout
 
 
 def make_predictor(in_channels: int, out_channels: int, kernel: int = 1) -> nn.Conv2d:
-    conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2)
+    conv = Conv2d(in_channels, out_channels, kernel, padding=kernel // 2)
     nn.init.normal_(conv.weight, std=0.01)
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)

@@ -130,7 +130,7 @@ class RPNPostProcessor(nn.Module):
         # A box of the lowest score suppresses none of the others; it is left out below.
         scores = torch.where(large_enough, scores, -1.0)
         if self.nms_thresh > 0:
-            order, kept = suppress(boxes, scores, groups, self.nms_thresh)
+            order, kept = suppress(boxes, scores, groups, self.nms_thresh, self.post_nms_top_n)
         else:
             order, kept = scores.argsort(descending=True, stable=True), torch.ones_like(large_enough)
         scores, groups = scores[order], groups[order]

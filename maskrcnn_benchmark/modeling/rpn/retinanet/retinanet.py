@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.convolution import Conv2d
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import forks
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
@@ -16,7 +17,7 @@ from maskrcnn_benchmark.structures.image_list import ImageList
 
 
 def _conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
-    conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+    conv = Conv2d(in_channels, out_channels, 3, padding=1)
     nn.init.normal_(conv.weight, std=0.01)
     assert conv.bias is not None
     nn.init.zeros_(conv.bias)
