@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 import torchvision
 from torch import Tensor
+from torch.nn import functional
 from torchvision.ops import MultiScaleRoIAlign
 
 import harness
@@ -31,7 +32,7 @@ from maskrcnn_benchmark.layers import (
 )
 from maskrcnn_benchmark.modeling.poolers import LevelMapper
 from maskrcnn_benchmark.ops.library import ops
-from maskrcnn_benchmark.ops.winograd import WinogradConv2d
+from maskrcnn_benchmark.ops.winograd import WinogradConv2d, conv3x3
 
 HEIGHT, WIDTH, CHANNELS, STRIDES = 800, 1120, 256, (4, 8, 16, 32)
 
@@ -209,7 +210,14 @@ def winograd_cases(device: torch.device, dtype: torch.dtype, share: int) -> Iter
         x = torch.randn(batch, channels, height, width, dtype=dtype).contiguous(memory_format=torch.channels_last)
         least = (2 * x.numel() + conv.weight.numel()) * x.element_size()
         ours, theirs = (no_grad(lambda x=x, f=f: f(x)) for f in (WinogradConv2d(conv), conv))
-        yield Case(f"convolution {batch} x {channels} x {height} x {width}", ours, theirs, least)
+        name = f"convolution {batch} x {channels} x {height} x {width}"
+        yield Case(name, ours, theirs, least)
+        weight = conv.weight.detach()
+        trained = [x.requires_grad_(), weight.clone().requires_grad_()]
+        plain = [t.detach().contiguous().requires_grad_() for t in trained]  # in which PyTorch's gradients are faster
+        own = backward(lambda trained=trained: conv3x3(*trained, None), trained)
+        other = backward(lambda plain=plain: functional.conv2d(*plain, padding=1), plain)
+        yield Case(f"{name}, backward", own, other, least)
 
 
 FAMILIES = {

@@ -53,7 +53,7 @@ def rows(printed: str, pattern: str) -> int:
 
 def test_model(bench):
     printed = bench("model", "--models", "faster", "--size", "96x128", "--repeat", 1)
-    assert rows(printed, "faster   (inference|training) # # #") == 2
+    assert rows(printed, "faster   (inference|training) # # # # #") == 2
 
 
 def test_cpu_inference(bench, tmp_path):

@@ -41,6 +41,10 @@ WAITING = {
     "equal",
     "batched_nms",
 }
+# Python numbers that become a tensor: copied to a GPU, the host waits for them. Not where they are pinned first and then copied
+# without waiting, or stay on the host.
+CONSTANTS = "lift_fresh"
+NOT_WAITING = {"boxes.py:constant", "masks.py:crop_and_resize", "winograd.py:_kernel_transform"}
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
 
 
@@ -54,9 +58,11 @@ class Waits(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func._schema.name.split("::")[1]
         by_mask = name in INDEXING and any(i is not None and i.dtype == torch.bool for i in args[1])
-        if name in WAITING or by_mask:
+        if name in WAITING or name == CONSTANTS or by_mask:
             frames = [f for f in traceback.extract_stack() if "maskrcnn_benchmark/" in f.filename]
-            self.places[(name, *(f"{Path(f.filename).name}:{f.name}" for f in frames[:-3:-1]))] += 1
+            place = [f"{Path(f.filename).name}:{f.name}" for f in frames[:-3:-1]]
+            if name != CONSTANTS or place[:1] and place[0] not in NOT_WAITING:
+                self.places[(name, *place)] += 1
         return func(*args, **(kwargs or {}))
 
 

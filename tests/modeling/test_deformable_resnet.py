@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from maskrcnn_benchmark.config import cfg as defaults
-from maskrcnn_benchmark.layers import DFConv2d
+from maskrcnn_benchmark.layers import Conv2d, DFConv2d
 from maskrcnn_benchmark.modeling.backbone.resnet import BottleneckWithFixedBatchNorm, ResNet
 
 
@@ -26,7 +26,7 @@ def test_stages_that_ask_for_it_are_deformable() -> None:
     body = build(STAGE_WITH_DCN=stages, DEFORMABLE_GROUPS=2)
     for name, deformable in zip(body.stages, stages, strict=True):
         for block in getattr(body, name):
-            assert type(block.conv2) is (DFConv2d if deformable else nn.Conv2d)
+            assert type(block.conv2) is (DFConv2d if deformable else Conv2d)
     conv = body.layer2[0].conv2
     assert list(conv.offset.weight.shape) == [36, 8, 3, 3] and conv.conv.deformable_groups == 2
 
