@@ -92,7 +92,7 @@ def test_non_local_model(bench):
 
 def test_ops(bench):
     printed = bench("ops", "--repeat", 1, "--divide", 10)
-    assert rows(printed, r"[a-z_]+ .{10,36} # # # #") == 24
+    assert rows(printed, r"[a-z_]+ .{10,36} # # # #") == 28
 
 
 @pytest.mark.slow
