@@ -17,8 +17,8 @@ MIN_TILES = 32
 @any_layout
 class Conv2d(nn.Conv2d):
     """torch.nn.Conv2d. On a CPU in float32, a wide 3 x 3 convolution through which a gradient is to go is computed by Winograd's
-    filtering, as its gradients are (`ops.winograd.conv3x3`): twice as fast, and in channels_last order without AVX-512 up to
-    six times. What is only looked at, without gradients, is what PyTorch computes, to the bit.
+    filtering, as its gradients are (`ops.winograd.conv3x3`): about twice as fast. What is only looked at, without gradients, is
+    what PyTorch computes, to the bit.
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -25,10 +25,8 @@ WINOGRAD_CHANNELS = 64
 
 def has_winograds_form(conv: nn.Conv2d) -> bool:
     """Whether a convolution is of 3 x 3 pixels, with stride 1, and keeps the size of its map."""
-    return (
-        (conv.kernel_size, conv.stride, conv.dilation, conv.groups) == ((3, 3), (1, 1), (1, 1), 1)
-        and (conv.padding, conv.padding_mode) == ((1, 1), "zeros")
-    )  # fmt: skip
+    geometry = conv.kernel_size, conv.stride, conv.padding, conv.dilation
+    return geometry == ((3, 3), (1, 1), (1, 1), (1, 1)) and conv.groups == 1 and conv.padding_mode == "zeros"
 
 
 def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -103,6 +103,24 @@ def test_what_is_kept_of_a_norm_follows_its_buffers(change):
     y.sum().backward()
 
 
+def test_scaled_weights_are_made_again_for_the_backward_pass():
+    torch.manual_seed(0)
+    conv, norm = nn.Conv2d(3, 4, 3, padding=1, bias=False).double(), frozen(4)
+    x = torch.randn(1, 3, 5, 6, dtype=torch.float64, requires_grad=True)
+    inputs = (x, *conv.parameters())
+    assert torch.autograd.gradcheck(lambda x, _: conv_norm(x, conv, norm), inputs)
+    assert torch.autograd.gradgradcheck(lambda x, _: conv_norm(x, conv, norm), inputs)
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
+        y = conv_norm(x, conv, norm)
+    own = conv.weight.data_ptr()
+    assert sum(t.shape == conv.weight.shape and t.data_ptr() != own for t in saved) == 0
+    with torch.no_grad():
+        conv.weight.mul_(2)
+    with pytest.raises(RuntimeError, match="changed in place between its forward and its backward pass"):
+        y.sum().backward()
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_cuda_graph_computes_its_own_scale():
     norm, x = frozen(4).cuda(), torch.randn(1, 4, 5, 5, device="cuda", dtype=torch.float64)

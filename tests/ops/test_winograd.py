@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -52,6 +54,14 @@ def test_the_gradients_of_a_convolution(size, bias, channels, layout, monkeypatc
         alone = [t if t is one else t.detach() for t in inputs]
         z = conv3x3(*alone, *([] if bias else [None]))
         torch.testing.assert_close(torch.autograd.grad(z, one, grad)[0], wanted)
+
+
+def test_the_gradients_go_by_the_filtering_too():
+    x, weight = torch.randn(1, 3, 8, 8, requires_grad=True), torch.randn(4, 3, 3, 3, requires_grad=True)
+    y = conv3x3(x, weight, None)
+    with mock.patch.object(winograd, "ops", wraps=ops) as called:
+        y.sum().backward()
+    assert called.winograd_conv2d.called and called.winograd_gradients.called
 
 
 def test_gradients_of_gradients():

@@ -36,9 +36,19 @@ MRB_INLINE void transform(const float (&matrix)[Rows][Columns], const V* source,
   }
 }
 
+// Where a tile's outputs begin: in its map, and that map among the others.
+struct Place {
+  int64_t y, x, map;
+};
+
 // Maps [N, H, W, C] and the grid of their tiles.
 struct Grid {
   int64_t height, width, channels, rows, columns;
+
+  Place place(int64_t tile) const {
+    const int64_t row = tile / columns;
+    return {row % rows * kOut, tile % columns * kOut, row / rows * height * width * channels};
+  }
 
   Grid(const Tensor& pixels)
       : height(pixels.size(1)), width(pixels.size(2)), channels(pixels.size(3)), rows((height + kOut - 1) / kOut),
@@ -66,9 +76,9 @@ struct TransformInputs {
   static MRB_INLINE void run(const T* pixels, const Grid* grid, int64_t first, int64_t begin, int64_t end,
                              int64_t stride, T* tiles) {
     for (int64_t index = begin; index < end; ++index) {
-      const int64_t row = (first + index) / grid->columns, column = (first + index) % grid->columns;
-      const int64_t y0 = row % grid->rows * kOut - 1, x0 = column * kOut - 1;
-      const T* map = pixels + row / grid->rows * grid->height * grid->width * grid->channels;
+      const Place place = grid->place(first + index);
+      const int64_t y0 = place.y - 1, x0 = place.x - 1;
+      const T* map = pixels + place.map;
       T* target = tiles + index * grid->channels;
       along_channels<T>(grid->channels, [&](auto zero, int64_t c) MRB_INLINE_LAMBDA {
         using V = decltype(zero);
@@ -94,9 +104,9 @@ struct TransformOutputs {
   static MRB_INLINE void run(const T* products, const T* bias, const Grid* grid, int64_t first, int64_t begin,
                              int64_t end, int64_t stride, T* pixels) {
     for (int64_t index = begin; index < end; ++index) {
-      const int64_t row = (first + index) / grid->columns, column = (first + index) % grid->columns;
-      const int64_t y0 = row % grid->rows * kOut, x0 = column * kOut;
-      T* map = pixels + row / grid->rows * grid->height * grid->width * grid->channels;
+      const Place place = grid->place(first + index);
+      const int64_t y0 = place.y, x0 = place.x;
+      T* map = pixels + place.map;
       const T* source = products + index * grid->channels;
       const int64_t height = std::min<int64_t>(kOut, grid->height - y0), width = std::min<int64_t>(kOut, grid->width - x0);
       along_channels<T>(grid->channels, [&](auto zero, int64_t c) MRB_INLINE_LAMBDA {
@@ -126,9 +136,9 @@ struct TransformGradients {
   static MRB_INLINE void run(const T* gradients, const Grid* grid, int64_t first, int64_t begin, int64_t end,
                              int64_t stride, T* tiles) {
     for (int64_t index = begin; index < end; ++index) {
-      const int64_t row = (first + index) / grid->columns, column = (first + index) % grid->columns;
-      const int64_t y0 = row % grid->rows * kOut, x0 = column * kOut;
-      const T* map = gradients + row / grid->rows * grid->height * grid->width * grid->channels;
+      const Place place = grid->place(first + index);
+      const int64_t y0 = place.y, x0 = place.x;
+      const T* map = gradients + place.map;
       T* target = tiles + index * grid->channels;
       along_channels<T>(grid->channels, [&](auto zero, int64_t c) MRB_INLINE_LAMBDA {
         using V = decltype(zero);
