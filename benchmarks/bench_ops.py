@@ -31,8 +31,9 @@ from maskrcnn_benchmark.layers import (
     roi_pool,
 )
 from maskrcnn_benchmark.modeling.poolers import LevelMapper
+from maskrcnn_benchmark.ops.convolution import conv3x3
 from maskrcnn_benchmark.ops.library import ops
-from maskrcnn_benchmark.ops.winograd import WinogradConv2d, conv3x3
+from maskrcnn_benchmark.ops.winograd import WinogradConv2d
 
 HEIGHT, WIDTH, CHANNELS, STRIDES = 800, 1120, 256, (4, 8, 16, 32)
 

@@ -5,7 +5,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-from maskrcnn_benchmark.layers.convolution import is_plain
+from maskrcnn_benchmark.layers.convolution import is_plain, scaled
 from maskrcnn_benchmark.layers.layout import any_layout
 
 
@@ -110,24 +110,4 @@ def conv_norm(x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
     scale, shift = norm.affine(x.dtype if conv.bias is None else None)
     if conv.bias is not None:
         shift = shift + conv.bias * scale
-    factor = scale.reshape(-1, 1, 1, 1)
-    weight = conv.weight * factor
-    if x.device.type != "cpu" or not weight.requires_grad or torch.compiler.is_compiling():
-        return conv._conv_forward(x, weight, shift)
-    # The backward pass multiplies them again: all of a body's weights for a second time are a tenth of what a step keeps.
-    place, original, version = weight.data_ptr(), conv.weight, conv.weight._version
-
-    def pack(saved: Tensor) -> Tensor | None:
-        return None if saved.data_ptr() == place and saved.shape == original.shape else saved
-
-    def unpack(saved: Tensor | None) -> Tensor:
-        if saved is not None:
-            return saved
-        if original._version != version:
-            raise RuntimeError(
-                "The weights of a convolution were changed in place between its forward and its backward pass."
-            )
-        return original.detach() * factor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
-        return conv._conv_forward(x, weight, shift)
+    return scaled(x, conv, scale.reshape(-1, 1, 1, 1), shift)

@@ -1,6 +1,6 @@
 """3 x 3 convolutions with a quarter of the multiplications, for processors."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -29,40 +29,25 @@ def has_winograds_form(conv: nn.Conv2d) -> bool:
     return geometry == ((3, 3), (1, 1), (1, 1), (1, 1)) and conv.groups == 1 and conv.padding_mode == "zeros"
 
 
-def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """F.conv2d(x, weight, bias, padding=1) of a 3 x 3 kernel by Winograd's minimal filtering, with its gradients by it too.
-
-    For CPUs, float32 and float64. Rounding in float32 is some 1e-5 of the largest value, of the output and of the gradients.
-
-    Shapes: Tensor[B, C, H, W], Tensor[O, C, 3, 3] and Tensor[O] -> Tensor[B, O, H, W] in channels_last order.
+def filtered(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """F.conv2d(x, weight, bias, padding=1) of a 3 x 3 kernel, which is transformed at each call. `ops.convolution.conv3x3` has a
+    derivative.
     """
-    return _Conv3x3.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return ops.winograd_conv2d(x, _transformed(weight), bias)
 
 
-class _Conv3x3(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return ops.winograd_conv2d(x, _transformed(weight), bias)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        x, weight = ctx.saved_tensors
-        wanted = ctx.needs_input_grad
-        if torch.is_grad_enabled():  # the gradient is to be differentiated again
-            sizes = [grad.shape[1]] if wanted[2] else None
-            ones = [1, 1]
-            return torch.ops.aten.convolution_backward(
-                grad, x, weight, sizes, ones, ones, ones, False, [0, 0], 1, list(wanted)
-            )
-        of_x = of_weight = of_bias = None
-        if wanted[0]:  # a convolution too, with the kernels turned round and from outputs to inputs
-            of_x = ops.winograd_conv2d(grad, _transformed(weight.flip(2, 3).transpose(0, 1)), None)
-        if wanted[1]:
-            of_weight = _weight_gradient(x, grad, weight)
-        if wanted[2]:
-            of_bias = grad.sum((0, 2, 3))
-        return of_x, of_weight, of_bias
+def filtered_gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, wanted: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Of x, weight and bias, those that are wanted, where the gradient of the output is `grad`."""
+    of_x = of_weight = of_bias = None
+    if wanted[0]:  # a convolution too, with the kernels turned round and from outputs to inputs
+        of_x = filtered(grad, weight.flip(2, 3).transpose(0, 1), None)
+    if wanted[1]:
+        of_weight = _weight_gradient(x, grad, weight)
+    if wanted[2]:
+        of_bias = grad.sum((0, 2, 3))
+    return of_x, of_weight, of_bias
 
 
 def _kernel_transform(like: Tensor) -> Tensor:

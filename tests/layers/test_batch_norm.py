@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from maskrcnn_benchmark.layers import FrozenBatchNorm2d, conv_norm
 
@@ -115,10 +118,41 @@ def test_scaled_weights_are_made_again_for_the_backward_pass():
         y = conv_norm(x, conv, norm)
     own = conv.weight.data_ptr()
     assert sum(t.shape == conv.weight.shape and t.data_ptr() != own for t in saved) == 0
+    y.sum().backward()
+    y = conv_norm(x, conv, norm)
     with torch.no_grad():
         conv.weight.mul_(2)
-    with pytest.raises(RuntimeError, match="changed in place between its forward and its backward pass"):
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.sum().backward()
+
+
+def test_a_checkpointed_block_keeps_nothing_inside():
+    """torch.utils.checkpoint works through the hooks of saved tensors; hooks of our own inside it would take its place."""
+    conv, norm, kept = nn.Conv2d(3, 3, 1, bias=False).double(), frozen(3), []
+
+    def block(x):
+        for _ in range(2):
+            x = conv_norm(x, conv, norm)
+            kept.append(weakref.ref(x))
+        return x.square()
+
+    x = torch.randn(1, 3, 5, 6, dtype=torch.float64, requires_grad=True)
+    y = checkpoint(block, x, use_reentrant=False)
+    assert [reference() for reference in kept] == [None, None]
+    found = torch.autograd.grad(y.sum(), [x, conv.weight])
+    torch.testing.assert_close(found, torch.autograd.grad(block(x).sum(), [x, conv.weight]))
+
+
+def test_functional_transforms_go_through():
+    conv, norm = nn.Conv2d(3, 4, 3, padding=1, bias=False).double(), frozen(4)
+    x = torch.randn(2, 1, 3, 5, 6, dtype=torch.float64)
+
+    def loss(x, call):
+        return call(x).square().sum()
+
+    of_each = torch.vmap(torch.func.grad(loss), in_dims=(0, None))
+    found, expected = of_each(x, lambda x: conv_norm(x, conv, norm)), of_each(x, lambda x: norm(conv(x)))
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

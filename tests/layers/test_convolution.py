@@ -99,3 +99,23 @@ def test_subclasses_are_not_taken_for_it():
 
     assert is_plain(Conv2d(3, 4, 1)) and is_plain(nn.Conv2d(3, 4, 1)) and is_plain(Named(3, 4, 1))
     assert not is_plain(Scaled(3, 4, 1)) and not is_plain(nn.Linear(3, 4))
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+def test_functional_transforms_go_through():
+    """Gradients of each image, as torch.func takes them, of a convolution that would be filtered."""
+    conv, x = make()
+    reference = nn.Conv2d(64, 96, 3, padding=1)
+    reference.load_state_dict(conv.state_dict())
+
+    def of_each(module, images):
+        def loss(weights, image):
+            return torch.func.functional_call(module, weights, (image[None],)).square().sum()
+
+        weights = {name: value.detach() for name, value in module.named_parameters()}
+        return torch.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, images)
+
+    images = torch.cat([x, 2 * x])
+    found, expected = of_each(conv, images), of_each(reference, images)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=3e-5 * float(value.abs().max()))

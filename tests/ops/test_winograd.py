@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from maskrcnn_benchmark.ops import winograd
+from maskrcnn_benchmark.ops.convolution import conv3x3
 from maskrcnn_benchmark.ops.library import ops
-from maskrcnn_benchmark.ops.winograd import WinogradConv2d, conv3x3, has_winograds_form
+from maskrcnn_benchmark.ops.winograd import WinogradConv2d, has_winograds_form
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 7), (4, 4), (5, 8), (13, 18), (32, 31)])
