@@ -68,14 +68,14 @@ def _weight_gradient(x: Tensor, grad: Tensor, weight: Tensor) -> Tensor:
     pixels, gradients = (map.permute(0, 2, 3, 1).contiguous() for map in (x, grad))
     batch, height, width, channels = pixels.shape
     outputs = gradients.shape[3]
-    total = pixels.new_zeros(36, channels, outputs)
     count = batch * -(-height // 4) * -(-width // 4)
+    total = (pixels.new_empty if count else pixels.new_zeros)(36, channels, outputs)
     for first in range(0, count, 2 * TILES):
         size = min(count - first, 2 * TILES)
-        of_inputs, of_outputs = pixels.new_empty(36, size, channels), pixels.new_empty(36, size, outputs)
+        of_inputs, of_outputs = _empty_tiles(size, channels, pixels), _empty_tiles(size, outputs, pixels)
         ops.winograd_inputs(pixels, first, of_inputs)
         ops.winograd_gradients(gradients, first, of_outputs)
-        total.baddbmm_(of_inputs.transpose(1, 2), of_outputs)
+        total.baddbmm_(of_inputs.transpose(1, 2), of_outputs, beta=int(first > 0))
     rows = _kernel_transform(x).T @ total.flatten(1)  # 9 x C O
     return rows.view(3, 3, channels, outputs).permute(3, 2, 0, 1).contiguous(memory_format=_format(weight))
 
@@ -118,15 +118,23 @@ def _in_parts(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     rows = y.permute(0, 2, 3, 1)
     count = batch * -(-height // 4) * -(-width // 4)
     size = min(count, TILES)
-    inputs, products = pixels.new_empty(36, size, channels), pixels.new_empty(36, size, weight.shape[2])
+    inputs, products = _empty_tiles(size, channels, pixels), pixels.new_empty(36, size, weight.shape[2])
     for first in range(0, count, TILES):
         if count - first < size:
             size = count - first
-            inputs, products = pixels.new_empty(36, size, channels), pixels.new_empty(36, size, weight.shape[2])
+            inputs, products = _empty_tiles(size, channels, pixels), pixels.new_empty(36, size, weight.shape[2])
         ops.winograd_inputs(pixels, first, inputs)
         torch.bmm(inputs, weight, out=products)
         ops.winograd_outputs(products, bias, first, rows)
     return y
+
+
+def _empty_tiles(size: int, channels: int, like: Tensor) -> Tensor:
+    """Tensor[36, size, channels]. One line of the cache lies between the 36: at steps of a power of two all of a tile's numbers
+    would have to share the few places in the cache that such addresses have.
+    """
+    step = size * channels + 16
+    return like.new_empty(36 * step).as_strided((36, size, channels), (step, channels, 1))
 
 
 def _output(x: Tensor, weight: Tensor) -> Tensor:

@@ -11,22 +11,25 @@ namespace {
 
 constexpr int64_t kRowsPerThread = 8;  // output pixels; fewer are not worth waking a thread for
 
-template <typename T>
-MRB_INLINE void store_narrow(T* target, const lanes_t<compute_t<T>>& value) {
+template <typename V, typename T>
+MRB_INLINE void store_narrow(T* target, const V& value) {
   if constexpr (std::is_same_v<T, compute_t<T>>) {
     store(target, value);
   } else {
-    float wide[kLanes<float>];
+    constexpr int count = sizeof(V) / sizeof(float);
+    float wide[count];
     store(wide, value);
-    for (int i = 0; i < kLanes<float>; ++i) target[i] = static_cast<T>(wide[i]);
+    for (int i = 0; i < count; ++i) target[i] = static_cast<T>(wide[i]);
   }
 }
 
 // target[0 .. channels) = the sample's value in each channel
-template <typename T>
+template <int Bytes, typename T>
 MRB_INLINE void blend(const DeformSample<compute_t<T>>& sample, const T* group, int64_t stride, int64_t channels,
                       T* target) {
   using A = compute_t<T>;
+  using V = lanes_t<A, Bytes>;
+  constexpr int64_t step = kLanes<A, Bytes>;
   const T* corner[4];
   A weight[4];
   for (int i = 0; i < 4; ++i) {
@@ -34,9 +37,9 @@ MRB_INLINE void blend(const DeformSample<compute_t<T>>& sample, const T* group, 
     weight[i] = sample.mask * sample.weight[i];
   }
   int64_t c = 0;
-  for (; c + kLanes<A> <= channels; c += kLanes<A>) {
-    lanes_t<A> sum = weight[0] * load(corner[0] + c);
-    for (int i = 1; i < 4; ++i) sum += weight[i] * load(corner[i] + c);
+  for (; c + step <= channels; c += step) {
+    V sum = weight[0] * load<V>(corner[0] + c);
+    for (int i = 1; i < 4; ++i) sum += weight[i] * load<V>(corner[i] + c);
     store_narrow(target + c, sum);
   }
   for (; c < channels; ++c) {
@@ -51,6 +54,7 @@ struct SampleRows {
   using A = compute_t<T>;
 
   // pixels: [N, H, W, C]; columns: [rows, positions, C] from first_row on
+  template <int Bytes>
   MRB_INLINE static void run(const DeformWindow<A>* window, const T* pixels, int64_t first_row, int64_t begin,
                              int64_t end, T* columns) {
     const int64_t channels = window->channels, count = window->group_channels();
@@ -63,7 +67,7 @@ struct SampleRows {
           const DeformSample<A> sample = deform_sample(*window, output, group, position);
           T* target = columns + (row * positions + position) * channels + group * count;
           if (sample.inside) {
-            blend(sample, image + group * count, channels, count, target);
+            blend<Bytes>(sample, image + group * count, channels, count, target);
           } else {
             std::fill_n(target, count, static_cast<T>(sample.mask * sample.outside_value));
           }
@@ -74,22 +78,24 @@ struct SampleRows {
 };
 
 // products[i] = sum over channels of gradient times pixel i of the sample
-template <typename T>
+template <int Bytes, typename T>
 MRB_INLINE void multiply_corners(const DeformSample<compute_t<T>>& sample, const T* group, int64_t stride,
                                  int64_t channels, const T* grad, compute_t<T>* products) {
   using A = compute_t<T>;
+  using V = lanes_t<A, Bytes>;
+  constexpr int step = kLanes<A, Bytes>;
   const T* corner[4];
   for (int i = 0; i < 4; ++i) corner[i] = group + sample.pixel[i] * stride;
-  lanes_t<A> sums[4] = {};
+  V sums[4] = {};
   int64_t c = 0;
-  for (; c + kLanes<A> <= channels; c += kLanes<A>) {
-    const lanes_t<A> g = load(grad + c);
-    for (int i = 0; i < 4; ++i) sums[i] += g * load(corner[i] + c);
+  for (; c + step <= channels; c += step) {
+    const V g = load<V>(grad + c);
+    for (int i = 0; i < 4; ++i) sums[i] += g * load<V>(corner[i] + c);
   }
   for (int i = 0; i < 4; ++i) {
-    A lanes[kLanes<A>], total = 0;
+    A lanes[step], total = 0;
     store(lanes, sums[i]);
-    for (int lane = 0; lane < kLanes<A>; ++lane) total += lanes[lane];
+    for (int lane = 0; lane < step; ++lane) total += lanes[lane];
     for (int64_t rest = c; rest < channels; ++rest) {
       total += static_cast<A>(grad[rest]) * static_cast<A>(corner[i][rest]);
     }
@@ -101,6 +107,7 @@ template <typename T>
 struct DifferentiatePositions {
   using A = compute_t<T>;
 
+  template <int Bytes>
   MRB_INLINE static void run(const DeformWindow<A>* window, const T* pixels, const T* grad_columns, int64_t first_row,
                              int64_t begin, int64_t end, const DeformGradientMaps<A>* grads) {
     const int64_t channels = window->channels, count = window->group_channels();
@@ -114,7 +121,7 @@ struct DifferentiatePositions {
           A products[4] = {};
           if (sample.inside) {
             const T* grad = grad_columns + (row * positions + position) * channels + group * count;
-            multiply_corners(sample, image + group * count, channels, count, grad, products);
+            multiply_corners<Bytes>(sample, image + group * count, channels, count, grad, products);
           }
           grads->write(*window, output, group, position, deform_gradient(sample, products));
         }
@@ -128,6 +135,7 @@ struct ScatterRows {
   using A = compute_t<T>;
 
   // Adds to channels first to last of grad_pixels, [N, H, W, C], from rows begin to end of grad_columns.
+  template <int Bytes>
   MRB_INLINE static void run(const DeformWindow<A>* window, const T* grad_columns, int64_t first_row, int64_t begin,
                              int64_t end, int64_t first, int64_t last, A* grad_pixels) {
     const int64_t channels = window->channels, count = window->group_channels();
@@ -142,7 +150,7 @@ struct ScatterRows {
           for (int i = 0; i < 4; ++i) {
             const A weight = sample.mask * sample.weight[i];
             if (sample.inside && weight != A(0)) {
-              add_scaled(weight, grad_columns + (row * positions + position) * channels + low, high - low,
+              add_scaled<Bytes>(weight, grad_columns + (row * positions + position) * channels + low, high - low,
                          image + sample.pixel[i] * channels + low);
             }
           }
@@ -152,11 +160,13 @@ struct ScatterRows {
   }
 
   // target[0 .. channels) += weight * source[0 .. channels)
+  template <int Bytes>
   MRB_INLINE static void add_scaled(A weight, const T* source, int64_t channels, A* target) {
+    using V = lanes_t<A, Bytes>;
     int64_t c = 0;
-    for (; c + kLanes<A> <= channels; c += kLanes<A>) {
-      lanes_t<A> sum = load(target + c);
-      sum += weight * load(source + c);
+    for (; c + kLanes<A, Bytes> <= channels; c += kLanes<A, Bytes>) {
+      V sum = load<V>(target + c);
+      sum += weight * load<V>(source + c);
       store(target + c, sum);
     }
     for (; c < channels; ++c) target[c] += weight * static_cast<A>(source[c]);

@@ -19,6 +19,7 @@ template <typename T>
 struct AverageBin {
   using A = compute_t<T>;
 
+  template <int>
   MRB_INLINE static void run(const T* image, int64_t width, int64_t stride, int64_t count, const BinTaps<A>* y_taps,
                              const BinTaps<A>* x_taps, A share, A* target) {
     for (int64_t c = 0; c < count; ++c) {
@@ -38,6 +39,7 @@ struct AverageBin {
 
 template <typename A>
 struct ScatterBin {
+  template <int>
   MRB_INLINE static void run(A* image, int64_t width, int64_t stride, int64_t count, const BinTaps<A>* y_taps,
                              const BinTaps<A>* x_taps, A share, const A* grad) {
     for (const BinTap<A>& y : y_taps->taps) {
@@ -57,9 +59,10 @@ template <typename T>
 struct SlopeOfBin {
   using A = compute_t<T>;
 
+  template <int Bytes>
   MRB_INLINE static void run(const T* image, int64_t width, int64_t stride, int64_t count, const BinTaps<A>* y_taps,
                              const BinTaps<A>* x_taps, const A* grad, A* slopes) {
-    constexpr int64_t lanes = kLanes<A>;
+    constexpr int64_t lanes = kLanes<A, Bytes>;
     for (const BinTap<A>& y : y_taps->taps) {
       for (const BinTap<A>& x : x_taps->taps) {
         const T* pixel = image + (y.pixel * width + x.pixel) * stride;

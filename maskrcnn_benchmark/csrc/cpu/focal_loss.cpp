@@ -26,6 +26,7 @@ template <typename T, bool Backward>
 struct FocalElements {
   using A = compute_t<T>;
 
+  template <int>
   MRB_INLINE static void run(const T* logits, const T* grad, const A* sign, int64_t count, FocalSettings<A> settings,
                              T* result) {
     A value[kBlock];

@@ -66,6 +66,7 @@ MRB_INLINE bool overlaps_any(const T* box, const BoxArrays<T>& kept, int64_t beg
 // alive[i] of boxes begin to end becomes false where a box kept before this block overlaps them.
 template <typename T>
 struct CompareWithKept {
+  template <int>
   MRB_INLINE static void run(const T* boxes, int64_t begin, int64_t end, const BoxArrays<T>* kept, T threshold,
                              uint8_t* alive) {
     for (int64_t i = begin; i < end; ++i) {
@@ -77,6 +78,7 @@ struct CompareWithKept {
 // Keeps the boxes of a block that are still alive, in order, comparing them with those of the block kept before them.
 template <typename T>
 struct KeepInOrder {
+  template <int>
   MRB_INLINE static void run(const T* boxes, int64_t begin, int64_t end, BoxArrays<T>* kept, T threshold, int64_t limit,
                              uint8_t* alive) {
     const int64_t before = kept->size;

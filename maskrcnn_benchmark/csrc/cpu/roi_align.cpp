@@ -28,24 +28,25 @@ struct Pyramid {
 };
 
 // target[0 .. channels) = sum over the bin's taps of weight * pixel[0 .. channels)
-template <typename T, int Vectors>
+template <typename V, int Vectors, typename T>
 MRB_INLINE void pool_channels(const T* image, int64_t width, int64_t channels, const Tap<compute_t<T>>* y_begin,
                               const Tap<compute_t<T>>* y_end, const Tap<compute_t<T>>* x_begin,
                               const Tap<compute_t<T>>* x_end, compute_t<T>* target) {
   using A = compute_t<T>;
-  lanes_t<A> sum[Vectors] = {};
+  constexpr int64_t step = sizeof(V) / sizeof(A);
+  V sum[Vectors] = {};
   for (const Tap<A>* y = y_begin; y != y_end; ++y) {
     const T* row = image + y->pixel * width * channels;
     for (const Tap<A>* x = x_begin; x != x_end; ++x) {
       const T* pixel = row + x->pixel * channels;
       const A weight = y->weight * x->weight;
       for (int v = 0; v < Vectors; ++v) {
-        sum[v] += weight * load(pixel + v * kLanes<A>);
+        sum[v] += weight * load<V>(pixel + v * step);
       }
     }
   }
   for (int v = 0; v < Vectors; ++v) {
-    store(target + v * kLanes<A>, sum[v]);
+    store(target + v * step, sum[v]);
   }
 }
 
@@ -54,19 +55,22 @@ struct PoolRoi {
   using A = compute_t<T>;
 
   // image: [H, W, C] of the RoI's level; tile: [bins, C]
+  template <int Bytes>
   MRB_INLINE static void run(const T* image, int64_t width, int64_t channels, int bins_y, int bins_x,
                              const RoiTaps<A>* taps, A* tile) {
+    using V = lanes_t<A, Bytes>;
+    constexpr int64_t step = kLanes<A, Bytes>;
     constexpr int wide = 4;
     for (int by = 0; by < bins_y; ++by) {
       const Tap<A>*y0 = taps->y.begin(by), *y1 = taps->y.end(by);
       for (int bx = 0; bx < bins_x; ++bx, tile += channels) {
         const Tap<A>*x0 = taps->x.begin(bx), *x1 = taps->x.end(bx);
         int64_t c = 0;
-        for (; c + wide * kLanes<A> <= channels; c += wide * kLanes<A>) {
-          pool_channels<T, wide>(image + c, width, channels, y0, y1, x0, x1, tile + c);
+        for (; c + wide * step <= channels; c += wide * step) {
+          pool_channels<V, wide>(image + c, width, channels, y0, y1, x0, x1, tile + c);
         }
-        for (; c + kLanes<A> <= channels; c += kLanes<A>) {
-          pool_channels<T, 1>(image + c, width, channels, y0, y1, x0, x1, tile + c);
+        for (; c + step <= channels; c += step) {
+          pool_channels<V, 1>(image + c, width, channels, y0, y1, x0, x1, tile + c);
         }
         for (; c < channels; ++c) {
           A sum = 0;
@@ -87,8 +91,10 @@ struct ScatterRoi {
   using A = compute_t<T>;
 
   // tile: [bins, block]; image: [H, W, channels] at the block's first channel
+  template <int Bytes>
   MRB_INLINE static void run(A* image, int64_t width, int64_t channels, int64_t block, int bins_y, int bins_x,
                              const RoiTaps<A>* taps, const A* tile) {
+    using V = lanes_t<A, Bytes>;
     for (int by = 0; by < bins_y; ++by) {
       for (int bx = 0; bx < bins_x; ++bx, tile += block) {
         for (const Tap<A>* y = taps->y.begin(by); y != taps->y.end(by); ++y) {
@@ -96,9 +102,9 @@ struct ScatterRoi {
             A* pixel = image + (y->pixel * width + x->pixel) * channels;
             const A weight = y->weight * x->weight;
             int64_t c = 0;
-            for (; c + kLanes<A> <= block; c += kLanes<A>) {
-              lanes_t<A> sum = load(pixel + c);
-              sum += weight * load(tile + c);
+            for (; c + kLanes<A, Bytes> <= block; c += kLanes<A, Bytes>) {
+              V sum = load<V>(pixel + c);
+              sum += weight * load<V>(tile + c);
               store(pixel + c, sum);
             }
             for (; c < block; ++c) {

@@ -15,11 +15,14 @@ namespace {
 
 using torch::headeronly::MemoryFormat;
 
+constexpr int64_t kFewChannels = 16;
+
 // value, where: [channels], of one bin that is not empty. A NaN counts as larger than any number.
 template <typename T>
 struct MaximumOfBin {
   using A = compute_t<T>;
 
+  template <int>
   MRB_INLINE static void run(const T* image, int64_t width, int64_t channels, PixelRange y, PixelRange x, A* value,
                              int32_t* where) {
     constexpr int64_t block = 64;
@@ -190,7 +193,7 @@ std::tuple<Tensor, Tensor> forward(const Tensor& input, const Tensor& rois, doub
       using A = compute_t<T>;
       rois_by_image("roi_pool", boxes.const_data_ptr<A>(), rois.size(0), input.size(0));  // the check
       const bool channels_last = input.stride(1) == 1 && input.size(1) > 1;
-      if (input.size(1) < kLanes<A> || (!channels_last && covers_little<A>(input, boxes, spatial_scale))) {
+      if (input.size(1) < kFewChannels || (!channels_last && covers_little<A>(input, boxes, spatial_scale))) {
         pool_planes<T>(torch::stable::contiguous(input), boxes, spatial_scale, output, argmax);
       } else {
         pool_all<T>(torch::stable::contiguous(input, MemoryFormat::ChannelsLast), boxes, spatial_scale, output, argmax);

@@ -1,7 +1,8 @@
-// Vectors of sixteen floats (eight doubles), and code compiled once per instruction set.
+// Vectors as wide as a register, and code compiled once per instruction set.
 //
-// A wheel has to run on every x86-64, so nothing here needs -march=native: run_vectorised<Body>(...) compiles Body::run
-// for AVX-512, for AVX2 and for the baseline, and picks one by what the processor reports.
+// A wheel has to run on every x86-64, so nothing here needs -march=native: run_vectorised<Body>(...) compiles
+// Body::run<Bytes> for AVX-512, for AVX2 and for the baseline, with the Bytes of their registers, and picks one by what the
+// processor reports. A vector of two registers would lie in memory between any two operations: GCC splits it only there.
 #pragma once
 
 #include <torch/headeronly/util/BFloat16.h>
@@ -11,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
+#include <type_traits>
 
 #include "../common/host_device.h"
 
@@ -25,38 +27,39 @@
 namespace maskrcnn {
 
 #if defined(__GNUC__)
-// GCC and Clang split these 64 bytes over as many registers as the instruction set needs.
-template <typename T>
+#define MRB_PREFETCH(address) __builtin_prefetch(address)
+template <typename T, int Bytes>
 struct LanesOf {
-  typedef T type __attribute__((vector_size(64)));
+  typedef T type __attribute__((vector_size(Bytes)));
 };
 #else
-template <typename T>
+#define MRB_PREFETCH(address)
+template <typename T, int Bytes>
 struct PortableLanes {
-  T lane[64 / sizeof(T)];
+  T lane[Bytes / sizeof(T)];
   PortableLanes& operator+=(const PortableLanes& other) {
-    for (size_t i = 0; i < 64 / sizeof(T); ++i) lane[i] += other.lane[i];
+    for (size_t i = 0; i < Bytes / sizeof(T); ++i) lane[i] += other.lane[i];
     return *this;
   }
   friend PortableLanes operator*(T scalar, PortableLanes vector) {
-    for (size_t i = 0; i < 64 / sizeof(T); ++i) vector.lane[i] *= scalar;
+    for (size_t i = 0; i < Bytes / sizeof(T); ++i) vector.lane[i] *= scalar;
     return vector;
   }
   friend PortableLanes operator*(PortableLanes a, const PortableLanes& b) {
-    for (size_t i = 0; i < 64 / sizeof(T); ++i) a.lane[i] *= b.lane[i];
+    for (size_t i = 0; i < Bytes / sizeof(T); ++i) a.lane[i] *= b.lane[i];
     return a;
   }
 };
-template <typename T>
+template <typename T, int Bytes>
 struct LanesOf {
-  using type = PortableLanes<T>;
+  using type = PortableLanes<T, Bytes>;
 };
 #endif
 
-template <typename T>
-using lanes_t = typename LanesOf<T>::type;
-template <typename T>
-constexpr int kLanes = 64 / sizeof(T);
+template <typename T, int Bytes>
+using lanes_t = typename LanesOf<T, Bytes>::type;
+template <typename T, int Bytes>
+constexpr int kLanes = Bytes / sizeof(T);
 
 // Exact conversions by integer arithmetic, because a loop of them vectorises without special instructions.
 MRB_INLINE float widen(c10::BFloat16 value) {
@@ -82,24 +85,22 @@ MRB_INLINE float widen(c10::Half value) {
 MRB_INLINE float widen(float value) { return value; }
 MRB_INLINE double widen(double value) { return value; }
 
-template <typename T>
-MRB_INLINE lanes_t<T> load(const T* source) {
-  lanes_t<T> result;
-  std::memcpy(&result, source, sizeof(result));
+// A vector of type V from memory: of T itself, or of numbers that are widened.
+template <typename V, typename T>
+MRB_INLINE V load(const T* source) {
+  V result;
+  if constexpr (std::is_floating_point_v<T>) {
+    std::memcpy(&result, source, sizeof(result));
+  } else {
+    float wide[sizeof(V) / sizeof(float)];
+    for (size_t i = 0; i < sizeof(V) / sizeof(float); ++i) wide[i] = widen(source[i]);
+    std::memcpy(&result, wide, sizeof(result));
+  }
   return result;
 }
 
-template <typename Reduced>
-MRB_INLINE lanes_t<float> load_reduced(const Reduced* source) {
-  float wide[kLanes<float>];
-  for (int i = 0; i < kLanes<float>; ++i) wide[i] = widen(source[i]);
-  return load(wide);
-}
-MRB_INLINE lanes_t<float> load(const c10::Half* source) { return load_reduced(source); }
-MRB_INLINE lanes_t<float> load(const c10::BFloat16* source) { return load_reduced(source); }
-
-template <typename T>
-MRB_INLINE void store(T* target, const lanes_t<T>& value) {
+template <typename V, typename T>
+MRB_INLINE void store(T* target, const V& value) {
   std::memcpy(target, &value, sizeof(value));
 }
 
@@ -127,18 +128,18 @@ inline InstructionSet instruction_set() {
 
 template <typename Body, typename... Args>
 MRB_TARGET_AVX512 void run_avx512(Args... args) {
-  Body::run(args...);
+  Body::template run<64>(args...);
 }
 template <typename Body, typename... Args>
 MRB_TARGET_AVX2 void run_avx2(Args... args) {
-  Body::run(args...);
+  Body::template run<32>(args...);
 }
 template <typename Body, typename... Args>
 void run_baseline(Args... args) {
-  Body::run(args...);
+  Body::template run<16>(args...);
 }
 
-// Body::run must be MRB_INLINE and take cheap arguments: it is inlined into each of the three.
+// Body::run<Bytes> must be MRB_INLINE and take cheap arguments: it is inlined into each of the three.
 template <typename Body, typename... Args>
 void run_vectorised(Args... args) {
   switch (instruction_set()) {
@@ -153,7 +154,7 @@ void run_vectorised(Args... args) {
 #else
 template <typename Body, typename... Args>
 void run_vectorised(Args... args) {
-  Body::run(args...);
+  Body::template run<16>(args...);
 }
 #endif
 

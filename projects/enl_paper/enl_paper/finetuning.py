@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import os
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from enl_paper.tables import COLUMNS, PaperRow
 from maskrcnn_benchmark.utils.files import write_text
 
 TABLE = "finetuning"
+Figures = dict[tuple[str, int], tuple[float, ...]]  # of a model and a seed
 METRICS = tuple(column.partition("/")[2] for column in COLUMNS[TABLE])
 
 
@@ -34,13 +36,17 @@ def plan(config: str, out: str, seeds: Sequence[int], models: Sequence[str], opt
     return runs
 
 
-def as_markdown(runs: Sequence[Run]) -> str:
+def figures(runs: Sequence[Run]) -> Figures:
+    """What those of the runs have found that are done."""
+    return {(run.row.model, run.seed): tuple(found) for run in runs if (found := run.figures()) is not None}
+
+
+def as_markdown(found: Figures) -> str:
     """Means over the seeds that every model has, and differences to the baseline with their 95 % intervals, model by model."""
-    found = {(run.row.model, run.seed): of_run for run in runs if (of_run := run.figures()) is not None}
-    models = list(dict.fromkeys(run.row.model for run in runs))
-    seeds = [seed for seed in dict.fromkeys(run.seed for run in runs) if all((m, seed) in found for m in models)]
+    models = list(dict.fromkeys(model for model, _ in found))
+    seeds = [seed for seed in dict.fromkeys(seed for _, seed in found) if all((m, seed) in found for m in models)]
     if len(models) < 2 or len(seeds) < 2:
-        return f"Runs done: {len(found)} of {len(runs)}. A table needs two models, and two seeds of each.\n"
+        return f"Runs done: {len(found)}. A table needs two models, and two seeds of each.\n"
     rows = []
     for model in models:
         cells = [model]
@@ -62,10 +68,17 @@ def as_markdown(runs: Sequence[Run]) -> str:
     return f"{about}\n\n{table}\n"
 
 
-def as_csv(runs: Sequence[Run]) -> str:
+def as_csv(found: Figures) -> str:
     """One line for each run and metric."""
     lines = ["model,seed,metric,percent"]
-    for run in runs:
-        for metric, value in zip(METRICS, run.figures() or (), strict=False):
-            lines.append(f'"{run.row.model}",{run.seed},{metric},{value:.4f}')
+    for (model, seed), values in found.items():
+        lines += [f'"{model}",{seed},{metric},{value:.4f}' for metric, value in zip(METRICS, values, strict=True)]
     return "\n".join(lines) + "\n"
+
+
+def read_csv(text: str) -> Figures:
+    """What `as_csv` has written."""
+    found: dict[tuple[str, int], dict[str, float]] = {}
+    for line in csv.DictReader(text.splitlines()):
+        found.setdefault((line["model"], int(line["seed"])), {})[line["metric"]] = float(line["percent"])
+    return {run: tuple(values[metric] for metric in METRICS) for run, values in found.items()}

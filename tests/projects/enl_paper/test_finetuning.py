@@ -44,20 +44,33 @@ def test_models_differ_in_their_modules_alone(config, tmp_path):
 
 def test_the_table_has_means_and_differences_with_their_intervals(config, tmp_path):
     runs = finetuning.plan(config, str(tmp_path / "out"), [0, 1, 2], MODELS)
-    assert finetuning.as_markdown(runs).startswith("Runs done: 0 of 6.")
+    assert finetuning.as_markdown(finetuning.figures(runs)).startswith("Runs done: 0.")
     base, other = [0.50, 0.52, 0.57], [0.53, 0.54, 0.61]
     for run in runs:
         ap = (base if run.row.model == "baseline" else other)[run.seed]
         write_results(run, (ap, 0.8, 0.2, 0.4, -1.0))
-    table = finetuning.as_markdown(runs)
+    found = finetuning.figures(runs)
+    table = finetuning.as_markdown(found)
     differences = [100 * (b - a) for a, b in zip(base, other, strict=True)]
     mean = fmean(differences)
     deviation = (sum((d - mean) ** 2 for d in differences) / 2) ** 0.5
     interval = t_quantile(0.975, 2) * deviation / 3**0.5  # of a paired comparison
     assert f"| +3LA, TD | {100 * fmean(other):.2f} ({mean:+.2f} ± {interval:.2f}) | 80.00 (+0.00 ± 0.00) |" in table
     assert "| baseline | 53.00 | 80.00 | 20.00 | 40.00 | - |" in table
-    lines = list(csv.DictReader(finetuning.as_csv(runs).splitlines()))
+    lines = list(csv.DictReader(finetuning.as_csv(found).splitlines()))
     assert len(lines) == 6 * 5 and lines[0] == {"model": "baseline", "seed": "0", "metric": "AP", "percent": "50.0000"}
+    read = finetuning.read_csv(finetuning.as_csv(found))
+    assert read.keys() == found.keys() and finetuning.as_markdown(read) == table
+
+
+KEPT = sorted((experiment.PROJECT.parent / "results" / "finetuning").glob("*.csv"))
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
+def test_the_tables_that_are_kept_are_those_of_their_runs(path):
+    text = (path.parents[1] / "finetuning.md").read_text()
+    _, _, rows = finetuning.as_markdown(finetuning.read_csv(path.read_text())).partition("\n\n")
+    assert rows.startswith("| model | AP |") and rows in text
 
 
 @pytest.mark.slow

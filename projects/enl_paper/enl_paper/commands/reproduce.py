@@ -170,8 +170,9 @@ def run_finetuning(args: argparse.Namespace) -> int:
     runs = finetuning.plan(os.path.abspath(args.config_file), out, args.seeds, args.models, args.opts)
 
     def report() -> None:
-        write_text(os.path.join(out, "finetuning.md"), finetuning.as_markdown(runs))
-        write_text(os.path.join(out, "finetuning.csv"), finetuning.as_csv(runs))
+        found = finetuning.figures(runs)
+        write_text(os.path.join(out, "finetuning.md"), finetuning.as_markdown(found))
+        write_text(os.path.join(out, "finetuning.csv"), finetuning.as_csv(found))
 
     status = reproduction.execute(runs, reproduction.Launch(args.processes, jobs=args.jobs), report)
     report()
