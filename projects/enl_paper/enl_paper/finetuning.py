@@ -21,8 +21,13 @@ Figures = dict[tuple[str, int], tuple[float, ...]]  # of a model and a seed
 METRICS = tuple(column.partition("/")[2] for column in COLUMNS[TABLE])
 
 
-def plan(config: str, out: str, seeds: Sequence[int], models: Sequence[str], options: Sequence[str] = ()) -> list[Run]:
-    """A run for each model and seed of the fine-tuning that `config` describes; their configurations are written to `out`."""
+def plan(
+    config: str, out: str, seeds: Sequence[int], models: Sequence[str], options: Sequence[str] = (), category: str = ""
+) -> list[Run]:
+    """A run for each model and seed of the fine-tuning that `config` describes; their configurations are written to `out`.
+
+    Their figures are those of all categories or, where one is named, of this one.
+    """
     runs = []
     for seed in seeds:
         for model in models:
@@ -32,7 +37,11 @@ def plan(config: str, out: str, seeds: Sequence[int], models: Sequence[str], opt
             content = {"_BASE_": os.path.relpath(config, os.path.dirname(path)), "MODEL": {"NON_LOCAL": modules}}
             write_text(path, yaml.safe_dump(content, sort_keys=False))
             folder = os.path.join(out, f"{stem(model)}_seed{seed}")
-            runs.append(Run(TABLE, PaperRow("", model, os.path.basename(path), ()), seed, path, folder, tuple(options)))
+            runs.append(
+                Run(
+                    TABLE, PaperRow("", model, os.path.basename(path), ()), seed, path, folder, tuple(options), category
+                )
+            )
     return runs
 
 

@@ -55,6 +55,7 @@ class Run:
     config: str
     folder: str
     options: tuple[str, ...] = ()
+    category: str = ""  # whose figures count; those of all where it is empty
 
     def cfg(self) -> Any:
         cfg = defaults.clone()
@@ -64,7 +65,8 @@ class Run:
 
     def figures(self) -> tuple[float, ...] | None:
         """On the first data set; None until the run is tested on all of them."""
-        found = [read_figures(self.folder, test, COLUMNS[self.table]) for test in self.cfg().DATASETS.TEST]
+        columns, tests = COLUMNS[self.table], self.cfg().DATASETS.TEST
+        found = [read_figures(self.folder, test, columns, self.category) for test in tests]
         return None if None in found else found[0]
 
     def is_begun(self) -> bool:

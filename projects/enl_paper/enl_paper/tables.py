@@ -57,13 +57,20 @@ TABLES = {
 }
 
 
-def read_figures(folder: str, test_set: str, columns: Sequence[str]) -> tuple[float, ...] | None:
-    """What a run's test measured, in percent (NaN for what had nothing to measure); None before its end."""
+def read_figures(folder: str, test_set: str, columns: Sequence[str], category: str = "") -> tuple[float, ...] | None:
+    """What a run's test measured, of all categories or of one, in percent (NaN for what had nothing to measure); None before
+    its end.
+    """
     path = os.path.join(folder, "inference", test_set, "metrics.json")
     if not os.path.isfile(path) or not os.path.isfile(os.path.join(folder, "model_final.pth")):
         return None
     with open(path, encoding="utf-8") as f:
         metrics = json.load(f)
+    if category:
+        of_each = metrics.get("per_class_metrics", {})
+        metrics = {task: of_each.get(task, {}).get(category) for task, _, _ in (c.partition("/") for c in columns)}
+        if None in metrics.values():
+            raise ValueError(f"{path} has no category {category!r}.")
     values = (metrics[task][metric] for task, metric in (column.split("/") for column in columns))
     return tuple(100 * value if value >= 0 else float("nan") for value in values)
 

@@ -23,13 +23,14 @@ def config(tmp_path):
     return str(path)
 
 
-def write_results(run, values) -> None:
+def write_results(run, values, **of_categories) -> None:
     place = run.folder + "/inference/mine_test"
     os.makedirs(place, exist_ok=True)
     open(run.folder + "/model_final.pth", "w").close()
     metrics = dict(zip(finetuning.METRICS, values, strict=True))
     with open(place + "/metrics.json", "w") as f:
-        json.dump({"bbox": metrics}, f)
+        per_class = {name: dict.fromkeys(finetuning.METRICS, value) for name, value in of_categories.items()}
+        json.dump({"bbox": metrics, "per_class_metrics": {"bbox": per_class}}, f)
 
 
 def test_models_differ_in_their_modules_alone(config, tmp_path):
@@ -61,6 +62,15 @@ def test_the_table_has_means_and_differences_with_their_intervals(config, tmp_pa
     assert len(lines) == 6 * 5 and lines[0] == {"model": "baseline", "seed": "0", "metric": "AP", "percent": "50.0000"}
     read = finetuning.read_csv(finetuning.as_csv(found))
     assert read.keys() == found.keys() and finetuning.as_markdown(read) == table
+
+
+def test_the_figures_of_one_category(config, tmp_path):
+    words = config, str(tmp_path / "out"), [0], MODELS, ()
+    for run in finetuning.plan(*words):
+        write_results(run, (0.5,) * 5, car=0.25, bus=0.75)
+    assert set(finetuning.figures(finetuning.plan(*words, "car")).values()) == {(25.0,) * 5}
+    with pytest.raises(ValueError, match="has no category 'tram'"):
+        finetuning.figures(finetuning.plan(*words, "tram"))
 
 
 KEPT = sorted((experiment.PROJECT.parent / "results" / "finetuning").glob("*.csv"))

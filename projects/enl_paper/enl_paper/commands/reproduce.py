@@ -159,6 +159,9 @@ def add_finetuning(commands: Any) -> None:
     models = list(experiment.MODELS)
     chosen = ["baseline", "+3NL, TD", "+3ENL, TD", "+3LA, TD"]
     parser.add_argument("--models", nargs="+", default=chosen, choices=models, metavar="MODEL", help=", ".join(chosen))
+    parser.add_argument(
+        "--category", default="", metavar="NAME", help="figures of this category alone (default: the mean)"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time on this machine (default 1)")
     parser.add_argument("--processes", type=int, default=max(torch.cuda.device_count(), 1), help="of each run")
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="change configuration keys of every run")
@@ -167,7 +170,7 @@ def add_finetuning(commands: Any) -> None:
 
 def run_finetuning(args: argparse.Namespace) -> int:
     out = os.path.abspath(args.out)
-    runs = finetuning.plan(os.path.abspath(args.config_file), out, args.seeds, args.models, args.opts)
+    runs = finetuning.plan(os.path.abspath(args.config_file), out, args.seeds, args.models, args.opts, args.category)
 
     def report() -> None:
         found = finetuning.figures(runs)
