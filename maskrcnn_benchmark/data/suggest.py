@@ -210,13 +210,17 @@ def _anchors(content: Content, cfg: Any, scale: float) -> list[Choice]:
 
 
 def _limits(facts: Facts, dense: int, cfg: Any) -> list[Choice]:
-    """Room for the densest image, never less than the base has."""
+    """Room for the densest image, never less than the base has. In tests, where a proposal costs little, up to a thousand there
+    are fifteen for an object: they find more small objects than four (benchmarks/results/small_objects.md).
+    """
     detections = 50 * math.ceil(1.5 * dense / 50)
+    proposals = 100 * math.ceil(max(4 * dense, min(15 * dense, 1000)) / 100)
+    before_nms = 100 * math.ceil(max(6 * dense, min(25 * dense, 1000)) / 100)
     wanted = {
         "MODEL.ROI_HEADS.DETECTIONS_PER_IMG": detections,
-        "MODEL.RPN.FPN_POST_NMS_TOP_N_TEST": 100 * math.ceil(4 * dense / 100),
-        "MODEL.RPN.POST_NMS_TOP_N_TEST": 100 * math.ceil(4 * dense / 100),
-        "MODEL.RPN.PRE_NMS_TOP_N_TEST": 100 * math.ceil(6 * dense / 100),
+        "MODEL.RPN.FPN_POST_NMS_TOP_N_TEST": proposals,
+        "MODEL.RPN.POST_NMS_TOP_N_TEST": proposals,
+        "MODEL.RPN.PRE_NMS_TOP_N_TEST": before_nms,
         "MODEL.RPN.FPN_POST_NMS_TOP_N_TRAIN": 100 * math.ceil(4 * dense / 100),
         "MODEL.RPN.PRE_NMS_TOP_N_TRAIN": 100 * math.ceil(8 * dense / 100),
         "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": min(32 * math.ceil(4 * dense / 32), 512),

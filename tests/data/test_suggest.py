@@ -85,7 +85,9 @@ def test_limits_let_the_densest_image_through_and_never_fall():
         chosen = values(suggest(content((1600, 1200), 24, count, images=2), config)[1])
         config.merge_from_list([word for item in chosen.items() for word in item])
         assert config.MODEL.ROI_HEADS.DETECTIONS_PER_IMG >= max(1.5 * count, 100)
-        assert config.MODEL.RPN.FPN_POST_NMS_TOP_N_TEST >= max(4 * count, 200)
+        assert (
+            config.MODEL.RPN.FPN_POST_NMS_TOP_N_TEST == {3: 200, 80: 1000, 440: 1800}[count]
+        )  # 200 of the base; 15 and 4 times
         assert config.MODEL.RPN.PRE_NMS_TOP_N_TEST >= config.MODEL.RPN.FPN_POST_NMS_TOP_N_TEST or count == 3
         assert config.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE <= 512
 
