@@ -126,6 +126,18 @@ def test_scaled_weights_are_made_again_for_the_backward_pass():
         y.sum().backward()
 
 
+@pytest.mark.parametrize("padding", ["same", "valid", (1, 0)])
+@pytest.mark.parametrize("shape", [(2, 3, 6, 7), (3, 6, 7)], ids=["batch", "one image"])
+def test_a_padding_by_name_and_a_single_image(padding, shape):
+    conv, norm = nn.Conv2d(3, 4, 3, padding=padding, bias=False).double(), frozen(4)
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    inputs = [x, conv.weight]
+    found, expected = conv_norm(x, conv, norm), norm(conv(x))
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(y.square().sum(), inputs) for y in (found, expected)]
+    torch.testing.assert_close(*gradients)
+
+
 def test_a_checkpointed_block_keeps_nothing_inside():
     """torch.utils.checkpoint works through the hooks of saved tensors; hooks of our own inside it would take its place."""
     conv, norm, kept = nn.Conv2d(3, 3, 1, bias=False).double(), frozen(3), []
