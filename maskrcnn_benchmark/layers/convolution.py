@@ -34,14 +34,15 @@ def scaled(x: Tensor, conv: nn.Conv2d, scale: Tensor, shift: Tensor) -> Tensor:
     On a CPU the backward pass multiplies the weights again: all of a body's for a second time are a tenth of what a training
     step keeps.
     """
+    weight = conv.weight  # read once: a parametrization computes it at each time
     is_usual = x.dim() == 4 and not isinstance(
         conv.padding, str
     )  # which PyTorch's gradient of a convolution takes by itself
-    if not (is_usual and _is_trained_here(x, conv.weight) and conv.weight.requires_grad):
-        return conv._conv_forward(x, conv.weight * scale, shift)
+    if not (is_usual and _is_trained_here(x, weight) and weight.requires_grad):
+        return conv._conv_forward(x, weight * scale, shift)
     if isinstance(conv, Conv2d) and _pays(conv, x):
-        return conv3x3(x, conv.weight, shift, scale)
-    return scaled_convolution(x, conv, scale, shift)
+        return conv3x3(x, weight, shift, scale)
+    return scaled_convolution(x, weight, scale, shift, conv)
 
 
 def _is_trained_here(x: Tensor, weight: Tensor) -> bool:

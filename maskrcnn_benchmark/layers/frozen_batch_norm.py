@@ -71,7 +71,12 @@ class FrozenBatchNorm2d(nn.Module):
             scale, shift = _scale_and_shift(*buffers)
             return scale, shift.to(dtype or shift.dtype)
         if self._kept is None or not self._kept.is_of(buffers):
-            self._kept = _Kept(buffers)
+            kept = _Kept(buffers)
+            if type(kept.scale) is not Tensor or torch._C._functorch.is_functorch_wrapped_tensor(kept.scale):
+                return kept.scale, kept.shift(
+                    dtype or self.bias.dtype
+                )  # of a transform or a fake mode that ends before the model
+            self._kept = kept
         return self._kept.scale, self._kept.shift(dtype or self.bias.dtype)
 
     def train(self, mode: bool = True) -> "FrozenBatchNorm2d":
@@ -105,6 +110,8 @@ def conv_norm(x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
     among them, may compute something else, and are called.
     """
     if type(norm) is not FrozenBatchNorm2d or not can_be_fused(conv, norm) or conv.padding_mode != "zeros":
+        return norm(conv(x))
+    if norm.weight.dtype != x.dtype and not torch.is_autocast_enabled(x.device.type):
         return norm(conv(x))
     # In the map's type, which under autocast is that of the convolution.
     scale, shift = norm.affine(x.dtype if conv.bias is None else None)

@@ -27,10 +27,10 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None, scale: Tensor | None
     return _Convolution.apply(x, weight, scale, bias, _Geometry(), True)  # type: ignore[no-untyped-call]
 
 
-def scaled_convolution(x: Tensor, conv: nn.Conv2d, scale: Tensor, bias: Tensor | None) -> Tensor:
-    """F.conv2d(x, conv.weight * scale, bias) in the geometry of `conv`; the scaled weight is computed again for the gradients."""
+def scaled_convolution(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, conv: nn.Conv2d) -> Tensor:
+    """F.conv2d(x, weight * scale, bias) in the geometry of `conv`; the scaled weight is computed again for the gradients."""
     geometry = _Geometry(conv.stride, conv.padding, conv.dilation, conv.groups)
-    return _Convolution.apply(x, conv.weight, scale, bias, geometry, False)  # type: ignore[no-untyped-call]
+    return _Convolution.apply(x, weight, scale, bias, geometry, False)  # type: ignore[no-untyped-call]
 
 
 class _Convolution(torch.autograd.Function):

@@ -78,7 +78,8 @@ def _join_columns(columns: Tensor, positions: int) -> Tensor:
     """The inverse of `_split_columns`."""
     groups, rows, width = columns.shape
     split = columns.view(groups, rows, positions, width // positions)
-    return split.permute(1, 2, 0, 3).reshape(rows, positions, groups * (width // positions))
+    # With one channel in a group the reshaped tensor would be a view, in another order.
+    return split.permute(1, 2, 0, 3).contiguous().view(rows, positions, groups * (width // positions))
 
 
 def _split_weight(weight: Tensor, groups: int) -> Tensor:

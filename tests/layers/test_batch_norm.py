@@ -7,6 +7,7 @@ import weakref
 import pytest
 import torch
 from torch import nn
+from torch._subclasses import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
 
 from maskrcnn_benchmark.layers import FrozenBatchNorm2d, conv_norm
@@ -153,6 +154,41 @@ def test_a_checkpointed_block_keeps_nothing_inside():
     assert [reference() for reference in kept] == [None, None]
     found = torch.autograd.grad(y.sum(), [x, conv.weight])
     torch.testing.assert_close(found, torch.autograd.grad(block(x).sum(), [x, conv.weight]))
+
+
+def test_nothing_is_kept_of_a_transform_that_ends():
+    norm, x = FrozenBatchNorm2d(4), torch.randn(1, 4, 3, 3)
+    expected = frozen(4, torch.float32)(x)
+    norm.load_state_dict(frozen(4).state_dict())
+    for _ in range(2):
+        torch.func.hessian(lambda z: norm(z).pow(3).sum())(x)
+    norm._kept = None
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        norm(mode.from_tensor(x))
+    assert type(norm(x)) is torch.Tensor
+    torch.testing.assert_close(norm(x), expected)
+
+
+@pytest.mark.parametrize("conv, norm", [(torch.bfloat16, torch.float32), (torch.float32, torch.float64)])
+def test_types_that_differ_are_composed(conv, norm):
+    conv, norm = nn.Conv2d(3, 4, 3).to(conv), FrozenBatchNorm2d(4).to(norm)
+    x = torch.randn(1, 3, 5, 5).to(conv.weight.dtype)
+    assert torch.equal(conv_norm(x, conv, norm), norm(conv(x)))
+
+
+def test_a_parametrized_weight_is_computed_once():
+    class Counted(nn.Module):
+        calls = 0
+
+        def forward(self, weight):
+            self.calls += 1
+            return 2 * weight
+
+    conv, counted = nn.Conv2d(3, 4, 3), Counted()
+    nn.utils.parametrize.register_parametrization(conv, "weight", counted)
+    counted.calls = 0
+    conv_norm(torch.randn(1, 3, 5, 5), conv, FrozenBatchNorm2d(4)).sum().backward()
+    assert counted.calls == 1
 
 
 def test_functional_transforms_go_through():

@@ -109,6 +109,18 @@ def test_follows_the_definition(device: str, modulated: bool, setting) -> None:
 
 
 @on_devices
+@pytest.mark.parametrize("channels, out_channels", [(6, 6), (3, 9)])
+def test_a_group_for_each_channel(device: str, channels: int, out_channels: int) -> None:
+    setting = ((3, 3), (1, 1), (1, 1), (1, 1), channels, 3)
+    ours = random_arguments(setting, torch.float64, device, channels=channels, out_channels=out_channels)
+    theirs = differentiable(ours)
+    output = modulated_deform_conv(*ours, *setting[1:])
+    expected = torchvision.ops.deform_conv2d(*theirs[:2], *theirs[3:], *setting[1:4], mask=theirs[2])
+    torch.testing.assert_close(output, expected)
+    assert_grads_close(output, ours, expected, theirs, rtol=1e-7, atol=1e-7)
+
+
+@on_devices
 @with_settings
 @pytest.mark.parametrize("modulated", [False, True])
 @pytest.mark.parametrize("channels_last", [False, True])
