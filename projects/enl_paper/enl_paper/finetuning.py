@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import yaml
@@ -27,10 +27,13 @@ def plan(
     """A run for each model and seed of the fine-tuning that `config` describes; their configurations are written to `out`.
 
     Their figures are those of all categories or, where one is named, of this one.
+
+    Raises:
+        ValueError: there is nothing to test on, or a run in `out` was begun with other settings.
     """
-    runs = []
-    for seed in seeds:
-        for model in models:
+    runs: list[Run] = []
+    for seed in dict.fromkeys(seeds):
+        for model in dict.fromkeys(models):
             path = os.path.join(out, "configs", f"{stem(model)}.yaml")
             os.makedirs(os.path.dirname(path), exist_ok=True)
             modules: dict[str, Any] = {"BOTTOM_UP": {"TYPE": ""}, "TOP_DOWN": {"TYPE": ""}, **MODELS[model]}
@@ -42,7 +45,34 @@ def plan(
                     TABLE, PaperRow("", model, os.path.basename(path), ()), seed, path, folder, tuple(options), category
                 )
             )
+            check(runs[-1])
     return runs
+
+
+def check(run: Run) -> None:
+    """Refuse what cannot be compared: a run without a test, and one that was begun with other settings."""
+    wanted = run.cfg()
+    if not wanted.DATASETS.TEST:
+        raise ValueError("The configuration names no data set to test on: set DATASETS.TEST.")
+    path = os.path.join(run.folder, "config.yml")
+    if os.path.isfile(path):
+        with open(path, encoding="utf-8") as f:
+            begun = yaml.safe_load(f)
+        changed = list(_changes(begun, yaml.safe_load(wanted.dump())))
+        if changed:
+            raise ValueError(
+                f"{run.folder} was begun with other settings: {', '.join(changed)}. Take another --out for these."
+            )
+
+
+def _changes(begun: Any, wanted: Any, key: str = "") -> Iterator[str]:
+    """Settings that a training depends on and that are not what they were."""
+    if isinstance(begun, dict) and isinstance(wanted, dict):
+        for name in begun if key else ("INPUT", "MODEL", "SOLVER", "DTYPE"):
+            if name in begun and name in wanted and name != "DEVICE":
+                yield from _changes(begun[name], wanted[name], f"{key}.{name}" if key else name)
+    elif begun != wanted:
+        yield f"{key} {begun} instead of {wanted}"
 
 
 def figures(runs: Sequence[Run]) -> Figures:

@@ -73,6 +73,23 @@ def test_the_figures_of_one_category(config, tmp_path):
         finetuning.figures(finetuning.plan(*words, "tram"))
 
 
+def test_runs_of_other_settings_are_not_mixed_in(config, tmp_path):
+    words = config, str(tmp_path / "out"), [0], MODELS
+    for run in finetuning.plan(*words, ["SOLVER.MAX_ITER", "7"]):
+        os.makedirs(run.folder)
+        cfg = run.cfg()
+        cfg.OUTPUT_DIR, cfg.SEED, cfg.MODEL.DEVICE = run.folder, run.seed, "cuda"
+        (tmp_path / run.folder / "config.yml").write_text(cfg.dump())
+    finetuning.plan(*words, ["SOLVER.MAX_ITER", "7"])
+    with pytest.raises(ValueError, match=r"other settings: SOLVER.MAX_ITER 7 instead of 8\. Take another --out"):
+        finetuning.plan(*words, ["SOLVER.MAX_ITER", "8"])
+
+
+def test_a_configuration_without_a_test_is_refused(config, tmp_path):
+    with pytest.raises(ValueError, match="names no data set to test on"):
+        finetuning.plan(config, str(tmp_path / "out"), [0], MODELS, ["DATASETS.TEST", "()"])
+
+
 KEPT = sorted((experiment.PROJECT.parent / "results" / "finetuning").glob("*.csv"))
 
 

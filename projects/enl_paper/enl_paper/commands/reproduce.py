@@ -174,7 +174,8 @@ def run_finetuning(args: argparse.Namespace) -> int:
 
     def report() -> None:
         found = finetuning.figures(runs)
-        write_text(os.path.join(out, "finetuning.md"), finetuning.as_markdown(found))
+        about = f"Of the category {args.category}. " if args.category else ""
+        write_text(os.path.join(out, "finetuning.md"), about + finetuning.as_markdown(found))
         write_text(os.path.join(out, "finetuning.csv"), finetuning.as_csv(found))
 
     status = reproduction.execute(runs, reproduction.Launch(args.processes, jobs=args.jobs), report)
