@@ -53,8 +53,13 @@ class Facts:
 
 
 def facts_of(content: Content) -> Facts:
-    """Of what was read from files of any form. Raises ValueError for a set without objects."""
-    objects = [a for a in content.annotations if not a.get("iscrowd") and a["bbox"][2] > 0 and a["bbox"][3] > 0]
+    """Of what was read from files of any form. Objects of a pixel or less are left out: a training leaves out the images
+    that have no others. Raises ValueError for a set without objects.
+    """
+    objects = [a for a in content.annotations if not a.get("iscrowd") and min(a["bbox"][2:]) > 1]
+    if content.annotations and not objects:
+        found = counted(len(content.annotations), "object")
+        raise ValueError(f"There are no objects to go by: all of {found} are crowds or at most a pixel wide or high.")
     place = {image["id"]: i for i, image in enumerate(content.images)}
     counts = np.bincount([place[a["image_id"]] for a in objects], minlength=len(place))
     return _facts(

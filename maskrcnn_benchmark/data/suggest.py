@@ -194,7 +194,7 @@ def _densest_tile(content: Content, tile: int) -> int:
 
 def _anchors(content: Content, cfg: Any, scale: float) -> list[Choice]:
     boxes = np.array([a["bbox"] for a in content.annotations if not a.get("iscrowd")], dtype=np.float64) * scale
-    boxes = boxes[(boxes[:, 2] > 0) & (boxes[:, 3] > 0)]
+    boxes = boxes[boxes[:, 2:].min(axis=1) > scale]
     strides = tuple(cfg.MODEL.RPN.ANCHOR_STRIDE)
     before = recall(boxes, cfg.MODEL.RPN.ANCHOR_SIZES, cfg.MODEL.RPN.ASPECT_RATIOS, strides)
     sizes, ratios = fit_anchors(boxes, strides)

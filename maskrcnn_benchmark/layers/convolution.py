@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
-from maskrcnn_benchmark.ops.convolution import conv3x3, scaled_convolution
+from maskrcnn_benchmark.ops.convolution import conv3x3, is_transformed, scaled_convolution
 from maskrcnn_benchmark.ops.winograd import WINOGRAD_CHANNELS, has_winograds_form
 
 # Fewer tiles than this do not pay for transforming the kernels.
@@ -35,9 +35,8 @@ def scaled(x: Tensor, conv: nn.Conv2d, scale: Tensor, shift: Tensor) -> Tensor:
     step keeps.
     """
     weight = conv.weight  # read once: a parametrization computes it at each time
-    is_usual = x.dim() == 4 and not isinstance(
-        conv.padding, str
-    )  # which PyTorch's gradient of a convolution takes by itself
+    # PyTorch's gradient of a convolution takes no single image and no padding by name.
+    is_usual = x.dim() == 4 and not isinstance(conv.padding, str)
     if not (is_usual and _is_trained_here(x, weight) and weight.requires_grad):
         return conv._conv_forward(x, weight * scale, shift)
     if isinstance(conv, Conv2d) and _pays(conv, x):
@@ -46,9 +45,10 @@ def scaled(x: Tensor, conv: nn.Conv2d, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 def _is_trained_here(x: Tensor, weight: Tensor) -> bool:
-    if not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)) or torch.compiler.is_compiling():
+    if not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)) or is_transformed():
         return False
-    return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and x.dtype == weight.dtype
+    is_real_on_cpu = x.device.type == "cpu" and x.dtype.is_floating_point
+    return is_real_on_cpu and not torch.is_autocast_enabled("cpu") and x.dtype == weight.dtype
 
 
 def _pays(conv: Conv2d, x: Tensor) -> bool:

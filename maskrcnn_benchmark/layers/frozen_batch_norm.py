@@ -64,8 +64,10 @@ class FrozenBatchNorm2d(nn.Module):
         graph is yet to compute.
         """
         buffers = self.weight, self.bias, self.running_mean, self.running_var
-        is_recorded = torch.compiler.is_compiling() or (
-            self.weight.is_cuda and torch.cuda.is_current_stream_capturing()
+        is_recorded = (
+            torch.compiler.is_compiling()
+            or torch.jit.is_tracing()
+            or (self.weight.is_cuda and torch.cuda.is_current_stream_capturing())
         )
         if is_recorded or any(buffer.is_inference() for buffer in buffers):
             scale, shift = _scale_and_shift(*buffers)
@@ -73,9 +75,8 @@ class FrozenBatchNorm2d(nn.Module):
         if self._kept is None or not self._kept.is_of(buffers):
             kept = _Kept(buffers)
             if type(kept.scale) is not Tensor or torch._C._functorch.is_functorch_wrapped_tensor(kept.scale):
-                return kept.scale, kept.shift(
-                    dtype or self.bias.dtype
-                )  # of a transform or a fake mode that ends before the model
+                # Of a transform or a fake mode, which ends before the model does.
+                return kept.scale, kept.shift(dtype or self.bias.dtype)
             self._kept = kept
         return self._kept.scale, self._kept.shift(dtype or self.bias.dtype)
 
@@ -94,7 +95,9 @@ class FrozenBatchNorm2d(nn.Module):
 
 def is_watched(*modules: nn.Module) -> bool:
     """Whether hooks wait for a call of one of these modules: a visualization's, or those of spectral_norm and weight_norm."""
-    return any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks for m in modules)
+    return torch.nn.modules.module._has_any_global_hook() or any(
+        m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks for m in modules
+    )
 
 
 def can_be_fused(conv: nn.Module, norm: nn.Module) -> TypeGuard[nn.Conv2d]:

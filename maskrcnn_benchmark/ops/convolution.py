@@ -9,6 +9,18 @@ from torch import Tensor, nn
 from .winograd import filtered, filtered_gradients
 
 
+def is_transformed() -> bool:
+    """Whether this call is compiled, traced, or under a transform of torch.func or forward-mode differentiation: those want
+    PyTorch's own operators.
+    """
+    return (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or torch._C._functorch.maybe_current_level() is not None
+        or torch.autograd.forward_ad._current_level >= 0
+    )
+
+
 class _Geometry(NamedTuple):
     stride: tuple[int, ...] = (1, 1)
     padding: Any = (1, 1)
@@ -34,8 +46,6 @@ def scaled_convolution(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | 
 
 
 class _Convolution(torch.autograd.Function):
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(
         x: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, geometry: _Geometry, is_filtered: bool
@@ -53,9 +63,10 @@ class _Convolution(torch.autograd.Function):
         x, weight, scale = ctx.saved_tensors
         scaled = weight if scale is None else weight * scale
         wanted = [ctx.needs_input_grad[i] for i in (0, 1, 3)]
-        if ctx.is_filtered and not torch.is_grad_enabled():
+        is_single = not torch._C._functorch.is_legacy_batchedtensor(grad) and not is_transformed()
+        if ctx.is_filtered and is_single and not torch.is_grad_enabled():
             of_x, of_weight, of_bias = filtered_gradients(grad, x, scaled, wanted)
-        else:  # PyTorch's can be differentiated again
+        else:  # PyTorch's can be differentiated again, and for many gradients at once
             of_x, of_weight, of_bias = torch.ops.aten.convolution_backward(
                 grad, x, scaled, [len(weight)], *ctx.geometry[:3], False, [0, 0], ctx.geometry.groups, wanted
             )

@@ -109,6 +109,8 @@ def test_a_gpu_takes_larger_batches():
 def test_a_set_without_objects_is_refused():
     with pytest.raises(ValueError, match="no objects to go by: 10 images, 0 objects"):
         suggest(content((640, 480), 40, 0), base())
+    with pytest.raises(ValueError, match="all of 10 objects are crowds or at most a pixel"):
+        suggest(content((640, 480), 0.9, 1), base())
 
 
 def test_overlaps_are_those_with_the_anchors_of_the_detector():

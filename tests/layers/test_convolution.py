@@ -119,3 +119,54 @@ def test_functional_transforms_go_through():
     found, expected = of_each(conv, images), of_each(reference, images)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=0, atol=3e-5 * float(value.abs().max()))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+def test_forward_mode_gradients_go_through():
+    conv, x = make()
+    weights = {name: value.detach() for name, value in conv.named_parameters()}
+
+    def loss(image):
+        return torch.func.functional_call(conv, weights, (image,)).square().sum()
+
+    direction = torch.randn_like(x)
+    found = torch.func.jvp(loss, (x,), (direction,))[1]
+    with torch.autograd.forward_ad.dual_level():
+        dual = loss(torch.autograd.forward_ad.make_dual(x.clone().requires_grad_(), direction))
+        torch.testing.assert_close(torch.autograd.forward_ad.unpack_dual(dual).tangent, found)
+    x = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(x), x)
+    torch.testing.assert_close(found, (gradient * direction).sum(), rtol=1e-4, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+def test_many_gradients_at_once():
+    conv, x = make()
+    x = x.clone().requires_grad_()
+    out = conv(x)
+    gradients = torch.randn(3, *out.shape)
+    (found,) = torch.autograd.grad(out, x, gradients, retain_graph=True, is_grads_batched=True)
+    for of_one, gradient in zip(found, gradients, strict=True):
+        (expected,) = torch.autograd.grad(out, x, gradient, retain_graph=True)
+        torch.testing.assert_close(of_one, expected, rtol=0, atol=3e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+def test_a_traced_model_can_be_saved(tmp_path):
+    """In training, where the convolution would be filtered."""
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, x = make()
+            self.example = x
+            self.second, self.norm = nn.Conv2d(96, 8, 3, padding=1, bias=False), FrozenBatchNorm2d(8)
+
+        def forward(self, x):
+            return conv_norm(self.conv(x), self.second, self.norm)
+
+    model = Model()
+    x = model.example
+    traced = torch.jit.trace(model, x)
+    traced.save(tmp_path / "model.pt")
+    torch.testing.assert_close(torch.jit.load(tmp_path / "model.pt")(2 * x), model(2 * x), rtol=0, atol=1e-4)

@@ -50,7 +50,7 @@ def plan(
 
 
 def check(run: Run) -> None:
-    """Refuse what cannot be compared: a run without a test, and one that was begun with other settings."""
+    """Refuse what would have no figures, before it is trained, and what was begun with other settings."""
     wanted = run.cfg()
     if not wanted.DATASETS.TEST:
         raise ValueError("The configuration names no data set to test on: set DATASETS.TEST.")

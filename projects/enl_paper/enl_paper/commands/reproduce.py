@@ -11,6 +11,7 @@ out, runs that were begun go on. Each table is written to --out as Markdown, CSV
 
 import argparse
 import os
+import re
 import shlex
 import sys
 from typing import Any
@@ -22,6 +23,7 @@ from enl_paper.commands import scenes
 from enl_paper.survey import survey
 from maskrcnn_benchmark.analysis import sizes
 from maskrcnn_benchmark.config.command_line import CommandParser
+from maskrcnn_benchmark.data.categories import find_categories
 from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.utils.files import write_text
 from maskrcnn_benchmark.utils.shipped import CONFIGS
@@ -164,7 +166,12 @@ def add_finetuning(commands: Any) -> None:
     )
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time on this machine (default 1)")
     parser.add_argument("--processes", type=int, default=max(torch.cuda.device_count(), 1), help="of each run")
-    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="change configuration keys of every run")
+    parser.add_argument(
+        "opts",
+        nargs="*",
+        metavar="KEY VALUE",
+        help="change configuration keys of every run; before --seeds and --models, or after --",
+    )
     parser.set_defaults(run=run_finetuning)
 
 
@@ -172,15 +179,20 @@ def run_finetuning(args: argparse.Namespace) -> int:
     out = os.path.abspath(args.out)
     runs = finetuning.plan(os.path.abspath(args.config_file), out, args.seeds, args.models, args.opts, args.category)
 
+    name = "finetuning"
+    if args.category:
+        find_categories(runs[0].cfg()).labels([args.category])  # raises an error now, not after the first training
+        name += "_" + re.sub(r"\W+", "_", args.category)
+
     def report() -> None:
         found = finetuning.figures(runs)
         about = f"Of the category {args.category}. " if args.category else ""
-        write_text(os.path.join(out, "finetuning.md"), about + finetuning.as_markdown(found))
-        write_text(os.path.join(out, "finetuning.csv"), finetuning.as_csv(found))
+        write_text(os.path.join(out, f"{name}.md"), about + finetuning.as_markdown(found))
+        write_text(os.path.join(out, f"{name}.csv"), finetuning.as_csv(found))
 
     status = reproduction.execute(runs, reproduction.Launch(args.processes, jobs=args.jobs), report)
     report()
-    print(f"Results: {os.path.join(args.out, 'finetuning')}.md, .csv")
+    print(f"Results: {os.path.join(args.out, name)}.md, .csv")
     return status
 
 
