@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -28,6 +28,7 @@ from .spec import RELATIONS_CATEGORIES, RelationsSpec
 MANIFEST = "relations.json"
 _VERSION = 1  # to be raised when the same parameters begin to give other images
 _JPEG_QUALITY = 93
+_AT_ONCE = 1000  # scenes given to the processes: Ctrl-C waits until they all are
 _Job = tuple[RelationsSpec, int, int, str]
 
 
@@ -83,16 +84,46 @@ def _process_context() -> BaseContext:
 
 
 @contextmanager
-def _mapper(workers: int) -> Iterator:
-    """A function that maps jobs to results in order, here or in ``workers`` processes."""
+def _interrupts_held() -> Iterator[Callable[[], None]]:
+    """Ctrl-C is raised by what this yields, when that is called: raised anywhere, it can leave a lock of an executor taken for
+    ever. A second one does not wait.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    is_interrupted = False
+
+    def note(*_: object) -> None:
+        nonlocal is_interrupted
+        if is_interrupted:
+            raise KeyboardInterrupt
+        is_interrupted = True
+
+    def check() -> None:
+        if is_interrupted:
+            raise KeyboardInterrupt
+
+    handler = signal.signal(signal.SIGINT, note)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _mapped(jobs: list[_Job], workers: int) -> Iterator[tuple[dict, list[dict]]]:
+    """What `_write_scene` gives for each job, in order, made here or in ``workers`` processes."""
     if workers <= 1:
-        yield map
+        yield from map(_write_scene, jobs)
         return
     executor = ProcessPoolExecutor(workers, _process_context(), _start_worker)
-    try:
-        yield lambda function, jobs: executor.map(function, jobs, chunksize=4)
-    finally:
-        executor.shutdown(cancel_futures=True)
+    with _interrupts_held() as check:
+        try:
+            for begin in range(0, len(jobs), _AT_ONCE):
+                for result in executor.map(_write_scene, jobs[begin : begin + _AT_ONCE], chunksize=4):
+                    check()
+                    yield result
+        finally:
+            executor.shutdown(cancel_futures=True)
 
 
 def _annotation_file(root: Path, split: str) -> Path:
@@ -157,11 +188,10 @@ def _write_split(root: Path, split: str, jobs: list[_Job], workers: int, progres
     (root / "annotations").mkdir(exist_ok=True)
     images: list[dict] = []
     annotations: list[dict] = []
-    with _mapper(workers) as mapped:
-        scenes: Iterable[tuple[dict, list[dict]]] = mapped(_write_scene, jobs)
-        for image, found in progress_bar(scenes, desc=split, total=len(jobs), unit="image", disable=not progress):
-            images.append(image)
-            annotations.extend(found)
+    scenes = _mapped(jobs, workers)
+    for image, found in progress_bar(scenes, desc=split, total=len(jobs), unit="image", disable=not progress):
+        images.append(image)
+        annotations.extend(found)
     info = {"description": "Relations, generated scenes", "version": str(_VERSION)}
     content = {
         "info": info,
