@@ -168,7 +168,7 @@ def describe_detections(detections: BoxList) -> dict[str, Any]:
     return facts
 
 
-def in_portions(extract: Callable[..., Tensor], size: int = 32) -> Callable[..., Tensor]:
+def in_portions(extract: Callable[..., Tensor], size: int = 64) -> Callable[..., Tensor]:
     """A C4 model's feature extractor's `forward` for `size` proposals at a time, recomputed in the backward pass: res5 on 4,000
     proposals would take 12 GB. The predictor's first step, the mean of each map, is done for each portion, so that its own
     sees maps of one pixel.
