@@ -94,10 +94,11 @@ class FrozenBatchNorm2d(nn.Module):
 
 
 def is_watched(*modules: nn.Module) -> bool:
-    """Whether hooks wait for a call of one of these modules: a visualization's, or those of spectral_norm and weight_norm."""
-    return torch.nn.modules.module._has_any_global_hook() or any(
-        m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks for m in modules
-    )
+    """Whether hooks wait for a call of one of these modules: a visualization's, or those of spectral_norm and weight_norm.
+
+    Hooks of all modules are no such: those who count FLOPs set them, and count what is computed.
+    """
+    return any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks for m in modules)
 
 
 def can_be_fused(conv: nn.Module, norm: nn.Module) -> TypeGuard[nn.Conv2d]:
