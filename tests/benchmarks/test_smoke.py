@@ -56,6 +56,8 @@ def test_model(bench):
     assert rows(printed, "faster   (inference|training) # # # # #") == 2
 
 
+@pytest.mark.slow
+@pytest.mark.no_cover
 def test_cpu_inference(bench, tmp_path):
     table = tmp_path / "table.md"
     has_bfloat16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # else it is emulated, which takes minutes
@@ -72,6 +74,8 @@ def test_cpu_inference(bench, tmp_path):
     assert table.read_text().strip() == printed.strip()
 
 
+@pytest.mark.slow
+@pytest.mark.no_cover
 def test_first_result(bench):
     printed = bench("first_result", "--size", "128x96", "--repeat", 1)
     assert rows(printed, r"\| (import torch.*|torchvision, .*|mrb predict, .*) \|# \|") == 5
@@ -102,6 +106,7 @@ def test_ops(bench):
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 def test_export(bench, tmp_path):
     pytest.importorskip("onnxruntime")
     config, weights = write_model(tmp_path, INPUT__MIN_SIZE_TEST=96)

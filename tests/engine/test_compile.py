@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from maskrcnn_benchmark.engine import run
@@ -11,6 +12,8 @@ from maskrcnn_benchmark.engine import run
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
+@pytest.mark.slow
+@pytest.mark.no_cover
 def test_the_compiled_backbone_is_the_plain_one(monkeypatch):
     config = run.cfg.clone()
     config.merge_from_file(str(CONFIGS / "demo" / "relations_R_18_FPN_enl.yaml"))

@@ -143,6 +143,7 @@ def test_winograd_in_place_of_large_convolutions():
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_one_compilation_for_several_sizes(dtype):
     keys = [*SMALL, *FEW, "MODEL.BACKBONE.CONV_BODY", "R-50-FPN"]

@@ -46,6 +46,7 @@ def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 def test_eight_bits_find_the_same_objects(export, pictures, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
