@@ -61,10 +61,9 @@ def test_model(bench):
 def test_cpu_inference(bench, tmp_path):
     table = tmp_path / "table.md"
     has_bfloat16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # else it is emulated, which takes minutes
-    words = () if has_bfloat16 else ("--float32",)
-    printed = bench(
-        "cpu_inference", "--size", "96x128", "--repeat", 1, "--compile", "none", "--markdown", table, *words
-    )
+    words = ("--size", "96x128", "--repeat", 1, "--compile", "none", "--markdown", table)
+    words = words if has_bfloat16 else (*words, "--float32")
+    printed = bench("cpu_inference", *words)
     assert rows(printed, r"\| torchvision, plain \|# \|# \|# \|  \|  \|") == 1
     assert (
         rows(printed, r"\| (this package, plain|folded|folded, bfloat16) \|# \|# \|# \|# \|#,# \|") == 2 + has_bfloat16
