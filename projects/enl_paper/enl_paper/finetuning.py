@@ -21,12 +21,8 @@ Figures = dict[tuple[str, int], tuple[float, ...]]  # of a model and a seed
 METRICS = tuple(column.partition("/")[2] for column in COLUMNS[TABLE])
 
 
-def plan(
-    config: str, out: str, seeds: Sequence[int], models: Sequence[str], options: Sequence[str] = (), category: str = ""
-) -> list[Run]:
+def plan(config: str, out: str, seeds: Sequence[int], models: Sequence[str], options: Sequence[str] = ()) -> list[Run]:
     """A run for each model and seed of the fine-tuning that `config` describes; their configurations are written to `out`.
-
-    Their figures are those of all categories or, where one is named, of this one.
 
     Raises:
         ValueError: there is nothing to test on, or a run in `out` was begun with other settings.
@@ -40,11 +36,7 @@ def plan(
             content = {"_BASE_": os.path.relpath(config, os.path.dirname(path)), "MODEL": {"NON_LOCAL": modules}}
             write_text(path, yaml.safe_dump(content, sort_keys=False))
             folder = os.path.join(out, f"{stem(model)}_seed{seed}")
-            runs.append(
-                Run(
-                    TABLE, PaperRow("", model, os.path.basename(path), ()), seed, path, folder, tuple(options), category
-                )
-            )
+            runs.append(Run(TABLE, PaperRow("", model, os.path.basename(path), ()), seed, path, folder, tuple(options)))
             check(runs[-1])
     return runs
 

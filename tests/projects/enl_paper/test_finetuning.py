@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
@@ -12,6 +13,7 @@ import yaml
 
 from enl_paper import experiment, finetuning
 from enl_paper.comparison import t_quantile
+from enl_paper.relations.spec import RELATIONS_CATEGORIES
 
 MODELS = ("baseline", "+3LA, TD")
 
@@ -68,9 +70,10 @@ def test_the_figures_of_one_category(config, tmp_path):
     words = config, str(tmp_path / "out"), [0], MODELS, ()
     for run in finetuning.plan(*words):
         write_results(run, (0.5,) * 5, car=0.25, bus=0.75)
-    assert set(finetuning.figures(finetuning.plan(*words, "car")).values()) == {(25.0,) * 5}
+    runs = finetuning.plan(*words)
+    assert set(finetuning.figures([replace(run, category="car") for run in runs]).values()) == {(25.0,) * 5}
     with pytest.raises(ValueError, match="has no category 'tram'"):
-        finetuning.figures(finetuning.plan(*words, "tram"))
+        finetuning.figures([replace(run, category="tram") for run in runs])
 
 
 def test_runs_of_other_settings_are_not_mixed_in(config, tmp_path):
@@ -123,3 +126,9 @@ def test_from_a_configuration_to_a_table(run_tool, tmp_path):
     code, text = run_tool("reproduce", *words, "--models", *MODELS, "--jobs", 2)
     assert code == 0 and text.count("starting: ") == 4, text
     assert "| +3LA, TD | " in (tmp_path / "out" / "finetuning.md").read_text()
+    code, text = run_tool("reproduce", *words[:-2], 2, "--category", "tram")
+    assert code == 1 and "knows no class 'tram'" in text and "starting: " not in text, text
+    name = RELATIONS_CATEGORIES[0]["name"]
+    code, text = run_tool("reproduce", *words, "--models", *MODELS, "--category", name)
+    assert code == 0 and "starting: " not in text, text
+    assert (tmp_path / "out" / f"finetuning_{name}.md").read_text().startswith(f"Of the category {name}. ")

@@ -10,6 +10,7 @@ out, runs that were begun go on. Each table is written to --out as Markdown, CSV
 """
 
 import argparse
+import dataclasses
 import os
 import re
 import shlex
@@ -177,16 +178,18 @@ def add_finetuning(commands: Any) -> None:
 
 def run_finetuning(args: argparse.Namespace) -> int:
     out = os.path.abspath(args.out)
-    runs = finetuning.plan(os.path.abspath(args.config_file), out, args.seeds, args.models, args.opts, args.category)
-
+    runs = finetuning.plan(os.path.abspath(args.config_file), out, args.seeds, args.models, args.opts)
     name = "finetuning"
     if args.category:
-        find_categories(runs[0].cfg()).labels([args.category])  # raises an error now, not after the first training
-        name += "_" + re.sub(r"\W+", "_", args.category)
+        categories = find_categories(runs[0].cfg())
+        (label,) = categories.labels([args.category])  # raises an error now, not after the first training
+        category = categories.name(label)
+        runs = [dataclasses.replace(run, category=category) for run in runs]
+        name += "_" + re.sub(r"\W+", "_", category)
 
     def report() -> None:
         found = finetuning.figures(runs)
-        about = f"Of the category {args.category}. " if args.category else ""
+        about = f"Of the category {runs[0].category}. " if args.category else ""
         write_text(os.path.join(out, f"{name}.md"), about + finetuning.as_markdown(found))
         write_text(os.path.join(out, f"{name}.csv"), finetuning.as_csv(found))
 

@@ -8,9 +8,9 @@ import shutil
 import signal
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
@@ -110,7 +110,7 @@ def _interrupts_held() -> Iterator[Callable[[], None]]:
         signal.signal(signal.SIGINT, handler)
 
 
-def _mapped(jobs: list[_Job], workers: int) -> Iterator[tuple[dict, list[dict]]]:
+def _mapped(jobs: list[_Job], workers: int) -> Generator[tuple[dict, list[dict]], None, None]:
     """What `_write_scene` gives for each job, in order, made here or in ``workers`` processes."""
     if workers <= 1:
         yield from map(_write_scene, jobs)
@@ -124,6 +124,7 @@ def _mapped(jobs: list[_Job], workers: int) -> Iterator[tuple[dict, list[dict]]]
                     yield result
         finally:
             executor.shutdown(cancel_futures=True)
+        check()
 
 
 def _annotation_file(root: Path, split: str) -> Path:
@@ -188,10 +189,10 @@ def _write_split(root: Path, split: str, jobs: list[_Job], workers: int, progres
     (root / "annotations").mkdir(exist_ok=True)
     images: list[dict] = []
     annotations: list[dict] = []
-    scenes = _mapped(jobs, workers)
-    for image, found in progress_bar(scenes, desc=split, total=len(jobs), unit="image", disable=not progress):
-        images.append(image)
-        annotations.extend(found)
+    with closing(_mapped(jobs, workers)) as scenes:
+        for image, found in progress_bar(scenes, desc=split, total=len(jobs), unit="image", disable=not progress):
+            images.append(image)
+            annotations.extend(found)
     info = {"description": "Relations, generated scenes", "version": str(_VERSION)}
     content = {
         "info": info,
