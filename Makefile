@@ -19,6 +19,9 @@ DEMO := runs/demo
 SCENES := datasets/relations
 FINETUNING := projects/enl_paper/results/finetuning.md
 
+# The tests start hundreds of Python processes, and where compiled modules are not kept each of them compiles the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-slow docs check cuda wheel docker test-gpu clean
 .DELETE_ON_ERROR:
 

@@ -13,14 +13,18 @@ from maskrcnn_benchmark.engine import precision
 DEFAULTS = copy.deepcopy(cfg)
 
 
-@pytest.fixture(autouse=True)
-def same_defaults() -> Iterator[None]:
-    """The global configuration, which programs change, is after each test what it was."""
-    yield
+def restore_defaults() -> None:
     if cfg != DEFAULTS or cfg.is_frozen():
         cfg.defrost()
         cfg.clear()
         cfg.update(copy.deepcopy(DEFAULTS))
+
+
+@pytest.fixture(autouse=True)
+def same_defaults() -> Iterator[None]:
+    """The global configuration, which programs change, is after each test what it was."""
+    yield
+    restore_defaults()
 
 
 @pytest.fixture
@@ -42,6 +46,7 @@ def run_program(monkeypatch, capfd) -> Callable[..., tuple[int, str]]:
     """Run a Python program in this process: its path and its arguments -> its exit status and what it printed."""
 
     def call(path: Path, *words: object) -> tuple[int, str]:
+        restore_defaults()  # a program that was run before in this test has changed them
         monkeypatch.setattr(sys, "argv", [path.stem, *map(str, words)])
         code = 0
         try:

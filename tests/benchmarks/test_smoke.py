@@ -51,6 +51,7 @@ def rows(printed: str, pattern: str) -> int:
     return len(re.findall(f"^{pattern.replace('#', f' *{NUMBER}')} *$", printed, re.MULTILINE))
 
 
+@pytest.mark.slow
 def test_model(bench):
     printed = bench("model", "--models", "faster", "--size", "96x128", "--repeat", 1)
     assert rows(printed, "faster   (inference|training) # # # # #") == 2
@@ -94,6 +95,7 @@ def test_non_local_maps(bench):
     assert rows(printed, r"\| 10 x 13 \| (inference|training) \|# \|  \|  \|# \|# \|  \|  \|# \|# \|") == 2
 
 
+@pytest.mark.slow
 def test_non_local_model(bench):
     printed = bench("non_local", "model", "--repeat", 1, "--size", "96x128")
     assert rows(printed, r"\| (inference|training step) \|# \|# \|# \|# \|# % \|") == 2

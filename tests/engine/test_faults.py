@@ -262,6 +262,7 @@ def test_a_batch_system_may_signal_more_than_once(tmp_path, first):
     assert_same(weights(tmp_path), weights(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 def test_one_of_two_ranks_dies(tmp_path):
     two = ("--nproc_per_node=2", "--max-restarts=1")
     done = program("one rank dies", tmp_path / "killed", torchrun=two)
@@ -279,6 +280,7 @@ def resume_as_rank(folder: str, iterations: int) -> int:
     return comm.get_world_size()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_ranks(tmp_path):
     assert run_in_processes(resume_as_rank, str(tmp_path), 5) == [2, 2]
     two = weights(tmp_path)
@@ -305,6 +307,7 @@ def test_ranks_that_found_different_checkpoints_do_not_start(tmp_path):
         assert r"by rank: [40, 0]" in message and "a folder that all nodes share" in message
 
 
+@pytest.mark.slow
 def test_a_hang_names_the_rank_and_the_step(tmp_path):
     done = program("one rank hangs", tmp_path, torchrun=("--nproc_per_node=2",), timeout=120)
     assert done.returncode != 0

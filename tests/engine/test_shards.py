@@ -78,6 +78,7 @@ def launch(processes: int) -> list[str]:
     return [*torchrun, *ONE[1:]]
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives(archive, whole, tmp_path):
     done = run(launch(2), words(archive, tmp_path / "out"))
     assert "147 detections in 49 images" in done.stdout and done.stdout.count("147 detections") == 1, done.stderr

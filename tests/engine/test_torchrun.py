@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from maskrcnn_benchmark.config import cfg
@@ -19,6 +20,7 @@ from tests.support.helpers import CONFIG, options, write_coco
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_a_whole_run(tmp_path):
     write_coco(tmp_path, images=5, empty=(2,))
     write_coco(tmp_path, "more", images=3)

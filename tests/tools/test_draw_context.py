@@ -1,7 +1,6 @@
 """tools/draw_context.py as a command."""
 
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -17,9 +16,15 @@ ROOT = Path(__file__).parents[2]
 MODEL = ["MODEL.NON_LOCAL.TOP_DOWN.TYPE", "enl", "MODEL.RESNETS.BACKBONE_OUT_CHANNELS", "32", "SEED", "1"]
 
 
-def draw(folder: Path, *arguments: object, options: list[str] = MODEL) -> subprocess.CompletedProcess:
-    command = [ROOT / "tools" / "draw_context.py", "--config-file", CONFIG, *arguments, *options, "OUTPUT_DIR", folder]
-    return subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, cwd=ROOT)
+@pytest.fixture
+def draw(run_program, tmp_path) -> Callable[..., tuple[int, str]]:
+    """Its arguments -> its exit status and what it printed."""
+
+    def call(*arguments: object, options: list[str] = MODEL) -> tuple[int, str]:
+        words = ("--config-file", CONFIG, *arguments, *options, "OUTPUT_DIR", tmp_path)
+        return run_program(ROOT / "tools" / "draw_context.py", *words)
+
+    return call
 
 
 @pytest.fixture
@@ -29,9 +34,9 @@ def image(tmp_path):
     return path
 
 
-def test_a_row_for_each_module(tmp_path, image):
-    done = draw(tmp_path, "--image", image, "--point", 30, 40, "--out", tmp_path / "out.png")
-    assert done.returncode == 0, done.stderr
+def test_a_row_for_each_module(draw, tmp_path, image):
+    code, printed = draw("--image", image, "--point", 30, 40, "--out", tmp_path / "out.png")
+    assert code == 0, printed
     picture = cv2.imread(str(tmp_path / "out.png"))
     assert picture.shape == (3 * (500 + 24), 3 * (700 + 6), 3)  # enlarged five times; three modules, three maps
     # The position term, in the middle, is strongest at the point: red there, not at the far corner.
@@ -41,7 +46,7 @@ def test_a_row_for_each_module(tmp_path, image):
         assert near[2] - near[0] > 80 > abs(far[2] - far[0])
 
 
-def test_averaged_weights_are_drawn(tmp_path, image):
+def test_averaged_weights_are_drawn(draw, tmp_path, image):
     """As in testing: a checkpoint of a training with SOLVER.EMA gives its averaged weights."""
     cfg = defaults.clone()
     cfg.merge_from_file(str(CONFIG))
@@ -51,13 +56,13 @@ def test_averaged_weights_are_drawn(tmp_path, image):
     for name, content in contents.items():
         torch.save(content, tmp_path / f"{name}.pth")
         words = ("--ckpt", tmp_path / f"{name}.pth", "--out", tmp_path / f"{name}.png")
-        done = draw(tmp_path, "--image", image, "--point", 30, 40, *words)
-        assert done.returncode == 0, done.stderr
+        code, printed = draw("--image", image, "--point", 30, 40, *words)
+        assert code == 0, printed
     drawn, expected = (cv2.imread(str(tmp_path / f"{name}.png")) for name in ("averaged", "plain"))
     assert (drawn == expected).all()
 
 
-def test_said_in_a_sentence(tmp_path, image):
+def test_said_in_a_sentence(draw, tmp_path, image):
     (tmp_path / "broken.png").write_bytes(image.read_bytes()[:60])
     for arguments, options, said in (
         (("--image", tmp_path / "no.png", "--point", 1, 1), MODEL, "no.png cannot be read: there is no such file"),
@@ -66,6 +71,6 @@ def test_said_in_a_sentence(tmp_path, image):
         (("--image", image, "--point", 1, 1), MODEL[2:], "MODEL.NON_LOCAL.TOP_DOWN.TYPE turns them on"),
         (("--image", image, "--point", 1, 1, "--out", tmp_path / "no" / "x.png"), MODEL, "its folder must exist"),
     ):
-        done = draw(tmp_path, *arguments, options=options)
-        assert done.returncode == 1 and said in done.stderr.splitlines()[-1], done.stderr
-        assert done.stderr.count("Traceback") == 0
+        code, printed = draw(*arguments, options=options)
+        assert code == 1 and said in printed.splitlines()[-1], printed
+        assert "Traceback" not in printed

@@ -93,6 +93,7 @@ def test_a_run_that_is_stopped_or_fails_ends_the_plan(tmp_path, monkeypatch, cap
     assert len(started) == 1 and "is done" in printed.out and sentence in printed.out + printed.err
 
 
+@pytest.mark.slow
 def test_a_small_pipeline_to_its_tables(run_tool, tmp_path):
     """Two of the six rows from nothing; the others are there already."""
     pytest.importorskip("matplotlib")
