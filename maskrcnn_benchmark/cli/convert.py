@@ -7,8 +7,6 @@
 The form of the source is found by looking at it. Images stay where they are. What the other form cannot hold is listed.
 """
 
-import os
-
 from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.engine.command_line import command_line
@@ -31,8 +29,7 @@ def main() -> None:
     args = build_parser().parse_args()
     with command_line():
         content = formats.read(args.source, args.form, args.img_dir, args.split, args.classes)
-        if os.path.exists(args.out) and os.path.samefile(args.out, args.source):
-            raise ValueError(f"--out {args.out} is the source itself; name another place.")
+        formats.check_keeps(args.source, args.to, args.out)
         written = formats.write(content, args.to, args.out)
         for sentence in content.notes.sentences():
             print(f"note: {sentence}")

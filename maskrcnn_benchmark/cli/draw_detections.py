@@ -10,7 +10,7 @@ from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.detection_files import read_detections
 from maskrcnn_benchmark.data.pictures import to_bgr
 from maskrcnn_benchmark.engine.command_line import command_line
-from maskrcnn_benchmark.utils.files import check_folder
+from maskrcnn_benchmark.utils.files import check_folder, check_not_replaced
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from maskrcnn_benchmark.utils.wording import counted
 from maskrcnn_benchmark.visualization import draw_annotations, make_sheet, side_by_side
@@ -38,6 +38,7 @@ def main() -> None:
         image_ids = sorted(coco.imgs, key=lambda i: (-len(coco.imgToAnns.get(i, [])), i))[: args.count]
         pictures = []
         chosen = [coco.imgs[image_id] for image_id in image_ids]
+        check_not_replaced(args.out, (os.path.join(args.img_dir, image["file_name"]) for image in chosen), "--out")
         images = AnnotatedImages.of_entries(args.ann_file, args.img_dir, chosen)
         for place, image_id in enumerate(progress_bar(image_ids, desc="drawing", unit="image")):
             name = chosen[place]["file_name"]

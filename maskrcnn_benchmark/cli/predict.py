@@ -20,6 +20,7 @@ from maskrcnn_benchmark.engine.prediction_forms import FORMS, write_forms
 from maskrcnn_benchmark.engine.prediction_results import Results
 from maskrcnn_benchmark.engine.predictor_options import make_predictor, predictor_parser
 from maskrcnn_benchmark.utils import distributed
+from maskrcnn_benchmark.utils.files import check_not_replaced
 from maskrcnn_benchmark.utils.logger import setup_logger
 from maskrcnn_benchmark.utils.wording import counted
 
@@ -52,9 +53,11 @@ def main() -> None:
     with command_line():
         if args.frames is not None and args.frames < 1:
             raise ValueError(f"--frames must be 1 or more; got {args.frames}.")
-        inputs = find_inputs(args.input)
+        inputs = find_inputs(args.input, args.out)
         if os.path.exists(args.out) and not os.path.isdir(args.out):
             raise NotADirectoryError(f"--out {args.out} is a file; name a folder.")
+        if not args.no_drawing:
+            check_not_replaced(args.out, inputs, "--out")
         distributed.init_from_environment("cpu", timeout_s=LONGEST_RUN)
         distributed.take_gpu()
         setup_logger("maskrcnn_benchmark", "", distributed.get_rank())

@@ -23,6 +23,10 @@ def build_parser() -> CommandParser:
 def main() -> None:
     args = build_parser().parse_args()
     with command_line():
+        if args.count < 1:
+            raise ValueError(f"--count must be 1 or more; got {args.count}.")
+        if os.path.exists(args.out) and os.path.exists(args.ann_file) and os.path.samefile(args.out, args.ann_file):
+            raise ValueError(f"--out {args.out} is --ann-file itself; name another file.")
         coco = load_coco(args.ann_file)
         objects = {i: sum(not a.get("iscrowd", 0) for a in coco.imgToAnns.get(i, [])) for i in coco.imgs}
         ids = [i for i in sorted(coco.imgs) if objects[i] >= args.min_objects][: args.count]

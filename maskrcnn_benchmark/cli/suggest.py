@@ -9,6 +9,8 @@ Annotations may be in any form that `mrb convert` reads. Each choice is printed 
 
 import argparse
 import os
+import re
+import shlex
 from typing import Any
 
 import torch
@@ -159,7 +161,7 @@ def main() -> None:
         content.check_images(args.source)
         memory = torch.cuda.get_device_properties(0).total_memory / 2**30 if on_gpu else None
         facts, choices = suggest(content, config, memory, weights)
-        name = os.path.splitext(os.path.basename(args.out))[0]
+        name = re.sub(r"[^\w.-]+", "_", os.path.splitext(os.path.basename(args.out))[0]).strip("_") or "own"
         classes = tuple(content.names().values())
         sets = {f"{name}_train": definition(args, False, classes)}
         if args.test or args.test_split:
@@ -185,4 +187,4 @@ def main() -> None:
             print(f"note: {sentence}")
         print(f"{_contents(facts)}, at most {facts.densest} in an image\n")
         print(as_table(choices))
-        print(f"\nWrote {args.out}: mrb train {args.out} OUTPUT_DIR runs/{name}")
+        print(f"\nWrote {args.out}: mrb train {shlex.quote(args.out)} OUTPUT_DIR runs/{name}")

@@ -27,8 +27,11 @@ from maskrcnn_benchmark.utils.wording import counted
 COMPLETE = 0.95
 
 
-def find_inputs(words: Iterable[str]) -> list[str]:
+def find_inputs(words: Iterable[str], out: str = "") -> list[str]:
     """Files and addresses of what is named: files, folders with all below them, patterns, addresses of streams.
+
+    Args:
+        out: the folder for results; where it lies in a folder that is looked through, what is below it is no input.
 
     Raises FileNotFoundError for a name that stands for nothing.
     """
@@ -38,19 +41,36 @@ def find_inputs(words: Iterable[str]) -> list[str]:
             found.append(word)
             continue
         if os.path.isdir(word):
-            below = [path for path in files_below(word) if path.lower().endswith(IMAGE_ENDINGS) or is_video(path)]
+            files = files_below(word)
+            below = [path for path in files if path.lower().endswith(IMAGE_ENDINGS) or is_video(path)]
+            below = _without_results(below, word, out)
             if not below:
                 raise FileNotFoundError(f"There is no picture and no video in the folder {word}.")
         else:
             below = sorted(path for path in glob.glob(_literal_folders(word), recursive=True) if os.path.isfile(path))
+            below = _without_results(below, _literal_part(word)[0], out)
             if not below:
                 raise FileNotFoundError(f"There is no file, folder or pattern {word} to predict on.")
         found += below
     return list(dict.fromkeys(found))
 
 
+def _without_results(files: list[str], folder: str, out: str) -> list[str]:
+    """The files of a folder without what an earlier run wrote to `out`, which lies in it."""
+    results, searched = Path(out).resolve(), Path(folder).resolve()
+    if not out or results == searched or not results.is_relative_to(searched):
+        return files
+    return [path for path in files if not Path(path).parent.resolve().is_relative_to(results)]
+
+
 def _literal_folders(pattern: str) -> str:
     """A pattern in which the folders that are there stand for themselves, whatever characters their names have."""
+    folder, rest = _literal_part(pattern)
+    return os.path.join(glob.escape(folder), *rest) if folder and rest else pattern
+
+
+def _literal_part(pattern: str) -> tuple[str, list[str]]:
+    """The longest beginning of a pattern that is a folder, "" for none, and the names behind it."""
     rest: list[str] = []
     folder = pattern
     while folder and not os.path.isdir(folder):
@@ -58,7 +78,7 @@ def _literal_folders(pattern: str) -> str:
         if not last:
             break
         rest.insert(0, last)
-    return os.path.join(glob.escape(folder), *rest) if folder and rest else pattern
+    return folder, rest
 
 
 class AnnotatedInputs:
@@ -70,6 +90,13 @@ class AnnotatedInputs:
     def __init__(self, ann_file: str, inputs: Sequence[str]):
         self._entries = {e["file_name"]: e for e in load_coco(ann_file).imgs.values() if e["file_name"]}
         found = [(path, entry) for path in inputs if (entry := self._find(path)) is not None]
+        first: dict[str, str] = {}
+        for path, entry in found:
+            if (other := first.setdefault(entry["file_name"], path)) != path:
+                raise ValueError(
+                    f"{other} and {path} would both be the image {entry['file_name']} of {ann_file}. Name the one folder that it "
+                    "belongs to."
+                )
         self._images = AnnotatedImages(ann_file, len(found), lambda i: (found[i][0], size_of(found[i][1])))
 
     def _find(self, path: str) -> dict | None:

@@ -131,6 +131,17 @@ def check_folder(path: str, what: str, files: Iterable[str] = ()) -> None:
             raise OSError(f"{file} {why}. Name another folder as {what}.")
 
 
+def check_not_replaced(folder: str, sources: Iterable[str], what: str) -> None:
+    """Raise FileExistsError where one of the files `sources` lies in the folder that results are to be written to, under names of
+    their inputs; `what` names the folder in the message."""
+    place = os.path.realpath(folder)
+    inside = next((s for s in sources if os.path.realpath(os.path.dirname(os.path.abspath(s))) == place), None)
+    if inside is not None:
+        raise FileExistsError(
+            f"{what} {folder} holds {inside} itself, which what is written would replace. Name another folder."
+        )
+
+
 def files_below(folder: str) -> list[str]:
     """All files in a folder and those below it, sorted; folders that are links are followed, each folder once."""
     found: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -248,6 +249,17 @@ def test_the_splits_of_a_source_are_taken(tmp_path, run_program, form):
     assert [len(COCODataset(**args, remove_images_without_annotations=False)) for args in sets] == [2, 1]
     code, text = run_program(*words, "--no-test")
     assert code == 0 and "tested on" not in text and base(str(out)).DATASETS.TEST == ()
+
+
+@pytest.mark.parametrize("name", ["cars #2", "[v2] cars", "a: b", "Größe 猫", "2024", "&x"])
+def test_files_of_any_name(tmp_path, run_program, name):
+    source, out = split_set(tmp_path, "coco"), tmp_path / f"{name}.yaml"
+    code, text = run_program(ROOT / "tools" / "suggest_config.py", source, "--out", out)
+    assert code == 0, text
+    config = base()
+    config.merge_from_file(str(out))
+    assert set(config.DATASETS.TRAIN) <= set(config.DATASETS.DEFINITIONS)
+    assert shlex.split(text.splitlines()[-1].split("mrb train ")[1])[0] == str(out)
 
 
 def test_a_test_split_that_cannot_be_taken_is_named(tmp_path, run_program):

@@ -1,6 +1,7 @@
 """tools/predict.py on pictures, folders, patterns, videos, a stream, and on what is none of these."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -209,6 +210,33 @@ def test_folders_of_any_name(predict, tmp_path, name):
     assert code == 0 and "in 5 images" in printed, printed
     names = sorted(p.name for p in (tmp_path / name / "out").iterdir())
     assert names == ["0 [a]%d.jpg", "clip %d.mp4", "images.json", "predictions.json"]
+
+
+def test_originals_are_never_drawn_over(predict, tmp_path):
+    write_coco(tmp_path, images=2)
+    pictures = {path: path.read_bytes() for path in (tmp_path / "set").iterdir()}
+    for source in (tmp_path / "set", sorted(pictures)[0], tmp_path / "set" / "*"):
+        code, printed = predict("--input", source, "--out", tmp_path / "set")
+        assert code == 1 and "itself, which what is written would replace" in printed.splitlines()[-1], printed
+    assert {path: path.read_bytes() for path in (tmp_path / "set").iterdir()} == pictures
+    assert predict("--input", tmp_path / "set", "--out", tmp_path / "set", "--no-drawing")[0] == 0
+    assert {path: path.read_bytes() for path in pictures} == pictures
+
+
+def test_results_below_the_input_are_no_input(predict, tmp_path):
+    write_coco(tmp_path, images=2)
+    for _ in range(2):
+        for source in (tmp_path / "set", tmp_path / "set" / "**" / "*.*"):
+            code, printed = predict("--input", source, "--out", tmp_path / "set" / "found")
+            assert code == 0 and "in 2 images" in printed, printed
+
+
+def test_two_pictures_that_would_be_one_annotated_image(predict, tmp_path):
+    write_coco(tmp_path, images=2)
+    shutil.copytree(tmp_path / "set", tmp_path / "copy")
+    words = ("--input", tmp_path / "set", tmp_path / "copy", "--ann-file", tmp_path / "set.json")
+    code, printed = predict(*words, "--out", tmp_path / "out")
+    assert code == 1 and "would both be the image" in printed.splitlines()[-1], printed
 
 
 def test_linked_folders_are_followed_once(tmp_path):

@@ -46,6 +46,15 @@ def test_subset_without_such_images(tool, tmp_path, capfd):
     assert "has 9 objects" in capfd.readouterr().err and not (tmp_path / "o.json").exists()
 
 
+def test_a_subset_replaces_nothing_and_has_images(tool, tmp_path, capfd):
+    write_coco(tmp_path)
+    before = (tmp_path / "set.json").read_bytes()
+    assert tool("subset_coco", ann_file=tmp_path / "set.json", out=tmp_path / "set.json") == 1
+    assert "is --ann-file itself" in capfd.readouterr().err and (tmp_path / "set.json").read_bytes() == before
+    assert tool("subset_coco", ann_file=tmp_path / "set.json", out=tmp_path / "o.json", count=0) == 1
+    assert "--count must be 1 or more; got 0" in capfd.readouterr().err
+
+
 def test_pictures_show_annotations_and_detections(tool, tmp_path, capfd):
     content = write_coco(tmp_path, images=3, empty=(2,))
     first = content["annotations"][0]
@@ -64,6 +73,8 @@ def test_pictures_show_annotations_and_detections(tool, tmp_path, capfd):
     changed = abs(panel - enlarged).max(axis=2) > 20
     x, y, w, h = (factor * v for v in first["bbox"])
     assert changed[y + h // 2, x : x + w].mean() > 0.9  # the mask is tinted
+    assert tool("draw_detections", **flags, out=tmp_path / "set") == 1
+    assert "itself, which what is written would replace" in capfd.readouterr().err
     right = cv2.imread(str(tmp_path / "pictures" / "0.png"))[24:, enlarged.shape[1] + 6 :][:, : enlarged.shape[1]]
     outline = abs(right.astype(int) - enlarged).max(axis=2) > 20
     assert outline[y - 1, x : x + w].mean() > 0.5 and not outline[y : y + h, x : x + w].any()

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -51,12 +52,25 @@ def read_json(ann_file: str) -> Any:
         ) from None
 
 
-def load_coco(ann_file: str, size_of: Callable[[dict], Size | None] = lambda image: None, useless: bool = True) -> COCO:
+Lost = Callable[[str, Any], None]
+
+
+def said_to_nobody(what: str, where: Any) -> None:
+    pass
+
+
+def load_coco(
+    ann_file: str,
+    size_of: Callable[[dict], Size | None] = lambda image: None,
+    useless: bool = True,
+    lost: Lost = said_to_nobody,
+) -> COCO:
     """An annotation file as pycocotools' tree.
 
     Args:
         size_of: asked for the size of an image whose entry does not give it.
         useless: keep annotations whose box has no area or lies outside its image.
+        lost: told of what kind each entry is that is left out, and its id.
 
     Raises FileNotFoundError or ValueError with a sentence.
     """
@@ -68,7 +82,7 @@ def load_coco(ann_file: str, size_of: Callable[[dict], Size | None] = lambda ima
         if not isinstance(content.get(key) or [], list):
             raise ValueError(f'{ann_file} is not in COCO format: its "{key}" is no list.')
     try:
-        images = sound_images(content["images"], size_of)
+        images = sound_images(content["images"], size_of, lost)
     except ValueError as error:
         raise ValueError(f"{ann_file}: {error}") from None
     categories = category_entries(content["categories"], ann_file)
@@ -78,7 +92,7 @@ def load_coco(ann_file: str, size_of: Callable[[dict], Size | None] = lambda ima
     if content.get("annotations") is None:
         tree.pop("annotations", None)
     else:
-        tree["annotations"] = sound_annotations(content["annotations"], images, categories, useless)
+        tree["annotations"] = sound_annotations(content["annotations"], images, categories, useless, lost)
     coco = COCO()
     coco.dataset = tree
     with contextlib.redirect_stdout(io.StringIO()):
@@ -86,11 +100,19 @@ def load_coco(ann_file: str, size_of: Callable[[dict], Size | None] = lambda ima
     return coco
 
 
-def sound_images(entries: list, size_of: Callable[[dict], Size | None] = lambda image: None) -> list[dict]:
+def sound_images(
+    entries: list, size_of: Callable[[dict], Size | None] = lambda image: None, lost: Lost = said_to_nobody
+) -> list[dict]:
     """Entries of images that have an id, with "width" and "height" where they can be had. Raises ValueError for ids."""
     with_id = [e for e in entries if isinstance(e, dict) and plain_id(e.get("id")) is not None]
+    for place in range(len(entries) - len(with_id)):
+        lost("entries of images without an id", place)
     ids = ids_of_one_kind([e["id"] for e in with_id], "images")
     sound = []
+    repeated = Counter(map(matching_id, ids))
+    for id, count in repeated.items():
+        if count > 1:
+            lost("images whose id another one has", f"id {id}")
     for id, image in zip(ids, map(image_entry, with_id), strict=True):
         changed: dict = {} if image["id"] == id else {"id": id}
         if "width" not in image and (size := size_of(image)) is not None:
@@ -100,7 +122,7 @@ def sound_images(entries: list, size_of: Callable[[dict], Size | None] = lambda 
 
 
 def sound_annotations(
-    annotations: list, images: list[dict], categories: list[dict], useless: bool = True
+    annotations: list, images: list[dict], categories: list[dict], useless: bool = True, lost: Lost = said_to_nobody
 ) -> list[dict]:
     """Annotations with what evaluation needs of them, those left out that have no box, image or category of the given ones.
 
@@ -112,10 +134,15 @@ def sound_annotations(
     row = {matching_id(e["id"]): i for i, e in enumerate(images)}
     for annotation in annotations:
         if not isinstance(annotation, dict):
+            lost("annotations that are no objects of JSON", str(annotation)[:40])
             continue
         image_id, category_id = (matching_id(annotation.get(key)) for key in ("image_id", "category_id"))
         box = box_of(annotation.get("bbox"))
         if box is None or image_id not in image_of or category_id not in category_of:
+            missing = (
+                "a box of four numbers" if box is None else "an image" if image_id not in image_of else "a category"
+            )
+            lost(f"annotations without {missing}", f"annotation {annotation.get('id')}")
             continue
         kept.append(annotation_entry(annotation, box, image_of[image_id]["id"], category_of[category_id]["id"]))
         boxes.append(box)
@@ -123,9 +150,15 @@ def sound_annotations(
     if not useless:
         sizes = np.array([(e.get("height", -1), e.get("width", -1)) for e in images], np.int64).reshape(-1, 2)
         found = defects(np.array(boxes, np.float64).reshape(-1, 4), np.array(owners, np.int64), sizes)
-        usable = np.flatnonzero((found < 0) | (found == DEFECTS.index('no "bbox" of four numbers'))).tolist()
+        is_usable = (found < 0) | (found == DEFECTS.index('no "bbox" of four numbers'))
+        for i in np.flatnonzero(~is_usable):
+            lost(f"annotations: {DEFECTS[found[i]]}", f"annotation {kept[i].get('id')}")
+        usable = np.flatnonzero(is_usable).tolist()
         kept, owners = [kept[i] for i in usable], [owners[i] for i in usable]
     sound = [_with_mask_and_area(a, images[owner]) for a, owner in zip(kept, owners, strict=True)]
+    for given, found_sound in zip(kept, sound, strict=True):
+        if given.get("segmentation") and "segmentation" not in found_sound:
+            lost("masks that cannot be used", f"annotation {given.get('id')}")
     return _numbered(sound)
 
 

@@ -1,4 +1,5 @@
-"""Forms that annotations come in: a module for each, with `read`, `write` and `recognises`, and `splits` where it has any.
+"""Forms that annotations come in: a module for each, with `read`, `write` and `recognises`, `splits` where it has any, and
+`replaced`, the files and folders at a place that `write` writes to.
 
 A form of one's own is such a module, or any object with these, and one line: `FORMATS.register("name", form)`.
 """
@@ -15,7 +16,7 @@ from maskrcnn_benchmark.data.formats.content import Content, Notes
 from maskrcnn_benchmark.utils.registry import Registry
 from maskrcnn_benchmark.utils.wording import listed
 
-__all__ = ["FORMATS", "Content", "Notes", "form_of", "locate", "read", "splits", "write"]
+__all__ = ["FORMATS", "Content", "Notes", "check_keeps", "form_of", "locate", "read", "splits", "write"]
 
 # The order is that in which they are tried on a file without a named form.
 FORMATS = Registry({"coco": coco, "lvis": coco, "via": via, "labelme": labelme, "csv": table, "voc": voc, "yolo": yolo})
@@ -84,6 +85,16 @@ def splits(path: str, form: str = "") -> list[str]:
     form, path = locate(path, form)
     found = getattr(FORMATS[form], "splits", None)
     return found(Path(path)) if found else []
+
+
+def check_keeps(source: str, form: str, out: str) -> None:
+    """Raise ValueError where `write` to `out` would replace the annotations that were read from `source`."""
+    kept = Path(source).resolve()
+    find = getattr(FORMATS[form], "replaced", None)
+    for place in (Path(out), *(find(out) if find else ())):
+        is_inside = place.is_dir() and place != Path(out) and kept.is_relative_to(place.resolve())
+        if place.exists() and (kept == place.resolve() or is_inside):
+            raise ValueError(f"--out {out} would replace the source, {source}: name another place.")
 
 
 def write(content: Content, form: str, out: str) -> str:

@@ -9,6 +9,7 @@ from maskrcnn_benchmark.data.datasets.coco_categories import has_placeholder, wi
 from maskrcnn_benchmark.data.datasets.coco_entries import matching_id
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.formats.content import Content, single
+from maskrcnn_benchmark.data.formats.files import single_file
 from maskrcnn_benchmark.utils.files import read_json, write_json
 
 
@@ -35,8 +36,10 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     """
     if split:
         raise ValueError(f"A file in COCO's format has no splits; leave SPLIT {split!r} out and name the split's file.")
-    coco = load_coco(path)
     content = Content(images or str(Path(path).parent))
+    coco = load_coco(
+        path, useless=False, lost=lambda what, where: content.notes.add(f"{what}, left out", f"{path}: {where}")
+    )
     categories = sorted(coco.cats.values(), key=lambda category: category["id"])
     used = {matching_id(annotation.get("category_id")) for annotation in coco.anns.values()}
     categories = without_placeholder(categories, has_placeholder(categories, used))
@@ -73,9 +76,14 @@ def _file_name(image: dict, root: str) -> str:
     return tail if tail and Path(root, tail).is_file() else str(image["file_name"])
 
 
+def replaced(out: str) -> list[Path]:
+    """The file that `write` writes."""
+    return [single_file(out, "annotations.json")]
+
+
 def write(content: Content, out: str) -> str:
     """One file, `out` (or annotations.json in the folder `out`); returns its path."""
-    file = Path(out) if out.endswith(".json") else Path(out) / "annotations.json"
+    (file,) = replaced(out)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(str(file), content.as_coco())
     return str(file)

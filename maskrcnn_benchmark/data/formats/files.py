@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from maskrcnn_benchmark.data.datasets.coco_tree import to_rle
 from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS
 from maskrcnn_benchmark.data.formats.content import Content, polygon_area
 from maskrcnn_benchmark.utils.files import files_below, read_text, write_atomically
+
+NEAREST_OF = 1000  # corners: with all of them, a mask of thousands of specks would take minutes
 
 
 def read_rows(path: Path) -> list[list[str]]:
@@ -34,6 +36,27 @@ def read_rows(path: Path) -> list[list[str]]:
 def list_images(folder: Path) -> list[Path]:
     """The image files of a folder and those below it, in order of their names; linked folders are followed."""
     return [Path(path) for path in files_below(str(folder)) if path.lower().endswith(IMAGE_ENDINGS)]
+
+
+class ImagesByStem:
+    """The images of a folder and those below it by their names without the ending."""
+
+    def __init__(self, folder: Path):
+        self._files: dict[str, list[Path]] = {}
+        for file in list_images(folder):
+            self._files.setdefault(file.stem, []).append(file)
+
+    def find(self, annotations: Path, named: str = "") -> Path | None:
+        """The image that has the name of a file of annotations, which calls it `named`. Raises ValueError where several fit."""
+        fitting = self._files.get(annotations.stem, [])
+        exact = [file for file in fitting if file.name == Path(named).name]
+        fitting = exact or fitting
+        if len(fitting) > 1:
+            raise ValueError(
+                f"{annotations}: several images fit, {fitting[0]} and {fitting[1]}. Name the folder of the one that is meant "
+                "(--img-dir, IMG_DIR), and read each folder by itself."
+            )
+        return fitting[0] if fitting else None
 
 
 def name_below(root: Path, image: Path) -> str:
@@ -57,6 +80,17 @@ def unique_stems(content: Content, flat: bool = False) -> dict[Any, str]:
         stems[image["id"]] = next(name for name in names if name.lower() not in taken)
         taken.add(stems[image["id"]].lower())
     return stems
+
+
+def single_file(out: str, name: str) -> Path:
+    """Of a form that is one file: `out` itself, or in the folder `out` the file of this name."""
+    return Path(out) if out.endswith(Path(name).suffix) else Path(out) / name
+
+
+def note_others(content: Content, folder: Path, pattern: str, written: Iterable[Path]) -> None:
+    """Note files of a set that was written to a folder before, and that stay beside the ones of this set."""
+    others = sorted(set(folder.glob(pattern)) - set(written))
+    content.notes.add(f"files of another set that stay in {folder}", str(others[0]) if others else "", len(others))
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:
@@ -87,12 +121,15 @@ def as_polygons(segmentation: Any, image: dict) -> list[list[float]]:
 
 
 def join_polygons(polygons: Sequence[Sequence[float]]) -> list[float]:
-    """One outline around all of them: each is reached from its nearest neighbour on a line of no width, and left on the same."""
+    """One outline around all of them: each is reached from its neighbour, the nearest of NEAREST_OF corners, on a line of no
+    width, and left on the same."""
     joined = np.asarray(polygons[0], np.float64).reshape(-1, 2)
     for polygon in polygons[1:]:
         part = np.asarray(polygon, np.float64).reshape(-1, 2)
-        distance = ((joined[:, None] - part) ** 2).sum(axis=2)
+        last, step = max(len(joined) - NEAREST_OF, 0), len(part) // NEAREST_OF + 1
+        distance = ((joined[last:, None] - part[::step]) ** 2).sum(axis=2)
         here, there = np.unravel_index(distance.argmin(), distance.shape)
+        here, there = here + last, there * step
         part = np.concatenate((part[there:], part[: there + 1]))
         joined = np.concatenate((joined[: here + 1], part, joined[here:]))
     return joined.flatten().tolist()

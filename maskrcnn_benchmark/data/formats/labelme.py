@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon, single
-from maskrcnn_benchmark.data.formats.files import as_polygons, list_images, name_below, unique_stems
+from maskrcnn_benchmark.data.formats.files import (
+    ImagesByStem,
+    as_polygons,
+    name_below,
+    note_others,
+    unique_stems,
+)
 from maskrcnn_benchmark.data.formats.shapes import circle, rectangle
 from maskrcnn_benchmark.utils.files import read_json, write_json
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
@@ -49,24 +55,31 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     for file in progress_bar(files, desc="reading annotations", unit="file", leave=False):
         with single():
             contents.append((file, _content(file)))
-    labels = sorted({str(shape.get("label")) for _, content in contents for shape in content["shapes"]})
+    labels = sorted({shape["label"] for _, content in contents for shape in content["shapes"] if _is_name(shape)})
     found = Content(str(root))
     found.name_classes(list(classes) or labels)
-    by_stem = {file.stem: file for file in list_images(root)}
+    stems = ImagesByStem(root)
     known = {category["name"]: category["id"] for category in found.categories}
     for file, content in contents:
         named = str(content.get("imagePath") or "").replace("\\", "/")
         below = file.relative_to(place) if place.is_dir() else Path(file.name)
-        beside = [root / named, file.parent / named, root / below.parent / Path(named).name]
-        image = next((b for b in beside if named and b.is_file()), None) or by_stem.get(file.stem)
-        if image is None:
-            found.add_missing(named or file.stem, "files without an image, left out", str(file))
-            continue
-        sides = (content.get("imageWidth"), content.get("imageHeight"))
+        # The path leads from the file, unless the images lie in a folder of their own, which may have the same folders below it.
+        beside = [file.parent / named, root / below.parent / Path(named).name, root / named]
+        beside = beside if not images else [*beside[1:], beside[0]]
+        image = next((b for b in beside if named and b.is_file()), None)
         with single():
+            image = image or stems.find(file, named)
+            if image is None:
+                found.add_missing(named or file.stem, "files without an image, left out", str(file))
+                continue
+            sides = (content.get("imageWidth"), content.get("imageHeight"))
             entry = found.add_annotated(name_below(root, image), sides, str(file))
             _add_objects(found, entry, content["shapes"], known, file)
     return found
+
+
+def _is_name(shape: dict) -> bool:
+    return isinstance(shape.get("label"), str) and bool(shape["label"].strip())
 
 
 def _content(path: Path) -> dict:
@@ -80,8 +93,10 @@ def _content(path: Path) -> dict:
 def _add_objects(found: Content, image: dict, shapes: list[dict], known: dict[str, int], path: Path) -> None:
     parts: dict[Any, tuple[int, list[list[float]], bool]] = {}
     for number, shape in enumerate(shapes):
-        label, kind = str(shape.get("label")), shape.get("shape_type") or "polygon"
         where = f"{path}, shape {number}"
+        if not _is_name(shape):
+            raise ValueError(f"{where}: its label must be the name of a class; got {shape.get('label')!r:.60}.")
+        label, kind = shape["label"], shape.get("shape_type") or "polygon"
         if label not in known:
             raise ValueError(f"{where}: the class {label!r} is not one of {', '.join(known)}.")
         if kind in OPEN_SHAPES:
@@ -103,7 +118,7 @@ def _add_objects(found: Content, image: dict, shapes: list[dict], known: dict[st
 def _polygon(shape: dict, kind: str, where: str) -> list[float]:
     try:
         points = [(float(x), float(y)) for x, y in shape["points"]]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise ValueError(
             f"{where}: `points` must be a list of pairs of numbers; got {shape.get('points')!r:.60}."
         ) from None
@@ -120,6 +135,11 @@ def _polygon(shape: dict, kind: str, where: str) -> list[float]:
         f"{where}: a {kind} of {counted(len(points), 'point')} is not understood; known are rectangle (2 points), circle "
         "(2) and polygon (3 or more)."
     )
+
+
+def replaced(out: str) -> list[Path]:
+    """The files at a place that `write` may write to."""
+    return list(Path(out).rglob("*.json"))
 
 
 def write(content: Content, out: str) -> None:
@@ -142,6 +162,7 @@ def write(content: Content, out: str) -> None:
             "imageWidth": image["width"],
         }
         write_json(str(file), described)
+    note_others(content, folder, "**/*.json", (folder / f"{stem}.json" for stem in stems.values()))
 
 
 def _shapes(content: Content, image: dict, annotation: dict, name: str) -> list[dict]:

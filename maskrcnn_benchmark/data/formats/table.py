@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskrcnn_benchmark.data.formats.content import Content, single
-from maskrcnn_benchmark.data.formats.files import read_rows
+from maskrcnn_benchmark.data.formats.files import read_rows, single_file
 from maskrcnn_benchmark.utils.files import write_atomically
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from maskrcnn_benchmark.utils.wording import counted
@@ -189,6 +189,11 @@ def _add_row(
     content.add(image, known[name], (left, top, right - left, bottom - top))
 
 
+def replaced(out: str) -> list[Path]:
+    """The file that `write` writes."""
+    return [single_file(out, "annotations.csv")]
+
+
 def write(content: Content, out: str) -> str:
     """One file, `out` (or annotations.csv in the folder `out`), a row an object; images without objects have a row too. There is
     a column "score" where objects have one. Returns the file's path."""
@@ -213,7 +218,7 @@ def write(content: Content, out: str) -> str:
             writer.writerow((*row, annotation.get("score", "")) if scored else row)
         if not objects:
             writer.writerow((*size, *[""] * (6 if scored else 5)))
-    file = Path(out) if out.endswith(".csv") else Path(out) / "annotations.csv"
+    (file,) = replaced(out)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(str(file), lambda f: f.write(text.getvalue().encode()))
     return str(file)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon, single
-from maskrcnn_benchmark.data.formats.files import as_polygons, join_polygons
+from maskrcnn_benchmark.data.formats.files import as_polygons, join_polygons, single_file
 from maskrcnn_benchmark.data.formats.shapes import circle, ellipse, rectangle
+from maskrcnn_benchmark.data.formats.turned import as_seen
 from maskrcnn_benchmark.utils.files import read_json, write_json
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
 
@@ -132,7 +133,7 @@ def _add_region(found: Content, image: dict, category: int, shape: Any, where: s
         polygon = _polygon(shape, str(kind))
         if len(polygon) < 6 or not all(map(math.isfinite, polygon)):
             raise ValueError
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise ValueError(f"{where}: the shape {kind!r} is not understood: {str(shape)[:80]}.") from None
     polygon = clip_polygon(polygon, image["width"], image["height"])
     box = box_of_polygons([polygon])
@@ -157,19 +158,25 @@ def _polygon(shape: dict, kind: str) -> list[float]:
     raise ValueError
 
 
+def replaced(out: str) -> list[Path]:
+    """The file that `write` writes."""
+    return [single_file(out, "annotations.json")]
+
+
 def write(content: Content, out: str) -> str:
     """One file, `out` (or annotations.json in the folder `out`), whose regions have the attribute "label"; returns its path."""
     names, by_image = content.names(), content.by_image()
     entries = {}
     for image in progress_bar(content.images, desc="writing annotations", unit="image", leave=False):
         regions: list[dict] = []
-        for annotation in by_image[image["id"]]:
+        image, annotations = as_seen(content, image, by_image[image["id"]])
+        for annotation in annotations:
             regions += _write_regions(content, image, annotation, names[annotation["category_id"]])
         size = _bytes_of(Path(content.root) / image["file_name"])
         entries[f"{image['file_name']}{size}"] = {
             "filename": image["file_name"], "size": size, "regions": regions, "file_attributes": {},
         }  # fmt: skip
-    file = Path(out) if out.endswith(".json") else Path(out) / "annotations.json"
+    (file,) = replaced(out)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(str(file), entries)
     return str(file)

@@ -17,7 +17,7 @@ from maskrcnn_benchmark.data.datasets.voc_files import (
     text_of,
 )
 from maskrcnn_benchmark.data.formats.content import Content, single
-from maskrcnn_benchmark.data.formats.files import list_images, name_below, unique_stems, write_lines
+from maskrcnn_benchmark.data.formats.files import ImagesByStem, name_below, note_others, unique_stems, write_lines
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
 
 
@@ -45,7 +45,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     inner = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
     if not inner.is_dir():
         raise FileNotFoundError(f"There is no folder {path}.")
-    files = sorted(inner.glob("*.xml"))
+    files = sorted(inner.rglob("*.xml"))
     if split:
         files = [Path(annotation_path(str(inner), name)) for name in read_image_set(str(folder), split)]
     if not files:
@@ -58,17 +58,19 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     names = list(classes) or sorted(names_of_objects(root for _, root in parsed), key=class_key)
     content = Content(str(root))
     content.name_classes(names)
-    by_stem = {file.stem: file for file in list_images(root)}
+    stems = ImagesByStem(root)
     numbers = {class_key(name): i for i, name in enumerate(names, start=1)}
     for file, element in parsed:
         named = (element.findtext("filename") or "").strip()
         written = Path((element.findtext("path") or "").strip())  # of the image on the machine where it was annotated
-        image = root / named if named and (root / named).is_file() else by_stem.get(file.stem)
-        image = image or (written if written.is_absolute() and written.is_file() else None)
-        if image is None:
-            content.add_missing(named or file.stem, "annotation files without an image, left out", str(file))
-            continue
+        beside = [root / file.relative_to(inner).parent / named, root / named] if file.is_relative_to(inner) else []
+        image = next((b for b in beside if named and b.is_file()), None)
         with single():
+            image = image or stems.find(file, named)
+            image = image or (written if written.is_absolute() and written.is_file() else None)
+            if image is None:
+                content.add_missing(named or file.stem, "annotation files without an image, left out", str(file))
+                continue
             sides = [element.findtext(f"size/{side}") for side in ("width", "height")]
             entry = content.add_annotated(name_below(root, image), sides, str(file))
             _add_objects(content, entry, element, file, first_pixel, numbers)
@@ -100,6 +102,11 @@ def _add_object(
     content.add(image, number, (left, top, right - left, bottom - top), iscrowd=is_difficult)
 
 
+def replaced(out: str) -> list[Path]:
+    """The folders at a place that `write` writes to."""
+    return [Path(out) / "Annotations", Path(out) / "ImageSets"]
+
+
 def write(content: Content, out: str) -> None:
     """Annotations/NAME.xml and ImageSets/Main/all.txt in the folder `out`; images stay where they are."""
     folder, names, by_image = Path(out), content.names(), content.by_image()
@@ -118,6 +125,8 @@ def write(content: Content, out: str) -> None:
         ET.indent(root)
         write_lines(folder / "Annotations" / f"{stem}.xml", ET.tostring(root, encoding="unicode").splitlines())
     write_lines(folder / "ImageSets" / "Main" / "all.txt", list(stems.values()))
+    inner = folder / "Annotations"
+    note_others(content, inner, "**/*.xml", (inner / f"{stem}.xml" for stem in stems.values()))
 
 
 def _write_object(content: Content, root: ET.Element, annotation: dict, name: str) -> None:

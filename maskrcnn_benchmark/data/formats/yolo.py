@@ -24,9 +24,11 @@ from maskrcnn_benchmark.data.formats.files import (
     as_polygons,
     join_polygons,
     list_images,
+    note_others,
     unique_stems,
     write_lines,
 )
+from maskrcnn_benchmark.data.formats.turned import as_seen
 from maskrcnn_benchmark.data.formats.yolo_labels import LabelReader
 from maskrcnn_benchmark.data.formats.yolo_sets import (
     CLASS_FILES,
@@ -41,6 +43,8 @@ from maskrcnn_benchmark.data.formats.yolo_sets import (
     splits_of,
 )
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
+
+WRITTEN = {"path": ".", "train": "images", "val": "images"}  # in the data.yaml of `write`, beside the names
 
 
 def recognises(path: Path) -> bool:
@@ -109,7 +113,8 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
             "class numbers without a name, which no object has; labels are without gaps", str(place), gaps
         )
     points = keypoint_shape(described, place)
-    labels = LabelReader(content, {number: i for i, number in enumerate(names, start=1)}, points)
+    is_told = "kpt_shape" in described and points is None
+    labels = LabelReader(content, {number: i for i, number in enumerate(names, start=1)}, points, is_told)
     labelled = None
     if place.is_dir() and images:
         labelled = place / "labels" if (place / "labels").is_dir() else place
@@ -161,34 +166,70 @@ def _label_path(image: Path) -> Path:
     return image.with_suffix(".txt")
 
 
+def replaced(out: str) -> list[Path]:
+    """The files and folders at a place that `write` writes to."""
+    return [Path(out) / name for name in ("data.yaml", "classes.txt", "labels", "images")]
+
+
 def write(content: Content, out: str) -> None:
-    """labels/, classes.txt and data.yaml in the folder `out`, and images/ with links to the images, which stay where they are."""
+    """labels/, classes.txt and data.yaml in the folder `out`, and images/ with links to the images, which stay where they are.
+
+    Raises FileExistsError where `out` is a set with images of its own.
+    """
     folder = Path(out)
-    numbers = {category["id"]: i for i, category in enumerate(content.categories)}
-    by_image, stems = content.by_image(), unique_stems(content)
-    for image in progress_bar(content.images, desc="writing annotations", unit="image", leave=False):
-        lines = []
-        for annotation in by_image[image["id"]]:
-            lines += _line(content, image, annotation, numbers[annotation["category_id"]])
-        stem, source = stems[image["id"]], Path(content.root, image["file_name"]).resolve()
-        write_lines(folder / "labels" / f"{stem}.txt", lines)
-        link = folder / "images" / f"{stem}{source.suffix}"
-        if not source.is_file():
-            content.notes.add("images that are not there, to which there is no link", str(source))
-        elif not link.exists():
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.unlink(missing_ok=True)  # one that leads nowhere
-            link.symlink_to(source)
     names = [category["name"] for category in content.categories]
-    write_lines(folder / "classes.txt", names)
-    described: dict[str, Any] = {"path": ".", "train": "images", "val": "images", "names": dict(enumerate(names))}
-    counts = {len(a["keypoints"]) // 3 for a in content.annotations if a.get("keypoints")}
+    described: dict[str, Any] = {**WRITTEN, "names": dict(enumerate(names))}
+    _check_ours(folder / "data.yaml")
+    stems = unique_stems(content)
+    links = {image["id"]: _link(content, image, folder / "images", stems[image["id"]]) for image in content.images}
+
+    numbers = {category["id"]: i for i, category in enumerate(content.categories)}
+    counts = {len(a["keypoints"]) // 3 for a in content.annotations if a.get("keypoints") and not a.get("iscrowd")}
+    keypoints = max(counts, default=0)
     if len(counts) == 1:
-        described["kpt_shape"] = [counts.pop(), 3]
+        described["kpt_shape"] = [keypoints, 3]
+    elif counts:
+        content.notes.add("numbers of keypoints that differ from object to object; keypoints are left out", out)
+    by_image = content.by_image()
+    for image in progress_bar(content.images, desc="writing annotations", unit="image", leave=False):
+        seen, annotations = as_seen(content, image, by_image[image["id"]])
+        lines = []
+        for annotation in annotations:
+            number = numbers[annotation["category_id"]]
+            lines += _line(content, seen, annotation, number, keypoints if len(counts) == 1 else 0)
+        write_lines(folder / "labels" / f"{stems[image['id']]}.txt", lines)
+    note_others(content, folder / "labels", "**/*.txt", (folder / "labels" / f"{stem}.txt" for stem in stems.values()))
+    note_others(content, folder / "images", "**/*.*", links.values())
+    write_lines(folder / "classes.txt", names)
     write_lines(folder / "data.yaml", yaml.safe_dump(described, allow_unicode=True, sort_keys=False).splitlines())
 
 
-def _line(content: Content, image: dict, annotation: dict, number: int) -> list[str]:
+def _check_ours(file: Path) -> None:
+    """A data.yaml that is not one of `write` describes other images, or tells splits apart."""
+    if not file.exists():
+        return
+    described = read_description(file)
+    if any(described.get(key) != value for key, value in WRITTEN.items()):
+        raise FileExistsError(f"{file} describes another set, and would be replaced. Name another folder.")
+
+
+def _link(content: Content, image: dict, folder: Path, stem: str) -> Path:
+    """The link to an image, which is made where there is none or one that leads elsewhere."""
+    source = Path(content.root, image["file_name"]).resolve()
+    link = folder / f"{stem}{source.suffix}"
+    if link.exists() and not link.is_symlink():
+        raise FileExistsError(f"{link} is an image itself, and not a link as it would be here. Name another folder.")
+    if not source.is_file():
+        content.notes.add("images that are not there, to which there is no link", str(source))
+    elif not link.is_symlink() or link.resolve() != source:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(source)
+    return link
+
+
+def _line(content: Content, image: dict, annotation: dict, number: int, keypoints: int) -> list[str]:
+    """The line of an object, with so many keypoints; none for what has no place in YOLO's labels."""
     size = np.array([image["width"], image["height"]], dtype=np.float64)
     where = f"annotation {annotation['id']}"
     if annotation.get("iscrowd"):
@@ -196,9 +237,16 @@ def _line(content: Content, image: dict, annotation: dict, number: int) -> list[
         return []
     content.notes.add("scores, which YOLO's labels cannot hold, left out", where, "score" in annotation)
     x, y, w, h = annotation["bbox"]
-    values = np.concatenate(((np.array([x, y]) + np.array([w, h]) / 2) / size, np.array([w, h]) / size))
-    if annotation.get("keypoints"):
-        points = np.array(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
+    low = np.array([x, y], dtype=np.float64).clip(0, size)
+    high = np.array([x + w, y + h], dtype=np.float64).clip(0, size)
+    if (high <= low).any():
+        content.notes.add("objects without width or height inside the image, left out", where)
+        return []
+    is_cut = max(-x, -y, x + w - size[0], y + h - size[1]) > 1
+    content.notes.add("boxes that leave the image, cut at its border", where, bool(is_cut))
+    values = np.concatenate(((low + high) / 2 / size, (high - low) / size))
+    if keypoints:
+        points = np.array(annotation.get("keypoints") or [0] * (3 * keypoints), dtype=np.float64).reshape(-1, 3)
         points[:, :2] /= size
         values = np.concatenate((values, points.flatten()))
         content.notes.add(
@@ -208,5 +256,5 @@ def _line(content: Content, image: dict, annotation: dict, number: int) -> list[
         polygons = as_polygons(annotation["segmentation"], image)
         content.notes.add("outlines of several parts, joined by lines of no width", where, len(polygons) > 1)
         if polygons:
-            values = (np.array(join_polygons(polygons)).reshape(-1, 2) / size).flatten()
+            values = (np.array(join_polygons(polygons)).reshape(-1, 2) / size).flatten().clip(0, 1)
     return [" ".join([str(number), *(f"{v:.6f}".rstrip("0").rstrip(".") or "0" for v in values)])]

@@ -15,6 +15,10 @@ from maskrcnn_benchmark.utils.wording import counted
 SLACK = 1e-3  # fractions by which labels of rounded pixels leave the image
 LOOKED_AT = 200  # outlines, to tell whether they are boxes with keypoints
 FEW = 3  # of them, where nothing but their places tells
+LEAST_REACH = 0.5  # of the way from a box's middle to its side that its keypoints go, on one side at least
+CORNERS = 8  # numbers of four corners, the form in which rotated boxes come
+STRAIGHT = 0.01  # of the image, by which the corners of a rotated box are off
+MOST_CLASSES = 100_000
 
 
 class LabelReader:
@@ -23,10 +27,11 @@ class LabelReader:
     Args:
         ids: the category of each class number; empty where classes have no names, and the number decides.
         points: keypoints of an object, and how many numbers each has.
+        outlines: whether it is told that lines of more than five numbers are outlines.
     """
 
-    def __init__(self, content: Content, ids: dict[int, int], points: tuple[int, int] | None):
-        self.content, self.ids, self.points = content, ids, points
+    def __init__(self, content: Content, ids: dict[int, int], points: tuple[int, int] | None, outlines: bool = False):
+        self.content, self.ids, self.points, self.told = content, ids, points, outlines
         self._outlines: dict[tuple[float, ...], None] = {}
 
     def read(self, image: dict, path: Path) -> None:
@@ -49,12 +54,14 @@ class LabelReader:
                     self._read_line(image, words, where)
 
     def check_outlines(self, name: str) -> None:
-        """Raise ValueError where all outlines of the set `name` look like boxes with keypoints."""
+        """Raise ValueError where all outlines of the set `name` look like boxes with keypoints and nobody said what they are."""
+        if self.told:
+            return
         if shape := shape_of_keypoints([np.array(outline) for outline in self._outlines]):
             count, keypoints = len(next(iter(self._outlines))) + 1, counted(shape[0], "keypoint")
             raise ValueError(
                 f"{name}: the labels' lines of {counted(count, 'number')} look like boxes with {keypoints}, not like outlines. "
-                f"Say so in a data.yaml: kpt_shape: [{shape[0]}, {shape[1]}]."
+                f"Say what they are in a data.yaml: kpt_shape: [{shape[0]}, {shape[1]}], or kpt_shape: null for outlines."
             )
 
     def _read_line(self, image: dict, words: list[str], where: str) -> None:
@@ -106,23 +113,39 @@ class LabelReader:
 
 def shape_of_keypoints(lines: list[np.ndarray]) -> tuple[int, int] | None:
     """Keypoints of an object, and numbers of each, if the numbers of all lines, behind the class, are rather those of boxes with
-    keypoints than outlines: as many in each line, and the points in the boxes (or not given: 0)."""
+    keypoints than outlines: as many in each line, and the points in the boxes (or not given: 0).
+
+    Where nothing is said of being visible, four corners of a parallelogram are a rotated box, and points that all stay near the
+    middle of their box are an outline whose second corner would be the box's sides.
+    """
     counts = {len(values) for values in lines}
     if len(counts) != 1:
         return None
     (count,) = counts
     for dimensions in (3, 2):
-        if (count - 4) % dimensions or count < 4 + dimensions:
+        if (count - 4) % dimensions or count < 4 + dimensions or (dimensions == 2 and _are_rotated_boxes(lines)):
             continue
         points = np.stack(lines)[:, 4:].reshape(len(lines), -1, dimensions)
         box = np.stack(lines)[:, None, :4]
         inside = (np.abs(points[:, :, :2] - box[:, :, :2]) <= box[:, :, 2:] / 2 + SLACK).all(axis=2)
-        inside |= (points[:, :, :2] == 0).all(axis=2)
+        given = (points[:, :, :2] != 0).any(axis=2)
+        reach = np.abs(points[:, :, :2] - box[:, :, :2]) / (box[:, :, 2:] / 2 + SLACK) * given[:, :, None]
+        if dimensions == 2 and np.median(reach.max(axis=(1, 2))) < LEAST_REACH:
+            continue
+        inside |= ~given
         seen = points[:, :, 2] if dimensions == 3 else np.ones_like(points[:, :, 0])
         is_enough = len(lines) >= FEW or (dimensions == 3 and (seen == 2).any())  # no outline has a 2
         if is_enough and inside.all() and np.isin(seen, (0, 1, 2)).all():
             return points.shape[1], dimensions
     return None
+
+
+def _are_rotated_boxes(lines: list[np.ndarray]) -> bool:
+    """Whether lines of as many numbers each are four corners whose diagonals halve one another."""
+    if len(lines[0]) != CORNERS:
+        return False
+    a, b, c, d = np.stack(lines).reshape(-1, 4, 2).transpose(1, 0, 2)
+    return bool(np.median(np.abs(a - b + c - d).max(axis=1)) <= STRAIGHT)
 
 
 def _keypoints(points: np.ndarray, width: int, height: int) -> dict[str, Any]:
@@ -140,6 +163,8 @@ def _numbers(words: list[str], where: str) -> tuple[int, np.ndarray]:
         raise ValueError(f"{where} holds a number that is not finite: {' '.join(words)[:60]!r}.")
     if label != int(label) or label < 0:
         raise ValueError(f"{where}: a class is a whole number from 0; got {words[0]}.")
+    if label >= MOST_CLASSES:
+        raise ValueError(f"{where}: the class {words[0]} is none of a set of at most {MOST_CLASSES:,} classes.")
     return int(label), values
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,20 @@ import yaml
 
 from maskrcnn_benchmark.data.formats.content import single
 from maskrcnn_benchmark.data.formats.files import list_images
+from maskrcnn_benchmark.data.formats.yolo_labels import MOST_CLASSES
 from maskrcnn_benchmark.utils.files import read_text
 from maskrcnn_benchmark.utils.wording import counted
 
 CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels", "names.txt")
 SPLITS = ("train", "val", "test")
+MOST_KEYPOINTS = 1000
+
+
+def _shown(value: Any) -> str:
+    """A value of a file in a message: short, however much YAML's aliases make of a few bytes."""
+    short = reprlib.Repr()
+    short.maxlevel = 2
+    return short.repr(value)
 
 
 def read_description(path: Path) -> dict:
@@ -28,6 +38,10 @@ def read_description(path: Path) -> dict:
         raise ValueError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from None
     if not isinstance(described, dict):
         raise ValueError(f"{path} is no description of a YOLO data set: it needs the keys train, val and names.")
+    for key in ("path", *SPLITS):
+        value = described.get(key)
+        if not all(isinstance(name, str | None) for name in (value if isinstance(value, list) else [value])):
+            raise ValueError(f"{path}: `{key}` must be a path or a list of paths; got {_shown(value)}.")
     return described
 
 
@@ -44,15 +58,23 @@ def class_names(described: dict, path: Path) -> dict[int, str]:
     if isinstance(given, list):
         given = dict(enumerate(given))
     if not isinstance(given, dict) or not given:
-        raise ValueError(f"{path}: `names` must list the classes; got {given!r}.")
+        raise ValueError(f"{path}: `names` must list the classes; got {_shown(given)}.")
+    if not all(isinstance(name, str) for name in given.values()):
+        raise ValueError(f"{path}: each of `names` must be the name of a class; got {_shown(given)}.")
     if not all(isinstance(number, int) and number >= 0 for number in given):
-        raise ValueError(f"{path}: the numbers of `names` must be whole, from 0; got {sorted(map(str, given))}.")
+        raise ValueError(
+            f"{path}: the numbers of `names` must be whole, from 0; got {_shown(sorted(map(str, given)))}."
+        )
+    if max(given) >= MOST_CLASSES:
+        raise ValueError(f"{path}: `names` has the number {max(given)}; a set has at most {MOST_CLASSES:,} classes.")
     count = described.get("nc")
+    if isinstance(count, list | dict):
+        raise ValueError(f"{path}: nc must be the number of classes; got {_shown(count)}.")
     if count is not None and str(count) not in (str(len(given)), str(max(given) + 1)):
         raise ValueError(
             f"{path}: nc is {count}, but names has {counted(len(given), 'name')}. Correct the one or the other."
         )
-    return {number: str(given[number]) for number in sorted(given)}
+    return {number: given[number] for number in sorted(given)}
 
 
 def given_names(classes: Sequence[str], described: dict) -> dict[int, str]:
@@ -108,8 +130,8 @@ def listed_images(path: Path) -> list[Path]:
 
 
 def class_file(folder: Path) -> list[str]:
-    """Names of classes from a file of one a line in a folder or the one above; none where there is no such file."""
-    for directory in (folder, folder.parent):
+    """Names of classes from a file of one a line in a folder, its labels/ or the one above; none where there is no such file."""
+    for directory in (folder, folder / "labels", folder.parent):
         for name in CLASS_FILES:
             if (directory / name).is_file():
                 return [line.strip() for line in read_text(directory / name).splitlines() if line.strip()]
@@ -121,6 +143,9 @@ def keypoint_shape(described: dict, path: Path) -> tuple[int, int] | None:
     shape = described.get("kpt_shape")
     if shape is None:
         return None
-    if not isinstance(shape, list) or len(shape) != 2 or shape[1] not in (2, 3) or not isinstance(shape[0], int):
-        raise ValueError(f"{path}: kpt_shape must be [number of keypoints, 2 or 3]; got {shape!r}.")
+    is_shape = isinstance(shape, list) and len(shape) == 2 and shape[1] in (2, 3) and type(shape[0]) is int
+    if not is_shape or not 1 <= shape[0] <= MOST_KEYPOINTS:
+        raise ValueError(
+            f"{path}: kpt_shape must be [number of keypoints (1 to {MOST_KEYPOINTS}), 2 or 3]; got {_shown(shape)}."
+        )
     return shape[0], shape[1]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
 import pycocotools.mask as mask_utils
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.datasets import PascalVOCDataset
+from maskrcnn_benchmark.data.formats.files import join_polygons
 from tests.support.helpers import write_coco
 from tests.support.real_sets import AERIAL, BCCD, COCO, needs
 
@@ -123,6 +125,36 @@ def test_yolo_data_yaml_names_splits(images, tmp_path):
         formats.read(str(described))
 
 
+def nested(name: str) -> str:
+    """YAML of a few hundred bytes: lists of ten times the one before, ten levels deep."""
+    levels = ["a0: &a0 [x]", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 11))]
+    return "\n".join([*levels, name.replace("*", "*a10")])
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (nested("train: *\nnames: [c]"), "`train` must be a path or a list of paths; got "),
+        (nested("train: images\nnames: *"), "each of `names` must be the name of a class; got "),
+        (nested("train: images\nnames: [c]\nnc: *"), "nc must be the number of classes; got "),
+        (nested("train: images\nnames: [c]\nkpt_shape: *"), "kpt_shape must be "),
+        ("train: images\nnames: [c]\nkpt_shape: [1000000000, 3]", "kpt_shape must be "),
+        ("train: images\nnames: {4000000000: c}", "has the number 4000000000; a set has at most 100,000 classes"),
+        ("train: images\nnames: [[c, d]]", "each of `names` must be the name of a class"),
+    ],
+)
+def test_a_small_data_yaml_takes_little_memory(images, tmp_path, text, message):
+    (tmp_path / "data.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message) as refused:
+        formats.read(str(tmp_path), split="train")
+    assert len(str(refused.value)) < 500
+
+
+def test_a_class_number_that_is_no_class(images):
+    with pytest.raises(ValueError, match="line 1: the class 4006381333931 is none of a set of at most 100,000 classes"):
+        formats.read(str(labels(images, {"a.txt": "4006381333931 0.5 0.5 0.2 0.1"})))
+
+
 @pytest.mark.parametrize("count", ["", "\nnc: 2", "\nnc: 6"])
 def test_yolo_names_with_gaps(images, tmp_path, count):
     """Labels are numbered without; a class in between is refused by its number."""
@@ -175,6 +207,29 @@ def test_yolo_keypoints_of_an_odd_count_name_what_is_missing(images):
     folder = labels(images, {"a.txt": pose(1, 17, 3)})
     with pytest.raises(ValueError, match="a.txt, line 1 has 56 numbers; .* where a data.yaml has kpt_shape a"):
         formats.read(str(folder))
+
+
+def test_yolo_keypoints_or_outlines_as_data_yaml_says(images, tmp_path):
+    labels(images, {"a.txt": "\n".join(pose(i, 5, 2) for i in range(4))})
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [person]\nkpt_shape: null\n")
+    assert all(len(a["segmentation"][0]) == 14 for a in formats.read(str(tmp_path), split="train").annotations)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("straight", [True, False])
+@pytest.mark.parametrize("count", [3, 20])
+def test_yolo_small_outlines_of_four_corners_are_no_keypoints(images, seed, straight, count):
+    """Rotated boxes of 1 to 5 % of the image, as labels of ships from the air have them, and the like drawn by hand."""
+    rng, lines = np.random.default_rng(seed), []
+    for _ in range(count):
+        angle, (w, h) = rng.uniform(0, np.pi), rng.uniform(0.01, 0.05, 2)
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        corners = np.array([[-w, -h], [w, -h], [w, h], [-w, h]]) / 2 @ turn + rng.uniform(0.1, 0.9, 2)
+        corners += 0 if straight else rng.uniform(-0.005, 0.005, corners.shape)
+        lines.append("0 " + " ".join(f"{v:.6f}" for v in corners.flatten()))
+    content = formats.read(str(labels(images, {"a.txt": "\n".join(lines)})))
+    assert [len(a["segmentation"][0]) for a in content.annotations] == [8] * count
+    assert max(a["bbox"][2] for a in content.annotations) < 0.08 * WIDTH
 
 
 @pytest.mark.parametrize("corners", [3, 4, 5, 8])
@@ -651,3 +706,162 @@ def test_annotation_files_without_any_image_name_the_option(images, tmp_path):
         FileNotFoundError, match="none of its images is in .*xml; the first is gone. .* --img-dir, or IMG_DIR"
     ):
         formats.read(str(tmp_path / "xml"))
+
+
+# What is lost, replaced or mixed
+
+
+def test_whatever_cocos_reader_leaves_out_is_said(images, tmp_path):
+    entries = [(1, "a.jpg"), (2, "b.png"), (2, "with space/c.jpg")]
+    box = {"category_id": 1, "bbox": [20, 10, 40, 20]}
+    annotations = [
+        box, {"category_id": 1}, {**box, "image_id": 77}, {**box, "category_id": 9}, {**box, "bbox": [20, 10, -40, 20]},
+        {**box, "bbox": [300, 10, 40, 20]}, {**box, "segmentation": [[1, 2]]}, "none",
+    ]  # fmt: skip
+    content = {
+        "images": [{"id": i, "file_name": n, "width": WIDTH, "height": HEIGHT} for i, n in entries]
+        + [{"file_name": "x"}],
+        "categories": [{"id": 1, "name": "c"}],
+        "annotations": [
+            {"image_id": 1, "id": i, **a} if a != "none" else a for i, a in enumerate(annotations, start=1)
+        ],
+    }
+    (images / "set.json").write_text(json.dumps(content))
+    found = formats.read(str(images / "set.json"))
+    assert [a["bbox"] for a in found.annotations] == [[20, 10, 40, 20]] * 2
+    assert {what: count for what, count in found.notes.counts.items() if what.endswith("left out")} == {
+        "entries of images without an id, left out": 1,
+        "images whose id another one has, left out": 1,
+        "annotations that are no objects of JSON, left out": 1,
+        "annotations without a box of four numbers, left out": 1,
+        "annotations without an image, left out": 1,
+        "annotations without a category, left out": 1,
+        "annotations: zero or negative size, left out": 1,
+        "annotations: outside the image, left out": 1,
+        "masks that cannot be used, left out": 1,
+    }
+
+
+def test_yolo_boxes_are_written_within_the_image(images, tmp_path):
+    content = formats.Content(str(images))
+    content.category("c")
+    content.add(content.add_image("a.jpg"), 1, (-30, -40, 900, 60))
+    formats.write(content, "yolo", str(tmp_path / "out"))
+    assert (tmp_path / "out" / "labels" / "a.txt").read_text() == "0 0.5 0.1 1 0.2\n"
+    assert "boxes that leave the image, cut at its border: 1, first annotation 1" in content.notes.sentences()
+
+
+@pytest.mark.parametrize("kinds", [(2, 0), (2, 3)])
+def test_yolo_keypoints_of_some_objects_alone(images, tmp_path, kinds):
+    """Each line of a set has as many numbers."""
+    content = formats.Content(str(images))
+    content.category("c")
+    image = content.add_image("a.jpg")
+    for count in kinds:
+        content.add(image, 1, (20, 10, 40, 20), keypoints=[30, 15, 2] * count or None)
+    formats.write(content, "yolo", str(tmp_path / "out"))
+    back = formats.read(str(tmp_path / "out"), split="train")
+    assert [a["bbox"] for a in back.annotations] == [[20, 10, 40, 20]] * 2 or kinds == (2, 3)
+    assert [a.get("num_keypoints", 0) for a in back.annotations] == ([2, 0] if kinds == (2, 0) else [0])
+
+
+@pytest.mark.parametrize("form", ["yolo", "via"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_annotations_on_stored_pixels_are_turned_for_those_who_see_them_turned(tmp_path, form, orientation):
+    """A red block, annotated where it is stored: its box, outline and keypoint are where Pillow turns it."""
+    stored = Image.new("RGB", (200, 120))
+    stored.paste((255, 0, 0), (16, 8, 64, 40))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "a.png", exif=exif)
+    content = formats.Content(str(tmp_path))
+    content.category("red")
+    entry = content.add_image("a.png", stored.size)
+    content.add(entry, 1, (16, 8, 48, 32), keypoints=[17, 9, 2])
+    content.add(entry, 1, (16, 8, 48, 32), segmentation=[[16, 8, 64, 8, 64, 40, 16, 40]])
+    content.annotations = content.annotations[:1] if form == "yolo" and orientation % 2 else content.annotations[1:]
+    out = str(tmp_path / "out") if form == "yolo" else str(tmp_path / "out.json")
+    formats.write(content, form, out)
+    back = formats.read(out, images="" if form == "yolo" else str(tmp_path), split="train" if form == "yolo" else "")
+    with Image.open(tmp_path / "a.png") as image:
+        seen = np.asarray(ImageOps.exif_transpose(image) if orientation > 4 else image)
+    (found,) = back.annotations
+    assert seen.shape[:2] == (back.images[0]["height"], back.images[0]["width"]) or orientation < 5
+    x, y, w, h = (round(v) for v in found["bbox"])
+    assert seen[y : y + h, x : x + w, 0].min() == 255 and w * h == 48 * 32
+    if "keypoints" in found:
+        px, py = (int(v) for v in found["keypoints"][:2])
+        assert seen[py, px, 0] == 255 and min(px - x, x + w - px) <= 1 and min(py - y, y + h - py) <= 1
+    if "segmentation" in found:
+        assert found["area"] == pytest.approx(48 * 32, rel=0.01)
+
+
+def test_a_conversion_never_replaces_its_source(images, tmp_path, run_program):
+    tool = Path(__file__).parents[3] / "tools" / "convert.py"
+    labels(images, {"a.txt": "0 0.5 0.5 0.2 0.4"})
+    described = tmp_path / "data.yaml"
+    described.write_text("train: images\nval: images/with space\nnames: [car]\n")
+    coco = tmp_path / "annotations.json"
+    assert run_program(tool, described, "--split", "train", "--to", "coco", "--out", tmp_path)[0] == 0
+    before = {path: path.read_bytes() for path in (described, coco)}
+    for source, form in ((described, "yolo"), (coco, "via"), (coco, "coco"), (coco, "labelme")):
+        words = ("--img-dir", images) if source == coco else ("--split", "train")
+        code, said = run_program(tool, source, *words, "--to", form, "--out", tmp_path)
+        assert code == 1 and "would replace the source" in said.splitlines()[-1], said
+    code, said = run_program(tool, coco, "--img-dir", images, "--to", "yolo", "--out", tmp_path)
+    assert code == 1 and "data.yaml describes another set" in said.splitlines()[-1], said
+    described.unlink()
+    code, said = run_program(tool, coco, "--img-dir", images, "--to", "yolo", "--out", tmp_path)
+    assert code == 1 and "a.jpg is an image itself" in said.splitlines()[-1], said
+    assert coco.read_bytes() == before[coco] and (tmp_path / "labels" / "a.txt").read_text() == "0 0.5 0.5 0.2 0.4"
+
+
+@pytest.mark.parametrize("form", ["yolo", "voc", "labelme"])
+def test_a_second_set_in_a_folder_has_its_own_images_and_the_first_is_named(tmp_path, form):
+    for name, files in (("first", ("a.jpg", "b.jpg")), ("second", ("a.jpg",))):
+        content = formats.Content(str(tmp_path / name))
+        (tmp_path / name).mkdir()
+        content.category(name)
+        for file in files:
+            Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / name / file)
+            content.add(content.add_image(file), 1, (20, 10, 40, 20))
+        formats.write(content, form, str(tmp_path / "out"))
+    assert any("files of another set that stay in" in s and "b." in s for s in content.notes.sentences())
+    if form == "yolo":
+        assert (tmp_path / "out" / "images" / "a.jpg").resolve() == tmp_path / "second" / "a.jpg"
+
+
+def test_an_image_of_the_same_name_is_not_taken_for_another(tmp_path):
+    for file in ("images/train/1.jpg", "images/val/1.jpg", "labels/1.jpg", "labels/b/1.jpg"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / file)
+    shape = {"label": "c", "shape_type": "rectangle", "points": [[1, 2], [30, 40]]}
+    for file in ("labels/1.json", "labels/b/1.json"):
+        (tmp_path / file).write_text(json.dumps({"imagePath": "1.jpg", "shapes": [shape]}))
+    beside = formats.read(str(tmp_path / "labels"))
+    assert [name for name, *_ in objects(beside)] == ["1.jpg", "b/1.jpg"]
+    for path in (tmp_path / "labels" / "1.jpg", tmp_path / "labels" / "b" / "1.jpg"):
+        path.unlink()
+    with pytest.raises(ValueError, match=r"1.json: several images fit, .*train/1.jpg and .*val/1.jpg"):
+        formats.read(str(tmp_path / "labels"), images=str(tmp_path / "images"))
+    (tmp_path / "xml").mkdir()
+    (tmp_path / "xml" / "1.xml").write_text("<annotation><filename>1.jpg</filename></annotation>")
+    with pytest.raises(ValueError, match=r"1.xml: several images fit, .*train/1.jpg and .*val/1.jpg"):
+        formats.read(str(tmp_path / "xml"), images=str(tmp_path / "images"))
+
+
+@pytest.mark.parametrize("label", [None, "", 7, ["c"]])
+def test_a_shape_of_no_class(images, label):
+    shape = {"label": label, "shape_type": "rectangle", "points": [[1, 2], [30, 40]]}
+    (images / "a.json").write_text(json.dumps({"imagePath": "a.jpg", "shapes": [shape]}))
+    with pytest.raises(ValueError, match="a.json, shape 0: its label must be the name of a class; got "):
+        formats.read(str(images / "a.json"))
+
+
+def test_a_mask_of_thousands_of_specks_is_joined_in_seconds():
+    rng = np.random.default_rng(0)
+    specks = [(c + [[0, 0], [1, 0], [1, 1], [0, 1]]).flatten().tolist() for c in rng.uniform(0, 2000, (6000, 1, 2))]
+    begun = time.process_time()
+    joined = join_polygons(specks)
+    assert time.process_time() - begun < 10
+    assert formats.content.polygon_area(joined) == pytest.approx(6000)
