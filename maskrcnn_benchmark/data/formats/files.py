@@ -94,9 +94,14 @@ def note_others(content: Content, folder: Path, pattern: str, written: Iterable[
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:
-    """A text file, whole or not at all."""
+    """A text file, whole or not at all. Raises ValueError for names of files that are no text."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(str(path), lambda f: f.write("".join(f"{line}\n" for line in lines).encode()))
+    try:
+        content = "".join(f"{line}\n" for line in lines).encode()
+    except UnicodeEncodeError:
+        odd = next(line for line in lines if not line.isprintable())
+        raise ValueError(f"{path}: the name {odd.strip()!r} of a file is no text in UTF-8. Rename the file.") from None
+    write_atomically(str(path), lambda f: f.write(content))
 
 
 def as_polygons(segmentation: Any, image: dict) -> list[list[float]]:

@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskrcnn_benchmark.data.formats.content import Content, single
-from maskrcnn_benchmark.data.formats.files import read_rows, single_file
-from maskrcnn_benchmark.utils.files import write_atomically
+from maskrcnn_benchmark.data.formats.files import read_rows, single_file, write_lines
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from maskrcnn_benchmark.utils.wording import counted
 
@@ -219,6 +218,5 @@ def write(content: Content, out: str) -> str:
         if not objects:
             writer.writerow((*size, *[""] * (6 if scored else 5)))
     (file,) = replaced(out)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(str(file), lambda f: f.write(text.getvalue().encode()))
+    write_lines(file, text.getvalue().split("\n")[:-1])
     return str(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -848,6 +849,17 @@ def test_an_image_of_the_same_name_is_not_taken_for_another(tmp_path):
     (tmp_path / "xml" / "1.xml").write_text("<annotation><filename>1.jpg</filename></annotation>")
     with pytest.raises(ValueError, match=r"1.xml: several images fit, .*train/1.jpg and .*val/1.jpg"):
         formats.read(str(tmp_path / "xml"), images=str(tmp_path / "images"))
+
+
+@pytest.mark.parametrize("form", ["voc", "csv"])
+def test_a_name_that_is_no_text_is_named(tmp_path, form):
+    Image.new("RGB", (20, 10)).save(tmp_path / "a.jpg")
+    odd = Path(os.fsdecode(os.fsencode(tmp_path / "a") + b"\xff.jpg"))
+    (tmp_path / "a.jpg").rename(odd)
+    content = formats.Content(str(tmp_path))
+    content.add_image(odd.name)
+    with pytest.raises(ValueError, match="of a file is no text in UTF-8. Rename the file"):
+        formats.write(content, form, str(tmp_path / "out"))
 
 
 @pytest.mark.parametrize("label", [None, "", 7, ["c"]])
