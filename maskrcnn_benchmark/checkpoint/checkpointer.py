@@ -58,6 +58,11 @@ def _load_part(name: str, load: Callable[[Any], None], state: Any) -> None:
         ) from error
 
 
+def _number(name: str) -> int:
+    """The iteration of model_0000100.pth."""
+    return int(name[len("model_") : -len(".pth")])
+
+
 def _check_position(checkpoint: dict[str, Any]) -> None:
     iteration = checkpoint.get("iteration", 0)
     if isinstance(iteration, bool) or not isinstance(iteration, int) or iteration < 0:
@@ -73,7 +78,7 @@ class Checkpointer:
     Args:
         save_dir: the folder; nothing is saved or found if it is empty.
         save_to_disk: whether this process writes; one of several should.
-        keep: how many numbered checkpoints stay in the folder, the newest; 0 for all.
+        keep: how many numbered checkpoints stay in the folder, of those up to the one that is saved the newest; 0 for all.
     """
 
     def __init__(
@@ -113,7 +118,7 @@ class Checkpointer:
         write_atomically(path, lambda f: torch.save(data, f))
         if tag:
             self.tag_last_checkpoint(path)
-            for old in self._numbered()[self.keep :] if self.keep > 0 else ():
+            for old in self._until(path, kwargs.get("iteration"))[self.keep :] if self.keep > 0 else ():
                 self._remove(old)
 
     def _remove(self, path: str) -> None:
@@ -176,8 +181,13 @@ class Checkpointer:
     def _numbered(self) -> list[str]:
         """The checkpoints of iterations, newest first."""
         names = [name for name in os.listdir(self.save_dir) if re.fullmatch(r"model_\d{7,}\.pth", name)]
-        numbers = sorted(names, key=lambda name: int(name[len("model_") : -len(".pth")]), reverse=True)
-        return [os.path.join(self.save_dir, name) for name in numbers]
+        return [os.path.join(self.save_dir, name) for name in sorted(names, key=_number, reverse=True)]
+
+    def _until(self, path: str, iteration: Any) -> list[str]:
+        """The checkpoints of iterations up to this one, newest first: later ones are another run's, or were passed over."""
+        name = os.path.basename(path)
+        last = _number(name) if path in self._numbered() else iteration
+        return [p for p in self._numbered() if not isinstance(last, int) or _number(os.path.basename(p)) <= last]
 
     def _load_optimizer(self, state: dict[str, Any]) -> None:
         assert self.optimizer is not None

@@ -1,4 +1,5 @@
-"""Make a checkpoint small enough to give away: its weights alone (the averaged ones, if there are), in half precision."""
+"""Make a checkpoint small enough to give away: its weights (the averaged ones, if there are) in half precision, and the names of
+its classes."""
 
 import os
 
@@ -7,7 +8,7 @@ import torch
 from maskrcnn_benchmark.checkpoint.weights import load_file
 from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.engine.command_line import command_line
-from maskrcnn_benchmark.utils.files import write_atomically
+from maskrcnn_benchmark.utils.files import check_other_file, write_atomically
 from maskrcnn_benchmark.utils.wording import counted
 
 
@@ -22,6 +23,7 @@ def build_parser() -> CommandParser:
 def main() -> None:
     args = build_parser().parse_args()
     with command_line():
+        check_other_file(args.target, args.source, "FILE")
         content = load_file(args.source)
         if "model" not in content:
             raise ValueError(f"{args.source} is no checkpoint of a training: it has no 'model'.")
@@ -32,5 +34,6 @@ def main() -> None:
             raise ValueError(
                 f"Not a number in half precision: {', '.join(too_large[:3])}; --full keeps single precision."
             )
-        write_atomically(args.target, lambda f: torch.save({"model": small}, f))
+        kept = {"class_names": content["class_names"]} if content.get("class_names") else {}
+        write_atomically(args.target, lambda f: torch.save({"model": small, **kept}, f))
         print(f"Wrote {args.target}: {counted(len(small), 'tensor')}, {os.path.getsize(args.target) / 1e6:.2f} MB")

@@ -5,7 +5,7 @@ import os
 from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.engine.command_line import command_line
-from maskrcnn_benchmark.utils.files import write_json
+from maskrcnn_benchmark.utils.files import check_other_file, write_json
 from maskrcnn_benchmark.utils.wording import counted
 
 
@@ -25,8 +25,7 @@ def main() -> None:
     with command_line():
         if args.count < 1:
             raise ValueError(f"--count must be 1 or more; got {args.count}.")
-        if os.path.exists(args.out) and os.path.exists(args.ann_file) and os.path.samefile(args.out, args.ann_file):
-            raise ValueError(f"--out {args.out} is --ann-file itself; name another file.")
+        check_other_file(args.out, args.ann_file, "--out")
         coco = load_coco(args.ann_file)
         objects = {i: sum(not a.get("iscrowd", 0) for a in coco.imgToAnns.get(i, [])) for i in coco.imgs}
         ids = [i for i in sorted(coco.imgs) if objects[i] >= args.min_objects][: args.count]

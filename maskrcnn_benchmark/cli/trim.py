@@ -9,7 +9,7 @@ from maskrcnn_benchmark.checkpoint.weights import load_weights
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.engine.command_line import command_line
-from maskrcnn_benchmark.utils.files import write_atomically
+from maskrcnn_benchmark.utils.files import check_other_file, write_atomically
 from maskrcnn_benchmark.utils.wording import counted
 
 CLASS_DEPENDENT = re.compile(r"(.*\.)?predictor\.(cls_score|bbox_pred|mask_fcn_logits)\.(weight|bias)")
@@ -35,6 +35,7 @@ def main() -> None:
         config = cfg.clone()
         if args.cfg:
             config.merge_from_file(args.cfg)
+        check_other_file(args.save_path, os.path.expanduser(args.pretrained_path), "--save_path")
         weights = load_weights(config, os.path.expanduser(args.pretrained_path))["model"]
         kept = {name: value for name, value in weights.items() if not CLASS_DEPENDENT.fullmatch(name)}
         removed = [name for name in weights if name not in kept]

@@ -21,6 +21,7 @@ from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.engine.coco_demo import COCODemo
 from maskrcnn_benchmark.engine.command_line import argument_parser, command_line
 from maskrcnn_benchmark.engine.predictor_options import add_weights, model_files
+from maskrcnn_benchmark.utils.files import check_other_file
 from maskrcnn_benchmark.utils.video import Newest, Video, VideoWriter
 from maskrcnn_benchmark.utils.wording import counted
 from maskrcnn_benchmark.visualization import put_text
@@ -97,6 +98,12 @@ def watch(demo: COCODemo, video: Video, out: str, window: bool, limit: int | Non
     print(f"{counted(count, 'frame')} in {seconds:.1f} s, {count / seconds:.1f} frames/s{f': {out}' if out else ''}")
 
 
+def _unused(name: str) -> str:
+    """The name, with a number where there is such a file."""
+    stem, ending = os.path.splitext(name)
+    return next(n for n in (name, *(f"{stem}_{i}{ending}" for i in range(2, 10000))) if not os.path.exists(n))
+
+
 def build_parser() -> KeyParser:
     parser = argument_parser(__doc__)
     add_weights(parser)
@@ -129,6 +136,10 @@ def main(demo_class: type[COCODemo] = COCODemo) -> None:
         cfg = defaults.clone()
         cfg.merge_from_file(config)
         cfg.merge_from_list(args.opts)
+        window = not args.no_window and has_display()
+        out = args.out or ("" if window else _unused("webcam.mp4"))
+        if out:
+            check_other_file(out, args.source, "--out")
         with Video(args.source) as video:
             demo = demo_class(
                 cfg,
@@ -138,7 +149,6 @@ def main(demo_class: type[COCODemo] = COCODemo) -> None:
                 min_image_size=args.min_image_size,
                 weight_loading=weights,
             )
-            window = not args.no_window and has_display()
-            watch(demo, video, args.out or ("" if window else "webcam.mp4"), window, args.frames)
+            watch(demo, video, out, window, args.frames)
         if window:
             cv2.destroyAllWindows()

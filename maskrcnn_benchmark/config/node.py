@@ -1,6 +1,7 @@
 """A yacs CfgNode whose errors name the key, where it was set, and the nearest key that exists."""
 
 import difflib
+import logging
 import os
 import reprlib
 from ast import literal_eval
@@ -22,6 +23,9 @@ PATH_KEYS = ("DIR", "FILE", "PATH", "ROOT", "FOLDER")
 AREAS_KEY = "TEST.COCO_AREAS"
 COMMAND_LINE = "the command line"
 BASE_KEY = "_BASE_"  # a YAML file may name another one, relative to itself or of the package, that it refines
+
+
+logger = logging.getLogger(__name__)
 
 
 class ConfigError(KeyError, ValueError):
@@ -123,6 +127,24 @@ def _load_chain(path: str, seen: tuple[str, ...]) -> list[tuple[str, dict[str, A
     return [*chain, (path, values)]
 
 
+class _Loader(yaml.SafeLoader):
+    """Says which keys a file gives twice: of equal ones YAML takes the last, and with a group its other keys go."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        first: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and first.setdefault(key.value, line) != line:
+                logger.warning(
+                    "%s, line %d: %s stands in line %d already. The last one alone counts; join the two.",
+                    self.name,
+                    line,
+                    key.value,
+                    first[key.value],
+                )
+        return super().construct_mapping(node, deep)
+
+
 def read_values(path: str) -> dict[str, Any]:
     """What a YAML file of a configuration says, without its bases. Raises ConfigError with a sentence."""
     if os.path.getsize(path) > MOST_BYTES:
@@ -131,7 +153,7 @@ def read_values(path: str) -> dict[str, Any]:
         )
     try:
         with open(path, "rb") as f:
-            values = yaml.safe_load(f) or {}
+            values = yaml.load(f, _Loader) or {}
     except OSError:
         raise
     except Exception as error:  # beside YAMLError what dates, numbers and nestings of a broken file come to

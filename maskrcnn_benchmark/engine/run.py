@@ -117,11 +117,7 @@ def train(device: torch.device) -> nn.Module:
     Returns:
         The model to test: with SOLVER.EMA the averaged one.
     """
-    if cfg.OUTPUT_DIR:
-        save_config(cfg, os.path.join(cfg.OUTPUT_DIR, CONFIG_NAME))
-        if distributed.is_main_process():
-            record_run(cfg.OUTPUT_DIR)
-    else:
+    if not cfg.OUTPUT_DIR:
         logging.getLogger("maskrcnn_benchmark").warning(
             "OUTPUT_DIR is empty: no checkpoint and nothing else of this training will be saved. Set OUTPUT_DIR to a folder to "
             "keep the model."
@@ -137,6 +133,10 @@ def train(device: torch.device) -> nn.Module:
     arguments: dict[str, Any] = {"iteration": 0, "seed": cfg.SEED}
     arguments.update(checkpointer.load(cfg.MODEL.WEIGHT))
     _check_same_start(arguments["iteration"])
+    if cfg.OUTPUT_DIR:  # not before: the folder may hold a finished run of another model
+        save_config(cfg, os.path.join(cfg.OUTPUT_DIR, CONFIG_NAME))
+        if distributed.is_main_process():
+            record_run(cfg.OUTPUT_DIR)
     ema = make_ema(cfg, model, arguments.pop("ema", None))
     tested = model if ema is None else ema.module
     early_stopped = arguments.pop("early_stopped", False) and own.SOLVER.EARLY_STOP > 0

@@ -114,6 +114,8 @@ def train(
                 if is_tested and tests is not None:
                     arguments["early_stopped"] = tests.run(iteration)
                     model.train()
+                    if saves and not arguments["early_stopped"]:
+                        saver.save(iteration, arguments)  # again, with what the test has found
                     if arguments["early_stopped"]:
                         logger.info("No better result in %s: training ends.", counted(own.SOLVER.EARLY_STOP, "test"))
                         break

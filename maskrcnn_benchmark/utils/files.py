@@ -131,6 +131,12 @@ def check_folder(path: str, what: str, files: Iterable[str] = ()) -> None:
             raise OSError(f"{file} {why}. Name another folder as {what}.")
 
 
+def check_other_file(target: str, source: str, what: str) -> None:
+    """Raise FileExistsError where the file `target`, which is to be written, is the one that is read; `what` is its option."""
+    if os.path.realpath(target) == os.path.realpath(source):
+        raise FileExistsError(f"{what} {target} is {source} itself, which would be replaced. Name another file.")
+
+
 def check_not_replaced(folder: str, sources: Iterable[str], what: str) -> None:
     """Raise FileExistsError where one of the files `sources` lies in the folder that results are to be written to, under names of
     their inputs; `what` names the folder in the message."""

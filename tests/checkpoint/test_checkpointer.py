@@ -317,3 +317,34 @@ def test_a_bare_state_dict_is_taken_by_either_checkpointer(tmp_path):
     model = Run(tmp_path / "run").model
     Checkpointer(model).load(str(tmp_path / "bare.pth"))
     assert same(list(model.parameters()), list(source.parameters()))
+
+
+def test_of_checkpoints_kept_the_one_just_written_stays(tmp_path):
+    """In a folder with later ones, of an earlier run or damaged."""
+    for name in ("model_0080000.pth", "model_0090000.pth"):
+        (tmp_path / name).write_bytes(b"of another run")
+    run = Run(tmp_path, CHECKPOINTS_KEPT=2)
+    run.step()
+    for iteration in (10, 20, 30):
+        run.checkpointer.save(f"model_{iteration:07d}", iteration=iteration)
+        assert run.checkpointer.load()["iteration"] == iteration
+    run.checkpointer.save("model_final", iteration=40)
+    names = sorted(path.name for path in tmp_path.glob("*.pth"))
+    assert names == [*(f"model_{i:07d}.pth" for i in (20, 30, 80000, 90000)), "model_final.pth"]
+    assert run.checkpointer.load()["iteration"] == 40
+
+
+def test_a_run_of_an_old_torch_goes_on(tmp_path):
+    """torch before 1.6, with which upstream's runs were trained, wrote no archives."""
+    run = Run(tmp_path)
+    run.step(3)
+    expected = run.state()
+    for iteration in (2, 3):
+        run.checkpointer.save(f"model_{iteration:07d}", iteration=iteration)
+        path = tmp_path / f"model_{iteration:07d}.pth"
+        torch.save(torch.load(path, weights_only=True), path, _use_new_zipfile_serialization=False)
+    other = Run(tmp_path, seed=1)
+    assert other.checkpointer.load()["iteration"] == 3
+    assert same(other.state(), expected)
+    path.write_bytes(path.read_bytes()[:1000])
+    assert Run(tmp_path).checkpointer.load()["iteration"] == 2

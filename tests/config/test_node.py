@@ -155,6 +155,16 @@ def test_files_that_hold_no_configuration(cfg, write, text, said):
     assert path in str(error.value)
 
 
+def test_a_key_that_stands_in_a_file_twice_is_named(cfg, write, log):
+    text = "SOLVER:\n  BASE_LR: 0.02\nMODEL:\n  DEVICE: cpu\nSOLVER:\n  MAX_ITER: 100\n"
+    cfg.merge_from_file(write("a.yaml", text))
+    assert cfg.SOLVER.MAX_ITER == 100
+    assert "a.yaml, line 5: SOLVER stands in line 1 already. The last one alone counts; join the two." in log.text
+    log.clear()
+    cfg.merge_from_file(write("b.yaml", "MODEL: &m\n  DEVICE: cpu\nSOLVER: {MAX_ITER: 7}\n"))
+    assert not log.text
+
+
 def test_file_that_is_not_text(cfg, tmp_path):
     path = tmp_path / "a.yaml"
     path.write_bytes(b"\xff\x00\x81\xfe")

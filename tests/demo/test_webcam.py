@@ -41,6 +41,19 @@ def test_a_video_file_becomes_a_video(webcam, tmp_path):
         assert i == 0 or abs(float(np.median(frame)) - 15 * i) < 40
 
 
+def test_no_video_is_replaced(webcam, tmp_path):
+    with VideoWriter(tmp_path / "clip.avi", 6) as writer:
+        for frame in FRAMES:
+            writer.write(frame)
+    before = (tmp_path / "clip.avi").read_bytes()
+    code, printed = webcam("--source", "clip.avi", "--out", tmp_path / "clip.avi")
+    assert code == 1 and "is clip.avi itself, which would be replaced" in printed.splitlines()[-1], printed
+    assert (tmp_path / "clip.avi").read_bytes() == before
+    for name in ("webcam.mp4", "webcam_2.mp4"):
+        code, printed = webcam("--source", "clip.avi", "--frames", 2)
+        assert code == 0 and printed.splitlines()[-1].endswith(name), printed
+
+
 def test_heatmaps_and_options(webcam, tmp_path):
     with VideoWriter(tmp_path / "clip.avi", 6) as writer:
         for frame in FRAMES:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
 from maskrcnn_benchmark.engine import precision
 from maskrcnn_benchmark.engine.errors import NonFiniteLossError, TrainingInterrupted
 from maskrcnn_benchmark.engine.precision import autocast
@@ -92,6 +93,31 @@ def test_checkpoints_and_tests_at_their_periods(tmp_path):
     }
     assert tested == [3]  # the last iteration's test is the caller's
     assert modes == [True] * 6
+
+
+def test_a_checkpoint_knows_what_the_test_of_its_iteration_found(tmp_path):
+    """So that a run that goes on from it after a kill does not take the next result, a worse one, for the best."""
+    found = iter((0.5, 0.4, 0.3))
+
+    def evaluate(pictures: dict) -> list[EvaluationResult]:
+        return [EvaluationResult({"bbox": {"AP": next(found)}})]
+
+    def run(iterations: int, arguments: dict) -> Run:
+        made = Run(tmp_path, iterations, DATASETS__TEST=("mine",))
+        made.train(Loader(iterations), checkpoint_period=2, test_period=2, evaluate=evaluate, arguments=arguments)
+        return made
+
+    first = run(5, {"iteration": 0})
+    assert first.saved("model_0000002")["best"] == {
+        "metric": "mine/bbox/AP",
+        "value": 0.5,
+        "iteration": 2,
+        "tests_since": 0,
+    }
+    best = first.saved("model_0000004")["best"]
+    assert (best["value"], best["tests_since"]) == (0.5, 1)
+    run(7, {"iteration": 4, "best": best})
+    assert first.saved("model_best")["best"]["value"] == 0.5
 
 
 def test_reported_are_the_means_since_the_last_report(tmp_path):

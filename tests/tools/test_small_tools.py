@@ -50,7 +50,10 @@ def test_a_subset_replaces_nothing_and_has_images(tool, tmp_path, capfd):
     write_coco(tmp_path)
     before = (tmp_path / "set.json").read_bytes()
     assert tool("subset_coco", ann_file=tmp_path / "set.json", out=tmp_path / "set.json") == 1
-    assert "is --ann-file itself" in capfd.readouterr().err and (tmp_path / "set.json").read_bytes() == before
+    assert (
+        "set.json itself, which would be replaced" in capfd.readouterr().err
+        and (tmp_path / "set.json").read_bytes() == before
+    )
     assert tool("subset_coco", ann_file=tmp_path / "set.json", out=tmp_path / "o.json", count=0) == 1
     assert "--count must be 1 or more; got 0" in capfd.readouterr().err
 
@@ -100,6 +103,13 @@ def test_publish_model(run_tool, tmp_path):
     content = torch.load(tmp_path / "small.pth", weights_only=True)
     assert list(content) == ["model"] and content["model"]["a.weight"].dtype == torch.float16
     assert content["model"]["a.num_batches_tracked"] == 3
+    run = {"model": weights, "class_names": {1: "car", 2: "truck"}}
+    torch.save(run, tmp_path / "named.pth")
+    assert run_tool("publish_model", tmp_path / "named.pth", tmp_path / "given.pth")[0] == 0
+    assert torch.load(tmp_path / "given.pth", weights_only=True)["class_names"] == run["class_names"]
+    code, text = run_tool("publish_model", tmp_path / "named.pth", tmp_path / "." / "named.pth")
+    assert code == 1 and "named.pth itself, which would be replaced" in text
+    assert torch.load(tmp_path / "named.pth", weights_only=True)["model"]["a.weight"].dtype == torch.float32
     torch.save({"model": weights, "ema": {"a.weight": torch.full((2, 2), 7e4)}}, tmp_path / "model_final.pth")
     code, text = run_tool("publish_model", tmp_path / "model_final.pth", tmp_path / "other.pth")
     assert code == 1 and "Not a number in half precision: a.weight" in text and not (tmp_path / "other.pth").exists()

@@ -256,6 +256,9 @@ def test_checkpoint_of_another_shape(tool, tmp_path, capfd):
     assert "roi_heads.box.predictor.cls_score.weight: [3, 32] in the file, [5, 32] in the model" in errors
     assert "roi_heads.mask.predictor.mask_fcn_logits.bias" in errors and "WEIGHT_ALLOW_MISMATCH" in errors
     assert train(tool, tmp_path, "--skip-test", MODEL__WEIGHT_ALLOW_MISMATCH=True, SOLVER__MAX_ITER=1, **other) == 0
+    described = (tmp_path / "run" / "config.yml").read_bytes()
+    assert train(tool, tmp_path, "--skip-test", **{**other, "OUTPUT_DIR": tmp_path / "run"}) == 1
+    assert (tmp_path / "run" / "config.yml").read_bytes() == described  # the run is still what it was
 
 
 def test_a_truncated_checkpoint(tool, tmp_path, capfd):
