@@ -35,12 +35,12 @@ def main() -> None:
         config = cfg.clone()
         if args.cfg:
             config.merge_from_file(args.cfg)
-        check_other_file(args.save_path, os.path.expanduser(args.pretrained_path), "--save_path")
         weights = load_weights(config, os.path.expanduser(args.pretrained_path))["model"]
         kept = {name: value for name, value in weights.items() if not CLASS_DEPENDENT.fullmatch(name)}
         removed = [name for name in weights if name not in kept]
         if not removed:
             raise ValueError(f"{args.pretrained_path} holds no layer that depends on the number of classes.")
+        check_other_file(args.save_path, os.path.expanduser(args.pretrained_path), "--save_path")
         os.makedirs(os.path.dirname(os.path.abspath(args.save_path)), exist_ok=True)
         write_atomically(args.save_path, lambda f: torch.save({"model": kept}, f))
         print(f"Wrote {counted(len(kept), 'weight')} to {args.save_path}, without {', '.join(removed)}")

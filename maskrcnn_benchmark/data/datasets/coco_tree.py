@@ -55,7 +55,7 @@ def read_json(ann_file: str) -> Any:
 Lost = Callable[[str, Any], None]
 
 
-def said_to_nobody(what: str, where: Any) -> None:
+def _said_to_nobody(what: str, where: Any) -> None:
     pass
 
 
@@ -63,7 +63,7 @@ def load_coco(
     ann_file: str,
     size_of: Callable[[dict], Size | None] = lambda image: None,
     useless: bool = True,
-    lost: Lost = said_to_nobody,
+    lost: Lost = _said_to_nobody,
 ) -> COCO:
     """An annotation file as pycocotools' tree.
 
@@ -101,7 +101,7 @@ def load_coco(
 
 
 def sound_images(
-    entries: list, size_of: Callable[[dict], Size | None] = lambda image: None, lost: Lost = said_to_nobody
+    entries: list, size_of: Callable[[dict], Size | None] = lambda image: None, lost: Lost = _said_to_nobody
 ) -> list[dict]:
     """Entries of images that have an id, with "width" and "height" where they can be had. Raises ValueError for ids."""
     with_id = [e for e in entries if isinstance(e, dict) and plain_id(e.get("id")) is not None]
@@ -122,7 +122,7 @@ def sound_images(
 
 
 def sound_annotations(
-    annotations: list, images: list[dict], categories: list[dict], useless: bool = True, lost: Lost = said_to_nobody
+    annotations: list, images: list[dict], categories: list[dict], useless: bool = True, lost: Lost = _said_to_nobody
 ) -> list[dict]:
     """Annotations with what evaluation needs of them, those left out that have no box, image or category of the given ones.
 
