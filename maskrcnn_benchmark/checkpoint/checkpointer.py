@@ -58,9 +58,10 @@ def _load_part(name: str, load: Callable[[Any], None], state: Any) -> None:
         ) from error
 
 
-def _number(name: str) -> int:
-    """The iteration of model_0000100.pth."""
-    return int(name[len("model_") : -len(".pth")])
+def _number(path: str) -> int | None:
+    """The iteration of .../model_0000100.pth; None for other names."""
+    found = re.fullmatch(r"model_(\d{7,})\.pth", os.path.basename(path))
+    return int(found[1]) if found else None
 
 
 def _check_position(checkpoint: dict[str, Any]) -> None:
@@ -118,7 +119,9 @@ class Checkpointer:
         write_atomically(path, lambda f: torch.save(data, f))
         if tag:
             self.tag_last_checkpoint(path)
-            for old in self._until(path, kwargs.get("iteration"))[self.keep :] if self.keep > 0 else ():
+            # Later ones are another run's, or were passed over as damaged.
+            until = _number(path) if _number(path) is not None else kwargs.get("iteration")
+            for old in self._numbered(until)[self.keep :] if self.keep > 0 else ():
                 self._remove(old)
 
     def _remove(self, path: str) -> None:
@@ -178,16 +181,11 @@ class Checkpointer:
                 self.logger.error("%s The run goes on from the checkpoint before it, %s.", error, next_path)
         raise AssertionError("unreachable")
 
-    def _numbered(self) -> list[str]:
-        """The checkpoints of iterations, newest first."""
-        names = [name for name in os.listdir(self.save_dir) if re.fullmatch(r"model_\d{7,}\.pth", name)]
-        return [os.path.join(self.save_dir, name) for name in sorted(names, key=_number, reverse=True)]
-
-    def _until(self, path: str, iteration: Any) -> list[str]:
-        """The checkpoints of iterations up to this one, newest first: later ones are another run's, or were passed over."""
-        name = os.path.basename(path)
-        last = _number(name) if path in self._numbered() else iteration
-        return [p for p in self._numbered() if not isinstance(last, int) or _number(os.path.basename(p)) <= last]
+    def _numbered(self, until: int | None = None) -> list[str]:
+        """The checkpoints of iterations, of those up to `until`, newest first."""
+        numbers = {name: number for name in os.listdir(self.save_dir) if (number := _number(name)) is not None}
+        names = [name for name, number in numbers.items() if until is None or number <= until]
+        return [os.path.join(self.save_dir, name) for name in sorted(names, key=numbers.__getitem__, reverse=True)]
 
     def _load_optimizer(self, state: dict[str, Any]) -> None:
         assert self.optimizer is not None

@@ -33,12 +33,13 @@ def main() -> None:
     args = build_parser().parse_args()
     with command_line():
         coco = load_coco(args.ann_file)
+        images_of_set = (os.path.join(args.img_dir, image["file_name"]) for image in coco.imgs.values())
+        check_not_replaced(args.out, images_of_set, "--out")
         results = read_detections(args.results, coco, args.threshold)
         check_folder(args.out, "The folder")
         image_ids = sorted(coco.imgs, key=lambda i: (-len(coco.imgToAnns.get(i, [])), i))[: args.count]
         pictures = []
         chosen = [coco.imgs[image_id] for image_id in image_ids]
-        check_not_replaced(args.out, (os.path.join(args.img_dir, image["file_name"]) for image in chosen), "--out")
         images = AnnotatedImages.of_entries(args.ann_file, args.img_dir, chosen)
         for place, image_id in enumerate(progress_bar(image_ids, desc="drawing", unit="image")):
             name = chosen[place]["file_name"]

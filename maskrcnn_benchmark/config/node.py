@@ -3,6 +3,7 @@
 import difflib
 import logging
 import os
+import re
 import reprlib
 from ast import literal_eval
 from collections.abc import Iterator
@@ -143,6 +144,16 @@ class _Loader(yaml.SafeLoader):
                     first[key.value],
                 )
         return super().construct_mapping(node, deep)
+
+
+# YAML also takes 2024_01_05 and 0012 for numbers, which a folder is not called then; what looks like them is text that a key of
+# numbers still understands (90_000).
+_INTEGER = "tag:yaml.org,2002:int"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if tag != _INTEGER]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_INTEGER, re.compile(r"[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789"))
 
 
 def read_values(path: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS
 from maskrcnn_benchmark.data.large_images import LargeImage
+from maskrcnn_benchmark.engine import shards
 from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.engine.shards import Attempt, Shards
 from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -62,6 +63,8 @@ class Results:
     ):
         if distributed.is_main_process():
             check_folder(folder, "The folder for results", ("predictions.json", "images.json"))
+            if draw:
+                _check_drawings(folder, inputs)
         self.folder, self.predictor, self.annotated, self.draw = folder, predictor, annotated, draw
         self.inputs = list(inputs)
         self.shards = Shards(folder, {**predictor_settings(predictor), "drawing": draw, **(settings or {})})
@@ -157,6 +160,16 @@ def predictor_settings(predictor: Predictor) -> dict[str, Any]:
 def _picture_ending(source: str) -> str:
     ending = Path(source).suffix.lower()
     return ending if ending in (".jpg", ".jpeg", ".png") else ".png"
+
+
+def _check_drawings(folder: str, inputs: Sequence[str]) -> None:
+    """Raise FileExistsError where a drawing would replace a file that is none: in a folder without results of before."""
+    if any(os.path.exists(os.path.join(folder, name)) for name in ("images.json", shards.FOLDER)):
+        return
+    paths = (os.path.join(folder, name) for name in _drawing_names(inputs, {}).values())
+    there = next((path for path in paths if os.path.exists(path)), None)
+    if there is not None:
+        raise FileExistsError(f"{there} is there already, and a drawing would replace it. Name another folder.")
 
 
 def _drawing_names(inputs: Sequence[str], done: dict[str, dict]) -> dict[str, str]:

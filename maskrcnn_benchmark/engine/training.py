@@ -114,11 +114,11 @@ def train(
                 if is_tested and tests is not None:
                     arguments["early_stopped"] = tests.run(iteration)
                     model.train()
-                    if saves and not arguments["early_stopped"]:
-                        saver.save(iteration, arguments)  # again, with what the test has found
                     if arguments["early_stopped"]:
                         logger.info("No better result in %s: training ends.", counted(own.SOLVER.EARLY_STOP, "test"))
                         break
+                    if saves:
+                        saver.save(iteration, arguments)  # again, with what the test has found
                 if is_last:
                     break
                 end = time.perf_counter()

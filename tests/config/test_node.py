@@ -165,6 +165,15 @@ def test_a_key_that_stands_in_a_file_twice_is_named(cfg, write, log):
     assert not log.text
 
 
+def test_names_that_yaml_takes_for_numbers(cfg, write):
+    text = (
+        "OUTPUT_DIR: 2024_01_05\nMODEL: {WEIGHT: 0012}\nSOLVER: {MAX_ITER: 90_000, STEPS: [60000, 80000]}\nSEED: -3\n"
+    )
+    cfg.merge_from_file(write("a.yaml", text))
+    assert (cfg.OUTPUT_DIR, cfg.MODEL.WEIGHT) == ("2024_01_05", "0012")
+    assert (cfg.SOLVER.MAX_ITER, cfg.SOLVER.STEPS, cfg.SEED) == (90000, (60000, 80000), -3)
+
+
 def test_file_that_is_not_text(cfg, tmp_path):
     path = tmp_path / "a.yaml"
     path.write_bytes(b"\xff\x00\x81\xfe")

@@ -27,6 +27,17 @@ def test_a_sound_set_and_a_broken_one(run_tool, tmp_path):
     assert {f["kind"] for f in report["findings"] if f["is_problem"]} == {"missing_file", "category_unknown"}
 
 
+def test_what_is_broken_is_said_without_a_named_folder_too(run_tool, tmp_path):
+    content = write_coco(tmp_path)
+    first, second, third, *_ = content["annotations"]
+    del first["bbox"]
+    second["image_id"], third["category_id"] = 777, 9
+    (tmp_path / "set" / "set.json").write_text(json.dumps(content))
+    for words in ((), ("--img-dir", tmp_path / "set")):
+        code, printed = run_tool("check_dataset", tmp_path / "set" / "set.json", *words)
+        assert code == 1 and printed.count("PROBLEM") >= 3, printed
+
+
 def test_the_sets_of_a_configuration(run_tool, tmp_path):
     write_coco(tmp_path)
     config = tmp_path / "my.yaml"

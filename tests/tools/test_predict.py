@@ -219,6 +219,11 @@ def test_originals_are_never_drawn_over(predict, tmp_path):
         code, printed = predict("--input", source, "--out", tmp_path / "set")
         assert code == 1 and "itself, which what is written would replace" in printed.splitlines()[-1], printed
     assert {path: path.read_bytes() for path in (tmp_path / "set").iterdir()} == pictures
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "0.jpg").write_bytes(pictures[tmp_path / "set" / "1.jpg"])
+    code, printed = predict("--input", tmp_path / "other", "--out", tmp_path / "set")
+    assert code == 1 and "0.jpg is there already, and a drawing would replace it" in printed.splitlines()[-1], printed
+    assert {path: path.read_bytes() for path in (tmp_path / "set").iterdir() if path in pictures} == pictures
     assert predict("--input", tmp_path / "set", "--out", tmp_path / "set", "--no-drawing")[0] == 0
     assert {path: path.read_bytes() for path in pictures} == pictures
 

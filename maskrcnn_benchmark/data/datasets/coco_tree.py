@@ -110,9 +110,8 @@ def sound_images(
     ids = ids_of_one_kind([e["id"] for e in with_id], "images")
     sound = []
     repeated = Counter(map(matching_id, ids))
-    for id, count in repeated.items():
-        if count > 1:
-            lost("images whose id another one has", f"id {id}")
+    for id in (repeated - Counter(repeated.keys())).elements():
+        lost("images whose id another one has", f"id {id}")
     for id, image in zip(ids, map(image_entry, with_id), strict=True):
         changed: dict = {} if image["id"] == id else {"id": id}
         if "width" not in image and (size := size_of(image)) is not None:

@@ -180,6 +180,10 @@ def write(content: Content, out: str) -> None:
     names = [category["name"] for category in content.categories]
     described: dict[str, Any] = {**WRITTEN, "names": dict(enumerate(names))}
     _check_ours(folder / "data.yaml")
+    if Path(content.root).resolve().is_relative_to((folder / "images").resolve()):
+        raise FileExistsError(
+            f"The images lie in {folder / 'images'}, where links to them would be. Name another folder."
+        )
     stems = unique_stems(content)
     links = {image["id"]: _link(content, image, folder / "images", stems[image["id"]]) for image in content.images}
 

@@ -32,16 +32,20 @@ def read_description(path: Path) -> dict:
     try:
         text = read_text(path)
         described = yaml.safe_load(text)
-        if isinstance(described, dict) and described.get("names"):
-            described["names"] = _as_written(yaml.load(text, yaml.BaseLoader)["names"])  # `yes` and `1.10` are names
+        written = yaml.load(text, yaml.BaseLoader)  # `yes`, `1.10` and `2024` are names
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from None
     if not isinstance(described, dict):
         raise ValueError(f"{path} is no description of a YOLO data set: it needs the keys train, val and names.")
+    if described.get("names"):
+        described["names"] = _as_written(written["names"])
     for key in ("path", *SPLITS):
-        value = described.get(key)
-        if not all(isinstance(name, str | None) for name in (value if isinstance(value, list) else [value])):
-            raise ValueError(f"{path}: `{key}` must be a path or a list of paths; got {_shown(value)}.")
+        if described.get(key) is not None:
+            described[key] = written[key]
+            if not all(
+                isinstance(name, str) for name in ([written[key]] if isinstance(written[key], str) else written[key])
+            ):
+                raise ValueError(f"{path}: `{key}` must be a path or a list of paths; got {_shown(described[key])}.")
     return described
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -712,6 +713,14 @@ def test_annotation_files_without_any_image_name_the_option(images, tmp_path):
 # What is lost, replaced or mixed
 
 
+def test_yolo_folders_called_like_numbers(tmp_path):
+    (tmp_path / "2024_01" / "0012").mkdir(parents=True)
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "2024_01" / "0012" / "a.jpg")
+    (tmp_path / "data.yaml").write_text("path: 2024_01\ntrain: 0012\nval: [0012]\nnames: [c]\n")
+    for split in ("train", "val"):
+        assert [i["file_name"] for i in formats.read(str(tmp_path), split=split).images] == ["a.jpg"]
+
+
 def test_whatever_cocos_reader_leaves_out_is_said(images, tmp_path):
     entries = [(1, "a.jpg"), (2, "b.png"), (2, "with space/c.jpg")]
     box = {"category_id": 1, "bbox": [20, 10, 40, 20]}
@@ -752,23 +761,24 @@ def test_yolo_boxes_are_written_within_the_image(images, tmp_path):
     assert "boxes that leave the image, cut at its border: 1, first annotation 1" in content.notes.sentences()
 
 
-@pytest.mark.parametrize("kinds", [(2, 0), (2, 3)])
-def test_yolo_keypoints_of_some_objects_alone(images, tmp_path, kinds):
-    """Each line of a set has as many numbers."""
+@pytest.mark.parametrize(("first", "second", "read"), [(2, 0, [2, 0]), (2, 3, [0, 0])])
+def test_yolo_lines_have_as_many_numbers_each(images, tmp_path, first, second, read):
+    """Objects without keypoints have zeros beside others; of objects with different ones all are left out."""
     content = formats.Content(str(images))
     content.category("c")
     image = content.add_image("a.jpg")
-    for count in kinds:
-        content.add(image, 1, (20, 10, 40, 20), keypoints=[30, 15, 2] * count or None)
+    for left, count in ((20, first), (90, second)):
+        content.add(image, 1, (left, 10, 40, 20), keypoints=[left + 5, 15, 2] * count or None)
     formats.write(content, "yolo", str(tmp_path / "out"))
     back = formats.read(str(tmp_path / "out"), split="train")
-    assert [a["bbox"] for a in back.annotations] == [[20, 10, 40, 20]] * 2 or kinds == (2, 3)
-    assert [a.get("num_keypoints", 0) for a in back.annotations] == ([2, 0] if kinds == (2, 0) else [0])
+    assert [a["bbox"] for a in back.annotations] == [[20, 10, 40, 20], [90, 10, 40, 20]]
+    assert [a.get("num_keypoints", 0) for a in back.annotations] == read
+    assert any("keypoints are left out" in s for s in content.notes.sentences()) == (read == [0, 0])
 
 
-@pytest.mark.parametrize("form", ["yolo", "via"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_annotations_on_stored_pixels_are_turned_for_those_who_see_them_turned(tmp_path, form, orientation):
+@pytest.mark.parametrize(("form", "kind"), [("yolo", "keypoints"), ("yolo", "segmentation"), ("via", "segmentation")])
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_annotations_on_stored_pixels_are_turned_for_those_who_see_them_turned(tmp_path, form, kind, orientation):
     """A red block, annotated where it is stored: its box, outline and keypoint are where Pillow turns it."""
     stored = Image.new("RGB", (200, 120))
     stored.paste((255, 0, 0), (16, 8, 64, 40))
@@ -777,24 +787,23 @@ def test_annotations_on_stored_pixels_are_turned_for_those_who_see_them_turned(t
     stored.save(tmp_path / "a.png", exif=exif)
     content = formats.Content(str(tmp_path))
     content.category("red")
-    entry = content.add_image("a.png", stored.size)
-    content.add(entry, 1, (16, 8, 48, 32), keypoints=[17, 9, 2])
-    content.add(entry, 1, (16, 8, 48, 32), segmentation=[[16, 8, 64, 8, 64, 40, 16, 40]])
-    content.annotations = content.annotations[:1] if form == "yolo" and orientation % 2 else content.annotations[1:]
+    fields = {"keypoints": [17, 9, 2], "segmentation": [[16, 8, 64, 8, 64, 40, 16, 40]]}
+    content.add(content.add_image("a.png", stored.size), 1, (16, 8, 48, 32), **{kind: fields[kind]})
     out = str(tmp_path / "out") if form == "yolo" else str(tmp_path / "out.json")
     formats.write(content, form, out)
-    back = formats.read(out, images="" if form == "yolo" else str(tmp_path), split="train" if form == "yolo" else "")
+    assert any("turned to how EXIF shows them: 1, first a.png" in s for s in content.notes.sentences())
+    back = formats.read(out, split="train") if form == "yolo" else formats.read(out, images=str(tmp_path))
     with Image.open(tmp_path / "a.png") as image:
-        seen = np.asarray(ImageOps.exif_transpose(image) if orientation > 4 else image)
+        seen = np.asarray(ImageOps.exif_transpose(image))
+    assert seen.shape[:2] == (back.images[0]["height"], back.images[0]["width"]) == (200, 120)
     (found,) = back.annotations
-    assert seen.shape[:2] == (back.images[0]["height"], back.images[0]["width"]) or orientation < 5
     x, y, w, h = (round(v) for v in found["bbox"])
     assert seen[y : y + h, x : x + w, 0].min() == 255 and w * h == 48 * 32
-    if "keypoints" in found:
-        px, py = (int(v) for v in found["keypoints"][:2])
-        assert seen[py, px, 0] == 255 and min(px - x, x + w - px) <= 1 and min(py - y, y + h - py) <= 1
-    if "segmentation" in found:
+    if kind == "segmentation":
         assert found["area"] == pytest.approx(48 * 32, rel=0.01)
+    else:
+        px, py, _ = found["keypoints"]
+        assert min(px - x, x + w - px) == pytest.approx(1, abs=0.01) == min(py - y, y + h - py)
 
 
 def test_a_conversion_never_replaces_its_source(images, tmp_path, run_program):
@@ -805,6 +814,11 @@ def test_a_conversion_never_replaces_its_source(images, tmp_path, run_program):
     coco = tmp_path / "annotations.json"
     assert run_program(tool, described, "--split", "train", "--to", "coco", "--out", tmp_path)[0] == 0
     before = {path: path.read_bytes() for path in (described, coco)}
+    sole = tmp_path / "sole"  # a folder stands for its one file
+    sole.mkdir()
+    (sole / "annotations.json").write_bytes(before[coco])
+    code, said = run_program(tool, sole, "--img-dir", images, "--to", "via", "--out", sole / "annotations.json")
+    assert code == 1 and "would replace the source" in said.splitlines()[-1], said
     for source, form in ((described, "yolo"), (coco, "via"), (coco, "coco"), (coco, "labelme")):
         words = ("--img-dir", images) if source == coco else ("--split", "train")
         code, said = run_program(tool, source, *words, "--to", form, "--out", tmp_path)
@@ -813,6 +827,11 @@ def test_a_conversion_never_replaces_its_source(images, tmp_path, run_program):
     assert code == 1 and "data.yaml describes another set" in said.splitlines()[-1], said
     described.unlink()
     code, said = run_program(tool, coco, "--img-dir", images, "--to", "yolo", "--out", tmp_path)
+    assert code == 1 and "The images lie in " in said.splitlines()[-1], said
+    shutil.move(images, tmp_path / "elsewhere")
+    (tmp_path / "images").mkdir()
+    shutil.copy(tmp_path / "elsewhere" / "a.jpg", images)
+    code, said = run_program(tool, coco, "--img-dir", tmp_path / "elsewhere", "--to", "yolo", "--out", tmp_path)
     assert code == 1 and "a.jpg is an image itself" in said.splitlines()[-1], said
     assert coco.read_bytes() == before[coco] and (tmp_path / "labels" / "a.txt").read_text() == "0 0.5 0.5 0.2 0.4"
 
