@@ -46,13 +46,15 @@ def run_program(monkeypatch, capfd) -> Callable[..., tuple[int, str]]:
     """Run a Python program in this process: its path and its arguments -> its exit status and what it printed."""
 
     def call(path: Path, *words: object) -> tuple[int, str]:
-        restore_defaults()  # a program that was run before in this test has changed them
+        restore_defaults()
         monkeypatch.setattr(sys, "argv", [path.stem, *map(str, words)])
         code = 0
         try:
             runpy.run_path(str(path), run_name="__main__")
         except SystemExit as stop:
             code = int(stop.code or 0)
+        finally:
+            restore_defaults()  # a process of its own would have left this one's configuration as it was
         printed = capfd.readouterr()
         return code, printed.out + printed.err
 
