@@ -7,7 +7,8 @@ MRB_AERIAL_CARS names a folder with YOLO's train.txt, val.txt, images and labels
 any training on them.
 
 `table` tests one set of weights at several sizes and in tiles: AP50 and AP of cars, the recall at an IoU of 0.5 (AR50), AP50 of
-those below and above 40 pixels (the root of a box's area), and seconds of the processor for an image, its decoding among them.
+those below and above 40 pixels (the root of a box's area), AP50 of the photographs whose median car is below 30 and above 50
+pixels, and seconds of the processor for an image, its decoding among them.
 `mosaic` puts eight copies of an image of val side by side and tests with the limits of the configuration, and with those
 that `mrb suggest` chooses for that image.
 """
@@ -16,8 +17,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import io
+import math
 import os
+import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -36,6 +40,7 @@ from maskrcnn_benchmark.data.suggest import suggest
 from maskrcnn_benchmark.engine.predictor import Predictor
 
 BORDER = 40.0  # pixels: the smaller cars are below
+PHOTOGRAPHS = {"far": (0.0, 30.0), "near": (50.0, float("inf"))}  # pixels of the median car
 MANY = 2000  # detections of an image that are counted
 TILES = ("INPUT.TILES.SIZE", 640, "INPUT.TILES.SCALE", 1.25, "INPUT.TILES.OVERLAP", 0.25, "INPUT.TILES.TEST", True)
 GREEDY = ("INPUT.TILES.MERGE", "nmm", "INPUT.TILES.MERGE_METRIC", "ios")
@@ -59,7 +64,8 @@ WAYS: dict[str, tuple] = {
 def as_coco(content: Content) -> COCO:
     coco = COCO()
     coco.dataset = content.as_coco()
-    coco.createIndex()
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
     return coco
 
 
@@ -88,6 +94,25 @@ def measures(coco: COCO, found: list[dict]) -> dict[str, float]:
     }
 
 
+def by_photograph(content: Content, found: list[dict]) -> dict[str, float]:
+    """AP50 of cars, in percent, of the photographs whose median car has the size of each of PHOTOGRAPHS."""
+    sides: dict[Any, list[float]] = {image["id"]: [] for image in content.images}
+    for annotation in content.annotations:
+        if annotation["category_id"] == 1 and annotation["image_id"] in sides:
+            sides[annotation["image_id"]].append(math.prod(annotation["bbox"][2:]) ** 0.5)
+    medians = {image: statistics.median(of_cars) for image, of_cars in sides.items() if of_cars}
+    values = {}
+    for name, (low, high) in PHOTOGRAPHS.items():
+        part = copy.copy(content)
+        part.images = [i for i in content.images if low <= medians.get(i["id"], math.nan) < high]
+        kept = {image["id"] for image in part.images}
+        part.annotations = [a for a in content.annotations if a["image_id"] in kept]
+        values[name] = (
+            measures(as_coco(part), [f for f in found if f["image_id"] in kept])["AP50"] if kept else math.nan
+        )
+    return values
+
+
 def detect(predictor: Predictor, content: Content) -> tuple[list[dict], float]:
     """Results of all images, class 1 being cars, and seconds of the processor for an image."""
     found: list[dict] = []
@@ -111,12 +136,11 @@ def table(args: argparse.Namespace) -> None:
     content = formats.read(str(args.images / "val.txt"))
     content.images = content.images[: args.most]
     coco = as_coco(content)
-    print("| | AP50 | AP | AR50 | AP50 below 40 pixels | above | CPU s an image |")
-    print("|---|---|---|---|---|---|---|")
+    print("| | AP50 | AP | AR50 | AP50 below 40 pixels | above | of far photographs | of near ones | CPU s an image |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for name in args.ways or WAYS:
         found, seconds = detect(predictor_of(args, WAYS[name]), content)
-        of_kept = {i["id"] for i in content.images}
-        values = measures(coco, [f for f in found if f["image_id"] in of_kept])
+        values = measures(coco, found) | by_photograph(content, found)
         print(
             f"| {name} | " + " | ".join(f"{value:.1f}" for value in values.values()) + f" | {seconds:.2f} |", flush=True
         )

@@ -37,6 +37,12 @@ _DEEPEST = 3  # containers one in the other
 OLD_START = b"\x80\x02"  # of what torch.save wrote before 1.6
 
 
+def is_checkpoint(path: str) -> bool:
+    """Whether a file begins as those of torch.save do, or as a pickle."""
+    with open(path, "rb") as file:
+        return file.read(4)[:2] in (b"PK", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
+
+
 def load_file(path: str) -> dict[str, Any]:
     """Read a .pth file, tensors and plain containers only: a file from elsewhere cannot run code."""
     if not os.path.isfile(path):

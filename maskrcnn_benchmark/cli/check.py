@@ -27,7 +27,7 @@ from maskrcnn_benchmark.data.formats.content import REFUSED, Content, collect_re
 from maskrcnn_benchmark.data.suggest import as_table, suggest
 from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.engine.predictor_options import shipped_model
-from maskrcnn_benchmark.utils.files import check_folder, write_json
+from maskrcnn_benchmark.utils.files import check_folder, check_kind, check_other_file, read_json, write_json
 
 MOST_SUGGESTED = 200_000  # annotations: reading more a second time would take minutes
 
@@ -100,6 +100,14 @@ def suggestions(content: Content) -> str:
     return "What mrb suggest would choose, on a machine without a GPU:\n" + as_table(choices)
 
 
+def _is_report(path: str) -> bool:
+    try:
+        content = read_json(path)
+    except ValueError:
+        return False
+    return isinstance(content, list) and all(isinstance(r, dict) and "findings" in r for r in content)
+
+
 def build_parser() -> CommandParser:
     parser = KeyParser(description=__doc__)
     parser.add_argument(
@@ -121,6 +129,8 @@ def build_parser() -> CommandParser:
 def main() -> None:
     args = build_parser().parse_args()
     with command_line():
+        if args.json:
+            check_kind(args.json, _is_report, "a report of this command", "--json")
         reports = []
         for number, (name, source) in enumerate(chosen_sets(args).items()):
             content, img_dir, read = source.load()
@@ -134,6 +144,9 @@ def main() -> None:
                     print(suggestions(read or formats.read(source.path, "coco", img_dir)))
             if args.sheet and number == 0:
                 check_folder(os.path.dirname(os.path.abspath(args.sheet)), "The folder of --sheet")
+                for image in content["images"]:
+                    if os.path.basename(args.sheet) == os.path.basename(str(image.get("file_name"))):
+                        check_other_file(args.sheet, os.path.join(img_dir, image["file_name"]), "--sheet")
                 sheet = contact_sheet(content, img_dir)
                 if sheet is None or not cv2.imwrite(args.sheet, sheet):
                     raise OSError(

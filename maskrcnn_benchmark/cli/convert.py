@@ -22,6 +22,7 @@ def build_parser() -> CommandParser:
     parser.add_argument("--img-dir", default="", metavar="FOLDER", help="the images, where they do not lie as usual")
     parser.add_argument("--split", default="", metavar="NAME", help="of a source that holds several")
     parser.add_argument("--classes", nargs="+", default=(), metavar="NAME", help="names in the order of their labels")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there, but never the source")
     return parser
 
 
@@ -29,7 +30,7 @@ def main() -> None:
     args = build_parser().parse_args()
     with command_line():
         content = formats.read(args.source, args.form, args.img_dir, args.split, args.classes)
-        formats.check_keeps(formats.locate(args.source, args.form)[1], args.to, args.out)
+        formats.check_keeps(content, formats.locate(args.source, args.form)[1], args.to, args.out, args.overwrite)
         written = formats.write(content, args.to, args.out)
         for sentence in content.notes.sentences():
             print(f"note: {sentence}")

@@ -65,6 +65,8 @@ def main() -> None:
         predictor = make_predictor(
             args, threshold=args.threshold, classes=args.classes, top_k=args.top_k, batch_size=args.batch_size
         )
+        if annotated is not None:
+            predictor.categories = predictor.categories.with_ids_of(annotated.categories)
         settings = {"frames": args.frames, "annotations": args.ann_file}
         with Results(args.out, predictor, inputs, annotated, not args.no_drawing, settings) as results:
             if len(results.waiting) < len(inputs) and distributed.is_main_process():

@@ -5,10 +5,10 @@ import os
 
 import torch
 
-from maskrcnn_benchmark.checkpoint.weights import load_file
+from maskrcnn_benchmark.checkpoint.weights import is_checkpoint, load_file
 from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.engine.command_line import command_line
-from maskrcnn_benchmark.utils.files import check_other_file, write_atomically
+from maskrcnn_benchmark.utils.files import check_kind, check_other_file, write_atomically
 from maskrcnn_benchmark.utils.wording import counted
 
 
@@ -24,6 +24,7 @@ def main() -> None:
     args = build_parser().parse_args()
     with command_line():
         check_other_file(args.target, args.source, "FILE")
+        check_kind(args.target, is_checkpoint, "a checkpoint", "FILE")
         content = load_file(args.source)
         if "model" not in content:
             raise ValueError(f"{args.source} is no checkpoint of a training: it has no 'model'.")

@@ -5,11 +5,11 @@ import re
 
 import torch
 
-from maskrcnn_benchmark.checkpoint.weights import load_weights
+from maskrcnn_benchmark.checkpoint.weights import is_checkpoint, load_weights
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.engine.command_line import command_line
-from maskrcnn_benchmark.utils.files import check_other_file, write_atomically
+from maskrcnn_benchmark.utils.files import check_kind, check_other_file, write_atomically
 from maskrcnn_benchmark.utils.wording import counted
 
 CLASS_DEPENDENT = re.compile(r"(.*\.)?predictor\.(cls_score|bbox_pred|mask_fcn_logits)\.(weight|bias)")
@@ -41,6 +41,7 @@ def main() -> None:
         if not removed:
             raise ValueError(f"{args.pretrained_path} holds no layer that depends on the number of classes.")
         check_other_file(args.save_path, os.path.expanduser(args.pretrained_path), "--save_path")
+        check_kind(args.save_path, is_checkpoint, "a checkpoint", "--save_path")
         os.makedirs(os.path.dirname(os.path.abspath(args.save_path)), exist_ok=True)
         write_atomically(args.save_path, lambda f: torch.save({"model": kept}, f))
         print(f"Wrote {counted(len(kept), 'weight')} to {args.save_path}, without {', '.join(removed)}")

@@ -1,6 +1,7 @@
 """What a model's classes are called, and their ids in the data set."""
 
 import difflib
+import itertools
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from maskrcnn_benchmark.data.datasets.coco_file import CocoFile
 from maskrcnn_benchmark.data.datasets.facts import BACKGROUND
 from maskrcnn_benchmark.data.datasets.voc_files import find_classes
 from maskrcnn_benchmark.utils.files import read_json
-from maskrcnn_benchmark.utils.wording import counted
+from maskrcnn_benchmark.utils.wording import counted, listed
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,24 @@ class Categories:
                 raise ConfigError(f"The model knows no class {wanted!r}.{hint} Its classes and their ids: {known}.")
             found.append(label)
         return found
+
+    def with_ids_of(self, entries: Sequence[dict]) -> "Categories":
+        """The same classes with the ids that a COCO file's categories of their names have; those that it lacks get ids behind its
+        own. Where no name agrees the ids stay, which is said unless the file has no categories."""
+        ids = {str(entry["name"]): entry["id"] for entry in entries}
+        if not set(ids) & set(self.names.values()):
+            if ids:
+                logger.warning(
+                    "No class of the model (%s) is one of the annotation file's (%s): the ids are those of the model, and say "
+                    "nothing about the file's.",
+                    listed(list(self.names.values())),
+                    listed(list(ids)),
+                )
+            return self
+        others = itertools.count(max((i for i in ids.values() if isinstance(i, int)), default=0) + 1)
+        result = Categories(self.names)
+        result.ids = {label: ids[name] if name in ids else next(others) for label, name in self.names.items()}
+        return result
 
     def as_coco(self) -> list[dict]:
         """The "categories" of a COCO file."""

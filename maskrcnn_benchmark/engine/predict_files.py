@@ -82,13 +82,16 @@ def _literal_part(pattern: str) -> tuple[str, list[str]]:
 
 
 class AnnotatedInputs:
-    """The pictures among `inputs` that an annotation file in COCO format names, read as they were annotated.
+    """The pictures among `inputs` that an annotation file in COCO format names, read as they were annotated; `categories` are the
+    file's.
 
     Raises FileNotFoundError or ValueError with a sentence for the annotation file.
     """
 
     def __init__(self, ann_file: str, inputs: Sequence[str]):
-        self._entries = {e["file_name"]: e for e in load_coco(ann_file).imgs.values() if e["file_name"]}
+        coco = load_coco(ann_file)
+        self.categories = list(coco.cats.values())
+        self._entries = {e["file_name"]: e for e in coco.imgs.values() if e["file_name"]}
         found = [(path, entry) for path in inputs if (entry := self._find(path)) is not None]
         first: dict[str, str] = {}
         for path, entry in found:

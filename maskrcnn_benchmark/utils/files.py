@@ -137,6 +137,18 @@ def check_other_file(target: str, source: str, what: str) -> None:
         raise FileExistsError(f"{what} {target} is {source} itself, which would be replaced. Name another file.")
 
 
+def check_kind(target: str, is_one: Callable[[str], bool], what: str, option: str) -> None:
+    """Raise FileExistsError where `target`, which is to be written, is there and is not what is written to it.
+
+    Args:
+        is_one: whether a file, by its path, is one.
+        what: the words for such a file, with an article.
+        option: that names the target.
+    """
+    if os.path.isfile(target) and os.path.getsize(target) and not is_one(target):
+        raise FileExistsError(f"{option} {target} is there already and is not {what}, so it stays. Name another file.")
+
+
 def check_not_replaced(folder: str, sources: Iterable[str], what: str) -> None:
     """Raise FileExistsError where one of the files `sources` lies in the folder that results are to be written to, under names of
     their inputs; `what` names the folder in the message."""

@@ -224,7 +224,8 @@ def split_set(tmp_path: Path, form: str) -> Path:
         (tmp_path / form).write_text("train: images/train\nval: images/val\nnames: [car]\n")
         return tmp_path / form
     if form == "voc":
-        formats.write(formats.read(str(tmp_path)), "voc", str(tmp_path / form))
+        (tmp_path / "all.txt").write_text("images/train/a.png\nimages/train/b.png\nimages/val/c.png\n")
+        formats.write(formats.read(str(tmp_path / "all.txt")), "voc", str(tmp_path / form))
         for name, stems in (("train", "train_a\ntrain_b"), ("val", "val_c")):
             (tmp_path / form / "ImageSets" / "Main" / f"{name}.txt").write_text(stems)
         return tmp_path / form
@@ -249,6 +250,16 @@ def test_the_splits_of_a_source_are_taken(tmp_path, run_program, form):
     assert [len(COCODataset(**args, remove_images_without_annotations=False)) for args in sets] == [2, 1]
     code, text = run_program(*words, "--no-test")
     assert code == 0 and "tested on" not in text and base(str(out)).DATASETS.TEST == ()
+
+
+def test_no_file_but_a_configuration_is_replaced(tmp_path, run_program):
+    source = split_set(tmp_path, "data.yaml")
+    tool, before = ROOT / "tools" / "suggest_config.py", source.read_text()
+    code, text = run_program(tool, source, "--out", source)
+    assert code == 1 and "data.yaml is there already and is not a configuration, so it stays" in text
+    assert source.read_text() == before
+    for _ in range(2):
+        assert run_program(tool, source, "--out", tmp_path / "my.yaml")[0] == 0
 
 
 @pytest.mark.parametrize("name", ["cars #2", "[v2] cars", "a: b", "Größe 猫", "2024", "&x"])

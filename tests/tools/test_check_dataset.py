@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from maskrcnn_benchmark.data import formats
+from maskrcnn_benchmark.data.formats.content import BROKEN as BROKEN_IMAGES
 from tests.support.helpers import write_annotations, write_coco
 from tests.support.real_sets import AERIAL, BCCD, needs
 
@@ -124,6 +125,26 @@ def test_broken_labels_of_yolo(run_tool, tmp_path):
     assert code == 1 and "c.txt, line 2: class 7" in printed and "Traceback" not in printed
 
 
+def test_reports_and_sheets_replace_no_annotations_and_no_images(run_tool, tmp_path):
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (40, 30)).save(tmp_path / "images" / "a.png")
+    entry = {"id": 1, "file_name": "a.png", "width": 40, "height": 30}
+    (tmp_path / "set.json").write_text(json.dumps({"images": [entry], "categories": [], "annotations": []}))
+    before = {path: path.read_bytes() for path in (tmp_path / "set.json", tmp_path / "images" / "a.png")}
+    words = ("check_dataset", tmp_path / "set.json", "--img-dir", tmp_path / "images")
+    for option, path, said in (
+        ("--json", tmp_path / "set.json", "is there already and is not a report of this command, so it stays"),
+        ("--json", tmp_path / "images" / "a.png", "is there already and is not a report of this command, so it stays"),
+        ("--sheet", tmp_path / "images" / "a.png", "itself, which would be replaced"),
+    ):
+        code, printed = run_tool(*words, option, path)
+        assert code == 1 and said in printed, printed
+    assert {path: path.read_bytes() for path in before} == before
+    for _ in range(2):
+        run_tool(*words, "--json", tmp_path / "report.json")
+    assert json.loads((tmp_path / "report.json").read_text())[0]["summary"]["images"] == 1
+
+
 BROKEN = {  # what is written beside two sound images, and what is said of it, images that cannot be read first
     "yolo": ({"labels/a.txt": "0 0.5 0.5 x 0.2\n0 0.5 0.5 0.2 0.2\n9 0.5 0.5 0.2 0.2\n1 0.5\n"}, 3),
     "voc": ({"a.xml": "<annotation>", "b.xml": "<annotation><object><name>cat</name></object></annotation>"}, 2),
@@ -177,8 +198,12 @@ def test_nothing_that_is_broken_ends_the_check(run_tool, tmp_path, form):
     words = ["--img-dir", tmp_path / "images"] if form in texts else []
     code, printed = run_tool("check_dataset", tmp_path / source, *words)
     assert code == 1 and "Traceback" not in printed
-    assert "PROBLEM: image files that cannot be read; training and tests refuse them: 2 (" in printed
+    assert "PROBLEM: image files that cannot be read, left out: 2 (" in printed
     assert "x.png cannot be read: it is no image" in printed and "y.png cannot be read" in printed
     assert (f"PROBLEM: labels that cannot be used; training and tests refuse them: {count} (" in printed) == (count > 0)
-    with pytest.raises((ValueError, OSError)):  # for whoever wants to use them the first is the end
-        formats.read(str(tmp_path / source), images=str(words[1]) if words else "")
+    where = {"images": str(words[1]) if words else ""}
+    if count == 0:
+        assert formats.read(str(tmp_path / source), **where).notes.counts[BROKEN_IMAGES] == 2
+    else:  # for whoever wants to use them the first label is the end
+        with pytest.raises(ValueError):
+            formats.read(str(tmp_path / source), **where)

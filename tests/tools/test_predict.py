@@ -118,6 +118,28 @@ def test_images_are_read_the_way_up_that_they_were_annotated(predict, tiny, tmp_
     )
 
 
+@pytest.mark.parametrize(
+    ("named", "ids"), [({"blue": 5, "red": 9}, {1: 9, 2: 5}), ({"blue": 1}, {1: 2, 2: 1}), ({"x": 3}, {1: 1, 2: 2})]
+)
+def test_classes_have_the_ids_of_the_annotation_file(predict, tmp_path, named, ids):
+    """By name: labels 1 and 2 of the model are red and blue."""
+    write_coco(tmp_path, images=1)
+    found = {}
+    for words in ((), ("--ann-file", tmp_path / "set.json")):
+        content = json.loads((tmp_path / "set.json").read_text())
+        content["categories"] = [{"id": i, "name": name} for name, i in named.items()]
+        content["annotations"] = []
+        (tmp_path / "set.json").write_text(json.dumps(content))
+        code, printed = predict("--input", tmp_path / "set", "--no-drawing", *words)
+        assert code == 0, printed
+        images, predictions = written(tmp_path)
+        found[bool(words)] = [p["category_id"] for p in predictions]
+        shutil.rmtree(tmp_path / "out")
+    assert found[True] == [ids[label] for label in found[False]] and found[True]
+    assert {c["name"]: c["id"] for c in images["categories"]} == {"red": ids[1], "blue": ids[2]}
+    assert ("No class of the model" in printed) == ("x" in named)
+
+
 def test_what_was_found_before_an_interruption_is_kept(predict, tmp_path, monkeypatch):
     write_coco(tmp_path, images=3)
     draw = Predictor.draw

@@ -110,6 +110,10 @@ def test_publish_model(run_tool, tmp_path):
     code, text = run_tool("publish_model", tmp_path / "named.pth", tmp_path / "." / "named.pth")
     assert code == 1 and "named.pth itself, which would be replaced" in text
     assert torch.load(tmp_path / "named.pth", weights_only=True)["model"]["a.weight"].dtype == torch.float32
+    (tmp_path / "set.json").write_text("{}")
+    code, text = run_tool("publish_model", tmp_path / "named.pth", tmp_path / "set.json")
+    assert code == 1 and "set.json is there already and is not a checkpoint, so it stays. Name another file." in text
+    assert (tmp_path / "set.json").read_text() == "{}"
     torch.save({"model": weights, "ema": {"a.weight": torch.full((2, 2), 7e4)}}, tmp_path / "model_final.pth")
     code, text = run_tool("publish_model", tmp_path / "model_final.pth", tmp_path / "other.pth")
     assert code == 1 and "Not a number in half precision: a.weight" in text and not (tmp_path / "other.pth").exists()

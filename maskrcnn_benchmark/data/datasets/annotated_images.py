@@ -1,13 +1,13 @@
 """The images of a set whose annotations say how large they are."""
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image
 
+from maskrcnn_benchmark.data.datasets.image_names import ImageNames
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError, Header, read_header, read_rgb
 from maskrcnn_benchmark.data.datasets.pixels import OnceForAll
 from maskrcnn_benchmark.utils.wording import counted
@@ -46,7 +46,8 @@ class AnnotatedImages:
     @classmethod
     def of_entries(cls, name: str, root: str, entries: Sequence[dict]) -> "AnnotatedImages":
         """Of sound entries of a COCO file's images, whose files lie in the folder `root`."""
-        return cls(name, len(entries), lambda i: (os.path.join(root, entries[i]["file_name"]), size_of(entries[i])))
+        names = ImageNames(root)
+        return cls(name, len(entries), lambda i: (names.path(entries[i]["file_name"]), size_of(entries[i])))
 
     def read_at(self, index: int) -> Image.Image:
         """The image at a position, see `read`."""

@@ -24,6 +24,7 @@ from maskrcnn_benchmark.data.datasets.coco_notes import report
 from maskrcnn_benchmark.data.datasets.coco_targets import add_masks
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.datasets.converted import source_of
+from maskrcnn_benchmark.data.datasets.image_names import ImageNames
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint_ops import make_keypoints
@@ -102,6 +103,7 @@ class COCODataset(CocoDetection):
         self.ids: list = index.image_ids[kept].tolist()
         self.id_to_img_map = dict(enumerate(self.ids))
         self._coco: COCO | None = None
+        self._names = ImageNames(root)
         self._last_info: tuple[int | None, dict] = (None, {})
         self._images = AnnotatedImages(self._name, len(index.image_ids), self._image_at)
 
@@ -172,7 +174,7 @@ class COCODataset(CocoDetection):
             raise BrokenImageError(
                 f"The image with the id {entry['id']!r} cannot be read: {self._name} names no file of it"
             )
-        return os.path.join(self.root, entry["file_name"])
+        return self._names.path(entry["file_name"])
 
     def _image_at(self, row: int) -> tuple[str, tuple[int, int] | None]:
         """Path and annotated size of an image of the file."""

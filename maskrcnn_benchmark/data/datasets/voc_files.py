@@ -124,6 +124,13 @@ def find_classes(data_dir: str, classes: str | Sequence[str] | None, default: Se
     return (BACKGROUND, *sorted(found, key=class_key))
 
 
+def given_names(classes: str | Sequence[str]) -> tuple[str, ...]:
+    """Names of classes, of which one alone may be a text file of them: one that is there, or ends as such files do."""
+    names = (classes,) if isinstance(classes, str) else tuple(map(str, classes))
+    is_file = len(names) == 1 and (os.path.isfile(names[0]) or names[0].lower().endswith((".txt", ".names")))
+    return tuple(_names_in(names[0])) if is_file else names
+
+
 def _names_in(path: str) -> list[str]:
     try:
         with open(path, encoding="utf-8-sig") as f:

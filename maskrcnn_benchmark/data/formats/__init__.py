@@ -1,18 +1,22 @@
 """Forms that annotations come in: a module for each, with `read`, `write` and `recognises`, `splits` where it has any, and
-`replaced`, the files and folders at a place that `write` writes to.
+`replaced`, the files at a place that `write` writes.
 
 A form of one's own is such a module, or any object with these, and one line: `FORMATS.register("name", form)`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from maskrcnn_benchmark.config.node import ConfigError
+from maskrcnn_benchmark.data.datasets.voc_files import given_names
 from maskrcnn_benchmark.data.formats import coco, labelme, table, via, voc, yolo
-from maskrcnn_benchmark.data.formats.content import Content, Notes
+from maskrcnn_benchmark.data.formats.content import SPLITS, Content, Notes, chosen_split
 from maskrcnn_benchmark.utils.registry import Registry
 from maskrcnn_benchmark.utils.wording import listed
 
@@ -56,7 +60,7 @@ def locate(path: str, form: str = "") -> tuple[str, str]:
 
 
 def read(
-    path: str, form: str = "", images: str = "", split: str = "", classes: Sequence[str] = (), **options: Any
+    path: str, form: str = "", images: str = "", split: str = "", classes: str | Sequence[str] = (), **options: Any
 ) -> Content:
     """The annotations of a file or folder.
 
@@ -64,7 +68,8 @@ def read(
         form: a name in FORMATS; by default the one that the file is in.
         images: folder of the images, where they do not lie where the form has them.
         split: of a form that holds several.
-        classes: names in the order of their labels, where the form does not say them or others are wanted.
+        classes: names in the order of their labels, or a text file of them, where the form does not say them or others are
+            wanted.
         options: what the form's `read` takes beside these.
 
     Raises FileNotFoundError or ValueError with a sentence.
@@ -73,28 +78,53 @@ def read(
         raise ConfigError(f"There is no form {form!r} of annotations; known are {', '.join(FORMATS)}.")
     if images and not Path(images).is_dir():
         raise FileNotFoundError(f"There is no image folder {images!r}, which {path} belongs to.")
+    if folders := _split_folders(path, form):
+        path, split = os.path.join(path, chosen_split(path, folders, split)), ""
     form, path = locate(path, form) if Path(path).exists() else (form or form_of(path), path)
-    content = FORMATS[form].read(path, images, split, classes, **options)
+    content = FORMATS[form].read(path, images, split, given_names(classes), **options)
     if not content.images:
         content.check_images(path)
+    alike = Counter(" ".join(name.lower().split()) for name in content.names().values())
+    for name in content.names().values():
+        several = alike[" ".join(name.lower().split())] > 1
+        content.notes.add("classes whose names differ in capitals or spaces alone, which stay apart", name, several)
     return content
 
 
 def splits(path: str, form: str = "") -> list[str]:
     """The names that `read` takes as `split`; none for a form without. Raises FileNotFoundError or ValueError."""
+    if folders := _split_folders(path, form):
+        return folders
     form, path = locate(path, form)
     found = getattr(FORMATS[form], "splits", None)
     return found(Path(path)) if found else []
 
 
-def check_keeps(source: str, form: str, out: str) -> None:
-    """Raise ValueError where `write` to `out` would replace the annotations that were read from `source`."""
+def _split_folders(path: str, form: str) -> list[str]:
+    """Folders train, val, valid and test of a folder that hold a set each, where the form itself knows no such splits."""
+    with contextlib.suppress(ValueError, FileNotFoundError):
+        if hasattr(FORMATS[locate(path, form)[0]], "splits"):
+            return []
+    found = []
+    for name in SPLITS:
+        with contextlib.suppress(ValueError, FileNotFoundError):
+            folder = os.path.join(path, name)
+            found += [name] if FORMATS[locate(folder, form)[0]].recognises(Path(locate(folder, form)[1])) else []
+    return found
+
+
+def check_keeps(content: Content, source: str, form: str, out: str, overwrite: bool = False) -> None:
+    """Raise FileExistsError where `write` to `out` would replace the annotations `content`, which were read from `source`, or
+    without `overwrite` any other file."""
     kept = Path(source).resolve()
     find = getattr(FORMATS[form], "replaced", None)
-    for place in (Path(out), *(find(out) if find else ())):
-        is_inside = place.is_dir() and place != Path(out) and kept.is_relative_to(place.resolve())
-        if place.exists() and (kept == place.resolve() or is_inside):
-            raise ValueError(f"--out {out} would replace the source, {source}: name another place.")
+    for place in find(content, out) if find else (Path(out),):
+        if not place.is_file():
+            continue
+        if place.resolve().is_relative_to(kept):
+            raise FileExistsError(f"--out {out} would replace the source, {source}: name another place.")
+        if not overwrite:
+            raise FileExistsError(f"{place} is there already: name another place, or replace it with --overwrite.")
 
 
 def write(content: Content, form: str, out: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from maskrcnn_benchmark.data.datasets.coco_categories import has_placeholder, without_placeholder
 from maskrcnn_benchmark.data.datasets.coco_entries import matching_id
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
+from maskrcnn_benchmark.data.datasets.image_names import ImageNames
 from maskrcnn_benchmark.data.formats.content import Content, single
 from maskrcnn_benchmark.data.formats.files import single_file
 from maskrcnn_benchmark.utils.files import read_json, write_json
@@ -51,12 +52,13 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         categories = [by_name[name] for name in classes]
     numbers = {category["id"]: i for i, category in enumerate(categories, start=1)}
     content.categories = [{**category, "id": numbers[category["id"]]} for category in categories]
+    names = ImageNames(content.root)
     for image_id in sorted(coco.imgs):
         described = coco.imgs[image_id]
         size = (described.get("width"), described.get("height"))
         image = None
-        with single():
-            image = content.add_image(_file_name(described, content.root), size if all(size) else None)  # type: ignore[arg-type]
+        with single(content.notes):
+            image = content.add_image(_file_name(described, content.root, names), size if all(size) else None)  # type: ignore[arg-type]
         if image is None:
             continue
         for annotation in coco.imgToAnns.get(image_id, []):
@@ -70,20 +72,22 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     return content
 
 
-def _file_name(image: dict, root: str) -> str:
+def _file_name(image: dict, root: str, names: ImageNames) -> str:
     """LVIS has addresses alone, .../train2017/000000391895.jpg, whose folder counts where it is one of `root`."""
     tail = "/".join(str(image.get("coco_url") or "").split("/")[-2:])
-    return tail if tail and Path(root, tail).is_file() else str(image["file_name"])
+    return (
+        tail if tail and Path(root, tail).is_file() else names.find(str(image["file_name"])) or str(image["file_name"])
+    )
 
 
-def replaced(out: str) -> list[Path]:
+def replaced(content: Content, out: str) -> list[Path]:
     """The file that `write` writes."""
     return [single_file(out, "annotations.json")]
 
 
 def write(content: Content, out: str) -> str:
     """One file, `out` (or annotations.json in the folder `out`); returns its path."""
-    (file,) = replaced(out)
+    (file,) = replaced(content, out)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(str(file), content.as_coco())
     return str(file)

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from maskrcnn_benchmark.data.datasets.images import image_size, read_header
+from maskrcnn_benchmark.data.datasets.images import BrokenImageError, image_size, read_header
 
+SPLITS = ("train", "val", "valid", "test")  # what the parts of a set are called
 MAX_SIZE = 200_000  # pixels along a side of an image
 MOST_PLACES = 5  # that are kept of a kind of note
 
@@ -43,6 +44,7 @@ class Notes:
 
 
 REFUSED = "training and tests refuse them"
+BROKEN = "image files that cannot be read, left out"
 _refused: ContextVar[Notes | None] = ContextVar("_refused", default=None)
 
 
@@ -58,16 +60,29 @@ def collect_refused() -> Iterator[Notes]:
 
 
 @contextlib.contextmanager
-def single() -> Iterator[None]:
-    """A block that reads a single image, file or label: a ValueError or OSError ends it alone within `collect_refused`."""
+def single(notes_of_set: Notes | None = None) -> Iterator[None]:
+    """A block that reads a single image, file or label: a ValueError or OSError ends it alone within `collect_refused`, and an
+    image file that cannot be read where there are `notes_of_set`."""
     try:
         yield
     except (ValueError, OSError) as error:
         notes = _refused.get()
+        if notes is None and notes_of_set is not None and isinstance(error, BrokenImageError):
+            notes_of_set.add(BROKEN, str(error))
+            return
         if notes is None:
             raise
-        what = "image files that cannot be read" if isinstance(error, OSError) else "labels that cannot be used"
-        notes.add(f"{what}; {REFUSED}", str(error))
+        kind = "files that cannot be read" if isinstance(error, OSError) else "labels that cannot be used"
+        notes.add(BROKEN if isinstance(error, BrokenImageError) else f"{kind}; {REFUSED}", str(error))
+
+
+def chosen_split(path: object, there: Sequence[str], split: str) -> str:
+    """The split of a set to read: `split`, or the only one. Raises ValueError with those that are there."""
+    chosen = split or (there[0] if len(there) == 1 else "")
+    if chosen not in there:
+        has = f"no split {chosen!r}" if chosen else "several splits"
+        raise ValueError(f"{path} has {has}; it has {', '.join(there) or 'none'}: name one of them (SPLIT or --split).")
+    return chosen
 
 
 @dataclasses.dataclass
@@ -118,7 +133,9 @@ class Content:
         self.notes.add(what, where)
 
     def check_images(self, path: str) -> None:
-        """Raise FileNotFoundError where no image of the annotations `path` is there."""
+        """Raise FileNotFoundError where no image of the annotations `path` is there, or none can be read."""
+        if not self.images and self.notes.counts[BROKEN]:
+            raise FileNotFoundError(f"{path}: none of its images can be read. {self.notes.places[BROKEN][0]}")
         names = [image["file_name"] for image in self.images] or self.missing
         if names and not any(os.path.isfile(os.path.join(self.root, name)) for name in names):
             raise FileNotFoundError(

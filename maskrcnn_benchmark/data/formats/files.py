@@ -18,14 +18,17 @@ from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS
 from maskrcnn_benchmark.data.formats.content import Content, polygon_area
 from maskrcnn_benchmark.utils.files import files_below, read_text, write_atomically
 
+OF_ANOTHER = "files that name the image of another one, taken for that of their own name"
 NEAREST_OF = 1000  # corners: with all of them, a mask of thousands of specks would take minutes
 
 
 def read_rows(path: Path) -> list[list[str]]:
-    """The rows of a table, separated by commas, semicolons or tabs."""
+    """The rows of a table, separated by commas, semicolons or tabs, or by what a first line "sep=;" says, which is no row."""
     text = read_text(path)
-    first = text.split("\n", 1)[0]
+    first, _, rest = text.partition("\n")
     separator = max(",;\t", key=first.count)
+    if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:
+        separator, text = first.strip()[-1], rest
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     except csv.Error as error:
@@ -104,6 +107,15 @@ def write_lines(path: Path, lines: Sequence[str]) -> None:
     write_atomically(str(path), lambda f: f.write(content))
 
 
+def outlines_of(content: Content, annotation: dict, image: dict) -> list[list[float]]:
+    """`as_polygons` of an annotation, none where it has no mask; `content` takes a note where its holes are lost."""
+    if not annotation.get("segmentation"):
+        return []
+    polygons, has_holes = _outlines(annotation["segmentation"], image)
+    content.notes.add("masks with holes, which are filled", f"annotation {annotation['id']}", has_holes)
+    return polygons
+
+
 def as_polygons(segmentation: Any, image: dict) -> list[list[float]]:
     """The outlines of an object, x1, y1, x2, y2, ..., the largest first; holes are lost.
 
@@ -111,6 +123,12 @@ def as_polygons(segmentation: Any, image: dict) -> list[list[float]]:
         segmentation: polygons or run lengths as COCO has them.
         image: its entry, for "height" and "width".
     """
+    return _outlines(segmentation, image)[0]
+
+
+def _outlines(segmentation: Any, image: dict) -> tuple[list[list[float]], bool]:
+    """The outlines, and whether there are holes within them."""
+    has_holes = False
     if isinstance(segmentation, list):
         polygons = [list(map(float, p)) for p in segmentation if len(p) >= 6]
     else:
@@ -120,9 +138,12 @@ def as_polygons(segmentation: Any, image: dict) -> list[list[float]]:
         # OpenCV's outlines join the centres of pixels. At twice the size these lie within the pixels at the border, so that
         # the outline covers the same pixels as the mask.
         doubled = inside.repeat(2, axis=0).repeat(2, axis=1)
-        outlines, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        polygons = [((o.reshape(-1, 2) + 0.5) / 2 + (x, y)).flatten().tolist() for o in outlines]
-    return sorted(polygons, key=polygon_area, reverse=True)
+        found, places = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+        is_outer = np.reshape(places if places is not None else [], (-1, 4))[:, 3] < 0  # the outline that each lies in
+        has_holes = not is_outer.all()
+        outer = [outline for outline, is_one in zip(found, is_outer, strict=True) if is_one]
+        polygons = [((o.reshape(-1, 2) + 0.5) / 2 + (x, y)).flatten().tolist() for o in outer]
+    return sorted(polygons, key=polygon_area, reverse=True), has_holes
 
 
 def join_polygons(polygons: Sequence[Sequence[float]]) -> list[float]:

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import base64
 import math
+from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+import pycocotools.mask as mask_utils
+
 from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon, single
 from maskrcnn_benchmark.data.formats.files import (
+    OF_ANOTHER,
     ImagesByStem,
-    as_polygons,
     name_below,
     note_others,
+    outlines_of,
     unique_stems,
 )
 from maskrcnn_benchmark.data.formats.shapes import circle, rectangle
+from maskrcnn_benchmark.data.formats.turned import SeenImages
 from maskrcnn_benchmark.utils.files import read_json, write_json
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from maskrcnn_benchmark.utils.wording import counted
 
+LOOKED_AT = 20  # files of a folder, to tell its form
 OPEN_SHAPES = ("point", "points", "line", "linestrip")
 
 
@@ -27,10 +37,13 @@ def recognises(path: Path) -> bool:
     """Whether this is a LabelMe file or a folder of them."""
     files = [path] if path.suffix.lower() == ".json" and path.is_file() else []
     try:
-        first = files[0] if files else next(path.rglob("*.json"), None) if path.is_dir() else None
-        content = read_json(first) if first else None
+        files = files or list(islice(path.rglob("*.json"), LOOKED_AT) if path.is_dir() else ())
+        return any(_is_labelme(read_json(file)) for file in files)
     except ValueError:
         return False
+
+
+def _is_labelme(content: Any) -> bool:
     return isinstance(content, dict) and isinstance(content.get("shapes"), list)
 
 
@@ -51,23 +64,33 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     if not files:
         raise FileNotFoundError(f"There is no LabelMe file {path}, nor a folder of that name with JSON files.")
     root = Path(images) if images else place if place.is_dir() else place.parent
-    contents = []
+    found = Content(str(root))
+    contents: list[tuple[Path, dict]] = []
     for file in progress_bar(files, desc="reading annotations", unit="file", leave=False):
         with single():
-            contents.append((file, _content(file)))
-    labels = sorted({shape["label"] for _, content in contents for shape in content["shapes"] if _is_name(shape)})
-    found = Content(str(root))
+            content = read_json(file)
+            if place.is_file() or (isinstance(content, dict) and "shapes" in content):
+                contents.append((file, _checked(content, file)))
+            else:
+                found.notes.add("JSON files that are not LabelMe's, left out", str(file))
+    labels = sorted(
+        {shape["label"].strip() for _, content in contents for shape in content["shapes"] if _is_name(shape)}
+    )
     found.name_classes(list(classes) or labels)
     stems = ImagesByStem(root)
     known = {category["name"]: category["id"] for category in found.categories}
+    claims = Counter((file.parent, _named_by(content)) for file, content in contents)
     for file, content in contents:
-        named = str(content.get("imagePath") or "").replace("\\", "/")
+        named = _named_by(content)
         below = file.relative_to(place) if place.is_dir() else Path(file.name)
         # The path leads from the file, unless the images lie in a folder of their own, which may have the same folders below it.
         beside = [file.parent / named, root / below.parent / Path(named).name, root / named]
         beside = beside if not images else [*beside[1:], beside[0]]
         image = next((b for b in beside if named and b.is_file()), None)
-        with single():
+        with single(found.notes):
+            if image and claims[file.parent, named] > 1 and image.stem != file.stem and (own := stems.find(file)):
+                found.notes.add(OF_ANOTHER, str(file))
+                image = own
             image = image or stems.find(file, named)
             if image is None:
                 found.add_missing(named or file.stem, "files without an image, left out", str(file))
@@ -78,12 +101,15 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     return found
 
 
+def _named_by(content: dict) -> str:
+    return str(content.get("imagePath") or "").replace("\\", "/")
+
+
 def _is_name(shape: dict) -> bool:
     return isinstance(shape.get("label"), str) and bool(shape["label"].strip())
 
 
-def _content(path: Path) -> dict:
-    content = read_json(path)
+def _checked(content: Any, path: Path) -> dict:
     shapes = content.get("shapes") if isinstance(content, dict) else None
     if not isinstance(shapes, list) or not all(isinstance(shape, dict) for shape in shapes):
         raise ValueError(f"{path} is not a LabelMe file: it has no list of `shapes`.")
@@ -92,27 +118,57 @@ def _content(path: Path) -> dict:
 
 def _add_objects(found: Content, image: dict, shapes: list[dict], known: dict[str, int], path: Path) -> None:
     parts: dict[Any, tuple[int, list[list[float]], bool]] = {}
+    masks: dict[Any, list[dict]] = {}  # run lengths
     for number, shape in enumerate(shapes):
         where = f"{path}, shape {number}"
         if not _is_name(shape):
             raise ValueError(f"{where}: its label must be the name of a class; got {shape.get('label')!r:.60}.")
-        label, kind = shape["label"], shape.get("shape_type") or "polygon"
+        label, kind = shape["label"].strip(), shape.get("shape_type") or "polygon"
         if label not in known:
             raise ValueError(f"{where}: the class {label!r} is not one of {', '.join(known)}.")
         if kind in OPEN_SHAPES:
             found.notes.add("points and lines, which are no objects, left out", where)
             continue
-        polygon = clip_polygon(_polygon(shape, kind, where), image["width"], image["height"])
         group = shape.get("group_id")
         key = (label, "group", str(group)) if group is not None else (label, "shape", number)
+        if kind == "mask":
+            masks.setdefault(key, []).append(_mask(shape, image, where))
+            parts.setdefault(key, (known[label], [], False))
+            continue
+        polygon = clip_polygon(_polygon(shape, kind, where), image["width"], image["height"])
         _, polygons, boxes_alone = parts.get(key, (0, [], True))
         parts[key] = (known[label], [*polygons, polygon], boxes_alone and kind == "rectangle")
-    for (label, *_), (number, polygons, boxes_alone) in parts.items():
-        box = box_of_polygons(polygons)
+    for key, (number, polygons, boxes_alone) in parts.items():
+        label = key[0]
+        outline: Any = None if boxes_alone else polygons
+        if key in masks:
+            outlines = mask_utils.frPyObjects(polygons, image["height"], image["width"]) if polygons else []
+            joined = mask_utils.merge([*masks[key], *outlines])
+            outline = {"size": joined["size"], "counts": joined["counts"].decode()}
+            box, area = mask_utils.toBbox(joined).tolist(), float(mask_utils.area(joined))
+        else:
+            box, area = box_of_polygons(polygons), None
         if box[2] <= 0 or box[3] <= 0:
             found.notes.add("shapes of no size, left out", f"{path}: {label}")
             continue
-        found.add(image, number, box, segmentation=None if boxes_alone else polygons)
+        found.add(image, number, box, segmentation=outline, area=area)
+
+
+def _mask(shape: dict, image: dict, where: str) -> dict:
+    """The run lengths of a shape whose "mask" is a PNG of its box, from the first to the last pixel."""
+    try:
+        (left, top), _ = [(round(float(x)), round(float(y))) for x, y in shape["points"]]
+        encoded = np.frombuffer(base64.b64decode(shape["mask"], validate=True), np.uint8)
+        inner = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)
+        if inner is None or left < 0 or top < 0:
+            raise ValueError
+        whole = np.zeros((image["height"], image["width"]), np.uint8, order="F")
+        whole[top : top + inner.shape[0], left : left + inner.shape[1]] = inner > 0
+    except (KeyError, TypeError, ValueError, OverflowError, cv2.error):
+        raise ValueError(
+            f"{where}: a mask needs two `points` and its `mask`, a PNG in base64, within the image."
+        ) from None
+    return mask_utils.encode(whole)
 
 
 def _polygon(shape: dict, kind: str, where: str) -> list[float]:
@@ -133,22 +189,23 @@ def _polygon(shape: dict, kind: str, where: str) -> list[float]:
         return [v for point in points for v in point]
     raise ValueError(
         f"{where}: a {kind} of {counted(len(points), 'point')} is not understood; known are rectangle (2 points), circle "
-        "(2) and polygon (3 or more)."
+        "(2), polygon (3 or more) and mask."
     )
 
 
-def replaced(out: str) -> list[Path]:
-    """The files at a place that `write` may write to."""
-    return list(Path(out).rglob("*.json"))
+def replaced(content: Content, out: str) -> list[Path]:
+    """The files at a place that `write` writes."""
+    return [Path(out) / f"{stem}.json" for stem in unique_stems(content).values()]
 
 
 def write(content: Content, out: str) -> None:
     """A JSON file an image in the folder `out`; "imagePath" leads to the images, which stay where they are."""
-    folder, names, by_image = Path(out), content.names(), content.by_image()
+    folder, names, by_image, as_seen = Path(out), content.names(), content.by_image(), SeenImages(content)
     root, stems = Path(content.root).resolve(), unique_stems(content)
     for image in progress_bar(content.images, desc="writing annotations", unit="image", leave=False):
         shapes: list[dict] = []
-        for annotation in by_image[image["id"]]:
+        image, annotations = as_seen(image, by_image[image["id"]])
+        for annotation in annotations:
             shapes += _shapes(content, image, annotation, names[annotation["category_id"]])
         file = folder / f"{stems[image['id']]}.json"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -176,7 +233,7 @@ def _shapes(content: Content, image: dict, annotation: dict, name: str) -> list[
     common: dict[str, Any] = {"label": name, "flags": {}, "group_id": None}
     if "score" in annotation:
         common["score"] = annotation["score"]
-    polygons = as_polygons(annotation["segmentation"], image) if annotation.get("segmentation") else []
+    polygons = outlines_of(content, annotation, image)
     if not polygons:
         x, y, width, height = annotation["bbox"]
         return [{**common, "shape_type": "rectangle", "points": [[x, y], [x + width, y + height]]}]

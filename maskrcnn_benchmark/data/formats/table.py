@@ -9,10 +9,11 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from maskrcnn_benchmark.data.formats.content import Content, single
+from maskrcnn_benchmark.data.datasets.image_names import ImageNames
+from maskrcnn_benchmark.data.formats.content import Content, chosen_split, single
 from maskrcnn_benchmark.data.formats.files import read_rows, single_file, write_lines
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from maskrcnn_benchmark.utils.wording import counted
@@ -36,7 +37,16 @@ COLUMNS = {
     "bottom": ("ymax", "y2", "y_max", "bottom"),
     "class": ("class", "label", "class_name", "category", "name", "label_name", "labelname"),
 }
-EXTENT = {"right": ("width", "w", "box_width"), "bottom": ("height", "h", "box_height")}
+EXTENT = {"right": ("width", "w", "box_width", "bbox_width"), "bottom": ("height", "h", "box_height", "bbox_height")}
+# Beside the extent of a box: its corner, or its middle.
+CORNER = {"left": ("x", "bbox_x", "box_x"), "top": ("y", "bbox_y", "box_y")}
+MIDDLE = {
+    "left": ("cx", "x_center", "xcenter", "center_x", "x_centre"),
+    "top": ("cy", "y_center", "ycenter", "center_y", "y_centre"),
+}
+IMAGE_SIZES = (("image_width", "image_height"), ("img_width", "img_height"), ("width", "height"))
+SLACK = 0.1  # by which fractions may leave the image
+EMPTY = ("", "nan")  # pandas writes the second
 ORDER = ("image", "left", "top", "right", "bottom", "class")
 HEADER = ("filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax")
 
@@ -65,19 +75,24 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     """
     rows = read_rows(Path(path))
     places, first, extents = _columns(rows, path)
-    names = {row[places["class"]] for row in rows[first:] if _cell(row, places["class"])}
+    column = _split_column(rows[0]) if first else None
+    if split and column is None:
+        raise ValueError(f"{path} has no column `split`, but SPLIT is {split!r}.")
+    there = splits(Path(path)) if column is not None else []
+    split = chosen_split(path, there, split) if len(there) > 1 or split else ""
+    names = {row[places["class"]] for row in rows[first:] if _cell(row, places["class"]).lower() not in EMPTY}
     root = Path(images) if images else Path(path).parent
     content = Content(str(root))
     content.name_classes(list(classes) or sorted(names))
     known = {category["name"]: category["id"] for category in content.categories}
-    column = _split_column(rows[0]) if first else None
-    if split and column is None:
-        raise ValueError(f"{path} has no column `split`, but SPLIT is {split!r}.")
-    sizes = _image_size_columns(rows[0]) if first and not extents else None
+    sizes = _image_size_columns(rows[0]) if first else None
+    if sizes and extents and sizes[0] == places["right"]:
+        sizes = None
     is_of_fractions = _are_fractions(rows[first:], places)
     if is_of_fractions:
         content.notes.add("a table of fractions: boxes are taken as shares of the image's width and height", path)
     entries: dict[str, dict | None] = {}
+    image_names = ImageNames(str(root))
     unread: set[str] = set()
     listed = progress_bar(rows[first:], desc="reading annotations", unit="row", leave=False)
     for number, row in enumerate(listed, start=first + 1):
@@ -88,16 +103,17 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         if name not in entries:
             sides = [_cell(row, place) for place in sizes] if sizes else (None, None)
             entries[name] = None
-            with single():
+            with single(content.notes):
                 unread.add(name)
-                entries[name] = content.add_annotated(name, sides, where) if (root / name).is_file() else None
+                file = image_names.find(name)
+                entries[name] = content.add_annotated(file, sides, where) if file else None
                 unread.discard(name)
         entry = entries[name]
         if name in unread:
             continue
         if entry is None:
             content.add_missing(name, "rows of images that are not there, left out", f"{where}: {name}")
-        elif any(_cell(row, places[key]) for key in ORDER[1:]):
+        elif any(_cell(row, places[key]).lower() not in EMPTY for key in ORDER[1:]):
             factors = (entry["width"], entry["height"]) if is_of_fractions else (1, 1)
             with single():
                 _add_row(content, entry, [_cell(row, places[key]) for key in ORDER[1:]], extents, factors, known, where)
@@ -111,14 +127,15 @@ def _split_column(header: list[str]) -> int | None:
 def _image_size_columns(header: list[str]) -> tuple[int, int] | None:
     """The places of the image's width and height, which stand beside two corners."""
     names = [cell.lower() for cell in header]
-    return (names.index("width"), names.index("height")) if {"width", "height"} <= set(names) else None
+    return next(((names.index(w), names.index(h)) for w, h in IMAGE_SIZES if {w, h} <= set(names)), None)
 
 
 def _are_fractions(rows: list[list[str]], places: dict[str, int]) -> bool:
-    """Whether no box of the table has a number above 1: as pixels they would all be of no size."""
+    """Whether no box of the table has a number well above 1: as pixels they would all be of one pixel."""
     numbers = [_number(_cell(row, places[key])) for row in rows for key in ("left", "top", "right", "bottom")]
     given = [number for number in numbers if number is not None]
-    return bool(given) and max(given) <= 1 and min(given) >= 0 and any(0 < number < 1 for number in given)
+    is_near = bool(given) and max(given) <= 1 + SLACK and min(given) >= -SLACK
+    return is_near and any(number % 1 for number in given)
 
 
 def _number(text: str) -> float | None:
@@ -133,12 +150,17 @@ def _cell(row: list[str], place: int) -> str:
     return row[place] if place < len(row) else ""
 
 
-def _columns(rows: list[list[str]], path: str) -> tuple[dict[str, int], int, bool]:
-    """The place of each column, the first row of data, and whether width and height stand for the second corner."""
+def _columns(rows: list[list[str]], path: str) -> tuple[dict[str, int], int, str]:
+    """The place of each column, the first row of data, and "corner" or "middle" where a box's width and height stand beside it;
+    "" for two corners."""
     if not rows or not any(map(any, rows)):
         raise ValueError(f"{path} is empty; a row has an image, two corners and a class.")
     header = [cell.lower() for cell in rows[0]]
-    found = {key: next((header.index(n) for n in names if n in header), -1) for key, names in COLUMNS.items()}
+
+    def find(columns: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
+        return {key: next((header.index(n) for n in names if n in header), -1) for key, names in columns.items()}
+
+    found = find(COLUMNS)
     if found["image"] < 0 and found["class"] < 0:
         corners = [_cell(rows[0], place) for place in range(1, 5)]
         if len(rows[0]) != len(ORDER) or all(corner and _number(corner) is None for corner in corners):
@@ -146,10 +168,13 @@ def _columns(rows: list[list[str]], path: str) -> tuple[dict[str, int], int, boo
                 f"{path} has no header that is understood (such as {','.join(HEADER)}) and {counted(len(rows[0]), 'column')}; "
                 "without a header a row is image,x1,y1,x2,y2,class."
             )
-        return dict(zip(ORDER, range(len(ORDER)), strict=True)), 0, False
-    extents = found["right"] < 0 and found["bottom"] < 0
+        return dict(zip(ORDER, range(len(ORDER)), strict=True)), 0, ""
+    extents = "corner" if found["right"] < 0 and found["bottom"] < 0 else ""
     if extents:
-        found |= {key: next((header.index(n) for n in names if n in header), -1) for key, names in EXTENT.items()}
+        found |= find(EXTENT)
+        for kind, columns in (("corner", CORNER), ("middle", MIDDLE)):
+            if found["left"] < 0 and found["top"] < 0:
+                extents, found = kind, found | find(columns)
     missing = [f"{key} ({', '.join(COLUMNS[key][:2])})" for key, place in found.items() if place < 0]
     if missing:
         raise ValueError(f"{path} has no column for {' and '.join(missing)}; its columns are {', '.join(rows[0])}.")
@@ -160,7 +185,7 @@ def _add_row(
     content: Content,
     image: dict,
     cells: list[str],
-    extents: bool,
+    extents: str,
     factors: tuple[float, float],
     known: dict[str, int],
     where: str,
@@ -176,6 +201,8 @@ def _add_row(
         raise ValueError(f"{where}: the box has no class.")
     if name not in known:
         raise ValueError(f"{where}: the class {name!r} is not one of {', '.join(known) or 'any'}.")
+    if extents == "middle":
+        left, top = left - right / 2, top - bottom / 2
     if extents:
         right, bottom = left + right, top + bottom
     left, top, right, bottom = left * factors[0], top * factors[1], right * factors[0], bottom * factors[1]
@@ -188,7 +215,7 @@ def _add_row(
     content.add(image, known[name], (left, top, right - left, bottom - top))
 
 
-def replaced(out: str) -> list[Path]:
+def replaced(content: Content, out: str) -> list[Path]:
     """The file that `write` writes."""
     return [single_file(out, "annotations.csv")]
 
@@ -217,6 +244,6 @@ def write(content: Content, out: str) -> str:
             writer.writerow((*row, annotation.get("score", "")) if scored else row)
         if not objects:
             writer.writerow((*size, *[""] * (6 if scored else 5)))
-    (file,) = replaced(out)
+    (file,) = replaced(content, out)
     write_lines(file, text.getvalue().split("\n")[:-1])
     return str(file)

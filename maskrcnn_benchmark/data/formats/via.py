@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon, single
-from maskrcnn_benchmark.data.formats.files import as_polygons, join_polygons, single_file
+from maskrcnn_benchmark.data.formats.files import join_polygons, outlines_of, single_file
 from maskrcnn_benchmark.data.formats.shapes import circle, ellipse, rectangle
-from maskrcnn_benchmark.data.formats.turned import as_seen
+from maskrcnn_benchmark.data.formats.turned import SeenImages
 from maskrcnn_benchmark.utils.files import read_json, write_json
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
 
@@ -73,7 +73,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
             found.add_missing(name, "entries without an image, left out", f"{path}: {name}")
             continue
         image = None
-        with single():
+        with single(found.notes):
             image = found.add_image(str(entry["filename"]))
         for number, (region, label) in enumerate(zip(listed, labels, strict=True) if image else ()):
             where = f"{path}: {entry['filename']}, region {number}"
@@ -158,25 +158,25 @@ def _polygon(shape: dict, kind: str) -> list[float]:
     raise ValueError
 
 
-def replaced(out: str) -> list[Path]:
+def replaced(content: Content, out: str) -> list[Path]:
     """The file that `write` writes."""
     return [single_file(out, "annotations.json")]
 
 
 def write(content: Content, out: str) -> str:
     """One file, `out` (or annotations.json in the folder `out`), whose regions have the attribute "label"; returns its path."""
-    names, by_image = content.names(), content.by_image()
+    names, by_image, as_seen = content.names(), content.by_image(), SeenImages(content)
     entries = {}
     for image in progress_bar(content.images, desc="writing annotations", unit="image", leave=False):
         regions: list[dict] = []
-        image, annotations = as_seen(content, image, by_image[image["id"]])
+        image, annotations = as_seen(image, by_image[image["id"]])
         for annotation in annotations:
             regions += _write_regions(content, image, annotation, names[annotation["category_id"]])
         size = _bytes_of(Path(content.root) / image["file_name"])
         entries[f"{image['file_name']}{size}"] = {
             "filename": image["file_name"], "size": size, "regions": regions, "file_attributes": {},
         }  # fmt: skip
-    (file,) = replaced(out)
+    (file,) = replaced(content, out)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(str(file), entries)
     return str(file)
@@ -193,7 +193,7 @@ def _write_regions(content: Content, image: dict, annotation: dict, name: str) -
         return []
     content.notes.add("keypoints, which belong to no object in VIA, left out", where, bool(annotation.get("keypoints")))
     content.notes.add("scores, which VIA has no place for, left out", where, "score" in annotation)
-    polygons = as_polygons(annotation["segmentation"], image) if annotation.get("segmentation") else []
+    polygons = outlines_of(content, annotation, image)
     content.notes.add("outlines of several parts, joined by lines of no width", where, len(polygons) > 1)
     if polygons:
         outline = join_polygons(polygons)

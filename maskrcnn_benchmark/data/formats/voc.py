@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,13 +18,22 @@ from maskrcnn_benchmark.data.datasets.voc_files import (
     text_of,
 )
 from maskrcnn_benchmark.data.formats.content import Content, single
-from maskrcnn_benchmark.data.formats.files import ImagesByStem, name_below, note_others, unique_stems, write_lines
+from maskrcnn_benchmark.data.formats.files import (
+    OF_ANOTHER,
+    ImagesByStem,
+    name_below,
+    note_others,
+    unique_stems,
+    write_lines,
+)
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
 
 
 def recognises(path: Path) -> bool:
     """Whether this is a folder with XML files, or with Annotations in it."""
-    return path.is_dir() and (next(path.glob("*.xml"), None) or next(path.glob("Annotations/*.xml"), None)) is not None
+    return (
+        path.is_dir() and (next(path.glob("*.xml"), None) or next(path.glob("[Aa]nnotations/*.xml"), None)) is not None
+    )
 
 
 def splits(path: Path) -> list[str]:
@@ -42,7 +52,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     Raises FileNotFoundError or ValueError that names the file.
     """
     folder = Path(path)
-    inner = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
+    inner = next((folder / name for name in ("Annotations", "annotations") if (folder / name).is_dir()), folder)
     if not inner.is_dir():
         raise FileNotFoundError(f"There is no folder {path}.")
     files = sorted(inner.rglob("*.xml"))
@@ -50,7 +60,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         files = [Path(annotation_path(str(inner), name)) for name in read_image_set(str(folder), split)]
     if not files:
         raise ValueError(f"{inner} holds no XML file.")
-    root = Path(images) if images else folder / "JPEGImages" if (folder / "JPEGImages").is_dir() else inner
+    root = Path(images or next((folder / name for name in ("JPEGImages", "images") if (folder / name).is_dir()), inner))
     parsed = []
     for file in progress_bar(files, desc="reading annotations", unit="file", leave=False):
         with single():
@@ -59,13 +69,17 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     content = Content(str(root))
     content.name_classes(names)
     stems = ImagesByStem(root)
+    claims = Counter((file.parent, _named_by(element)) for file, element in parsed)
     numbers = {class_key(name): i for i, name in enumerate(names, start=1)}
     for file, element in parsed:
-        named = (element.findtext("filename") or "").strip()
+        named = _named_by(element)
         written = Path((element.findtext("path") or "").strip())  # of the image on the machine where it was annotated
         beside = [root / file.relative_to(inner).parent / named, root / named] if file.is_relative_to(inner) else []
         image = next((b for b in beside if named and b.is_file()), None)
-        with single():
+        with single(content.notes):
+            if image and claims[file.parent, named] > 1 and image.stem != file.stem and (own := stems.find(file)):
+                content.notes.add(OF_ANOTHER, str(file))
+                image = own
             image = image or stems.find(file, named)
             image = image or (written if written.is_absolute() and written.is_file() else None)
             if image is None:
@@ -75,6 +89,11 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
             entry = content.add_annotated(name_below(root, image), sides, str(file))
             _add_objects(content, entry, element, file, first_pixel, numbers)
     return content
+
+
+def _named_by(element: ET.Element) -> str:
+    """What a file calls its image, "" for nothing."""
+    return (element.findtext("filename") or "").strip()
 
 
 def _add_objects(
@@ -102,9 +121,13 @@ def _add_object(
     content.add(image, number, (left, top, right - left, bottom - top), iscrowd=is_difficult)
 
 
-def replaced(out: str) -> list[Path]:
-    """The folders at a place that `write` writes to."""
-    return [Path(out) / "Annotations", Path(out) / "ImageSets"]
+IMAGE_SET = Path("ImageSets", "Main", "all.txt")
+
+
+def replaced(content: Content, out: str) -> list[Path]:
+    """The files at a place that `write` writes."""
+    stems = unique_stems(content, flat=True).values()
+    return [Path(out) / IMAGE_SET, *(Path(out, "Annotations", f"{stem}.xml") for stem in stems)]
 
 
 def write(content: Content, out: str) -> None:
@@ -124,7 +147,7 @@ def write(content: Content, out: str) -> None:
             _write_object(content, root, annotation, names[annotation["category_id"]])
         ET.indent(root)
         write_lines(folder / "Annotations" / f"{stem}.xml", ET.tostring(root, encoding="unicode").splitlines())
-    write_lines(folder / "ImageSets" / "Main" / "all.txt", list(stems.values()))
+    write_lines(folder / IMAGE_SET, list(stems.values()))
     inner = folder / "Annotations"
     note_others(content, inner, "**/*.xml", (inner / f"{stem}.xml" for stem in stems.values()))
 

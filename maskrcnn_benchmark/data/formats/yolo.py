@@ -19,22 +19,22 @@ from typing import Any
 import numpy as np
 import yaml
 
-from maskrcnn_benchmark.data.formats.content import Content, single
+from maskrcnn_benchmark.data.formats.content import SPLITS, Content, chosen_split, single
 from maskrcnn_benchmark.data.formats.files import (
-    as_polygons,
     join_polygons,
     list_images,
     note_others,
+    outlines_of,
     unique_stems,
     write_lines,
 )
-from maskrcnn_benchmark.data.formats.turned import as_seen
+from maskrcnn_benchmark.data.formats.turned import SeenImages
 from maskrcnn_benchmark.data.formats.yolo_labels import LabelReader
 from maskrcnn_benchmark.data.formats.yolo_sets import (
     CLASS_FILES,
-    SPLITS,
     class_file,
     class_names,
+    description_in,
     given_names,
     images_of_split,
     keypoint_shape,
@@ -50,8 +50,8 @@ WRITTEN = {"path": ".", "train": "images", "val": "images"}  # in the data.yaml 
 def recognises(path: Path) -> bool:
     """Whether this is data.yaml, a list of images, or a folder of labels."""
     if path.is_dir():
-        return (path / "data.yaml").is_file() or any(_label_folders(path))
-    return path.suffix.lower() in (".yaml", ".yml", ".txt")
+        return description_in(path) is not None or any(_label_folders(path))
+    return path.is_file() and path.suffix.lower() in (".yaml", ".yml", ".txt")
 
 
 def _label_folders(folder: Path) -> Iterator[Path]:
@@ -62,10 +62,15 @@ def _label_folders(folder: Path) -> Iterator[Path]:
 
 def splits(path: Path) -> list[str]:
     """What may be given as `split`: the keys of data.yaml, or folders with images of such names."""
-    described_by = path / "data.yaml" if path.is_dir() else path
-    if described_by.suffix.lower() in (".yaml", ".yml") and described_by.is_file():
+    described_by = description_in(path) if path.is_dir() else path
+    if described_by and described_by.suffix.lower() in (".yaml", ".yml") and described_by.is_file():
         return splits_of(read_description(described_by))
-    return [name for name in (*SPLITS, "valid") if any(f.is_dir() and list_images(f) for f in _folders(path, name))]
+    return _splits_of_folder(path)
+
+
+def _splits_of_folder(folder: Path) -> list[str]:
+    """Those with a folder of images, or a list of them."""
+    return [name for name in SPLITS if _folder_of(folder, name) or (folder / f"{name}.txt").is_file()]
 
 
 def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = ()) -> Content:
@@ -74,7 +79,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     Args:
         path: data.yaml; a .txt file with an image a line, relative to itself; or a folder.
         images: folder of the images, for labels that lie by themselves.
-        split: train, val or test of a data.yaml, or of a folder images/SPLIT.
+        split: train, val, valid or test: of a data.yaml, or of a folder with images/SPLIT, SPLIT/images or SPLIT.txt.
         classes: names, where no file says them.
 
     Raises FileNotFoundError or ValueError with file and line.
@@ -82,20 +87,20 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     place = Path(path)
     described: dict[str, Any] = {}
     if place.is_dir():
-        described_by = place / "data.yaml"
-        if described_by.is_file() and not images:
-            place = described_by
+        place = (not images and description_in(place)) or place
     if place.suffix.lower() in (".yaml", ".yml"):
         described = read_description(place)
         files, folder = images_of_split(described, place, split)
         names = given_names(classes, described) or class_names(described, place)
     elif place.is_dir():
         folder = Path(images) if images else place
-        files = _of_split(folder, split)
+        files = _of_split(folder, place, split)
         names = dict(enumerate(classes or class_file(place) or class_file(folder)))
     elif place.is_file():
         folder = place.parent
-        files = listed_images(place)
+        if place.suffix.lower() != ".txt":
+            raise ValueError(f"{path} is neither a data.yaml nor a list of images (.txt), as YOLO has them.")
+        files = listed_images(place, images)
         names = dict(enumerate(classes or class_file(folder)))
     else:
         raise FileNotFoundError(f"There is no {path}: a data.yaml, a list of images or a folder was expected.")
@@ -122,7 +127,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     for file in progress_bar(files, desc="reading annotations", unit="file", leave=False):
         label = _label_path(file) if labelled is None else labelled / file.relative_to(root).with_suffix(".txt")
         seen.add(label)
-        with single():
+        with single(content.notes):
             entry = content.add_image(file.relative_to(root).as_posix())
             labels.read(entry, label)
     with single():
@@ -142,16 +147,24 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     return content
 
 
-def _of_split(folder: Path, split: str) -> list[Path]:
-    inner = _folders(folder, split) if split else [folder / "images", folder]
-    chosen = next((f for f in inner if f.is_dir() and list_images(f)), None)
-    if chosen is None:
-        raise FileNotFoundError(f"{folder} has no images{f' of the split {split!r}' if split else ''}.")
-    return list_images(chosen)
+def _of_split(folder: Path, labelled: Path, split: str) -> list[Path]:
+    """The images of a split of a folder, or of one that has none; `labelled` has the lists."""
+    there = list(dict.fromkeys(_splits_of_folder(folder) + _splits_of_folder(labelled)))
+    if split or len(there) > 1:
+        chosen = chosen_split(labelled, there, split)
+        if inner := _folder_of(folder, chosen):
+            return list_images(inner)
+        return listed_images(labelled / f"{chosen}.txt", str(folder))
+    inner = next((f for f in (folder / "images", folder) if f.is_dir() and list_images(f)), None)
+    if inner is None:
+        raise FileNotFoundError(f"{folder} has no images.")
+    return list_images(inner)
 
 
-def _folders(folder: Path, split: str) -> list[Path]:
-    return [folder / "images" / split, folder / split / "images", folder / split]
+def _folder_of(folder: Path, split: str) -> Path | None:
+    """The folder with the images of a split."""
+    tries = (folder / "images" / split, folder / split / "images", folder / split)
+    return next((f for f in tries if f.is_dir() and list_images(f)), None)
 
 
 def _label_path(image: Path) -> Path:
@@ -163,12 +176,15 @@ def _label_path(image: Path) -> Path:
             if moved.is_file() or moved.parent.is_dir():
                 return moved
             break
-    return image.with_suffix(".txt")
+    beside = image.with_suffix(".txt")
+    other = image.parent.parent / "labels" / beside.name  # of img/name.jpg
+    return other if other.is_file() and not beside.is_file() else beside
 
 
-def replaced(out: str) -> list[Path]:
-    """The files and folders at a place that `write` writes to."""
-    return [Path(out) / name for name in ("data.yaml", "classes.txt", "labels", "images")]
+def replaced(content: Content, out: str) -> list[Path]:
+    """The files at a place that `write` writes; links to images are none."""
+    labels = (Path(out, "labels", f"{stem}.txt") for stem in unique_stems(content).values())
+    return [Path(out) / "data.yaml", Path(out) / "classes.txt", *labels]
 
 
 def write(content: Content, out: str) -> None:
@@ -194,9 +210,9 @@ def write(content: Content, out: str) -> None:
         described["kpt_shape"] = [keypoints, 3]
     elif counts:
         content.notes.add("numbers of keypoints that differ from object to object; keypoints are left out", out)
-    by_image = content.by_image()
+    by_image, as_seen = content.by_image(), SeenImages(content)
     for image in progress_bar(content.images, desc="writing annotations", unit="image", leave=False):
-        seen, annotations = as_seen(content, image, by_image[image["id"]])
+        seen, annotations = as_seen(image, by_image[image["id"]])
         lines = []
         for annotation in annotations:
             number = numbers[annotation["category_id"]]
@@ -257,7 +273,7 @@ def _line(content: Content, image: dict, annotation: dict, number: int, keypoint
             "masks beside keypoints, which one line cannot hold, left out", where, bool(annotation.get("segmentation"))
         )
     elif annotation.get("segmentation"):
-        polygons = as_polygons(annotation["segmentation"], image)
+        polygons = outlines_of(content, annotation, image)
         content.notes.add("outlines of several parts, joined by lines of no width", where, len(polygons) > 1)
         if polygons:
             values = (np.array(join_polygons(polygons)).reshape(-1, 2) / size).flatten().clip(0, 1)

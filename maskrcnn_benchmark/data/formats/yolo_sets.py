@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import reprlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,14 +11,16 @@ from typing import Any
 
 import yaml
 
-from maskrcnn_benchmark.data.formats.content import single
+from maskrcnn_benchmark.data.datasets.image_names import ImageNames
+from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS
+from maskrcnn_benchmark.data.formats.content import chosen_split, single
 from maskrcnn_benchmark.data.formats.files import list_images
 from maskrcnn_benchmark.data.formats.yolo_labels import MOST_CLASSES
 from maskrcnn_benchmark.utils.files import read_text
 from maskrcnn_benchmark.utils.wording import counted
 
 CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels", "names.txt")
-SPLITS = ("train", "val", "test")
+DESCRIBED_SPLITS = ("train", "val", "test")
 MOST_KEYPOINTS = 1000
 
 
@@ -39,7 +43,7 @@ def read_description(path: Path) -> dict:
         raise ValueError(f"{path} is no description of a YOLO data set: it needs the keys train, val and names.")
     if described.get("names"):
         described["names"] = _as_written(written["names"])
-    for key in ("path", *SPLITS):
+    for key in ("path", *DESCRIBED_SPLITS):
         if described.get(key) is not None:
             described[key] = written[key]
             if not all(
@@ -90,7 +94,7 @@ def given_names(classes: Sequence[str], described: dict) -> dict[int, str]:
 
 def splits_of(described: dict) -> list[str]:
     """The splits that a data.yaml has."""
-    return [key for key in SPLITS if described.get(key)]
+    return [key for key in DESCRIBED_SPLITS if described.get(key)]
 
 
 def images_of_split(described: dict, path: Path, split: str) -> tuple[list[Path], Path]:
@@ -98,12 +102,11 @@ def images_of_split(described: dict, path: Path, split: str) -> tuple[list[Path]
     there = splits_of(described)
     if not there:
         hint = "; it is a configuration: name it with --config-file" if described.get("DATASETS") else ""
-        raise ValueError(f"{path} names no images: a data.yaml has one of the keys {', '.join(SPLITS)}{hint}.")
+        raise ValueError(
+            f"{path} names no images: a data.yaml has one of the keys {', '.join(DESCRIBED_SPLITS)}{hint}."
+        )
     is_one = len({str(described[key]) for key in there}) == 1
-    chosen = split or (there[0] if is_one else "")
-    if chosen not in there:
-        has = f"no split {chosen!r}" if chosen else "several splits"
-        raise ValueError(f"{path} has {has}; it has {', '.join(there) or 'none'}: name one of them (SPLIT or --split).")
+    chosen = chosen_split(path, there[:1] if is_one and not split else there, split)
     base = Path(str(described.get("path") or ""))
     roots = [base] if base.is_absolute() else [path.parent / base, base, path.parent]
     given = described[chosen] if isinstance(described[chosen], list) else [described[chosen]]
@@ -111,26 +114,55 @@ def images_of_split(described: dict, path: Path, split: str) -> tuple[list[Path]
     for name in map(str, given):
         # Exports of some sites name ../train/images in a data.yaml that lies beside train/.
         tries = [root / name for root in roots] + [path.parent / name.removeprefix("../")]
+        if any(character in name for character in "*?["):
+            files += next((matching for t in tries if (matching := _matching(str(t)))), [])
+            continue
         found = next((t for t in tries if t.exists()), None)
+        if found is None and name.lower().endswith(IMAGE_ENDINGS):
+            found = next((Path(root, known) for root in roots if (known := ImageNames(str(root)).find(name))), None)
         if found is None:
             raise FileNotFoundError(f"{path}: there is no {name!r} of its split {chosen!r} below {roots[0]}.")
-        files += listed_images(found) if found.is_file() else list_images(found)
+        is_image = found.is_file() and name.lower().endswith(IMAGE_ENDINGS)
+        files += [found] if is_image else listed_images(found) if found.is_file() else list_images(found)
     return files, roots[0]
 
 
-def listed_images(path: Path) -> list[Path]:
-    """The images that a text file lists, each relative to it or to the working directory."""
+def _matching(pattern: str) -> list[Path]:
+    return [Path(p) for p in sorted(glob.glob(pattern, recursive=True)) if p.lower().endswith(IMAGE_ENDINGS)]
+
+
+def listed_images(path: Path, images: str = "") -> list[Path]:
+    """The images that a text file lists, each relative to it, to the folder `images`, or to the working directory; also those
+    that had other folders in front where the list was made."""
     files = []
+    names = [ImageNames(folder) for folder in ([images] if images else []) + [str(path.parent)]]
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         name = line.strip()
         if not name:
             continue
         file = next((f for f in (path.parent / name, Path(name)) if f.is_file()), None)
+        for known in names if file is None else ():
+            if found := known.find(name):
+                file = Path(known.root, found)
+                break
         with single():
             if file is None:
                 raise FileNotFoundError(f"{path}, line {number}: there is no image {name}.")
             files.append(file)
     return files
+
+
+def description_in(folder: Path) -> Path | None:
+    """The data.yaml of a folder, or its only YAML file with names of classes and splits; None where there is none."""
+    usual = folder / "data.yaml"
+    if usual.is_file():
+        return usual
+    found = []
+    for file in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
+        with contextlib.suppress(ValueError):
+            described = read_description(file)
+            found += [file] if described.get("names") and splits_of(described) else []
+    return found[0] if len(found) == 1 else None
 
 
 def class_file(folder: Path) -> list[str]:

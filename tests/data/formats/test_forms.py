@@ -819,19 +819,23 @@ def test_a_conversion_never_replaces_its_source(images, tmp_path, run_program):
     (sole / "annotations.json").write_bytes(before[coco])
     code, said = run_program(tool, sole, "--img-dir", images, "--to", "via", "--out", sole / "annotations.json")
     assert code == 1 and "would replace the source" in said.splitlines()[-1], said
-    for source, form in ((described, "yolo"), (coco, "via"), (coco, "coco"), (coco, "labelme")):
+    for source, form in ((described, "yolo"), (coco, "via"), (coco, "coco")):
         words = ("--img-dir", images) if source == coco else ("--split", "train")
-        code, said = run_program(tool, source, *words, "--to", form, "--out", tmp_path)
+        code, said = run_program(tool, source, *words, "--to", form, "--out", tmp_path, "--overwrite")
         assert code == 1 and "would replace the source" in said.splitlines()[-1], said
     code, said = run_program(tool, coco, "--img-dir", images, "--to", "yolo", "--out", tmp_path)
+    assert code == 1 and "data.yaml is there already: name another place, or replace it with --overwrite" in said, said
+    code, said = run_program(tool, coco, "--img-dir", images, "--to", "yolo", "--out", tmp_path, "--overwrite")
     assert code == 1 and "data.yaml describes another set" in said.splitlines()[-1], said
     described.unlink()
-    code, said = run_program(tool, coco, "--img-dir", images, "--to", "yolo", "--out", tmp_path)
+    code, said = run_program(tool, coco, "--img-dir", images, "--to", "yolo", "--out", tmp_path, "--overwrite")
     assert code == 1 and "The images lie in " in said.splitlines()[-1], said
     shutil.move(images, tmp_path / "elsewhere")
     (tmp_path / "images").mkdir()
     shutil.copy(tmp_path / "elsewhere" / "a.jpg", images)
-    code, said = run_program(tool, coco, "--img-dir", tmp_path / "elsewhere", "--to", "yolo", "--out", tmp_path)
+    code, said = run_program(
+        tool, coco, "--img-dir", tmp_path / "elsewhere", "--to", "yolo", "--out", tmp_path, "--overwrite"
+    )
     assert code == 1 and "a.jpg is an image itself" in said.splitlines()[-1], said
     assert coco.read_bytes() == before[coco] and (tmp_path / "labels" / "a.txt").read_text() == "0 0.5 0.5 0.2 0.4"
 
