@@ -1,7 +1,8 @@
-"""The VGG Image Annotator's files (version 2, and 1): one JSON file with the regions of all images."""
+"""The VGG Image Annotator's files (version 2, and 1): one JSON file with the regions of all images, or a table (CSV) of them."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -9,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon, single
-from maskrcnn_benchmark.data.formats.files import join_polygons, outlines_of, single_file
+from maskrcnn_benchmark.data.formats.files import join_polygons, outlines_of, read_rows, single_file
 from maskrcnn_benchmark.data.formats.shapes import circle, ellipse, rectangle
 from maskrcnn_benchmark.data.formats.turned import SeenImages
 from maskrcnn_benchmark.utils.files import read_json, write_json
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
 
+COLUMNS = ("filename", "region_shape_attributes", "region_attributes")
 OPEN_SHAPES = ("point", "polyline")
 # What holds a region's class, in the order of preference; else the attribute that most regions have.
 CLASS_ATTRIBUTES = ("label", "class", "name", "type", "category", "object")
@@ -22,12 +24,34 @@ CLASS_ATTRIBUTES = ("label", "class", "name", "type", "category", "object")
 
 def recognises(path: Path) -> bool:
     """Whether this is a VIA file."""
-    if path.suffix.lower() != ".json" or not path.is_file():
+    if path.suffix.lower() not in (".json", ".csv") or not path.is_file():
         return False
     try:
-        return bool(_entries(read_json(path)))
+        return bool(_entries(_content(path)))
     except ValueError:
         return False
+
+
+def _content(path: Path) -> Any:
+    """What the JSON file holds, or the like of it from a table; {} for a table of something else."""
+    if path.suffix.lower() != ".csv":
+        return read_json(path)
+    header, *rows = read_rows(path) or [[]]
+    if not set(COLUMNS) <= set(header):
+        return {}
+    name, *of_region = (header.index(column) for column in COLUMNS)
+    entries: dict[str, dict] = {}
+    for number, row in enumerate(rows, start=2):
+        if not any(row):
+            continue
+        try:
+            shape, attributes = (json.loads(row[place] or "{}") for place in of_region)
+        except (ValueError, IndexError, RecursionError):
+            raise ValueError(f"{path}, line {number}: a region's shape and attributes must be JSON.") from None
+        entry = entries.setdefault(row[name], {"filename": row[name], "regions": []})
+        if shape:
+            entry["regions"].append({"shape_attributes": shape, "region_attributes": attributes})
+    return entries
 
 
 def _entries(content: Any) -> list[dict]:
@@ -40,7 +64,7 @@ def _entries(content: Any) -> list[dict]:
 
 
 def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = (), attribute: str = "") -> Content:
-    """A set from an export of annotations (JSON) or a saved project.
+    """A set from an export of annotations (JSON or CSV) or a saved project.
 
     Args:
         images: folder of the images; by default that of the file.
@@ -53,8 +77,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     """
     if split:
         raise ValueError(f"VIA's files have no splits; leave SPLIT {split!r} out and name the file of the split.")
-    content = read_json(Path(path))
-    entries = _entries(content)
+    entries = _entries(_content(Path(path)))
     if not entries:
         raise ValueError(f"{path} is no export of the VGG Image Annotator: its entries need `filename` and `regions`.")
     root = Path(images) if images else Path(path).parent

@@ -112,6 +112,9 @@ def _add_objects(
 def _add_object(
     content: Content, image: dict, number: int, box: Sequence[float], is_difficult: bool, as_written: str
 ) -> None:
+    content.notes.add(
+        "corners before the first pixel; if these files count from 0, say FIRST_PIXEL 0", as_written, min(box[:2]) < 0
+    )
     left, top = max(box[0], 0.0), max(box[1], 0.0)
     right, bottom = min(box[2] + 1, image["width"]), min(box[3] + 1, image["height"])
     if right - left <= 1 or bottom - top <= 1:

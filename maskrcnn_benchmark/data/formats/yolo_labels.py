@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -69,34 +70,32 @@ class LabelReader:
         if self.ids and label not in self.ids:
             raise ValueError(f"{where}: class {label}, but there are names for {_shown(list(self.ids))} alone.")
         placed = values if self.points is None else values[:4]
-        if len(placed) >= 4 and np.median(np.abs(placed)) > 1:
+        low, high = min(placed, default=0.0), max(placed, default=0.0)
+        if len(placed) >= 4 and max(high, -low) > 1 and statistics.median(map(abs, placed)) > 1:
             raise ValueError(
                 f"{where}: the numbers look like pixels ({' '.join(words[1:5])}); YOLO's are fractions from 0 to 1 of the "
                 "image's width and height. Divide them, or name the form that they are in."
             )
-        if (placed < -SLACK).any() or (placed > 1 + SLACK).any():
+        if low < -SLACK or high > 1 + SLACK:
             self.content.notes.add("objects with numbers outside of 0 to 1, cut at the image's border", where)
         self._add_object(image, self.ids.get(label, label + 1), values, where)
 
-    def _add_object(self, image: dict, category: int, values: np.ndarray, where: str) -> None:
+    def _add_object(self, image: dict, category: int, values: list[float], where: str) -> None:
         content, points = self.content, self.points
         width, height = image["width"], image["height"]
         expected = 4 + (points[0] * points[1] if points else 0)
         if points is None and len(values) >= 6 and len(values) % 2 == 0:
             if len(self._outlines) < LOOKED_AT:
-                self._outlines[tuple(values.tolist())] = None
-            polygon = clip_polygon((values.reshape(-1, 2) * (width, height)).flatten().tolist(), width, height)
+                self._outlines[tuple(values)] = None
+            polygon = clip_polygon((np.reshape(values, (-1, 2)) * (width, height)).flatten(), width, height)
             box = box_of_polygons([polygon])
             fields: dict[str, Any] = {"segmentation": [polygon]}
         elif len(values) == expected:
-            center, extent = values[:2] * (width, height), np.abs(values[2:4]) * (width, height)
-            corners = np.stack((center - extent / 2, center + extent / 2))
-            low, high = corners.clip(0, (width, height))
-            is_cut = np.abs(corners - (low, high)).max() > 1
-            beyond = is_cut and (values[:4] >= -SLACK).all() and (values[:4] <= 1 + SLACK).all()
-            content.notes.add("boxes that leave the image, cut at its border", where, bool(beyond))
-            box = (*low.tolist(), *(high - low).tolist())
-            fields = _keypoints(values[4:].reshape(points), width, height) if points else {}
+            (x, x_cut), (y, y_cut) = _extent(values[0], values[2], width), _extent(values[1], values[3], height)
+            if max(x_cut, y_cut) > 1 and min(values[:4]) >= -SLACK and max(values[:4]) <= 1 + SLACK:
+                content.notes.add("boxes that leave the image, cut at its border", where)
+            box = (x[0], y[0], x[1] - x[0], y[1] - y[0])
+            fields = _keypoints(np.reshape(values[4:], points), width, height) if points else {}
         else:
             forms = (
                 f"{expected + 1} numbers"
@@ -109,6 +108,13 @@ class LabelReader:
             content.notes.add("objects without width or height inside the image, left out", where)
             return
         content.add(image, category, box, **fields)
+
+
+def _extent(middle: float, length: float, side: int) -> tuple[tuple[float, float], float]:
+    """The two ends of a box along a side of the image, in pixels within it, and by how many pixels it left it."""
+    low, high = (middle - abs(length) / 2) * side, (middle + abs(length) / 2) * side
+    inside = (min(max(low, 0.0), float(side)), min(max(high, 0.0), float(side)))
+    return inside, max(abs(inside[0] - low), abs(inside[1] - high))
 
 
 def shape_of_keypoints(lines: list[np.ndarray]) -> tuple[int, int] | None:
@@ -154,12 +160,12 @@ def _keypoints(points: np.ndarray, width: int, height: int) -> dict[str, Any]:
     return {"keypoints": [round(float(v), 4) for v in flat.flatten()], "num_keypoints": int((seen > 0).sum())}
 
 
-def _numbers(words: list[str], where: str) -> tuple[int, np.ndarray]:
+def _numbers(words: list[str], where: str) -> tuple[int, list[float]]:
     try:
-        label, values = float(words[0]), np.array([float(w) for w in words[1:]])
+        label, *values = map(float, words)
     except ValueError:
         raise ValueError(f"{where} holds something else than numbers: {' '.join(words)[:60]!r}.") from None
-    if not (math.isfinite(label) and np.isfinite(values).all()):
+    if not (math.isfinite(label) and all(map(math.isfinite, values))):
         raise ValueError(f"{where} holds a number that is not finite: {' '.join(words)[:60]!r}.")
     if label != int(label) or label < 0:
         raise ValueError(f"{where}: a class is a whole number from 0; got {words[0]}.")

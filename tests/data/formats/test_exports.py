@@ -161,6 +161,39 @@ def test_tables_of_other_programs(tmp_path, table, found):
     assert content.names() == {1: "car"} and content.images[0]["file_name"] == "a.jpg"
 
 
+def test_tables_of_via(tmp_path):
+    image(tmp_path / "a.jpg")
+    image(tmp_path / "b.jpg")
+    shapes = {"rect": dict(zip(("x", "y", "width", "height"), BOX, strict=True)), "none": {}}
+    cells = {
+        name: json.dumps({"name": name, **shape} if shape else {}).replace('"', '""') for name, shape in shapes.items()
+    }
+    source = text(
+        tmp_path / "via.csv",
+        "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes\n"
+        f'a.jpg,1,"{{}}",1,0,"{cells["rect"]}","{{""class"":""car""}}"\nb.jpg,1,"{{}}",0,0,"{cells["none"]}","{{}}"\n',
+    )
+    content = formats.read(str(source))
+    assert boxes(content) == [BOX] and content.names() == {1: "car"} and len(content.images) == 2
+    text(source, source.read_text().replace("{", "(", 2))
+    with pytest.raises(ValueError, match="via.csv"):
+        formats.read(str(source))
+
+
+def test_voc_files_that_count_from_0_are_told_by_a_corner_at_0(tmp_path):
+    image(tmp_path / "a.jpg")
+    text(
+        tmp_path / "a.xml",
+        "<annotation><object><name>car</name><bndbox><xmin>0</xmin><ymin>10</ymin><xmax>59</xmax><ymax>29</ymax></bndbox>"
+        "</object></annotation>",
+    )
+    found = formats.read(str(tmp_path))
+    assert boxes(found) == [[0, 9, 59, 20]]
+    assert any("if these files count from 0, say FIRST_PIXEL 0: 1, first " in s for s in found.notes.sentences())
+    found = formats.read(str(tmp_path), first_pixel=0)
+    assert boxes(found) == [[0, 10, 60, 20]] and not found.notes.counts
+
+
 def test_classes_in_a_file(tmp_path):
     image(tmp_path / "a.jpg")
     text(tmp_path / "a.txt", LINE.replace("0", "1", 1))
