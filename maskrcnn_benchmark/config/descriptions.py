@@ -90,7 +90,8 @@ DESCRIPTIONS: dict[str, str] = {
     "DATASETS.TEST": "Names of the data sets to test on, one after another.",
     "DATASETS.DEFINITIONS": (
         "Data sets named in YAML: `NAME: {IMG_DIR: ..., ANN_FILE: ...}`, with SPLIT, FORM and CLASSES (names, or "
-        "a file of them) where the files do not say, FIRST_PIXEL 0 for VOC's files that count from 0 and ATTRIBUTE for VIA's; or `NAME: {FACTORY: PascalVOCDataset, DATA_DIR: ..., SPLIT: train}` for a registered "
+        "a file of them) where the files do not say, FIRST_PIXEL 0 for VOC's files that count from 0 and ATTRIBUTE for "
+        "VIA's; or `NAME: {FACTORY: PascalVOCDataset, DATA_DIR: ..., SPLIT: train}` for a registered "
         "class, with CLASSES (names, or a file of them) and FIRST_PIXEL 0 where boxes of VOC begin at 0."
     ),
     "DATALOADER.ASPECT_RATIO_GROUPING": (
