@@ -4,7 +4,8 @@
     mrb convert VOC2007 --to yolo --out as_yolo
     mrb convert labels/ --img-dir images/ --classes car truck --to coco --out all.json
 
-The form of the source is found by looking at it. Images stay where they are. What the other form cannot hold is listed.
+The form of the source, which may be DOTA's or VisDrone's too, is found by looking at it. Images stay where they are. What the
+other form cannot hold is listed.
 """
 
 from maskrcnn_benchmark.config.command_line import CommandParser
@@ -16,7 +17,7 @@ from maskrcnn_benchmark.utils.wording import counted
 def build_parser() -> CommandParser:
     parser = CommandParser(description=__doc__)
     parser.add_argument("source", metavar="SOURCE", help="a file or folder of annotations")
-    parser.add_argument("--to", required=True, choices=list(formats.FORMATS), help="the form to write")
+    parser.add_argument("--to", required=True, choices=formats.written_forms(), help="the form to write")
     parser.add_argument("--out", required=True, metavar="PLACE", help="folder, or for coco, via and csv also a file")
     parser.add_argument("--form", default="", choices=list(formats.FORMATS), help="the form of the source")
     parser.add_argument("--img-dir", default="", metavar="FOLDER", help="the images, where they do not lie as usual")

@@ -13,7 +13,7 @@ from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.formats import Content
 from maskrcnn_benchmark.utils.files import check_folder
 
-FORMS = tuple(name for name in formats.FORMATS if name != "lvis")  # which is COCO's, but for its categories
+FORMS = tuple(name for name in formats.written_forms() if name != "lvis")  # which is COCO's, but for its categories
 WITHOUT_PLACES = ("coco", "via", "csv")  # forms that do not say where the images lie
 
 

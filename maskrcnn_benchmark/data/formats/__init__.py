@@ -1,5 +1,5 @@
-"""Forms that annotations come in: a module for each, with `read`, `write` and `recognises`, `splits` where it has any, and
-`replaced`, the files at a place that `write` writes.
+"""Forms that annotations come in: a module for each, with `read` and `recognises`, `splits` where it has any, and for a form that
+is written too `write` and `replaced`, the files at a place that `write` writes.
 
 A form of one's own is such a module, or any object with these, and one line: `FORMATS.register("name", form)`.
 """
@@ -15,18 +15,45 @@ from typing import Any
 
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.data.datasets.voc_files import given_names
-from maskrcnn_benchmark.data.formats import coco, labelme, table, via, voc, yolo
+from maskrcnn_benchmark.data.formats import coco, dota, labelme, table, via, visdrone, voc, yolo
 from maskrcnn_benchmark.data.formats.content import SPLITS, Content, Notes, chosen_split
 from maskrcnn_benchmark.utils.registry import Registry
 from maskrcnn_benchmark.utils.wording import listed
 
-__all__ = ["FORMATS", "Content", "Notes", "check_keeps", "form_of", "locate", "read", "splits", "write"]
+__all__ = [
+    "FORMATS",
+    "Content",
+    "Notes",
+    "check_keeps",
+    "form_of",
+    "locate",
+    "read",
+    "splits",
+    "write",
+    "written_forms",
+]
 
 # The order is that in which they are tried on a file without a named form.
-FORMATS = Registry({"coco": coco, "lvis": coco, "via": via, "labelme": labelme, "csv": table, "voc": voc, "yolo": yolo})
-
+FORMATS = Registry(
+    {
+        "coco": coco,
+        "lvis": coco,
+        "via": via,
+        "labelme": labelme,
+        "csv": table,
+        "voc": voc,
+        "dota": dota,
+        "visdrone": visdrone,
+        "yolo": yolo,
+    }
+)
 
 FILE_ENDINGS = (".json", ".csv", ".tsv")  # of forms that are one file
+
+
+def written_forms() -> list[str]:
+    """The names of the forms that `write` knows."""
+    return [name for name, form in FORMATS.items() if hasattr(form, "write")]
 
 
 def form_of(path: str) -> str:
@@ -54,8 +81,8 @@ def locate(path: str, form: str = "") -> tuple[str, str]:
     several = f" It holds {listed([file.name for file in files])}: name one file." if len(files) > 1 else ""
     raise ValueError(
         f"{path} is in none of the known forms: {', '.join(FORMATS)}.{several} Expected is a COCO, LVIS or VIA file (.json), a "
-        "folder of LabelMe's .json or VOC's .xml files, a table (.csv), or for YOLO a data.yaml, a list of images (.txt) or a "
-        "folder with images and labels."
+        "folder of LabelMe's .json, VOC's .xml or DOTA's and VisDrone's .txt files, a table (.csv), or for YOLO a data.yaml, a "
+        "list of images (.txt) or a folder with images and labels."
     )
 
 

@@ -45,8 +45,9 @@ class ImagesByStem:
     """The images of a folder and those below it by their names without the ending."""
 
     def __init__(self, folder: Path):
+        self.files = list_images(folder)
         self._files: dict[str, list[Path]] = {}
-        for file in list_images(folder):
+        for file in self.files:
             self._files.setdefault(file.stem, []).append(file)
 
     def find(self, annotations: Path, named: str = "") -> Path | None:

@@ -93,7 +93,8 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
                 image = own
             image = image or stems.find(file, named)
             if image is None:
-                found.add_missing(named or file.stem, "files without an image, left out", str(file))
+                inner = "; the copy in their imageData is not used" if content.get("imageData") else ""
+                found.add_missing(named or file.stem, f"files without an image, left out{inner}", str(file))
                 continue
             sides = (content.get("imageWidth"), content.get("imageHeight"))
             entry = found.add_annotated(name_below(root, image), sides, str(file))

@@ -64,7 +64,13 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     parsed = []
     for file in progress_bar(files, desc="reading annotations", unit="file", leave=False):
         with single():
-            parsed.append((file, read_annotation(str(file))))
+            element = read_annotation(str(file))
+            if element.tag.lower() != "annotation" and element.find("object") is None:
+                raise ValueError(
+                    f"{file} is no file of Pascal VOC: it has <{element.tag}> where those have <annotation>. Export the labels "
+                    "as VOC, COCO or YOLO."
+                )
+            parsed.append((file, element))
     names = list(classes) or sorted(names_of_objects(root for _, root in parsed), key=class_key)
     content = Content(str(root))
     content.name_classes(names)

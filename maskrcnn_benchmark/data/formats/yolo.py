@@ -108,8 +108,10 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         where = "it is an empty list" if place.is_file() and not described else f"looked below {folder}"
         raise ValueError(f"{path} names no image: {where}.")
     files = [Path(os.path.abspath(file)) for file in files]
+    twice = [str(file) for file, count in Counter(files).items() if count > 1]
     root = Path(os.path.abspath(images) if images else os.path.commonpath([str(f.parent) for f in files]))
     content = Content(str(root))
+    content.notes.add("images that are listed several times, and count as often", twice[0] if twice else "", len(twice))
     content.name_classes(list(names.values()))
     for name, count in Counter(names.values()).items():
         content.notes.add("classes of the same name, which stay two", f"{place}: {name}", count > 1)

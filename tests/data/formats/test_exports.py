@@ -194,6 +194,27 @@ def test_voc_files_that_count_from_0_are_told_by_a_corner_at_0(tmp_path):
     assert boxes(found) == [[0, 10, 60, 20]] and not found.notes.counts
 
 
+def test_xml_of_another_program_is_named(tmp_path):
+    image(tmp_path / "a.jpg")
+    text(tmp_path / "annotations.xml", '<annotations><image name="a.jpg"/></annotations>')
+    with pytest.raises(
+        ValueError, match="annotations.xml is no file of Pascal VOC: it has <annotations> where those have"
+    ):
+        formats.read(str(tmp_path))
+
+
+def test_what_counts_twice_or_not_at_all_is_said(tmp_path):
+    image(tmp_path / "images" / "a.jpg")
+    text(tmp_path / "labels" / "a.txt", LINE)
+    described = text(tmp_path / "data.yaml", "train: [images, images]\nnames: [car]\n")
+    assert formats.read(str(described)).notes.counts["images that are listed several times, and count as often"] == 1
+    labels = {"imagePath": "gone.jpg", "imageData": "aaaa", "shapes": []}
+    text(tmp_path / "labelme" / "gone.json", json.dumps(labels))
+    text(tmp_path / "labelme" / "a.json", json.dumps({**labels, "imagePath": "../images/a.jpg"}))
+    notes = formats.read(str(tmp_path / "labelme")).notes
+    assert notes.counts["files without an image, left out; the copy in their imageData is not used"] == 1
+
+
 def test_classes_in_a_file(tmp_path):
     image(tmp_path / "a.jpg")
     text(tmp_path / "a.txt", LINE.replace("0", "1", 1))

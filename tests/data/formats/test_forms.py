@@ -640,7 +640,9 @@ def test_unknown_forms_get_the_names_of_the_known(tmp_path):
     (tmp_path / "x.bin").write_bytes(b"\x00\x01")
     (tmp_path / "empty").mkdir()
     for place in ("x.bin", "empty"):
-        with pytest.raises(ValueError, match="is in none of the known forms: coco, lvis, via, labelme, csv, voc, yolo"):
+        with pytest.raises(
+            ValueError, match="is in none of the known forms: coco, lvis, via, labelme, csv, voc, dota, visdrone, yolo"
+        ):
             formats.read(str(tmp_path / place))
     with pytest.raises(ConfigError, match="no form 'cvat' of annotations; known are coco"):
         formats.read(str(tmp_path), form="cvat")
