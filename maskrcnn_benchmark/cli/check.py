@@ -44,7 +44,7 @@ class Source:
 
     def load(self) -> tuple[dict, str, Content | None]:
         """The entries in COCO's format, the folder of the images, and what a reader of another form says besides."""
-        form, path = formats.locate(self.path, self.form)
+        form, path = formats.locate(self.path, self.form, self.split)
         if form == "coco" and self.images and not self.classes:
             if not os.path.isdir(self.images):
                 raise FileNotFoundError(f"There is no image folder {self.images!r}, which {self.path} belongs to.")

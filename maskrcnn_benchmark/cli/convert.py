@@ -31,7 +31,9 @@ def main() -> None:
     args = build_parser().parse_args()
     with command_line():
         content = formats.read(args.source, args.form, args.img_dir, args.split, args.classes)
-        formats.check_keeps(content, formats.locate(args.source, args.form)[1], args.to, args.out, args.overwrite)
+        formats.check_keeps(
+            content, formats.locate(args.source, args.form, args.split)[1], args.to, args.out, args.overwrite
+        )
         written = formats.write(content, args.to, args.out)
         for sentence in content.notes.sentences():
             print(f"note: {sentence}")

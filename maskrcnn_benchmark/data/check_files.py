@@ -10,6 +10,7 @@ from maskrcnn_benchmark.data.check_annotations import box_defect
 from maskrcnn_benchmark.data.check_report import Report
 from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages, WrongSizeError, size_of
 from maskrcnn_benchmark.data.datasets.coco_entries import box_of, file_name, image_entry, matching_id, plain_id
+from maskrcnn_benchmark.data.datasets.image_names import ImageNames
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from maskrcnn_benchmark.visualization import draw_annotations, make_sheet
@@ -19,10 +20,11 @@ def check_files(images: dict[Any, dict], img_dir: str, name: str, read_images: b
     """Look at the files of images, which are sound entries."""
     by_digest: dict[bytes, str] = {}
     entries = list(images.values())
-    reader = AnnotatedImages.of_entries(name, img_dir, entries)
+    reader, names = AnnotatedImages.of_entries(name, img_dir, entries), ImageNames(img_dir)
     for image in progress_bar(entries, desc="checking", unit="image"):
-        file, path = image["file_name"], os.path.join(img_dir, image["file_name"])
-        if "\0" in path or not os.path.isfile(path):
+        file = image["file_name"]
+        path = names.path(file)
+        if not os.path.isfile(path):
             report.add("missing_file", file)
             continue
         if not read_images:

@@ -149,7 +149,7 @@ def test_small_objects(bench, tmp_path, monkeypatch):
     monkeypatch.setenv("MRB_AERIAL_CARS", str(tmp_path))
     files = ("--config-file", config, "--ckpt", weights)
     printed = bench("small_objects", "table", *files, "--ways", "as configured", "merged by SAHI's greedy IoS")
-    assert len(re.findall(r"^\| (?:as configured|merged .*) \|(?: +(?:nan|[\d.]+) \|){6}$", printed, re.MULTILINE)) == 2
+    assert len(re.findall(r"^\| (?:as configured|merged .*) \|(?: +(?:nan|[\d.]+) \|){8}$", printed, re.MULTILINE)) == 2
     printed = bench("small_objects", "mosaic", *files, "--copies", 2, "--out", tmp_path / "mosaic")
     assert "180 x 60 pixels, 2 vehicles" in printed
     assert rows(printed, r"\| (limits of the configuration|suggested for it) \|# \|# \|# \|# \|# \|") == 2

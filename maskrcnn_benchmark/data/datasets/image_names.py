@@ -23,12 +23,13 @@ class ImageNames:
 
     def path(self, name: str) -> str:
         """The path of the image that annotations call `name`; where it would be by that name, if it is not there."""
-        path = os.path.join(self.root, name)
-        return path if os.path.isfile(path) else os.path.join(self.root, self.find(name) or name)
+        return os.path.join(self.root, self.find(name) or name)
 
     def find(self, name: str) -> str | None:
         """The path below the folder of the image that annotations call `name`; None where there is none, or two fit, or it
         was found by another name before."""
+        if "\0" in name:
+            return None
         if name and os.path.isfile(os.path.join(self.root, name)):
             return name
         parts = [part for part in name.lower().replace("\\", "/").split("/") if part not in ("", ".")]

@@ -61,12 +61,18 @@ def form_of(path: str) -> str:
     return locate(path)[0]
 
 
-def locate(path: str, form: str = "") -> tuple[str, str]:
+def locate(path: str, form: str = "", split: str = "") -> tuple[str, str]:
     """The form of annotations, found where it is not given, and the file or folder that is read: the one annotation file of a
-    folder that is in no form itself.
+    folder that is in no form itself, or the folder of a split.
 
     Raises FileNotFoundError or ValueError naming the known forms.
     """
+    if folders := _split_folders(path, form):
+        path = os.path.join(path, chosen_split(path, folders, split))
+    return _locate(path, form)
+
+
+def _locate(path: str, form: str) -> tuple[str, str]:
     place = Path(path)
     if not place.exists():
         raise FileNotFoundError(f"There is no {path}.")
@@ -107,7 +113,7 @@ def read(
         raise FileNotFoundError(f"There is no image folder {images!r}, which {path} belongs to.")
     if folders := _split_folders(path, form):
         path, split = os.path.join(path, chosen_split(path, folders, split)), ""
-    form, path = locate(path, form) if Path(path).exists() else (form or form_of(path), path)
+    form, path = _locate(path, form) if Path(path).exists() else (form or form_of(path), path)
     content = FORMATS[form].read(path, images, split, given_names(classes), **options)
     if not content.images:
         content.check_images(path)
@@ -122,7 +128,7 @@ def splits(path: str, form: str = "") -> list[str]:
     """The names that `read` takes as `split`; none for a form without. Raises FileNotFoundError or ValueError."""
     if folders := _split_folders(path, form):
         return folders
-    form, path = locate(path, form)
+    form, path = _locate(path, form)
     found = getattr(FORMATS[form], "splits", None)
     return found(Path(path)) if found else []
 
@@ -130,13 +136,13 @@ def splits(path: str, form: str = "") -> list[str]:
 def _split_folders(path: str, form: str) -> list[str]:
     """Folders train, val, valid and test of a folder that hold a set each, where the form itself knows no such splits."""
     with contextlib.suppress(ValueError, FileNotFoundError):
-        if hasattr(FORMATS[locate(path, form)[0]], "splits"):
+        if hasattr(FORMATS[_locate(path, form)[0]], "splits"):
             return []
     found = []
     for name in SPLITS:
         with contextlib.suppress(ValueError, FileNotFoundError):
-            folder = os.path.join(path, name)
-            found += [name] if FORMATS[locate(folder, form)[0]].recognises(Path(locate(folder, form)[1])) else []
+            known, inner = _locate(os.path.join(path, name), form)
+            found += [name] if FORMATS[known].recognises(Path(inner)) else []
     return found
 
 

@@ -72,7 +72,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
             if place.is_file() or (isinstance(content, dict) and "shapes" in content):
                 contents.append((file, _checked(content, file)))
             else:
-                found.notes.add("JSON files that are not LabelMe's, left out", str(file))
+                found.notes.add("JSON files that are not LabelMe's", str(file))
     labels = sorted(
         {shape["label"].strip() for _, content in contents for shape in content["shapes"] if _is_name(shape)}
     )

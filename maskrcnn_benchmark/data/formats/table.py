@@ -48,6 +48,8 @@ IMAGE_SIZES = (("image_width", "image_height"), ("img_width", "img_height"), ("w
 SLACK = 0.1  # by which fractions may leave the image
 EMPTY = ("", "nan")  # pandas writes the second
 ORDER = ("image", "left", "top", "right", "bottom", "class")
+# Makesense's tables without a header, in which the second corner is the box's width and height.
+MAKESENSE = ("class", "left", "top", "right", "bottom", "image", "image_width", "image_height")
 HEADER = ("filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax")
 
 
@@ -160,6 +162,8 @@ def _columns(rows: list[list[str]], path: str) -> tuple[dict[str, int], int, str
     def find(columns: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
         return {key: next((header.index(n) for n in names if n in header), -1) for key, names in columns.items()}
 
+    if len(rows[0]) == len(MAKESENSE) and all(_number(_cell(rows[0], i)) is not None for i in (1, 2, 3, 4, 6, 7)):
+        return {key: MAKESENSE.index(key) for key in ORDER}, 0, "corner"
     found = find(COLUMNS)
     if found["image"] < 0 and found["class"] < 0:
         corners = [_cell(rows[0], place) for place in range(1, 5)]

@@ -36,10 +36,13 @@ def text(path: Path, content: str) -> Path:
 
 def coco(path: Path, names: list[str], categories=("car",), box=BOX) -> Path:
     content = {
-        "images": [{"id": i, "file_name": name, "width": WIDTH, "height": HEIGHT} for i, name in enumerate(names)],
+        "images": [
+            {"id": i, "file_name": name, "width": WIDTH, "height": HEIGHT} for i, name in enumerate(names, start=1)
+        ],
         "categories": [{"id": i, "name": name} for i, name in enumerate(categories, start=1)],
         "annotations": [
-            {"id": i, "image_id": i, "category_id": 1, "bbox": box, "area": 800} for i in range(len(names))
+            {"id": i, "image_id": i, "category_id": 1, "bbox": box, "area": 800, "iscrowd": 0}
+            for i in range(1, len(names) + 1)
         ],
     }
     return text(path, json.dumps(content))
@@ -96,6 +99,15 @@ def test_images_and_patterns_in_a_data_yaml(tmp_path):
         assert formats.read(str(source), split="val").names() == {1: "car"}
 
 
+def test_the_check_takes_such_names_and_folders(tmp_path, run_program):
+    image(tmp_path / "train" / "sub" / "a.jpg")
+    ann_file = coco(tmp_path / "train" / "_annotations.coco.json", ["x\\sub\\a.jpg"])
+    (tmp_path / "valid").mkdir()
+    for words in ((ann_file, "--img-dir", tmp_path / "train"), (ann_file,), (tmp_path, "--split", "train")):
+        code, printed = run_program(CONVERT.with_name("check_dataset.py"), *words)
+        assert code == 0 and "objects: 1" in printed, printed
+
+
 @pytest.mark.parametrize("layout", ["coco", "labelme", "voc"])
 def test_a_folder_for_each_split(tmp_path, layout):
     """As some sites export them."""
@@ -137,6 +149,7 @@ def test_a_table_of_several_splits(tmp_path):
 @pytest.mark.parametrize(
     ("table", "found"),
     {
+        "makesense, the older": ("car,20,10,40,20,a.jpg,200,100\n", [BOX]),
         "corner and extent": ("image,x,y,width,height,label\na.jpg,20,10,40,20,car\n", [BOX]),
         "makesense": (
             "label_name,bbox_x,bbox_y,bbox_width,bbox_height,image_name,image_width,image_height\n"
@@ -257,7 +270,7 @@ def test_masks_of_labelme(tmp_path):
     whole = np.zeros((HEIGHT, WIDTH), bool)
     whole[10:30, 20:60] = inner
     assert (mask_utils.decode(found["segmentation"]) == whole).all()
-    assert content.notes.counts["JSON files that are not LabelMe's, left out"] == 1
+    assert content.notes.counts["JSON files that are not LabelMe's"] == 1
     ann_file, root = annotations_of(str(tmp_path))
     assert COCODataset(ann_file, root, True)[0][1].get_field("masks").get_mask_tensor().sum() == 450
     shape["mask"] = "no picture"
