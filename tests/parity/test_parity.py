@@ -23,7 +23,10 @@ GOLDEN = Path(__file__).parent / "golden"
 MODELS = sorted({path.stem for path in GOLDEN.glob("*/*.json") if not path.stem.endswith("_train")})
 # A minute and more on one core: thousands of proposals that go through res5, or through a head of four convolutions, one by one;
 # depthwise convolutions in float64.
-SLOW = {"e2e_faster_rcnn_R_50_C4_1x", "e2e_faster_rcnn_fbnet", "e2e_mask_rcnn_R_50_FPN_Xconv1fc_1x_gn"}
+SLOW = {
+    *("e2e_faster_rcnn_R_50_C4_1x", "e2e_faster_rcnn_fbnet", "e2e_mask_rcnn_R_50_FPN_Xconv1fc_1x_gn"),
+    "e2e_keypoint_rcnn_R_50_FPN_1x",
+}
 RELATIVE = 1e-4
 PIXELS = 1e-2
 # Upstream's own float32 rounding in models with group normalisation: computed in float64, gradients still differ from its

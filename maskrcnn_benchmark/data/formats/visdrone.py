@@ -9,6 +9,7 @@ from pathlib import Path
 
 from maskrcnn_benchmark.data.formats.content import Content, single
 from maskrcnn_benchmark.data.formats.text_labels import images_beside, label_folder, labelled_images
+from maskrcnn_benchmark.utils.wording import counted
 
 FOLDERS = ("annotations",)
 # By number, from 1; 0 are regions to ignore and 11 other objects.
@@ -48,7 +49,9 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     if folder is None:
         raise ValueError(f"{path} holds no labels of VisDrone: lines of eight numbers with commas between.")
     if classes and len(classes) != len(CLASSES):
-        raise ValueError(f"VisDrone has {len(CLASSES)} classes; got the names {', '.join(classes)}.")
+        raise ValueError(
+            f"VisDrone has {counted(len(CLASSES), 'class', 'classes')}; got the names {', '.join(classes)}."
+        )
     content = Content(str(images_beside(folder, images)))
     content.name_classes(classes or CLASSES)
     for image, lines in labelled_images(content, folder):
