@@ -22,7 +22,7 @@ from maskrcnn_benchmark.modeling.detector import build_detection_model
 GOLDEN = Path(__file__).parent / "golden"
 MODELS = sorted({path.stem for path in GOLDEN.glob("*/*.json") if not path.stem.endswith("_train")})
 # A minute and more on one core: thousands of proposals that go through res5, or through a head of four convolutions, one by one;
-# depthwise convolutions in float64.
+# what is computed in float64.
 SLOW = {
     *("e2e_faster_rcnn_R_50_C4_1x", "e2e_faster_rcnn_fbnet", "e2e_mask_rcnn_R_50_FPN_Xconv1fc_1x_gn"),
     "e2e_keypoint_rcnn_R_50_FPN_1x",
