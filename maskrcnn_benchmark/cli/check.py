@@ -23,6 +23,7 @@ from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.catalog import dataset_catalog
 from maskrcnn_benchmark.data.check import check, contact_sheet, load
+from maskrcnn_benchmark.data.datasets.coco_entries import file_name
 from maskrcnn_benchmark.data.formats.content import REFUSED, Content, collect_refused
 from maskrcnn_benchmark.data.suggest import as_table, suggest
 from maskrcnn_benchmark.engine.command_line import command_line
@@ -144,9 +145,10 @@ def main() -> None:
                     print(suggestions(read or formats.read(source.path, "coco", img_dir)))
             if args.sheet and number == 0:
                 check_folder(os.path.dirname(os.path.abspath(args.sheet)), "The folder of --sheet")
-                for image in content["images"]:
-                    if os.path.basename(args.sheet) == os.path.basename(str(image.get("file_name"))):
-                        check_other_file(args.sheet, os.path.join(img_dir, image["file_name"]), "--sheet")
+                for entry in content["images"]:
+                    image = file_name(entry) if isinstance(entry, dict) else None
+                    if image and os.path.basename(image) == os.path.basename(args.sheet):
+                        check_other_file(args.sheet, os.path.join(img_dir, image), "--sheet")
                 sheet = contact_sheet(content, img_dir)
                 if sheet is None or not cv2.imwrite(args.sheet, sheet):
                     raise OSError(

@@ -140,6 +140,10 @@ def test_reports_and_sheets_replace_no_annotations_and_no_images(run_tool, tmp_p
         code, printed = run_tool(*words, option, path)
         assert code == 1 and said in printed, printed
     assert {path: path.read_bytes() for path in before} == before
+    odd = {"images": [None, {**entry, "file_name": 7}, entry], "categories": [], "annotations": []}
+    (tmp_path / "odd.json").write_text(json.dumps(odd))
+    code, printed = run_tool("check_dataset", tmp_path / "odd.json", *words[2:], "--sheet", tmp_path / "sheet.png")
+    assert code == 1 and "PROBLEM" in printed and (tmp_path / "sheet.png").is_file()
     for _ in range(2):
         run_tool(*words, "--json", tmp_path / "report.json")
     assert json.loads((tmp_path / "report.json").read_text())[0]["summary"]["images"] == 1
