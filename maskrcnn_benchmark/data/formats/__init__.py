@@ -135,6 +135,8 @@ def splits(path: str, form: str = "") -> list[str]:
 
 def _split_folders(path: str, form: str) -> list[str]:
     """Folders train, val, valid and test of a folder that hold a set each, where the form itself knows no such splits."""
+    if not os.path.isdir(path):
+        return []
     with contextlib.suppress(ValueError, FileNotFoundError):
         if hasattr(FORMATS[_locate(path, form)[0]], "splits"):
             return []
