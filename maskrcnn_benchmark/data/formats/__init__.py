@@ -117,8 +117,9 @@ def read(
     content = FORMATS[form].read(path, images, split, given_names(classes), **options)
     if not content.images:
         content.check_images(path)
-    alike = Counter(" ".join(name.lower().split()) for name in content.names().values())
-    for name in content.names().values():
+    names = dict.fromkeys(content.names().values())
+    alike = Counter(" ".join(name.lower().split()) for name in names)
+    for name in names:
         several = alike[" ".join(name.lower().split())] > 1
         content.notes.add("classes whose names differ in capitals or spaces alone, which stay apart", name, several)
     return content
@@ -137,15 +138,17 @@ def _split_folders(path: str, form: str) -> list[str]:
     """Folders train, val, valid and test of a folder that hold a set each, where the form itself knows no such splits."""
     if not os.path.isdir(path):
         return []
+    found, is_one_itself = [], False
     with contextlib.suppress(ValueError, FileNotFoundError):
-        if hasattr(FORMATS[_locate(path, form)[0]], "splits"):
+        known, inner = _locate(path, form)
+        if hasattr(FORMATS[known], "splits"):
             return []
-    found = []
+        is_one_itself = FORMATS[known].recognises(Path(inner))
     for name in SPLITS:
         with contextlib.suppress(ValueError, FileNotFoundError):
             known, inner = _locate(os.path.join(path, name), form)
             found += [name] if FORMATS[known].recognises(Path(inner)) else []
-    return found
+    return found if len(found) > 1 or not is_one_itself else []
 
 
 def check_keeps(content: Content, source: str, form: str, out: str, overwrite: bool = False) -> None:

@@ -135,6 +135,13 @@ def test_a_folder_for_each_split(tmp_path, layout):
     assert len(COCODataset(ann_file, root, True)) == 1
 
 
+def test_a_folder_with_one_further_below_is_read_whole(tmp_path):
+    for name in ("a", "test/b"):
+        image(tmp_path / f"{name}.jpg")
+        text(tmp_path / f"{name}.json", json.dumps({"imagePath": f"{Path(name).name}.jpg", "shapes": []}))
+    assert formats.splits(str(tmp_path)) == [] and len(formats.read(str(tmp_path)).images) == 2
+
+
 def test_a_table_of_several_splits(tmp_path):
     image(tmp_path / "a.jpg")
     image(tmp_path / "b.jpg")
