@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -10,9 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pycocotools.mask as mask_utils
+from PIL import Image
 
 from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon, single
 from maskrcnn_benchmark.data.formats.files import (
@@ -30,20 +31,23 @@ from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from maskrcnn_benchmark.utils.wording import counted
 
 LOOKED_AT = 20  # files of a folder, to tell its form
+MOST_BYTES = 200_000_000  # of a file of one image, which may be in it
 OPEN_SHAPES = ("point", "points", "line", "linestrip")
 
 
 def recognises(path: Path) -> bool:
     """Whether this is a LabelMe file or a folder of them."""
     files = [path] if path.suffix.lower() == ".json" and path.is_file() else []
+    return any(map(_is_labelme, files or (islice(path.rglob("*.json"), LOOKED_AT) if path.is_dir() else ())))
+
+
+def _is_labelme(path: Path) -> bool:
+    if path.stat().st_size > MOST_BYTES:
+        return False
     try:
-        files = files or list(islice(path.rglob("*.json"), LOOKED_AT) if path.is_dir() else ())
-        return any(_is_labelme(read_json(file)) for file in files)
+        content = read_json(path)
     except ValueError:
         return False
-
-
-def _is_labelme(content: Any) -> bool:
     return isinstance(content, dict) and isinstance(content.get("shapes"), list)
 
 
@@ -159,13 +163,14 @@ def _mask(shape: dict, image: dict, where: str) -> dict:
     """The run lengths of a shape whose "mask" is a PNG of its box, from the first to the last pixel."""
     try:
         (left, top), _ = [(round(float(x)), round(float(y))) for x, y in shape["points"]]
-        encoded = np.frombuffer(base64.b64decode(shape["mask"], validate=True), np.uint8)
-        inner = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)
-        if inner is None or left < 0 or top < 0:
-            raise ValueError
+        with Image.open(io.BytesIO(base64.b64decode(shape["mask"], validate=True))) as png:
+            width, height = png.size
+            if min(left, top) < 0 or left + width > image["width"] or top + height > image["height"]:
+                raise ValueError
+            inner = np.asarray(png.convert("L"))
         whole = np.zeros((image["height"], image["width"]), np.uint8, order="F")
-        whole[top : top + inner.shape[0], left : left + inner.shape[1]] = inner > 0
-    except (KeyError, TypeError, ValueError, OverflowError, cv2.error):
+        whole[top : top + height, left : left + width] = inner > 0
+    except (KeyError, TypeError, ValueError, OverflowError, OSError, Image.DecompressionBombError):
         raise ValueError(
             f"{where}: a mask needs two `points` and its `mask`, a PNG in base64, within the image."
         ) from None

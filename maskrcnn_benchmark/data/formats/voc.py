@@ -60,7 +60,8 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         files = [Path(annotation_path(str(inner), name)) for name in read_image_set(str(folder), split)]
     if not files:
         raise ValueError(f"{inner} holds no XML file.")
-    root = Path(images or next((folder / name for name in ("JPEGImages", "images") if (folder / name).is_dir()), inner))
+    usual = ("JPEGImages", "images") if inner != folder else ("JPEGImages",)
+    root = Path(images or next((folder / name for name in usual if (folder / name).is_dir()), inner))
     parsed = []
     for file in progress_bar(files, desc="reading annotations", unit="file", leave=False):
         with single():

@@ -151,7 +151,8 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
 
 def _of_split(folder: Path, labelled: Path, split: str) -> list[Path]:
     """The images of a split of a folder, or of one that has none; `labelled` has the lists."""
-    there = list(dict.fromkeys(_splits_of_folder(folder) + _splits_of_folder(labelled)))
+    listed = [name for name in SPLITS if (labelled / f"{name}.txt").is_file()]
+    there = list(dict.fromkeys(_splits_of_folder(folder) + listed))
     if split or len(there) > 1:
         chosen = chosen_split(labelled, there, split)
         if inner := _folder_of(folder, chosen):

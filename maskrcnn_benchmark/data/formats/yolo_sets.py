@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import os
 import reprlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -114,10 +115,10 @@ def images_of_split(described: dict, path: Path, split: str) -> tuple[list[Path]
     for name in map(str, given):
         # Exports of some sites name ../train/images in a data.yaml that lies beside train/.
         tries = [root / name for root in roots] + [path.parent / name.removeprefix("../")]
-        if any(character in name for character in "*?["):
-            files += next((matching for t in tries if (matching := _matching(str(t)))), [])
-            continue
         found = next((t for t in tries if t.exists()), None)
+        if found is None and (matching := next((m for root in roots if (m := _matching(root, name))), [])):
+            files += matching
+            continue
         if found is None and name.lower().endswith(IMAGE_ENDINGS):
             found = next((Path(root, known) for root in roots if (known := ImageNames(str(root)).find(name))), None)
         if found is None:
@@ -127,8 +128,10 @@ def images_of_split(described: dict, path: Path, split: str) -> tuple[list[Path]
     return files, roots[0]
 
 
-def _matching(pattern: str) -> list[Path]:
-    return [Path(p) for p in sorted(glob.glob(pattern, recursive=True)) if p.lower().endswith(IMAGE_ENDINGS)]
+def _matching(root: Path, pattern: str) -> list[Path]:
+    """The images below a folder that a pattern with wildcards stands for."""
+    found = glob.glob(os.path.join(glob.escape(str(root)), pattern), recursive=True)
+    return [Path(path) for path in sorted(found) if path.lower().endswith(IMAGE_ENDINGS)]
 
 
 def listed_images(path: Path, images: str = "") -> list[Path]:
