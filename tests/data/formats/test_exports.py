@@ -99,6 +99,18 @@ def test_images_and_patterns_in_a_data_yaml(tmp_path):
         assert formats.read(str(source), split="val").names() == {1: "car"}
 
 
+def test_folders_with_brackets_are_no_patterns(tmp_path):
+    root = tmp_path / "set [2]"
+    image(root / "images" / "train [1]" / "a.jpg")
+    described = text(
+        root / "data.yaml", "train: images/train [1]\nval: images/train*/*.jpg\ntest: images/x*.jpg\nnames: [c]\n"
+    )
+    for split in ("train", "val"):
+        assert [i["file_name"] for i in formats.read(str(described), split=split).images] == ["a.jpg"]
+    with pytest.raises(FileNotFoundError, match="there is no 'images/x.*jpg' of its split 'test'"):
+        formats.read(str(described), split="test")
+
+
 def test_the_check_takes_such_names_and_folders(tmp_path, run_program):
     image(tmp_path / "train" / "sub" / "a.jpg")
     ann_file = coco(tmp_path / "train" / "_annotations.coco.json", ["x\\sub\\a.jpg"])
@@ -270,7 +282,10 @@ def test_masks_of_labelme(tmp_path):
         "mask": base64.b64encode(png.getvalue()).decode(),
     }
     text(tmp_path / "a.json", json.dumps({"imagePath": "a.jpg", "shapes": [shape]}))
-    text(tmp_path / "classes.json", '["car"]')
+    text(tmp_path / "Aclasses.json", '["car"]')
+    text(tmp_path / "Abroken.json", "{")
+    assert formats.form_of(str(tmp_path)) == "labelme"
+    (tmp_path / "Abroken.json").unlink()
     content = formats.read(str(tmp_path))
     (found,) = content.annotations
     assert found["bbox"] == [30, 15, 30, 15] and found["area"] == 450 and content.names() == {1: "car"}
@@ -298,6 +313,13 @@ def test_voc_folders_by_other_names(tmp_path, layout):
         "</object></annotation>",
     )
     assert boxes(formats.read(str(tmp_path))) == [BOX]
+
+
+def test_voc_files_beside_their_images_and_a_folder_called_images(tmp_path):
+    image(tmp_path / "a.jpg")
+    image(tmp_path / "images" / "other.jpg")
+    text(tmp_path / "a.xml", "<annotation><filename>a.jpg</filename></annotation>")
+    assert [entry["file_name"] for entry in formats.read(str(tmp_path)).images] == ["a.jpg"]
 
 
 def test_labels_beside_a_folder_of_images_by_another_name(tmp_path):
