@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from maskrcnn_benchmark.data.datasets.image_names import ImageNames
 from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon, single
 from maskrcnn_benchmark.data.formats.files import join_polygons, outlines_of, read_rows, single_file
 from maskrcnn_benchmark.data.formats.shapes import circle, ellipse, rectangle
@@ -81,7 +82,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     if not entries:
         raise ValueError(f"{path} is no export of the VGG Image Annotator: its entries need `filename` and `regions`.")
     root = Path(images) if images else Path(path).parent
-    found = Content(str(root))
+    found, image_names = Content(str(root)), ImageNames(str(root))
     regions = []
     for entry in progress_bar(entries, desc="reading annotations", unit="image", leave=False):
         with single():
@@ -91,13 +92,14 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     found.name_classes(list(classes) or sorted({name for listed in names for name in listed if name}))
     known = {category["name"]: category["id"] for category in found.categories}
     for (entry, listed), labels in zip(regions, names, strict=True):
-        if not (root / str(entry["filename"])).is_file():
-            name = str(entry["filename"])
+        name = str(entry["filename"])
+        file = image_names.find(name)
+        if file is None:
             found.add_missing(name, "entries without an image, left out", f"{path}: {name}")
             continue
         image = None
         with single(found.notes):
-            image = found.add_image(str(entry["filename"]))
+            image = found.add_image(file)
         for number, (region, label) in enumerate(zip(listed, labels, strict=True) if image else ()):
             where = f"{path}: {entry['filename']}, region {number}"
             if _is_several(region, chosen):

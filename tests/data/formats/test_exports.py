@@ -63,6 +63,10 @@ def test_names_of_another_machine(tmp_path, name):
     assert boxes(formats.read(str(ann_file), images=str(tmp_path / "img"))) == [BOX]
     table = text(tmp_path / "ann" / "set.csv", f"{name},20,10,60,30,car\n")
     assert boxes(formats.read(str(table), images=str(tmp_path / "img"))) == [BOX]
+    shape = {"name": "rect", **dict(zip(("x", "y", "width", "height"), BOX, strict=True))}
+    regions = [{"shape_attributes": shape, "region_attributes": {}}]
+    via = text(tmp_path / "ann" / "via.json", json.dumps({"a": {"filename": name, "regions": regions}}))
+    assert boxes(formats.read(str(via), images=str(tmp_path / "img"))) == [BOX]
 
 
 def test_a_name_stands_for_no_other_image(tmp_path):
