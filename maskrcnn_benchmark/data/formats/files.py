@@ -15,10 +15,9 @@ import pycocotools.mask as mask_utils
 
 from maskrcnn_benchmark.data.datasets.coco_tree import to_rle
 from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS
-from maskrcnn_benchmark.data.formats.content import Content, polygon_area
+from maskrcnn_benchmark.data.formats.content import Content, Notes, polygon_area
 from maskrcnn_benchmark.utils.files import files_below, read_text, write_atomically
 
-OF_ANOTHER = "files that name the image of another one, taken for that of their own name"
 NEAREST_OF = 1000  # corners: with all of them, a mask of thousands of specks would take minutes
 
 
@@ -61,6 +60,16 @@ class ImagesByStem:
                 "(--img-dir, IMG_DIR), and read each folder by itself."
             )
         return fitting[0] if fitting else None
+
+    def own(self, annotations: Path, image: Path, notes: Notes) -> Path:
+        """Of an `image` that several files of annotations name, the one that has this file's name, where there is such: the file
+        was copied with its image, and kept the name in it."""
+        own = image if image.stem == annotations.stem else self.find(annotations)
+        is_other = own not in (None, image)
+        notes.add(
+            "files that name the image of another one, taken for that of their own name", str(annotations), is_other
+        )
+        return own or image
 
 
 def name_below(root: Path, image: Path) -> str:

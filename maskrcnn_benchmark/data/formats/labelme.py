@@ -17,7 +17,6 @@ from PIL import Image
 
 from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon, single
 from maskrcnn_benchmark.data.formats.files import (
-    OF_ANOTHER,
     ImagesByStem,
     name_below,
     note_others,
@@ -92,9 +91,8 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         beside = beside if not images else [*beside[1:], beside[0]]
         image = next((b for b in beside if named and b.is_file()), None)
         with single(found.notes):
-            if image and claims[file.parent, named] > 1 and image.stem != file.stem and (own := stems.find(file)):
-                found.notes.add(OF_ANOTHER, str(file))
-                image = own
+            if image and claims[file.parent, named] > 1:
+                image = stems.own(file, image, found.notes)
             image = image or stems.find(file, named)
             if image is None:
                 inner = "; the copy in their imageData is not used" if content.get("imageData") else ""

@@ -19,7 +19,6 @@ from maskrcnn_benchmark.data.datasets.voc_files import (
 )
 from maskrcnn_benchmark.data.formats.content import Content, single
 from maskrcnn_benchmark.data.formats.files import (
-    OF_ANOTHER,
     ImagesByStem,
     name_below,
     note_others,
@@ -84,9 +83,8 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         beside = [root / file.relative_to(inner).parent / named, root / named] if file.is_relative_to(inner) else []
         image = next((b for b in beside if named and b.is_file()), None)
         with single(content.notes):
-            if image and claims[file.parent, named] > 1 and image.stem != file.stem and (own := stems.find(file)):
-                content.notes.add(OF_ANOTHER, str(file))
-                image = own
+            if image and claims[file.parent, named] > 1:
+                image = stems.own(file, image, content.notes)
             image = image or stems.find(file, named)
             image = image or (written if written.is_absolute() and written.is_file() else None)
             if image is None:
