@@ -68,7 +68,7 @@ DESCRIPTIONS: dict[str, str] = {
         "whose names differ in left and right."
     ),
     "INPUT.TILES.SIZE": "Side of a tile in pixels of the image; 0 for no tiles.",
-    "INPUT.TILES.OVERLAP": "Neighbouring tiles share at least this part of a tile.",
+    "INPUT.TILES.OVERLAP": "Neighbouring tiles share this part of a tile, or up to a tenth less where that saves tiles.",
     "INPUT.TILES.SCALE": "Each tile is scaled by this before the network sees it.",
     "INPUT.TILES.WHOLE": "Look at the whole image too, scaled as MIN_SIZE_TEST and MAX_SIZE_TEST say.",
     "INPUT.TILES.MERGE": (
