@@ -56,10 +56,11 @@ def _scales(cfg: Any, facts: Facts, is_train: bool) -> tuple[np.ndarray, np.ndar
     tiling = make_tiling(cfg)
     if (tiles.TRAIN and tiles.SIZE) if is_train else tiling is not None:
         return np.full(len(facts.sides), tiles.SCALE), none
+    sides = np.maximum(facts.sides, 1)  # an image that gives its size as zero is a matter of `mrb check`
     if is_train and options(cfg).INPUT.SCALE_JITTER:
         low, high = options(cfg).INPUT.SCALE_JITTER
-        return options(cfg).INPUT.SCALE_JITTER_SIZE * (low * high) ** 0.5 / facts.sides.max(axis=1), none
-    shorter, longer = facts.sides.min(axis=1), facts.sides.max(axis=1)
+        return options(cfg).INPUT.SCALE_JITTER_SIZE * (low * high) ** 0.5 / sides.max(axis=1), none
+    shorter, longer = sides.min(axis=1), sides.max(axis=1)
     sizes = source.MIN_SIZE_TRAIN if is_train else source.MIN_SIZE_TEST
     wanted = float(np.median(sizes)) / shorter
     allowed = (source.MAX_SIZE_TRAIN if is_train else source.MAX_SIZE_TEST) / longer
