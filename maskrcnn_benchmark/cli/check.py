@@ -24,6 +24,7 @@ from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.catalog import dataset_catalog
 from maskrcnn_benchmark.data.check import check, contact_sheet, load
 from maskrcnn_benchmark.data.datasets.coco_entries import file_name
+from maskrcnn_benchmark.data.formats.cli_options import OPTIONS, add_form_options, form_options
 from maskrcnn_benchmark.data.formats.content import REFUSED, Content, collect_refused
 from maskrcnn_benchmark.data.suggest import as_table, suggest
 from maskrcnn_benchmark.engine.command_line import command_line
@@ -42,6 +43,7 @@ class Source:
     form: str = ""
     split: str = ""
     classes: tuple[str, ...] = ()
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def load(self) -> tuple[dict, str, Content | None]:
         """The entries in COCO's format, the folder of the images, and what a reader of another form says besides."""
@@ -51,7 +53,7 @@ class Source:
                 raise FileNotFoundError(f"There is no image folder {self.images!r}, which {self.path} belongs to.")
             return load(path), self.images, None
         with collect_refused() as refused:
-            content = formats.read(self.path, self.form, self.images, self.split, self.classes)
+            content = formats.read(self.path, self.form, self.images, self.split, self.classes, **self.options)
         content.check_images(self.path)
         content.notes.merge(refused)
         return content.as_coco(), content.root, content
@@ -65,7 +67,8 @@ def chosen_sets(args: argparse.Namespace) -> dict[str, Source]:
             "Give the annotations (SOURCE, or --ann-file) and, where they do not say it, --img-dir; or --config-file."
         )
     if source:
-        return {os.path.basename(os.path.normpath(source)): Source(source, args.img_dir, args.form, args.split)}
+        chosen = Source(source, args.img_dir, args.form, args.split, options=form_options(args))
+        return {os.path.basename(os.path.normpath(source)): chosen}
     cfg.merge_from_file(args.config_file)
     cfg.merge_from_list(args.opts)
     catalog, sets = dataset_catalog(cfg), {}
@@ -81,7 +84,9 @@ def _defined(name: str, entry: dict, catalog: Any) -> Source:
     if "ANN_FILE" in entry and "FACTORY" not in entry:
         path, images, form, split = (str(entry.get(key, "")) for key in ("ANN_FILE", "IMG_DIR", "FORM", "SPLIT"))
         classes = entry.get("CLASSES", ())
-        return Source(path, images, form, split, (classes,) if isinstance(classes, str) else tuple(map(str, classes)))
+        names = (classes,) if isinstance(classes, str) else tuple(map(str, classes))
+        own = {name: entry[name.upper()] for name in OPTIONS if name.upper() in entry}
+        return Source(path, images, form, split, names, own)
     values = catalog.get(name)["args"]
     if {"ann_file", "root"} <= set(values):
         return Source(values["ann_file"], values["root"], "coco")
@@ -120,6 +125,7 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("--form", default="", choices=list(formats.FORMATS), help="where it is not found by itself")
     parser.add_argument("--split", default="", metavar="NAME", help="of a source that holds several")
+    add_form_options(parser)
     parser.add_config()
     parser.add_argument("--skip-images", action="store_true", help="do not decode the image files")
     parser.add_argument("--sheet", metavar="FILE", help="draw images with their annotations (of the first data set)")

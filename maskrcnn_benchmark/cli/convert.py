@@ -10,6 +10,7 @@ other form cannot hold is listed.
 
 from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.data import formats
+from maskrcnn_benchmark.data.formats.cli_options import add_form_options, form_options
 from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.utils.wording import counted
 
@@ -23,6 +24,7 @@ def build_parser() -> CommandParser:
     parser.add_argument("--img-dir", default="", metavar="FOLDER", help="the images, where they do not lie as usual")
     parser.add_argument("--split", default="", metavar="NAME", help="of a source that holds several")
     parser.add_argument("--classes", nargs="+", default=(), metavar="NAME", help="names in the order of their labels")
+    add_form_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there, but never the source")
     return parser
 
@@ -30,7 +32,9 @@ def build_parser() -> CommandParser:
 def main() -> None:
     args = build_parser().parse_args()
     with command_line():
-        content = formats.read(args.source, args.form, args.img_dir, args.split, args.classes)
+        content = formats.read(args.source, args.form, args.img_dir, args.split, args.classes, **form_options(args))
+        if not content.images:
+            raise ValueError(f"{args.source} names no image: there is nothing to write.")
         formats.check_keeps(
             content, formats.locate(args.source, args.form, args.split)[1], args.to, args.out, args.overwrite
         )

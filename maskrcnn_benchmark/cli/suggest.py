@@ -19,6 +19,7 @@ import yaml
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.data import formats
+from maskrcnn_benchmark.data.formats.cli_options import add_form_options, form_options
 from maskrcnn_benchmark.data.set_facts import Facts
 from maskrcnn_benchmark.data.suggest import Choice, as_table, suggest
 from maskrcnn_benchmark.engine.command_line import command_line
@@ -36,12 +37,13 @@ def definition(args: argparse.Namespace, test: bool, classes: tuple[str, ...]) -
     source = args.test or args.source if test else args.source
     images = (args.test_img_dir or (args.img_dir if source == args.source else "")) if test else args.img_dir
     split = (args.test_split if test else args.split) or ""
+    own = {name.upper(): value for name, value in form_options(args).items()}
     named = {"ANN_FILE": source, "IMG_DIR": images, "FORM": args.form, "SPLIT": split}
     paths = ("ANN_FILE", "IMG_DIR")
     entry: dict[str, Any] = {k: os.path.abspath(v) if k in paths else v for k, v in named.items() if v}
     if not (source.lower().endswith(".json") and images and not args.form):
         entry["CLASSES"] = list(classes)
-    return entry
+    return entry | own
 
 
 def choose_splits(args: argparse.Namespace) -> str:
@@ -134,6 +136,7 @@ def build_parser() -> CommandParser:
         "--form", default="", choices=list(formats.FORMATS), help="the form, where it is not found by itself"
     )
     parser.add_argument("--split", default="", metavar="NAME", help="of a source that holds several")
+    add_form_options(parser)
     parser.add_argument("--test", default="", metavar="SOURCE", help="annotations to test on")
     parser.add_argument("--test-img-dir", default="", metavar="FOLDER", help="their images")
     parser.add_argument(
@@ -168,7 +171,8 @@ def main() -> None:
         config = cfg.clone()
         config.merge_from_file(base)
         chosen = choose_splits(args)
-        content = formats.read(args.source, args.form, args.img_dir, args.split)
+        own = form_options(args)
+        content = formats.read(args.source, args.form, args.img_dir, args.split, **own)
         content.check_images(args.source)
         memory = torch.cuda.get_device_properties(0).total_memory / 2**30 if on_gpu else None
         facts, choices = suggest(content, config, memory, weights)
@@ -178,7 +182,9 @@ def main() -> None:
         if args.test or args.test_split:
             entry = definition(args, True, classes)
             try:
-                tested = formats.read(entry["ANN_FILE"], args.form, entry.get("IMG_DIR", ""), args.test_split, classes)
+                tested = formats.read(
+                    entry["ANN_FILE"], args.form, entry.get("IMG_DIR", ""), args.test_split, classes, **own
+                )
             except (ValueError, OSError) as error:
                 if not chosen:
                     raise

@@ -201,9 +201,7 @@ _TABLE: dict[str, Any] = {
         "TRANSFORMS": NAMES,
         "KEYPOINT_FLIP_PAIRS": some(some(TEXT, counts=(2,))),
         "TILES": {
-            "SIZE": Rule(
-                "0 (no tiles), or 16 pixels or more", lambda v: _is_whole(v) and (v == 0 or 16 <= v <= MOST_PIXELS)
-            ),
+            "SIZE": Rule("0 (no tiles), or 16 pixels or more", lambda v: _is_whole(v) and (v == 0 or v >= 16)),
             "OVERLAP": number(0, 1, below=True),
             "SCALE": number(0, 16, above=True),
             "MERGE": one_of("nms", "nmm"),

@@ -99,8 +99,8 @@ def _coco_file(entry: dict, key: str) -> tuple[str, str]:
     )
     try:
         return as_coco_file(ann_file, str(entry.get("FORM", "")), root, str(entry.get("SPLIT", "")), classes, options)
-    except TypeError as error:
-        raise ConfigError(f"{key} does not fit its form: {error}; got {entry!r}.") from None
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}") from None
 
 
 def dataset_catalog(cfg) -> ConfiguredCatalog:

@@ -58,6 +58,8 @@ def check_annotations(annotations: list, images: dict, categories: dict, report:
             report.add("same_annotation", name)
         seen.add(same)
         usable.append(sound)
+    if usable and all(0 <= min(a["bbox"]) and max(a["bbox"]) <= 1 for a in usable):
+        report.add("box_fractions", f"{usable[0]['bbox']}")
     _check_masks(usable, images, report)
     _check_keypoints(usable, report)
     return usable

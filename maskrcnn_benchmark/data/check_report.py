@@ -62,7 +62,11 @@ KINDS = {
         False,
         "images without objects; training leaves them out unless DATALOADER.FILTER_EMPTY_ANNOTATIONS is False",
     ),
-    "dense": (False, "images with more than 100 objects; see TEST.DETECTIONS_PER_IMG and TEST.COCO_MAX_DETECTIONS"),
+    "dense": (
+        False,
+        "images with more than 100 objects; see MODEL.ROI_HEADS.DETECTIONS_PER_IMG (of RetinaNet TEST.DETECTIONS_PER_IMG) and "
+        "TEST.COCO_MAX_DETECTIONS",
+    ),
     "info_form": (False, '"info" that is no object; it is left aside'),
     "category_fields": (True, 'categories without an "id" or "name", or with an id that another has'),
     "category_name": (True, "names that several categories have; they are numbered"),
@@ -83,6 +87,10 @@ KINDS = {
     "iscrowd": (True, 'annotations whose "iscrowd" is missing, or not 0 or 1; it is taken as 0 where it means neither'),
     "box_form": (True, 'annotations without a "bbox" of four finite numbers; they are left out'),
     "box_text": (True, "boxes whose numbers are text; they are read as numbers"),
+    "box_fractions": (
+        True,
+        "sets whose boxes all lie within one pixel: shares of the image's width and height, where COCO's boxes are pixels",
+    ),
     "box_empty": (True, "boxes without width or height; they are left out of training"),
     "box_outside": (True, "boxes outside their image; they are left out of training"),
     "box_beyond": (False, "boxes that reach more than a pixel beyond their image; they are clipped"),

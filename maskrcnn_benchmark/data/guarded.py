@@ -62,8 +62,9 @@ class GuardedDataset(Dataset):
             logging.getLogger(__name__).warning("%s. It is skipped.", error)
         count = int(self.broken.sum())
         if count > self.max_broken or count == len(self):
+            limit = f"more than DATALOADER.MAX_BROKEN_IMAGES = {self.max_broken}"
             raise TooManyBrokenImagesError(
-                f"{counted(count, 'image')} could not be read, more than DATALOADER.MAX_BROKEN_IMAGES = {self.max_broken}. "
+                f"{counted(count, 'image')} could not be read, {limit if count > self.max_broken else 'and there is no other'}. "
                 f"The last one: {error}"
             ) from None
 

@@ -47,7 +47,8 @@ class Shards:
         settings: what results depend on. They must be those of the run that is gone on with.
 
     Attributes:
-        done: the last line of each input that is complete, without those that ended in an error, which are tried again.
+        done: the last line of each input that is complete, without those that ended in an error and those whose file was written
+            since, which are tried again.
 
     Raises ValueError with a sentence for other settings than the unfinished run's.
     """
@@ -57,7 +58,11 @@ class Shards:
         done = {}
         if distributed.is_main_process():
             self._check(settings)
-            done = {name: a.last for name, a in self.attempts().items() if a.rank == 2}
+            done = {
+                n: a.last
+                for n, a in self.attempts().items()
+                if a.last and a.rank == 2 and a.last.get("of") == _state(n)
+            }
         self.done: dict[str, dict] = distributed.broadcast_object(done)
         self._file: IO[bytes] | None = None
 
@@ -79,7 +84,9 @@ class Shards:
         write_json(path, settings)
 
     def append(self, line: dict) -> None:
-        """Write a line, which a killed process leaves behind too."""
+        """Write a line, which a killed process leaves behind too. An input's last line has the state of its file."""
+        if line.get("last"):
+            line = {**line, "of": _state(line["input"])}
         if self._file is None:
             name = f"{distributed.get_rank():05d}-{uuid.uuid4().hex}.jsonl"
             os.makedirs(self.folder, exist_ok=True)
@@ -92,13 +99,14 @@ class Shards:
             self._file = None
 
     def attempts(self) -> dict[str, Attempt]:
-        """The best attempt at each input, whichever process made it; a line that was cut off counts for nothing."""
+        """The best attempt at each input, the last of several, whichever process made it; a line that was cut off counts for
+        nothing."""
         best: dict[str, Attempt] = {}
         for entry in sorted(os.scandir(self.folder), key=lambda e: (e.stat().st_mtime_ns, e.name)):
             if entry.name == SETTINGS:
                 continue
             for name, attempt in _attempts_of(entry.path).items():
-                if name not in best or attempt.rank >= best[name].rank and best[name].rank < 2:
+                if name not in best or attempt.rank >= best[name].rank:
                     best[name] = attempt
         return best
 
@@ -106,6 +114,15 @@ class Shards:
         """All at once: a process that is killed meanwhile leaves no part that would be gone on with."""
         os.replace(self.folder, f"{self.folder}.old")
         shutil.rmtree(f"{self.folder}.old")
+
+
+def _state(name: str) -> list[int] | None:
+    """Bytes of a file and when it was written; None for an address."""
+    try:
+        state = os.stat(name)
+    except OSError:
+        return None
+    return [state.st_size, state.st_mtime_ns]
 
 
 def _attempts_of(shard: str) -> dict[str, Attempt]:

@@ -125,7 +125,7 @@ def test_definitions_that_do_not_fit(tmp_path):
         ConfigError, match="DEFINITIONS.mine has no ANN_FILE: an entry has ANN_FILE and, where needed, IMG_DIR"
     ):
         defined(f"{key}FACTORY", "COCODataset", f"{key}IMG_DIR", "x").get("mine")
-    with pytest.raises(ConfigError, match="does not fit its form: .*unexpected keyword argument 'color'"):
+    with pytest.raises(ConfigError, match="mine: .* does not fit its form, voc: .*unexpected keyword argument 'color'"):
         write_voc(tmp_path, "train")
         defined(f"{key}ANN_FILE", str(tmp_path), f"{key}COLOR", "red").get("mine")
     with pytest.raises(ConfigError, match="no form 'cvat' of annotations"):

@@ -74,6 +74,7 @@ DEFECTS = {
     "annotation_id": changed("annotations", 0, id=2),
     "same_annotation": repeated("annotations", id=99),
     "box_form": changed("annotations", 0, bbox=[1, 2, float("nan"), 4]),
+    "box_fractions": lambda content, root: [a.update(bbox=[0.1, 0.2, 0.3, 0.4]) for a in content["annotations"]],
     "box_empty": changed("annotations", 0, bbox=[1, 2, 0, 4]),
     "box_outside": changed("annotations", 0, bbox=[200, 2, 3, 4]),
     "box_beyond": changed("annotations", 0, bbox=[60, 2, 40, 4]),
@@ -105,6 +106,7 @@ ALSO = {  # what one defect brings along
     "same_file_name": {"no_objects"},
     "category_fields": {"category_unknown", "no_objects"},
     "category_name": {"category_unused"},
+    "box_fractions": {"area"},
 }
 
 

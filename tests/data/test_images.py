@@ -105,6 +105,19 @@ def test_the_scale_is_said_once(tmp_path, log, monkeypatch):
     assert "a.png holds grey values of 16 bits; they are scaled to 8 bits" in record.getMessage()
 
 
+@pytest.mark.parametrize(("ending", "several"), [("tif", True), ("gif", True), ("tif", False), ("png", False)])
+def test_an_image_of_several_pages_is_the_first(tmp_path, log, monkeypatch, ending, several):
+    monkeypatch.setattr(images, "_said_pages", pixels.OnceForAll())
+    first, second = Image.new("L", (8, 6), 200), Image.new("L", (8, 6), 10)
+    first.save(tmp_path / f"a.{ending}", save_all=several, append_images=[second] if several else [])
+    for _ in range(2):
+        assert read_rgb(tmp_path / f"a.{ending}").getpixel((0, 0)) == (200,) * 3
+    said = [record.getMessage() for record in log.records]
+    assert len(said) == several and all(
+        f"a.{ending} has several pages or frames, of which the first" in s for s in said
+    )
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK"])
 def test_every_colour_mode_keeps_its_colours(mode, tmp_path):
     grey = np.repeat([[0, 60, 130, 255]], 8, 0).astype(np.uint8)

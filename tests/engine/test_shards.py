@@ -143,6 +143,23 @@ def test_a_line_that_was_cut_off_counts_for_nothing(shards, tmp_path):
         assert frames == [0, 1, None][: max(complete - 1, 0)]
 
 
+def test_a_file_that_was_written_since_is_tried_again(shards, tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"1")
+    for line in ({"input": str(path), "found": [1], "last": True}, {"input": "gone.jpg", "found": [], "last": True}):
+        shards.append(line)
+    shards.close()
+    assert set(Shards(str(tmp_path), {"threshold": 0.5}).done) == {str(path), "gone.jpg"}
+    path.write_bytes(b"another")
+    again = Shards(str(tmp_path), {"threshold": 0.5})
+    assert set(again.done) == {"gone.jpg"}
+    time.sleep(0.01)
+    again.append({"input": str(path), "found": [2], "last": True})
+    again.close()
+    assert [line["found"] for line in again.attempts()[str(path)].lines()] == [[2]]
+    assert set(Shards(str(tmp_path), {"threshold": 0.5}).done) == {str(path), "gone.jpg"}
+
+
 def test_the_best_attempt_counts(shards, tmp_path):
     for attempt in (
         [{"error": "no", "last": True}],

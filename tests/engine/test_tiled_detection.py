@@ -224,6 +224,12 @@ def test_mistakes_get_a_sentence(keys, message):
         check_config(options(**keys))
 
 
+def test_a_tile_may_be_larger_than_any_image():
+    check_config(options(INPUT__TILES__SIZE=1_000_000))
+    (found,) = detect(Finder(), [scene((40, 30), [(4, 4, 9, 7)])], size=1_000_000)
+    assert corners(found) == [(4, 4, 12, 10)]
+
+
 def test_a_loader_without_tiles_is_refused():
     with pytest.raises(ConfigError, match="build the data loader with the same INPUT.TILES"):
         detect(Finder(), ImageList(torch.zeros(1, 3, 9, 9), [(9, 9)]), size=96)  # type: ignore[arg-type]

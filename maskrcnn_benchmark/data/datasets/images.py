@@ -4,6 +4,7 @@ Training, tests, prediction, the web page, drawings and checks all read by `deco
 """
 
 import contextlib
+import logging
 import os
 import struct
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from maskrcnn_benchmark.data.datasets.pixels import PILLOW_RGB, bytes_per_pixel, to_rgb
+from maskrcnn_benchmark.data.datasets.pixels import PILLOW_RGB, OnceForAll, bytes_per_pixel, to_rgb
 
 IMAGE_ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".ppm", ".pgm"),
@@ -33,10 +34,16 @@ _BACK = {
     Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90,
     Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270,
 }
+OF_PAGES = (
+    "TIFF",
+    "GIF",
+    "WEBP",
+)  # formats with an image on each page; the further ones of a photograph (MPO) are previews
 SWAPS_SIDES = (5, 6, 7, 8)
 PNG_EXIF = {"exif", "Raw profile type exif", "Raw profile type APP1"}  # where Pillow looks for it in a PNG
 MOST_BYTES = 5 * 178_956_970  # so much do the most pixels that Pillow takes for genuine need as grey values and as RGB
 
+_said_pages = OnceForAll()
 LARGER = "cut it into parts (`mrb predict` without --ann-file and Predictor read larger files as they are)"
 
 
@@ -81,6 +88,8 @@ def decode_rgb(source: Any, name: str, turn: Callable[[Header], bool] = always_t
     def decode(image: Image.Image) -> Image.Image:
         header = _header(image)
         _check_size(image, header.orientation in _TURNS, name)
+        if image.format in OF_PAGES and image.is_animated:  # type: ignore[attr-defined]
+            _say_pages(name)
         wanted = turn(header) and header.orientation in _TURNS
         image.load()
         result = to_rgb(image, name)
@@ -91,6 +100,14 @@ def decode_rgb(source: Any, name: str, turn: Callable[[Header], bool] = always_t
         return result
 
     return _with_image(source, name, decode)
+
+
+def _say_pages(name: str) -> None:
+    if _said_pages():
+        logging.getLogger(__name__).warning(
+            "The image %s has several pages or frames, of which the first is looked at, as of any other such image.",
+            name,
+        )
 
 
 def turned(image: Image.Image, orientation: int) -> Image.Image:

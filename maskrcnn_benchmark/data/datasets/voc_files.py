@@ -114,14 +114,19 @@ def find_classes(data_dir: str, classes: str | Sequence[str] | None, default: Se
     if classes is not None:
         names = [str(name).strip() for name in classes]
         return tuple(names) if names[:1] == [BACKGROUND] else (BACKGROUND, *names)
-    for name in CLASSES_FILES:
-        if os.path.isfile(os.path.join(data_dir, name)):
-            return (BACKGROUND, *_names_in(os.path.join(data_dir, name)))
+    if names := names_beside(data_dir):
+        return (BACKGROUND, *names)
     known = {class_key(name) for name in default}
     found = names_of_objects(_sound_annotations(os.path.join(data_dir, "Annotations")))
     if {class_key(name) for name in found} <= known:
         return tuple(default)
     return (BACKGROUND, *sorted(found, key=class_key))
+
+
+def names_beside(folder: str) -> list[str]:
+    """The names in a folder's file of them (CLASSES_FILES); none where there is no such file."""
+    files = (os.path.join(folder, name) for name in CLASSES_FILES)
+    return next((_names_in(file) for file in files if os.path.isfile(file)), [])
 
 
 def given_names(classes: str | Sequence[str]) -> tuple[str, ...]:

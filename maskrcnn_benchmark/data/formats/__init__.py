@@ -1,5 +1,6 @@
 """Forms that annotations come in: a module for each, with `read` and `recognises`, `splits` where it has any, and for a form that
-is written too `write` and `replaced`, the files at a place that `write` writes.
+is written too `write` and `replaced`, the files at a place that `write` writes. NAMES_OF_OBJECTS says that a form has no list of
+the classes.
 
 A form of one's own is such a module, or any object with these, and one line: `FORMATS.register("name", form)`.
 """
@@ -7,6 +8,7 @@ A form of one's own is such a module, or any object with these, and one line: `F
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -17,6 +19,7 @@ from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.data.datasets.voc_files import given_names
 from maskrcnn_benchmark.data.formats import coco, dota, labelme, table, via, visdrone, voc, yolo
 from maskrcnn_benchmark.data.formats.content import SPLITS, Content, Notes, chosen_split
+from maskrcnn_benchmark.utils.files import read_json
 from maskrcnn_benchmark.utils.registry import Registry
 from maskrcnn_benchmark.utils.wording import listed
 
@@ -84,6 +87,8 @@ def _locate(path: str, form: str) -> tuple[str, str]:
                 return name, str(candidate)
     if form:
         return form, path  # its reader says what is wrong
+    if place.suffix.lower() == ".json" and place.is_file():
+        read_json(place)  # raises where it is cut off, or no JSON
     several = f" It holds {listed([file.name for file in files])}: name one file." if len(files) > 1 else ""
     raise ValueError(
         f"{path} is in none of the known forms: {', '.join(FORMATS)}.{several} Expected is a COCO, LVIS or VIA file (.json), a "
@@ -114,7 +119,12 @@ def read(
     if folders := _split_folders(path, form):
         path, split = os.path.join(path, chosen_split(path, folders, split)), ""
     form, path = _locate(path, form) if Path(path).exists() else (form or form_of(path), path)
-    content = FORMATS[form].read(path, images, split, given_names(classes), **options)
+    given = (path, images, split, given_names(classes))
+    try:
+        inspect.signature(FORMATS[form].read).bind(*given, **options)
+    except TypeError as error:
+        raise ConfigError(f"{path} does not fit its form, {form}: {error}.") from None
+    content = FORMATS[form].read(*given, **options)
     if not content.images:
         content.check_images(path)
     names = dict.fromkeys(content.names().values())
@@ -167,4 +177,11 @@ def check_keeps(content: Content, source: str, form: str, out: str, overwrite: b
 
 def write(content: Content, form: str, out: str) -> str:
     """Write annotations in a form; what it cannot hold is added to `content.notes`. Returns the file, or the folder `out`."""
+    names, used = content.names(), {annotation["category_id"] for annotation in content.annotations}
+    if getattr(FORMATS[form], "NAMES_OF_OBJECTS", False) and list(names.values()) != sorted(names[i] for i in used):
+        content.notes.add(
+            "the list of classes, without which those that have objects are read, in the order of the alphabet; to keep it, name "
+            "the classes where the set is read (--classes, CLASSES)",
+            ", ".join(names.values()),
+        )
     return FORMATS[form].write(content, out) or out

@@ -86,6 +86,23 @@ def chosen_split(path: object, there: Sequence[str], split: str) -> str:
 
 
 @dataclasses.dataclass
+class Originals:
+    """What a file in COCO's format has that other forms cannot hold, for writing it in this format again.
+
+    Attributes:
+        images, categories, annotations: ids in the file by those of the content.
+        fields: further values of the entry of each image, by its id in the content.
+        others: further entries of the file, such as "info" and "licenses".
+    """
+
+    images: dict[int, Any] = dataclasses.field(default_factory=dict)
+    categories: dict[int, Any] = dataclasses.field(default_factory=dict)
+    annotations: dict[int, Any] = dataclasses.field(default_factory=dict)
+    fields: dict[int, dict] = dataclasses.field(default_factory=dict)
+    others: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
 class Content:
     """Images, categories and annotations with the keys of COCO's format.
 
@@ -96,6 +113,7 @@ class Content:
         annotations: "id", "image_id", "category_id", "bbox" (x, y, width, height in pixels from the image's corner), "area",
             "iscrowd", and where there are any "segmentation" and "keypoints".
         missing: images that were left out because there is no such file.
+        originals: of a set in COCO's format, what its file calls all this.
     """
 
     root: str
@@ -104,6 +122,7 @@ class Content:
     annotations: list[dict] = dataclasses.field(default_factory=list)
     notes: Notes = dataclasses.field(default_factory=Notes)
     missing: list[str] = dataclasses.field(default_factory=list)
+    originals: Originals | None = None
 
     def name_classes(self, names: Sequence[str]) -> None:
         """Make the categories, in this order."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon, single
-from maskrcnn_benchmark.data.formats.text_labels import images_beside, label_folder, labelled_images
+from maskrcnn_benchmark.data.formats.text_labels import holds_labels, images_beside, label_folder, labelled_images
 
 FOLDERS = ("labelTxt*", "annfiles", "labels")
 HEADERS = ("imagesource", "gsd")
@@ -17,7 +17,7 @@ CORNERS = 8  # numbers of four
 
 def recognises(path: Path) -> bool:
     """Whether this is a folder of such labels, or with such a folder in it."""
-    return label_folder(path, FOLDERS, _is_line) is not None
+    return holds_labels(path, FOLDERS, _is_line)
 
 
 def _is_line(line: str) -> bool:

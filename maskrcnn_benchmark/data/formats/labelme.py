@@ -15,6 +15,7 @@ import numpy as np
 import pycocotools.mask as mask_utils
 from PIL import Image
 
+from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS
 from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon, single
 from maskrcnn_benchmark.data.formats.files import (
     ImagesByStem,
@@ -29,6 +30,7 @@ from maskrcnn_benchmark.utils.files import read_json, write_json
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from maskrcnn_benchmark.utils.wording import counted
 
+NAMES_OF_OBJECTS = True  # no list of the classes: those that objects have
 LOOKED_AT = 20  # files of a folder, to tell its form
 MOST_BYTES = 200_000_000  # of a file of one image, which may be in it
 OPEN_SHAPES = ("point", "points", "line", "linestrip")
@@ -89,7 +91,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         # The path leads from the file, unless the images lie in a folder of their own, which may have the same folders below it.
         beside = [file.parent / named, root / below.parent / Path(named).name, root / named]
         beside = beside if not images else [*beside[1:], beside[0]]
-        image = next((b for b in beside if named and b.is_file()), None)
+        image = next((b for b in beside if b.suffix.lower() in IMAGE_ENDINGS and b.is_file()), None)
         with single(found.notes):
             if image and claims[file.parent, named] > 1:
                 image = stems.own(file, image, found.notes)
@@ -135,7 +137,9 @@ def _add_objects(found: Content, image: dict, shapes: list[dict], known: dict[st
         group = shape.get("group_id")
         key = (label, "group", str(group)) if group is not None else (label, "shape", number)
         if kind == "mask":
-            masks.setdefault(key, []).append(_mask(shape, image, where))
+            mask, is_cut = _mask(shape, image, where)
+            found.notes.add("masks that leave the image, cut at its border", where, is_cut)
+            masks.setdefault(key, []).append(mask)
             parts.setdefault(key, (known[label], [], False))
             continue
         polygon = clip_polygon(_polygon(shape, kind, where), image["width"], image["height"])
@@ -157,22 +161,24 @@ def _add_objects(found: Content, image: dict, shapes: list[dict], known: dict[st
         found.add(image, number, box, segmentation=outline, area=area)
 
 
-def _mask(shape: dict, image: dict, where: str) -> dict:
-    """The run lengths of a shape whose "mask" is a PNG of its box, from the first to the last pixel."""
+def _mask(shape: dict, image: dict, where: str) -> tuple[dict, bool]:
+    """The run lengths of a shape whose "mask" is a PNG of its box, both corners in it, and whether it leaves the image."""
     try:
         (left, top), _ = [(round(float(x)), round(float(y))) for x, y in shape["points"]]
         with Image.open(io.BytesIO(base64.b64decode(shape["mask"], validate=True))) as png:
             width, height = png.size
-            if min(left, top) < 0 or left + width > image["width"] or top + height > image["height"]:
+            if width > 2 * image["width"] or height > 2 * image["height"]:  # before it is decoded
                 raise ValueError
-            inner = np.asarray(png.convert("L"))
-        whole = np.zeros((image["height"], image["width"]), np.uint8, order="F")
-        whole[top : top + height, left : left + width] = inner > 0
+            inner = np.asarray(png.convert("L")) > 0
     except (KeyError, TypeError, ValueError, OverflowError, OSError, Image.DecompressionBombError):
         raise ValueError(
-            f"{where}: a mask needs two `points` and its `mask`, a PNG in base64, within the image."
+            f"{where}: a mask needs two `points` and its `mask`, a PNG in base64, of the pixels between them."
         ) from None
-    return mask_utils.encode(whole)
+    rows, columns = (slice(max(low, 0), max(low + side, 0)) for low, side in ((top, height), (left, width)))
+    whole = np.zeros((image["height"], image["width"]), np.uint8, order="F")
+    shown = inner[max(-top, 0) :, max(-left, 0) :][: whole[rows].shape[0], : whole[:, columns].shape[1]]
+    whole[rows, columns] = shown
+    return mask_utils.encode(whole), int(shown.sum()) < int(inner.sum())
 
 
 def _polygon(shape: dict, kind: str, where: str) -> list[float]:

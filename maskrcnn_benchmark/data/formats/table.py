@@ -18,6 +18,7 @@ from maskrcnn_benchmark.data.formats.files import read_rows, single_file, write_
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from maskrcnn_benchmark.utils.wording import counted
 
+NAMES_OF_OBJECTS = True  # no list of the classes: those that objects have
 COLUMNS = {
     "image": (
         "filename",
@@ -37,7 +38,11 @@ COLUMNS = {
     "bottom": ("ymax", "y2", "y_max", "bottom"),
     "class": ("class", "label", "class_name", "category", "name", "label_name", "labelname"),
 }
-EXTENT = {"right": ("width", "w", "box_width", "bbox_width"), "bottom": ("height", "h", "box_height", "bbox_height")}
+# The last may be the image's, and are the box's where there are no others.
+EXTENTS = (
+    *(("box_width", "box_height"), ("bbox_width", "bbox_height"), ("box_w", "box_h"), ("bbox_w", "bbox_h")),
+    *(("w", "h"), ("width", "height")),
+)
 # Beside the extent of a box: its corner, or its middle.
 CORNER = {"left": ("x", "bbox_x", "box_x"), "top": ("y", "bbox_y", "box_y")}
 MIDDLE = {
@@ -175,7 +180,8 @@ def _columns(rows: list[list[str]], path: str) -> tuple[dict[str, int], int, str
         return dict(zip(ORDER, range(len(ORDER)), strict=True)), 0, ""
     extents = "corner" if found["right"] < 0 and found["bottom"] < 0 else ""
     if extents:
-        found |= find(EXTENT)
+        pair = next((names for names in EXTENTS if set(names) <= set(header)), None)
+        found |= {key: header.index(name) for key, name in zip(("right", "bottom"), pair or (), strict=False)}
         for kind, columns in (("corner", CORNER), ("middle", MIDDLE)):
             if found["left"] < 0 and found["top"] < 0:
                 extents, found = kind, found | find(columns)
@@ -207,6 +213,12 @@ def _add_row(
         raise ValueError(f"{where}: the class {name!r} is not one of {', '.join(known) or 'any'}.")
     if extents == "middle":
         left, top = left - right / 2, top - bottom / 2
+    is_image = (right * factors[0], bottom * factors[1]) == (image["width"], image["height"])
+    if extents and is_image and (left > 0 or top > 0):
+        raise ValueError(
+            f"{where}: a box of the image's size, {image['width']} x {image['height']}, begins inside it. If the columns of "
+            f"width and height are the image's, the table lacks the box's ({', '.join(EXTENTS[0])})."
+        )
     if extents:
         right, bottom = left + right, top + bottom
     left, top, right, bottom = left * factors[0], top * factors[1], right * factors[0], bottom * factors[1]

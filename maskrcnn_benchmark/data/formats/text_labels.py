@@ -11,22 +11,32 @@ from maskrcnn_benchmark.data.formats.content import Content, single
 from maskrcnn_benchmark.data.formats.files import ImagesByStem, name_below
 from maskrcnn_benchmark.utils.files import read_text
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
+from maskrcnn_benchmark.utils.wording import listed
 
 LOOKED_AT = 20  # files of a folder, to tell its form
 
 
 def label_folder(path: Path, names: Iterable[str], fits: Callable[[str], bool]) -> Path | None:
     """The folder below `path` of one of these names (with wildcards), or itself, that has a file whose first line `fits`; None
-    where there is none."""
-    if not path.is_dir():
-        return None
-    for folder in (*(f for name in names for f in sorted(path.glob(name)) if f.is_dir()), path):
-        for file in islice(sorted(folder.glob("*.txt")), LOOKED_AT):
-            with contextlib.suppress(ValueError):
-                first = next((line for line in read_text(file).splitlines() if line.strip()), "")
-                if fits(first):
-                    return folder
-    return None
+    where there is none. Raises ValueError where several below it do."""
+    below = [f for name in names for f in sorted(path.glob(name)) if has_labels(f, fits)]
+    if len(below) > 1:
+        raise ValueError(f"{path} has several folders of labels, {listed([f.name for f in below])}: name one of them.")
+    return below[0] if below else path if has_labels(path, fits) else None
+
+
+def has_labels(folder: Path, fits: Callable[[str], bool]) -> bool:
+    """Whether the first line of a text file in this folder `fits`."""
+    for file in islice(sorted(folder.glob("*.txt")), LOOKED_AT) if folder.is_dir() else ():
+        with contextlib.suppress(ValueError):
+            if fits(next((line for line in read_text(file).splitlines() if line.strip()), "")):
+                return True
+    return False
+
+
+def holds_labels(path: Path, names: Iterable[str], fits: Callable[[str], bool]) -> bool:
+    """Whether `path`, or a folder of one of these names below it, has such files."""
+    return any(has_labels(f, fits) for f in (path, *(f for name in names for f in path.glob(name))))
 
 
 def labelled_images(content: Content, folder: Path) -> Iterator[tuple[dict, list[tuple[str, str]]]]:

@@ -17,6 +17,7 @@ from maskrcnn_benchmark.data.formats.turned import SeenImages
 from maskrcnn_benchmark.utils.files import read_json, write_json
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
 
+NAMES_OF_OBJECTS = True  # no list of the classes: those that objects have
 COLUMNS = ("filename", "region_shape_attributes", "region_attributes")
 OPEN_SHAPES = ("point", "polyline")
 # What holds a region's class, in the order of preference; else the attribute that most regions have.
@@ -38,6 +39,7 @@ def _content(path: Path) -> Any:
     if path.suffix.lower() != ".csv":
         return read_json(path)
     header, *rows = read_rows(path) or [[]]
+    header = [cell.removeprefix("#") for cell in header]  # that of version 1.0 begins with one
     if not set(COLUMNS) <= set(header):
         return {}
     name, *of_region = (header.index(column) for column in COLUMNS)

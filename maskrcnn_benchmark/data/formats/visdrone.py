@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskrcnn_benchmark.data.formats.content import Content, single
-from maskrcnn_benchmark.data.formats.text_labels import images_beside, label_folder, labelled_images
+from maskrcnn_benchmark.data.formats.text_labels import holds_labels, images_beside, label_folder, labelled_images
 from maskrcnn_benchmark.utils.wording import counted
 
 FOLDERS = ("annotations",)
@@ -19,7 +19,7 @@ COLUMNS = 8
 
 def recognises(path: Path) -> bool:
     """Whether this is a folder of such labels, or with such a folder in it."""
-    return label_folder(path, FOLDERS, lambda line: _numbers(line) is not None) is not None
+    return holds_labels(path, FOLDERS, lambda line: _numbers(line) is not None)
 
 
 def _numbers(line: str) -> list[float] | None:

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskrcnn_benchmark.data.datasets.voc_files import (
+    CLASSES_FILES,
     SIDES,
     annotation_path,
     class_key,
+    names_beside,
     names_of_objects,
     objects_of,
     read_annotation,
@@ -45,7 +47,8 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
 
     Args:
         split: a file in ImageSets/Main without its ".txt"; without one all XML files are read.
-        classes: names in the order of the labels; by default those of the files, sorted.
+        classes: names in the order of the labels; by default those of a classes.txt in the folder that has all of the files',
+            else those, sorted.
         first_pixel: the number of the first pixel: 1 as in VOC, 0 for tools that count from 0.
 
     Raises FileNotFoundError or ValueError that names the file.
@@ -71,8 +74,8 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
                     "as VOC, COCO or YOLO."
                 )
             parsed.append((file, element))
-    names = list(classes) or sorted(names_of_objects(root for _, root in parsed), key=class_key)
     content = Content(str(root))
+    names = list(classes) or _names(content, folder, [element for _, element in parsed])
     content.name_classes(names)
     stems = ImagesByStem(root)
     claims = Counter((file.parent, _named_by(element)) for file, element in parsed)
@@ -94,6 +97,15 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
             entry = content.add_annotated(name_below(root, image), sides, str(file))
             _add_objects(content, entry, element, file, first_pixel, numbers)
     return content
+
+
+def _names(content: Content, folder: Path, annotations: Sequence[ET.Element]) -> list[str]:
+    found, beside = sorted(names_of_objects(annotations), key=class_key), names_beside(str(folder))
+    unknown = {class_key(name) for name in found} - {class_key(name) for name in beside}
+    content.notes.add(
+        "names of classes that the file of them lacks; it is left aside", str(folder), len(unknown) * bool(beside)
+    )
+    return found if unknown else beside
 
 
 def _named_by(element: ET.Element) -> str:
@@ -118,10 +130,14 @@ def _add_object(
     content: Content, image: dict, number: int, box: Sequence[float], is_difficult: bool, as_written: str
 ) -> None:
     content.notes.add(
-        "corners before the first pixel; if these files count from 0, say FIRST_PIXEL 0", as_written, min(box[:2]) < 0
+        "corners before the first pixel; if these files count from 0, say FIRST_PIXEL 0 (--first-pixel 0)",
+        as_written,
+        min(box[:2]) < 0,
     )
     left, top = max(box[0], 0.0), max(box[1], 0.0)
     right, bottom = min(box[2] + 1, image["width"]), min(box[3] + 1, image["height"])
+    is_cut = (right, bottom) != (box[2] + 1, box[3] + 1)
+    content.notes.add("boxes that leave the image, cut at its border", as_written, is_cut)
     if right - left <= 1 or bottom - top <= 1:
         content.notes.add("boxes of no size, left out", as_written)
         return
@@ -135,11 +151,15 @@ IMAGE_SET = Path("ImageSets", "Main", "all.txt")
 def replaced(content: Content, out: str) -> list[Path]:
     """The files at a place that `write` writes."""
     stems = unique_stems(content, flat=True).values()
-    return [Path(out) / IMAGE_SET, *(Path(out, "Annotations", f"{stem}.xml") for stem in stems)]
+    return [
+        Path(out) / CLASSES_FILES[0],
+        Path(out) / IMAGE_SET,
+        *(Path(out, "Annotations", f"{stem}.xml") for stem in stems),
+    ]
 
 
 def write(content: Content, out: str) -> None:
-    """Annotations/NAME.xml and ImageSets/Main/all.txt in the folder `out`; images stay where they are."""
+    """Annotations/NAME.xml, ImageSets/Main/all.txt and classes.txt in the folder `out`; images stay where they are."""
     folder, names, by_image = Path(out), content.names(), content.by_image()
     images = Path(content.root).resolve()
     stems = unique_stems(content, flat=True)
@@ -156,6 +176,7 @@ def write(content: Content, out: str) -> None:
         ET.indent(root)
         write_lines(folder / "Annotations" / f"{stem}.xml", ET.tostring(root, encoding="unicode").splitlines())
     write_lines(folder / IMAGE_SET, list(stems.values()))
+    write_lines(folder / CLASSES_FILES[0], list(names.values()))
     inner = folder / "Annotations"
     note_others(content, inner, "**/*.xml", (inner / f"{stem}.xml" for stem in stems.values()))
 

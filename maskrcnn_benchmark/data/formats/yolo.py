@@ -28,8 +28,9 @@ from maskrcnn_benchmark.data.formats.files import (
     unique_stems,
     write_lines,
 )
+from maskrcnn_benchmark.data.formats.text_labels import has_labels
 from maskrcnn_benchmark.data.formats.turned import SeenImages
-from maskrcnn_benchmark.data.formats.yolo_labels import LabelReader
+from maskrcnn_benchmark.data.formats.yolo_labels import LabelReader, is_line
 from maskrcnn_benchmark.data.formats.yolo_sets import (
     CLASS_FILES,
     class_file,
@@ -55,7 +56,7 @@ def recognises(path: Path) -> bool:
 
 
 def _label_folders(folder: Path) -> Iterator[Path]:
-    if next(folder.glob("*.txt"), None) and list_images(folder):
+    if next(folder.glob("*.txt"), None) and (list_images(folder) or has_labels(folder, is_line)):
         yield folder
     yield from (path for path in folder.glob("**/labels") if path.is_dir())
 
@@ -90,7 +91,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         place = (not images and description_in(place)) or place
     if place.suffix.lower() in (".yaml", ".yml"):
         described = read_description(place)
-        files, folder = images_of_split(described, place, split)
+        files, folder = images_of_split(described, place, split, images)
         names = given_names(classes, described) or class_names(described, place)
     elif place.is_dir():
         folder = Path(images) if images else place
@@ -109,7 +110,9 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         raise ValueError(f"{path} names no image: {where}.")
     files = [Path(os.path.abspath(file)) for file in files]
     twice = [str(file) for file, count in Counter(files).items() if count > 1]
-    root = Path(os.path.abspath(images) if images else os.path.commonpath([str(f.parent) for f in files]))
+    root = Path(os.path.commonpath([str(f.parent) for f in files]))
+    if images and root.is_relative_to(os.path.abspath(images)):
+        root = Path(os.path.abspath(images))
     content = Content(str(root))
     content.notes.add("images that are listed several times, and count as often", twice[0] if twice else "", len(twice))
     content.name_classes(list(names.values()))
@@ -125,6 +128,9 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     labelled = None
     if place.is_dir() and images:
         labelled = place / "labels" if (place / "labels").is_dir() else place
+    elif described and images and not any(_label_path(file).is_file() for file in files):
+        tries = (Path(place.parent, *parts) for parts in (("labels", split), (split, "labels"), ("labels",)))
+        labelled = next((folder for folder in tries if folder.is_dir()), None)
     seen: set[Path] = set()
     for file in progress_bar(files, desc="reading annotations", unit="file", leave=False):
         label = _label_path(file) if labelled is None else labelled / file.relative_to(root).with_suffix(".txt")
@@ -160,7 +166,9 @@ def _of_split(folder: Path, labelled: Path, split: str) -> list[Path]:
         return listed_images(labelled / f"{chosen}.txt", str(folder))
     inner = next((f for f in (folder / "images", folder) if f.is_dir() and list_images(f)), None)
     if inner is None:
-        raise FileNotFoundError(f"{folder} has no images.")
+        raise FileNotFoundError(
+            f"{folder} has no images. Name their folder: --img-dir, or IMG_DIR in DATASETS.DEFINITIONS."
+        )
     return list_images(inner)
 
 

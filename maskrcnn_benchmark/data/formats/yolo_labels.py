@@ -22,6 +22,15 @@ STRAIGHT = 0.01  # of the image, by which the corners of a rotated box are off
 MOST_CLASSES = 100_000
 
 
+def is_line(line: str) -> bool:
+    """Whether a line of text may be one of a label file."""
+    try:
+        label, values = _numbers(line.split(), "")
+    except ValueError:
+        return False
+    return len(values) >= 4
+
+
 class LabelReader:
     """Adds the objects of label files to `content`.
 
@@ -76,6 +85,9 @@ class LabelReader:
                 f"{where}: the numbers look like pixels ({' '.join(words[1:5])}); YOLO's are fractions from 0 to 1 of the "
                 "image's width and height. Divide them, or name the form that they are in."
             )
+        if len(placed) == 4 and min(placed[2:]) < 0:
+            self.content.notes.add("boxes of a negative width or height, left out", where)
+            return
         if low < -SLACK or high > 1 + SLACK:
             self.content.notes.add("objects with numbers outside of 0 to 1, cut at the image's border", where)
         self._add_object(image, self.ids.get(label, label + 1), values, where)
@@ -112,7 +124,7 @@ class LabelReader:
 
 def _extent(middle: float, length: float, side: int) -> tuple[tuple[float, float], float]:
     """The two ends of a box along a side of the image, in pixels within it, and by how many pixels it left it."""
-    low, high = (middle - abs(length) / 2) * side, (middle + abs(length) / 2) * side
+    low, high = (middle - length / 2) * side, (middle + length / 2) * side
     inside = (min(max(low, 0.0), float(side)), min(max(high, 0.0), float(side)))
     return inside, max(abs(inside[0] - low), abs(inside[1] - high))
 

@@ -98,8 +98,8 @@ def splits_of(described: dict) -> list[str]:
     return [key for key in DESCRIBED_SPLITS if described.get(key)]
 
 
-def images_of_split(described: dict, path: Path, split: str) -> tuple[list[Path], Path]:
-    """The images of a split of data.yaml, and the folder that its paths are relative to."""
+def images_of_split(described: dict, path: Path, split: str, images: str = "") -> tuple[list[Path], Path]:
+    """The images of a split of data.yaml, and the folder that its paths are relative to: `images`, if that is named."""
     there = splits_of(described)
     if not there:
         hint = "; it is a configuration: name it with --config-file" if described.get("DATASETS") else ""
@@ -110,22 +110,47 @@ def images_of_split(described: dict, path: Path, split: str) -> tuple[list[Path]
     chosen = chosen_split(path, there[:1] if is_one and not split else there, split)
     base = Path(str(described.get("path") or ""))
     roots = [base] if base.is_absolute() else [path.parent / base, base, path.parent]
-    given = described[chosen] if isinstance(described[chosen], list) else [described[chosen]]
+    own = [Path(images)] if images else []
     files: list[Path] = []
-    for name in map(str, given):
+    for name in _entries(described, chosen):
         # Exports of some sites name ../train/images in a data.yaml that lies beside train/.
         tries = [root / name for root in roots] + [path.parent / name.removeprefix("../")]
-        found = next((t for t in tries if t.exists()), None)
-        if found is None and (matching := next((m for root in roots if (m := _matching(root, name))), [])):
+        found = next((t for t in tries if t.is_file() or (t.exists() and not own)), None)
+        if found is None and (matching := next((m for root in own or roots if (m := _matching(root, name))), [])):
             files += matching
             continue
         if found is None and name.lower().endswith(IMAGE_ENDINGS):
-            found = next((Path(root, known) for root in roots if (known := ImageNames(str(root)).find(name))), None)
+            found = next((Path(r, known) for r in own or roots if (known := ImageNames(str(r)).find(name))), None)
         if found is None:
-            raise FileNotFoundError(f"{path}: there is no {name!r} of its split {chosen!r} below {roots[0]}.")
+            found = _folder_elsewhere(described, chosen, name, own or [path.parent]) or next(iter(own), None)
+        if found is None:
+            raise FileNotFoundError(
+                f"{path}: there is no {name!r} of its split {chosen!r} below {roots[0]}. Correct it there, or name the folder "
+                "of the images: --img-dir, or IMG_DIR in DATASETS.DEFINITIONS."
+            )
         is_image = found.is_file() and name.lower().endswith(IMAGE_ENDINGS)
-        files += [found] if is_image else listed_images(found) if found.is_file() else list_images(found)
+        files += [found] if is_image else listed_images(found, images) if found.is_file() else list_images(found)
     return files, roots[0]
+
+
+def _entries(described: dict, split: str) -> list[str]:
+    """The paths of a split."""
+    given = described.get(split) or []
+    return list(map(str, given if isinstance(given, list) else [given]))
+
+
+def _folder_elsewhere(described: dict, split: str, name: str, roots: Sequence[Path]) -> Path | None:
+    """What a path of another machine, with other folders in front or with backslashes, is below one of `roots`; None where
+    nothing there has the end of the path, or it may be that of another split."""
+
+    def find(path: str) -> Path | None:
+        parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+        tails = ("/".join(parts[i:]) for i in range(len(parts)))
+        return next((root / tail for tail in tails for root in roots if (root / tail).exists()), None)
+
+    others = {path for key in splits_of(described) if key != split for path in _entries(described, key)} - {name}
+    found = find(name)
+    return None if found is None or found in map(find, others) else found
 
 
 def _matching(root: Path, pattern: str) -> list[Path]:

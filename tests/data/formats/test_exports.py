@@ -225,7 +225,8 @@ def test_voc_files_that_count_from_0_are_told_by_a_corner_at_0(tmp_path):
     )
     found = formats.read(str(tmp_path))
     assert boxes(found) == [[0, 9, 59, 20]]
-    assert any("if these files count from 0, say FIRST_PIXEL 0: 1, first " in s for s in found.notes.sentences())
+    told = "if these files count from 0, say FIRST_PIXEL 0 (--first-pixel 0): 1, first "
+    assert any(told in sentence for sentence in found.notes.sentences())
     found = formats.read(str(tmp_path), first_pixel=0)
     assert boxes(found) == [[0, 10, 60, 20]] and not found.notes.counts
 
