@@ -5,6 +5,12 @@ The programs of tools/ call the same modules under upstream's names.
 
 import sys
 
+from maskrcnn_benchmark.engine.errors import NoSetupError
+
+try:
+    import maskrcnn_benchmark.utils.env  # noqa: F401  # before all else: the user's own parts, by their names in any command
+except NoSetupError as error:
+    sys.exit(f"error: {error}")
 try:
     import cv2  # noqa: F401  # here, because on a system without a desktop it is what most often fails, and any command needs it
 except ImportError as error:

@@ -5,6 +5,7 @@ Nothing here imports what trainings and tests take, so that a command which need
 
 import contextlib
 import errno
+import importlib
 import logging
 import os
 import sys
@@ -39,6 +40,9 @@ def argument_parser(description: str | None) -> KeyParser:
 def command_line() -> Iterator[None]:
     """End with one sentence for what the user can put right, and leave the group of processes in any case."""
     try:
+        importlib.import_module(
+            "maskrcnn_benchmark.utils.env"
+        )  # for commands of other packages; those of cli/ have it already
         yield
     except TrainingInterrupted as stop:
         logging.getLogger("maskrcnn_benchmark").warning(stop.message)

@@ -18,5 +18,9 @@ class TrainingInterrupted(SystemExit):
         )
 
 
+class NoSetupError(FileNotFoundError, ValueError):
+    """What TORCH_DETECTRON_ENV_MODULE names is no file, or has no setup_environment()."""
+
+
 class EvaluationError(RuntimeError):
     """The evaluation of detections failed, on the main process alone; its cause says why. The processes are together still."""

@@ -1,10 +1,11 @@
 """A hook that runs before anything else of a program: a fork's own paths, proxies, plug-ins.
 
-It runs when this module is imported, which the command lines do first.
+It runs when this module is imported, which every command does first.
 """
 
 import os
 
+from maskrcnn_benchmark.engine.errors import NoSetupError
 from maskrcnn_benchmark.utils.imports import import_file
 
 VARIABLE = "TORCH_DETECTRON_ENV_MODULE"
@@ -18,13 +19,13 @@ def setup_environment() -> None:
 
 
 def setup_custom_environment(custom_module_path: str) -> None:
-    """Import a Python file and call its setup_environment()."""
+    """Import a Python file and call its setup_environment(). Raises NoSetupError, a FileNotFoundError and ValueError."""
     if not os.path.isfile(custom_module_path):
-        raise FileNotFoundError(f"There is no Python file {custom_module_path!r} ({VARIABLE} names it).")
+        raise NoSetupError(f"There is no Python file {custom_module_path!r} ({VARIABLE} names it).")
     module = import_file("maskrcnn_benchmark.utils.env.custom_module", custom_module_path)
     setup = getattr(module, "setup_environment", None)
     if not callable(setup):
-        raise ValueError(f"{custom_module_path} defines no function setup_environment().")
+        raise NoSetupError(f"{custom_module_path} defines no function setup_environment() ({VARIABLE} names it).")
     setup()
 
 

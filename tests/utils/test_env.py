@@ -38,15 +38,38 @@ def test_contours_of_a_square():
     assert len(contours) == 1 and cv2.boundingRect(contours[0]) == (3, 5, 6, 7) and hierarchy.shape == (1, 1, 4)
 
 
-def test_the_command_lines_run_it_first(tmp_path):
+ROOT = Path(__file__).parents[2]
+TRAIN = str(ROOT / "tools" / "train_net.py")
+
+
+def run(module: Path, *words: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "TORCH_DETECTRON_ENV_MODULE": str(module), "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    "words", [(TRAIN,), ("-m", "maskrcnn_benchmark", "predict"), ("-m", "maskrcnn_benchmark", "check")]
+)
+def test_every_command_runs_it_first(tmp_path, words):
     module = tmp_path / "mine.py"
+    module.write_text("import sys\nassert 'torch' not in sys.modules\ndef setup_environment():\n    print('set up')\n")
+    done = run(module, *words, "--help")
+    assert done.stdout.startswith("set up\nusage:") and done.returncode == 0
+
+
+def test_a_command_of_another_package_runs_it(tmp_path):
+    module, program = tmp_path / "mine.py", tmp_path / "program.py"
     module.write_text("def setup_environment():\n    print('set up')\n")
-    tool = Path(__file__).parents[2] / "tools" / "train_net.py"
-    done = subprocess.run(
-        [sys.executable, str(tool), "--help"],
-        env={**os.environ, "TORCH_DETECTRON_ENV_MODULE": str(module)},
-        capture_output=True,
-        text=True,
-        check=True,
+    program.write_text(
+        "from maskrcnn_benchmark.engine.command_line import command_line\nwith command_line():\n    print('begun')\n"
     )
-    assert done.stdout.startswith("set up\nusage:")
+    assert run(module, str(program)).stdout == "set up\nbegun\n"
+
+
+def test_a_command_says_what_is_missing(tmp_path):
+    done = run(tmp_path / "nowhere.py", TRAIN, "--help")
+    assert done.returncode == 1 and done.stderr.startswith("error: There is no Python file ")
+    (tmp_path / "broken.py").write_text("import nothing_of_this_name\n")  # the user's own fault keeps its traceback
+    assert (
+        "ModuleNotFoundError" in (done := run(tmp_path / "broken.py", TRAIN, "--help")).stderr and done.returncode == 1
+    )
