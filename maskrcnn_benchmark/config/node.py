@@ -238,6 +238,8 @@ def _coerce(value: Any, default: Any, dotted: str, source: str) -> Any:
         return str(value)  # a run folder called 2024 is still a name
     if type(value) is not type(default):
         hint = f" Write ({shown(value)},)." if isinstance(default, (list, tuple)) else ""
+        if hint and isinstance(value, str) and value.count("(") > value.count(")"):
+            hint = " In braces, YAML takes a tuple's comma for its own: write a list, [1, 2], or a line for the key."
         raise ConfigError(
             f"{source}: {dotted} must be {_article(default)} like {shown(default)}; got {shown(value)}, {_article(value)}.{hint}"
         )

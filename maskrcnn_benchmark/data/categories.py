@@ -5,6 +5,7 @@ import itertools
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 from maskrcnn_benchmark.config.node import ConfigError
@@ -48,6 +49,7 @@ class Categories:
     """
 
     def __init__(self, given: Given):
+        given = given if isinstance(given, (Mapping, Sequence)) else [given]
         if isinstance(given, Mapping):
             self.names = {int(label): str(name) for label, name in given.items()}
             self.ids = {label: label for label in self.names}
@@ -78,8 +80,10 @@ class Categories:
         by_name = {name: label for label, name in self.names.items()}
         by_id = {category: label for label, category in self.ids.items()}
         found = []
-        for wanted in [classes] if isinstance(classes, (str, int)) else classes:
-            is_id = isinstance(wanted, int) or (wanted not in by_name and wanted.isdecimal())
+        for wanted in classes if isinstance(classes, Iterable) and not isinstance(classes, str) else [classes]:
+            if not isinstance(wanted, (str, Integral)):
+                raise ConfigError(f"A class is chosen by its name, or by its id, a whole number; got {wanted!r}.")
+            is_id = isinstance(wanted, Integral) or (wanted not in by_name and wanted.isdecimal())
             label = by_id.get(int(wanted)) if is_id else by_name.get(str(wanted))
             if label is None:
                 close = difflib.get_close_matches(str(wanted), list(by_name), n=1)

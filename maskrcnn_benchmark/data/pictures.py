@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -15,6 +16,9 @@ KINDS = (
     "a path, a PIL image, a uint8 array [H, W, 3] in OpenCV's order BGR, or a tensor [3, H, W] in RGB (uint8, or floating "
     "point from 0 to 1)"
 )
+
+
+WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def read_upright(path: str | os.PathLike) -> Image.Image:
@@ -37,14 +41,18 @@ def to_picture(source: Any) -> Image.Image:
         except ValueError as error:
             raise ValueError(f"The PIL image (mode {source.mode}) cannot be used: {error}.") from None
     if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or 0 in source.shape:
-            raise ValueError(
-                f"An array must be uint8 [H, W, 3] in the order BGR, as OpenCV reads it; got {source.dtype} {list(source.shape)}."
-            )
-        return Image.fromarray(np.ascontiguousarray(source[:, :, ::-1]))
+        return Image.fromarray(np.ascontiguousarray(_checked(source)[:, :, ::-1]))
     if isinstance(source, Tensor):
         return _from_tensor(source)
     raise TypeError(f"A picture is {KINDS}; got a {type(source).__name__}.")
+
+
+def _checked(array: np.ndarray) -> np.ndarray:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+        raise ValueError(
+            f"An array must be uint8 [H, W, 3] in the order BGR, as OpenCV reads it; got {array.dtype} {list(array.shape)}."
+        )
+    return array
 
 
 def _from_tensor(tensor: Tensor) -> Image.Image:
@@ -59,13 +67,18 @@ def _from_tensor(tensor: Tensor) -> Image.Image:
                 "normalised, or uint8 values from 0 to 255."
             )
         pixels = (pixels * 255).round()
+    elif pixels.dtype not in WHOLE or not 0 <= pixels.min() <= pixels.max() <= 255:
+        raise ValueError(
+            f"A tensor must hold whole numbers from 0 to 255, or floating-point ones from 0 to 1; got {pixels.dtype}"
+            + (f" from {pixels.min().item()} to {pixels.max().item()}." if pixels.dtype in WHOLE else ".")
+        )
     return Image.fromarray(np.ascontiguousarray(pixels.byte().permute(1, 2, 0).numpy()))
 
 
 def to_bgr(picture: Any) -> np.ndarray:
-    """One picture of any kind as a uint8 array [H, W, 3], BGR, as OpenCV and drawing take it."""
+    """One picture of any kind as a uint8 array [H, W, 3], BGR, as OpenCV and drawing take it. Raises as `to_picture`."""
     if isinstance(picture, np.ndarray):
-        return picture
+        return _checked(picture)
     image = to_picture(picture)
     result = np.empty((image.height, image.width, 3), np.uint8)
     for (left, top), part in parts(image):

@@ -4,12 +4,14 @@ import logging
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from yacs.config import CfgNode
 
 from maskrcnn_benchmark.config.checks import check_config
 from maskrcnn_benchmark.config.node import ConfigError
@@ -68,7 +70,7 @@ class Predictor:
     def __init__(
         self,
         cfg: Any,
-        weights: str | os.PathLike[str] = "",
+        weights: str | os.PathLike[str] | None = "",
         *,
         threshold: float = 0.5,
         classes: Iterable[str | int] | None = None,
@@ -85,16 +87,12 @@ class Predictor:
         choose_tiles(self.cfg)
         self.cfg.freeze()
         forget_reads(self.cfg)
-        if not 0 <= threshold <= 1:
-            raise ConfigError(f"The threshold is the least score of a detection, from 0 to 1; got {threshold}.")
-        if top_k is not None and top_k < 1 or batch_size is not None and batch_size < 1:
-            wrong = f"top_k {top_k}" if top_k is not None and top_k < 1 else f"batch_size {batch_size}"
-            raise ConfigError(f"top_k and batch_size (--top-k, --batch-size) must be 1 or more; got {wrong}.")
+        _check_numbers(threshold, top_k=top_k, batch_size=batch_size)
         self.threshold, self.top_k = threshold, top_k
         on_gpu = self.device.type != "cpu"
         self.batch_size = batch_size or (self.cfg.TEST.IMS_PER_BATCH if on_gpu else 1)
-        self.weights = find_weights(self.cfg, os.fspath(weights))
-        model = load_detector(self.cfg, os.fspath(weights), self.device, require_weights=require_weights)
+        self.weights = find_weights(self.cfg, os.fspath(weights or ""))
+        model = load_detector(self.cfg, os.fspath(weights or ""), self.device, require_weights=require_weights)
         self.model = optimize(self.cfg, model)
         self.categories = find_categories(self.cfg, self.weights, labels, getattr(model, "class_names", None))
         self.classes = None if classes is None else self.categories.labels(classes)
@@ -248,7 +246,21 @@ def _with_scores(found: BoxList) -> BoxList:
     return found
 
 
+def _check_numbers(threshold: Any, **counts: Any) -> None:
+    if not (isinstance(threshold, Real) and 0 <= float(threshold) <= 1):
+        raise ConfigError(f"The threshold is the least score of a detection, from 0 to 1; got {threshold!r}.")
+    for name, count in counts.items():
+        if count is not None and not (isinstance(count, Integral) and int(count) >= 1):
+            raise ConfigError(
+                f"top_k and batch_size (--top-k, --batch-size) must be whole numbers, 1 or more; got {name} {count!r}."
+            )
+
+
 def _configuration(cfg: Any, opts: Sequence[Any]) -> Any:
+    if not isinstance(cfg, (str, os.PathLike, CfgNode)):
+        raise ConfigError(f"A configuration is one of this package's, or the path of its file; got {cfg!r}.")
+    if not isinstance(opts, (list, tuple)):
+        raise ConfigError(f"opts are changes of the configuration, [key, value, key, value, ...]; got {opts!r}.")
     if isinstance(cfg, (str, os.PathLike)):
         path, cfg = os.fspath(cfg), defaults.clone()
         cfg.defrost()

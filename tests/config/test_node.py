@@ -230,6 +230,7 @@ def test_frozen(cfg, write):
         ("_BASE_: 3", "_BASE_ must be the path of a file; got 3"),
         ("SOLVER: {BASE_LR: '1" + "0" * 400 + "'}", "SOLVER.BASE_LR must be a number; .* is too large"),
         ("SOLVER: {STEPS: {a: 1}}", "SOLVER.STEPS must be a tuple like .*; got {'a': 1}, a dict"),
+        ("SOLVER: {STEPS: (3,), MAX_ITER: 4}", "SOLVER.STEPS must be a tuple .* In braces, YAML takes a tuple.s comma"),
         ("SOLVER: {MAX_ITER: 2026-01-02}", "SOLVER.MAX_ITER must be an int like 40000; got datetime.date.*, a date"),
         ("DATASETS: {DEFINITIONS: &d {x: *d}}", "groups of keys at most 8 deep"),
         ("x: " + "1" * (1 << 21), "is of 2,097,15. bytes, and no configuration"),

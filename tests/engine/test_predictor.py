@@ -17,6 +17,7 @@ from maskrcnn_benchmark.config import ConfigError
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
+from maskrcnn_benchmark.data.pictures import to_picture
 from maskrcnn_benchmark.engine import Predictor
 from maskrcnn_benchmark.engine.inference import compute_on_dataset
 from maskrcnn_benchmark.engine.results import to_original_image
@@ -278,12 +279,31 @@ def test_a_video_frame_by_frame(seeing, tmp_path):
         (torch.zeros(4, 4, 3), ValueError, r"\[3, H, W\] in the order RGB; got the shape \[4, 4, 3\]"),
         (torch.full((3, 4, 4), 7.0), ValueError, "values from 0 to 1; got 7 to 7"),
         (torch.full((3, 4, 4), float("nan")), ValueError, "values from 0 to 1; got nan"),
+        (torch.full((3, 4, 4), 300, dtype=torch.int32), ValueError, "got torch.int32 from 300 to 300"),
+        (torch.full((3, 4, 4), -1), ValueError, "got torch.int64 from -1 to -1"),
+        (torch.ones(3, 4, 4, dtype=torch.bool), ValueError, "must hold whole numbers from 0 to 255.*got torch.bool"),
+        (torch.ones(3, 4, 4, dtype=torch.complex64), ValueError, "got torch.complex64"),
         (5, TypeError, "A picture is a path, a PIL image.*got a int"),
     ],
 )
 def test_pictures_that_are_none(seeing, picture, error, said):
     with pytest.raises(error, match=said):
         seeing()(picture)
+
+
+def test_whole_numbers_of_any_width_are_pixels():
+    pixels = torch.arange(48).reshape(3, 4, 4) * 5
+    expected = np.asarray(to_picture(pixels.byte()))
+    for dtype in (torch.int16, torch.int32, torch.int64):
+        np.testing.assert_array_equal(np.asarray(to_picture(pixels.to(dtype))), expected)
+
+
+@pytest.mark.parametrize("picture", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 3))])
+def test_arrays_that_are_no_pictures_are_not_drawn_on(seeing, picture):
+    predictor = seeing()
+    found = predictor(np.zeros((9, 9, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"An array must be uint8 \[H, W, 3\]"):
+        predictor.draw(picture, found)
 
 
 def test_said_in_a_sentence(tiny, tmp_path):
@@ -300,7 +320,19 @@ def test_said_in_a_sentence(tiny, tmp_path):
         ),
         ((config, weights), {"classes": [9]}, ConfigError, "no class 9"),
         ((config, weights), {"threshold": 5}, ConfigError, "from 0 to 1; got 5"),
-        ((config, weights), {"top_k": 0}, ConfigError, "1 or more"),
+        ((config, weights), {"threshold": "a"}, ConfigError, "from 0 to 1; got 'a'"),
+        ((config, weights), {"threshold": None}, ConfigError, "from 0 to 1; got None"),
+        ((config, weights), {"top_k": 0}, ConfigError, "1 or more; got top_k 0"),
+        ((config, weights), {"top_k": "3"}, ConfigError, "whole numbers, 1 or more; got top_k '3'"),
+        ((config, weights), {"batch_size": 2.5}, ConfigError, "got batch_size 2.5"),
+        ((config, weights), {"classes": [1.0]}, ConfigError, "by its name, or by its id, a whole number; got 1.0"),
+        ((config, weights), {"classes": 1.5}, ConfigError, "got 1.5"),
+        ((config, weights), {"labels": 5}, ConfigError, "Class names are a list"),
+        ((None, weights), {}, ConfigError, "or the path of its file; got None"),
+        (({}, weights), {}, ConfigError, "or the path of its file; got {}"),
+        ((config, weights), {"opts": None}, ConfigError, r"\[key, value, key, value, ...\]; got None"),
+        ((config, weights), {"opts": "SEED 1"}, ConfigError, "got 'SEED 1'"),
+        ((config, None), {}, ConfigError, "no weights to detect with"),
         (
             (config, weights),
             {"labels": ["one"]},
