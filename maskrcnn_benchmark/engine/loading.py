@@ -94,10 +94,9 @@ def optimize(cfg: CfgNode, model: nn.Module) -> nn.Module:
 
 def compile_backbone(cfg: CfgNode, model: nn.Module) -> nn.Module:
     """With MODEL.COMPILE compile, in place, what computes alike for every image; names of parameters stay as they are."""
-    if options(cfg).MODEL.COMPILE:
-        backbone: Any = model.backbone
-        if backbone._compiled_call_impl is None:
-            backbone.compile(dynamic=True)
+    backbone: Any = getattr(model, "backbone", None)  # a detector of one's own may have none
+    if options(cfg).MODEL.COMPILE and backbone is not None and backbone._compiled_call_impl is None:
+        backbone.compile(dynamic=True)
     return model
 
 

@@ -3,7 +3,7 @@
 import copy
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from maskrcnn_benchmark.layers.convolution import is_plain
 from maskrcnn_benchmark.layers.frozen_batch_norm import FrozenBatchNorm2d, can_be_fused
 from maskrcnn_benchmark.modeling.poolers import Pooler
+from maskrcnn_benchmark.modeling.roi_heads.parts import STEPS, has_two_steps, heads_by_name
 from maskrcnn_benchmark.ops.winograd import WINOGRAD_CHANNELS, WinogradConv2d, has_winograds_form
 
 
@@ -21,6 +22,9 @@ def optimize_for_inference(model: nn.Module, dtype: torch.dtype = torch.float32,
     Batch norms are folded into the convolutions before them, and on a CPU in float32 most 3 x 3 convolutions become
     `WinogradConv2d`, whose rounding is some 1e-5 of a map's largest values. It takes what the model takes; call it below
     torch.inference_mode or torch.no_grad.
+
+    A head of one's own keeps its dtype and is not compiled, unless all its weights lie in modules called `feature_extractor`
+    and `predictor`; nor is any part of a detector without `backbone` and `rpn.head`.
 
     Args:
         model: what `build_detection_model` returns; it stays as it is.
@@ -33,10 +37,13 @@ def optimize_for_inference(model: nn.Module, dtype: torch.dtype = torch.float32,
         raise ValueError(f"dtype must be a floating-point type such as torch.bfloat16; got {dtype}.")
     fast: Any = copy.deepcopy(model).eval().requires_grad_(False)
     fold_norms(fast)
-    parts = _parts(fast)
+    parts, others = _parts(fast)
     for part in parts:
         part.to(dtype)
-    fast.backbone.register_forward_pre_hook(lambda module, args: (args[0].to(dtype),))
+    if parts:
+        fast.backbone.register_forward_pre_hook(lambda module, args: (args[0].to(dtype),))
+    for head in others:
+        head.register_forward_pre_hook(lambda module, args: (_as_float32(args[0]), *args[1:]))
     if dtype == torch.float32 and next(fast.parameters()).device.type == "cpu":
         use_winograd(fast)
     if compile:
@@ -56,12 +63,13 @@ def use_winograd(model: nn.Module) -> int:
         The number of convolutions replaced.
     """
     replaced = 0
+    layout: Any = getattr(model, "layout", torch.contiguous_format)  # what the model's other modules are made for
     for module in list(model.modules()):
         for name, conv in list(module.named_children()):
             if not is_plain(conv) or not has_winograds_form(conv):
                 continue
             if min(conv.in_channels, conv.out_channels) >= WINOGRAD_CHANNELS:
-                setattr(module, name, WinogradConv2d(conv))
+                setattr(module, name, WinogradConv2d(conv, layout))
                 replaced += 1
     return replaced
 
@@ -81,12 +89,22 @@ def _compiled_with_constants(forward: Callable) -> Callable:
     return call
 
 
-def _parts(model: Any) -> list[nn.Module]:
-    """What computes alike for every image: backbone, the dense head, and what each head does with its regions."""
-    parts = [model.backbone, model.rpn.head]
-    for head in (model.roi_heads or {}).values():
-        parts += [head.feature_extractor, head.predictor]
-    return parts
+def _parts(model: Any) -> tuple[list[nn.Module], list[nn.Module]]:
+    """What computes alike for every image: backbone, the dense head, and what each head does with its regions. And the heads of
+    which that is not known, or that share a part with one of these."""
+    if not hasattr(model, "backbone") or not hasattr(getattr(model, "rpn", None), "head"):
+        return [], []
+    heads = list(heads_by_name(model).values())
+    others = [head for head in heads if not has_two_steps(head)]
+    theirs = {p for head in others for p in head.parameters()}
+    others += [head for head in heads if head not in others and not theirs.isdisjoint(head.parameters())]
+    steps = [getattr(head, name) for head in heads if head not in others for name in STEPS]
+    return [model.backbone, model.rpn.head, *steps], others
+
+
+def _as_float32(features: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
+    """The maps for a head whose weights are float32."""
+    return features.float() if isinstance(features, Tensor) else [x.float() for x in features]
 
 
 @torch.no_grad()

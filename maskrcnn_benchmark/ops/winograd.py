@@ -92,13 +92,13 @@ class WinogradConv2d(nn.Module):
     multiplications for each pair of channels in place of 144; rounding in float32 is some 1e-5 of the largest output. For
     CPUs, float32 and float64, and not for training.
 
-    Shape: Tensor[B, C, H, W] -> Tensor[B, O, H, W] in channels_last order.
+    Shape: Tensor[B, C, H, W] -> Tensor[B, O, H, W] in the order of `layout`; the operator's own is channels_last.
 
     Raises:
         ValueError: `conv` is another kind of convolution; see `has_winograds_form`.
     """
 
-    def __init__(self, conv: nn.Conv2d):
+    def __init__(self, conv: nn.Conv2d, layout: torch.memory_format = torch.channels_last):
         super().__init__()
         if not has_winograds_form(conv):
             raise ValueError(f"Winograd's filtering is for 3 x 3 convolutions of stride 1 and padding 1; got {conv}.")
@@ -106,9 +106,10 @@ class WinogradConv2d(nn.Module):
         weight = torch.einsum("ik,jl,ockl->ijco", transform, transform, conv.weight.detach().double())
         self.weight = nn.Parameter(weight.flatten(0, 1).to(conv.weight.dtype).contiguous(), requires_grad=False)
         self.bias = conv.bias
+        self.layout = layout
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.winograd_conv2d(x, self.weight, self.bias)
+        return ops.winograd_conv2d(x, self.weight, self.bias).contiguous(memory_format=self.layout)
 
 
 def _in_parts(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,10 @@ from maskrcnn_benchmark.layers import FrozenBatchNorm2d
 from maskrcnn_benchmark.modeling import optimize
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.modeling.optimize import fold_norms, optimize_for_inference, use_winograd
+from maskrcnn_benchmark.modeling.registries import ROI_HEADS
+from maskrcnn_benchmark.ops.winograd import WinogradConv2d
 from maskrcnn_benchmark.structures.boxes import box_iou
+from tests.extending.test_head import TwoBranches
 from tests.support.helpers import SMALL
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -162,6 +166,64 @@ def test_one_compilation_for_several_sizes(dtype):
                 assert (ours - theirs).float().norm() <= 0.05 * ours.float().norm()
             assert len(fast(x)[0]) > 0
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+
+
+def own_head(monkeypatch, *keys: object) -> nn.Module:
+    monkeypatch.setitem(ROI_HEADS, "TwoBranches", TwoBranches)
+    # 64 channels, so that the 3 x 3 convolutions of pyramid and head become Winograd's
+    keys = (*SMALL, "MODEL.RESNETS.BACKBONE_OUT_CHANNELS", 64, *FEW, "MODEL.ROI_BOX_HEAD.NAME", "TwoBranches", *keys)
+    return make("e2e_mask_rcnn_R_50_FPN_1x.yaml", *keys)
+
+
+def test_a_head_of_ones_own_finds_the_same(monkeypatch):
+    model = own_head(monkeypatch, "MODEL.MASK_ON", False)
+    fast = optimize_for_inference(model)
+    assert sum(isinstance(m, WinogradConv2d) for m in fast.roi_heads["box"].modules()) == 1
+    assert_same_detections(model, fast, image(128, 160), atol=1e-3)
+
+
+def test_a_head_of_ones_own_keeps_its_dtype(monkeypatch):
+    fast = optimize_for_inference(own_head(monkeypatch), torch.bfloat16)
+    dtypes = [{p.dtype for p in part.parameters()} for part in (fast.backbone, *fast.roi_heads.values())]
+    assert dtypes == [{torch.bfloat16}, {torch.float32}, {torch.bfloat16}]
+    with torch.inference_mode():
+        (found,) = fast(image(128, 160))
+    assert len(found) and found.bbox.dtype == torch.float32 and found.has_field("mask")
+
+
+def test_what_is_shared_with_a_head_of_ones_own_keeps_its_dtype(monkeypatch):
+    """As a mask head shares the extractor of a box head that has a layer of its own besides."""
+    model = make("e2e_mask_rcnn_R_50_FPN_1x.yaml", *SMALL, *FEW)
+    heads = model.roi_heads
+    heads["box"].extra = nn.Linear(1, 1)
+    heads["box"].shared = heads["mask"].predictor
+    fast = optimize_for_inference(model, torch.bfloat16)
+    assert {p.dtype for p in fast.roi_heads.parameters()} == {torch.float32}
+    with torch.inference_mode():
+        assert len(fast(image(128, 160))[0])
+
+
+def test_heads_and_detectors_that_are_one_module():
+    class Together(nn.Module):
+        def __init__(self, heads):
+            super().__init__()
+            self.heads = heads
+
+        def forward(self, features, proposals, targets=None):
+            return self.heads(features, proposals, targets)
+
+    model = make("e2e_mask_rcnn_R_50_FPN_1x.yaml", *SMALL, *FEW)
+    plain = copy.deepcopy(model)
+    model.roi_heads = Together(model.roi_heads)
+    assert_same_detections(plain, optimize_for_inference(model), image(128, 160), atol=1e-3)
+    fast = optimize_for_inference(model, torch.bfloat16)
+    assert fast.roi_heads.heads["box"].predictor.cls_score.weight.dtype == torch.float32
+    with torch.inference_mode():
+        assert len(fast(image(128, 160))[0])
+
+    detector = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).eval()
+    fast = optimize_for_inference(detector, torch.bfloat16)
+    torch.testing.assert_close(fast(image(8, 8)), detector(image(8, 8)), rtol=1e-4, atol=1e-4)
 
 
 def test_a_dtype_that_is_no_floating_point():

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.modeling.detector import build_detection_model
+from maskrcnn_benchmark.modeling.optimize import optimize_for_inference
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from tests.support.helpers import SMALL, write_coco
 
@@ -92,6 +93,19 @@ def test_scores_are_means_over_the_stages(cfg):
     assert len(seen) == 3 and len(found)
     distance = (found.get_field("scores")[:, None] - means).abs().amin(dim=1)
     assert distance.max() < 1e-6
+
+
+def test_it_is_optimized(cfg):
+    """The stages are no head's `predictor`, and keep their dtype."""
+    cfg.merge_from_list(["MODEL.ROI_HEADS.SCORE_THRESH", 0.0, "MODEL.RPN.FPN_POST_NMS_TOP_N_TEST", 20])
+    torch.manual_seed(0)
+    model = build_detection_model(cfg).eval()
+    x = torch.rand(1, 3, 128, 160)
+    with torch.inference_mode():
+        (plain,), (fast,) = model(x), optimize_for_inference(model)(x)
+        assert len(optimize_for_inference(model, torch.bfloat16)(x)[0])
+    torch.testing.assert_close(fast.bbox, plain.bbox, rtol=1e-4, atol=1e-2)
+    torch.testing.assert_close(fast.get_field("scores"), plain.get_field("scores"), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
