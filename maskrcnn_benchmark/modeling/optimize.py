@@ -15,6 +15,10 @@ from maskrcnn_benchmark.modeling.poolers import Pooler
 from maskrcnn_benchmark.modeling.roi_heads.parts import STEPS, has_two_steps, heads_by_name
 from maskrcnn_benchmark.ops.winograd import WINOGRAD_CHANNELS, WinogradConv2d, has_winograds_form
 
+# Packages in whose modules bn1 follows conv1. In others it may come first, or after an activation; and a Sequential with a
+# `forward` of its own may call its modules in any order.
+NAMED_IN_ORDER = ("maskrcnn_benchmark", "torchvision")
+
 
 def optimize_for_inference(model: nn.Module, dtype: torch.dtype = torch.float32, compile: bool = False) -> nn.Module:
     """A copy of a detector that detects faster and cannot be trained.
@@ -111,7 +115,8 @@ def _as_float32(features: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
 def fold_norms(model: nn.Module) -> int:
     """Multiply batch norms (frozen, or with running statistics as in eval mode) into the convolutions before them, in place.
 
-    A pair is two neighbours in a Sequential, or two attributes conv1 and bn1 of a module; norms become nn.Identity.
+    A pair is two neighbours in a Sequential, or two attributes conv1 and bn1 of a module of NAMED_IN_ORDER; norms become
+    nn.Identity.
 
     Returns:
         The number of norms folded.
@@ -135,10 +140,12 @@ def fold_norms(model: nn.Module) -> int:
 def _pairs(module: nn.Module) -> list[tuple[nn.Module, str, nn.Module]]:
     """What may be a convolution, the name of what follows it, and that."""
     children = dict(module.named_children())
-    if isinstance(module, nn.Sequential):
+    is_known = type(module).__module__.partition(".")[0] in NAMED_IN_ORDER
+    following = {}
+    if isinstance(module, nn.Sequential) and (is_known or type(module).forward is nn.Sequential.forward):
         names = list(children)
         following = dict(zip(names, names[1:], strict=False))
-    else:
+    elif is_known:
         following = {name: re.sub("^conv", "bn", name) for name in children if name.startswith("conv")}
     return [(children[a], b, children[b]) for a, b in following.items() if b in children]
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torchvision.models.resnet import BasicBlock
 
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.layers import FrozenBatchNorm2d
 from maskrcnn_benchmark.modeling import optimize
+from maskrcnn_benchmark.modeling.backbone.fbnet_blocks import CascadeConv3x3
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.modeling.optimize import fold_norms, optimize_for_inference, use_winograd
 from maskrcnn_benchmark.modeling.registries import ROI_HEADS
@@ -100,6 +102,39 @@ def test_norms_that_do_not_follow_a_convolution_stay():
     assert fold_norms(model) == 0
     unsupported = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, track_running_stats=False)).eval()
     assert fold_norms(unsupported) == 0 and isinstance(unsupported[1], nn.BatchNorm2d)
+
+
+def test_names_of_ones_own_modules_promise_no_order():
+    class NormFirst(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+
+        def forward(self, x):
+            return self.conv1(self.bn1(x).relu())
+
+    class Backwards(nn.Sequential):
+        def forward(self, x):
+            return self[0](self[1](x))
+
+    model = nn.Sequential(NormFirst(), Backwards(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)), BasicBlock(4, 4)).eval()
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.running_mean.data.uniform_(-1, 1)
+    x = torch.randn(1, 4, 6, 6)
+    with torch.no_grad():
+        expected = model(x)
+        assert fold_norms(model) == 2  # of torchvision's block
+        torch.testing.assert_close(model(x), expected)
+
+
+def test_a_sequential_of_the_packages_own_is_folded():
+    block = CascadeConv3x3(16, 16, 1).eval()  # adds its input to what its modules make of it
+    x = torch.randn(1, 16, 6, 6)
+    with torch.no_grad():
+        expected = block(x)
+        assert fold_norms(block) == 2
+        torch.testing.assert_close(block(x), expected)
 
 
 def test_bfloat16_finds_the_same_objects():
