@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +42,8 @@ def context_weights(model: nn.Module, image: Tensor, point: tuple[float, float],
     was_training = model.training
     try:
         model.eval()
-        model.backbone(to_image_list([image]).tensors.contiguous(memory_format=torch.channels_last))  # type: ignore
+        layout: Any = getattr(model, "layout", torch.contiguous_format)
+        model.backbone(to_image_list([image]).tensors.contiguous(memory_format=layout))  # type: ignore
     finally:
         handle.remove()
         model.train(was_training)

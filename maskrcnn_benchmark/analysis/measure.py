@@ -54,14 +54,18 @@ def measure(model: nn.Module, size: tuple[int, int], repeat: int) -> Measurement
 def spread_scores(model: Any, image: Tensor) -> None:
     """Run once and scale the class logits to a standard deviation of 2: random weights leave all classes below the threshold,
     and what follows detection would have nothing to do."""
-    layers = [m for n, m in model.named_modules() if n.endswith("box.predictor.cls_score")]
-    logits: list[Tensor] = []
-    handles = [layer.register_forward_hook(lambda module, inputs, output: logits.append(output)) for layer in layers]
+    names = [n for n, _ in model.named_modules() if n.startswith("roi_heads.") and n.endswith("predictor.cls_score")]
+    layers = [model.get_submodule(name) for name in names]
+    logits: dict[nn.Module, Tensor] = {}
+    handles = [
+        layer.register_forward_hook(lambda module, inputs, output: logits.update({module: output})) for layer in layers
+    ]
     model(image)
-    for layer, handle in zip(layers, handles, strict=True):
+    for handle in handles:
         handle.remove()
-        if len(logits[0]):
-            layer.weight.mul_(2 / logits[0].std())
+    for layer, output in logits.items():
+        if len(output):
+            layer.weight.mul_(2 / output.std())  # type: ignore[operator]
 
 
 def describe(device: torch.device) -> str:

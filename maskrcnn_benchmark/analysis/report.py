@@ -15,6 +15,7 @@ from maskrcnn_benchmark.analysis.shapes import (
     Regions,
     Size,
     build_without_data,
+    heads_as_a_whole,
     saved_for_backward,
 )
 from maskrcnn_benchmark.analysis.sizes import typical
@@ -28,6 +29,9 @@ GFLOPs: one multiply-add counts as one (torch.utils.flop_counter's numbers halve
 saved MB: what a training step keeps from its forward pass for the backward one, parameters and losses aside. In float32, for one
 image of {height} x {width} with {train_proposals} regions ({train_detections} for the heads after the box head), {saved_on}.
 1 MB = 2^20 bytes."""
+AS_A_WHOLE = """
+{head} is counted as a whole, as it works in testing. What is counted by shapes, as GFLOPs always are,
+ends at its first operator whose work depends on what the image shows."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ def analyze(
         train_detections=training.detections,
         saved_on="with the kernels of the device below" if measured else "counted by shapes",
     )
+    definitions += "".join(AS_A_WHOLE.format(head=head) for head in heads_as_a_whole(model))
     return Analysis(_tree(model, flops, saved), flops_of_sizes, definitions, measured)
 
 

@@ -18,6 +18,7 @@ from torch.utils.module_tracker import ModuleTracker
 
 from maskrcnn_benchmark.analysis import flops  # noqa: F401 (registers the formulas)
 from maskrcnn_benchmark.modeling.detector import build_detection_model
+from maskrcnn_benchmark.modeling.roi_heads.parts import has_two_steps, heads_by_name
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 Size = tuple[int, int]  # height, width in pixels
@@ -52,17 +53,50 @@ def build_without_data(cfg) -> nn.Module:
 
 
 def forward_by_shapes(model: Any, size: Size, regions: Regions, call: Callable[..., Any]) -> None:
-    """Backbone, RPN head and the RoI heads up to their predictions, each through `call(path, module, *inputs)`."""
+    """Backbone, RPN head and the RoI heads up to their predictions, each through `call(path, module, *inputs)`.
+
+    A head of one's own, whose parts are not known, is called as a whole, as in testing, with `may_stop`: see `_outputs`.
+    """
+    if not hasattr(model, "backbone") or not hasattr(getattr(model, "rpn", None), "head"):
+        raise ValueError(
+            f"What a detector costs is counted part by part, and {type(model).__name__} lacks `backbone` or `rpn.head`: give it "
+            "these attributes."
+        )
     height, width = size
     device = next(model.parameters()).device
-    image = torch.zeros(1, 3, height, width, device=device).contiguous(memory_format=torch.channels_last)
+    layout = getattr(model, "layout", torch.contiguous_format)
+    image = torch.zeros(1, 3, height, width, device=device).contiguous(memory_format=layout)
     features = call("backbone", model.backbone, image)
     call("rpn.head", model.rpn.head, features)
-    for name, head in (model.roi_heads or {}).items():
-        count = regions.proposals if name == "box" else regions.detections
-        boxes = [BoxList(torch.zeros(count, 4, device=device), (width, height))]
-        pooled = call(f"roi_heads.{name}.feature_extractor", head.feature_extractor, features, boxes)
-        call(f"roi_heads.{name}.predictor", head.predictor, pooled)
+    for path, head in heads_by_name(model).items():
+        count = regions.proposals if path in ("roi_heads", "roi_heads.box") else regions.detections
+        boxes = BoxList(torch.zeros(count, 4, device=device), (width, height))
+        if has_two_steps(head):
+            pooled = call(f"{path}.feature_extractor", head.feature_extractor, features, [boxes])
+            call(f"{path}.predictor", head.predictor, pooled)
+            continue
+        if path not in ("roi_heads", "roi_heads.box"):  # what the box head adds
+            boxes.add_field("scores", boxes.bbox[:, 0])
+            boxes.add_field("labels", torch.ones(count, dtype=torch.int64, device=device))
+        was_training = head.training
+        call(path, head.eval(), features, [boxes], may_stop=True)
+        head.train(was_training)
+
+
+def heads_as_a_whole(model: nn.Module) -> list[str]:
+    """The heads that `forward_by_shapes` calls as a whole, with their classes: "roi_heads.box (MyHead)"."""
+    heads = heads_by_name(model).items()
+    return [f"{path} ({type(head).__name__})" for path, head in heads if not has_two_steps(head)]
+
+
+def _outputs(module: nn.Module, inputs: tuple, may_stop: bool) -> Any:
+    """What a module returns; None if it `may_stop` and, on the meta device, asks what its numbers are."""
+    try:
+        return module(*inputs)
+    except (RuntimeError, TypeError) as error:
+        if not (may_stop and "meta" in str(error).lower()):
+            raise
+        return None
 
 
 class FlopCount:
@@ -81,12 +115,12 @@ class FlopCount:
         """FLOPs in testing on one image of this size, of every module that does any and of those around it."""
         counts: ByModule = defaultdict(int)
 
-        def call(path: str, module: nn.Module, *inputs: Any) -> Any:
+        def call(path: str, module: nn.Module, *inputs: Any, may_stop: bool = False) -> Any:
             if type(module) is nn.Sequential:
                 for name, child in module.named_children():
                     inputs = (call(f"{path}.{name}", child, *inputs),)
                 return inputs[0]
-            part, outputs = self._part(module, inputs)
+            part, outputs = self._part(module, inputs, may_stop)
             _add(counts, path, part)
             return outputs
 
@@ -102,13 +136,13 @@ class FlopCount:
                 total[name] += value * times
         return {name: value / distinct.total() for name, value in total.items()}
 
-    def _part(self, module: nn.Module, inputs: tuple) -> tuple[ByModule, Any]:
+    def _part(self, module: nn.Module, inputs: tuple, may_stop: bool) -> tuple[ByModule, Any]:
         if module not in self._printed:
             self._printed[module] = str(module)
         key = (self._printed[module], _shapes(inputs))
         if key not in self._known:
             with FlopCounterMode(display=False) as counter:
-                outputs = module(*inputs)
+                outputs = _outputs(module, inputs, may_stop)
             flops = {name: sum(by_operator.values()) for name, by_operator in counter.get_flop_counts().items()}
             self._known[key] = _within(module, flops), outputs
         return self._known[key]
@@ -124,7 +158,7 @@ def saved_for_backward(model: nn.Module, size: Size, regions: Regions) -> ByModu
     total: ByModule = defaultdict(int)
     kept = []  # a storage that is gone could lend its address to another
 
-    def call(path: str, module: nn.Module, *inputs: Any) -> Any:
+    def call(path: str, module: nn.Module, *inputs: Any, may_stop: bool = False) -> Any:
         saved: ByModule = defaultdict(int)
 
         def keep(tensor: Tensor) -> Tensor:
@@ -137,7 +171,7 @@ def saved_for_backward(model: nn.Module, size: Size, regions: Regions) -> ByModu
             return tensor
 
         with ModuleTracker() as tracker, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            outputs = module(*inputs)
+            outputs = _outputs(module, inputs, may_stop)
         kept.append(outputs)
         _add(total, path, _within(module, saved))
         return outputs

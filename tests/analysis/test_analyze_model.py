@@ -8,7 +8,9 @@ import pytest
 
 from maskrcnn_benchmark.analysis import sizes
 from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.modeling.registries import ROI_HEADS
 from tests.analysis.helpers import CONFIGS, DEMO, call_tool
+from tests.extending.test_head import TwoBranches
 from tests.support.helpers import write_coco
 
 TOOL = "tools/analyze_model.py"
@@ -44,6 +46,14 @@ def test_depth_and_shapes_alone(monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "416 x 544: " in printed and "416 x 416: " in printed
     assert "latency" not in printed and "\n  rpn " in printed and "head" not in printed.split("\n\n")[1]
+
+
+def test_a_head_of_ones_own(monkeypatch, capsys):
+    monkeypatch.setitem(ROI_HEADS, "TwoBranches", TwoBranches)
+    words = ("--size", "120x160", "--repeat", 1, "MODEL.ROI_BOX_HEAD.NAME", "TwoBranches", "MODEL.MASK_ON", False)
+    assert call_tool(monkeypatch, TOOL, "--config-file", DEMO, *words) == 0
+    printed = capsys.readouterr().out
+    assert "roi_heads.box (TwoBranches) is counted as a whole" in printed and "latency" in printed
 
 
 def test_images_of_a_data_set(tmp_path, monkeypatch, capsys):

@@ -10,9 +10,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maskrcnn_benchmark import layers
 from maskrcnn_benchmark.analysis import FlopCount, Regions, build_without_data
+from maskrcnn_benchmark.analysis.shapes import heads_as_a_whole
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.modeling.detector import build_detection_model
+from maskrcnn_benchmark.modeling.registries import ROI_HEADS
 from tests.analysis.helpers import CONFIGS, Tiny
+from tests.extending.test_head import TwoBranches
+from tests.support.helpers import SMALL
 
 NONE = Regions(0, 0)
 
@@ -151,3 +155,52 @@ def test_a_detector_agrees_with_running_it():
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         assert len(real(torch.rand(1, 3, 128, 160))[0]) == 0
     assert counter.get_total_flops() == counted[""]
+
+
+def test_a_head_of_ones_own_is_counted_as_a_whole(monkeypatch):
+    """Pooling is 4 products a sample; the layers as they are written, each of 1000 proposals."""
+    monkeypatch.setitem(ROI_HEADS, "TwoBranches", TwoBranches)
+    cfg = defaults.clone()
+    cfg.merge_from_file(str(CONFIGS / "e2e_faster_rcnn_R_50_FPN_1x.yaml"))
+    cfg.merge_from_list([*SMALL, "MODEL.ROI_BOX_HEAD.NAME", "TwoBranches"])
+    model = build_without_data(cfg)
+    counts = FlopCount().by_module(model, (320, 416), Regions(1000, 100))
+    bins, samples = 7 * 7, 2 * 2
+    expected = {
+        "pooler": 2 * 1000 * 32 * bins * samples * 4,
+        "conv": 2 * 1000 * bins * 9 * 32 * 64,
+        "classes": 2 * 1000 * 32 * bins * 81,
+        "boxes": 2 * 1000 * 64 * bins * 4 * 81,
+    }
+    for name, value in expected.items():
+        assert counts[f"roi_heads.box.{name}"] == value, name
+    assert counts["roi_heads.box"] == sum(expected.values())
+    assert heads_as_a_whole(model) == ["roi_heads.box (TwoBranches)"]
+
+    model.roi_heads["box"].conv = torch.nn.Conv2d(7, 8, 3, device="meta")
+    with pytest.raises(RuntimeError, match="channel"):  # a fault of the head is no question for data
+        FlopCount().by_module(model, (320, 416), Regions(1000, 100))
+
+
+def test_heads_that_are_one_module_are_counted_too(monkeypatch):
+    class Together(torch.nn.Module):
+        def __init__(self, box):
+            super().__init__()
+            self.box = box
+
+        def forward(self, features, proposals, targets=None):
+            return self.box(features, proposals, targets)
+
+    cfg = defaults.clone()
+    cfg.merge_from_file(str(CONFIGS / "e2e_faster_rcnn_R_50_FPN_1x.yaml"))
+    cfg.merge_from_list(SMALL)
+    model = build_without_data(cfg)
+    apart = FlopCount().by_module(model, (320, 416), Regions(50, 10))
+    model.roi_heads = Together(model.roi_heads["box"])
+    together = FlopCount().by_module(model, (320, 416), Regions(50, 10))
+    assert together["roi_heads"] == apart["roi_heads"] and together[""] == apart[""]
+
+
+def test_a_detector_without_the_parts_is_refused():
+    with pytest.raises(ValueError, match="Linear lacks `backbone` or `rpn.head`"):
+        FlopCount().by_module(torch.nn.Linear(1, 1), (8, 8), NONE)

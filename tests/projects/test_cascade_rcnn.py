@@ -12,6 +12,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from maskrcnn_benchmark.analysis import FlopCount, Regions, build_without_data
+from maskrcnn_benchmark.analysis.measure import spread_scores
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.modeling.optimize import optimize_for_inference
@@ -106,6 +108,21 @@ def test_it_is_optimized(cfg):
         assert len(optimize_for_inference(model, torch.bfloat16)(x)[0])
     torch.testing.assert_close(fast.bbox, plain.bbox, rtol=1e-4, atol=1e-2)
     torch.testing.assert_close(fast.get_field("scores"), plain.get_field("scores"), rtol=1e-4, atol=1e-5)
+
+
+def test_what_it_costs(cfg):
+    """Three stages alike, and class logits of each that are spread."""
+    counts = FlopCount().by_module(build_without_data(cfg), (128, 160), Regions(20, 10))
+    stages = [counts[f"roi_heads.box.stages.{i}"] for i in range(3)]
+    assert stages[0] > 0 and stages == [stages[0]] * 3 and counts["roi_heads.box"] == sum(stages)
+    torch.manual_seed(0)
+    model, x, spread = build_detection_model(cfg).eval(), torch.rand(1, 3, 128, 160) * 255, []
+    with torch.inference_mode():
+        spread_scores(model, x)
+        for stage in model.roi_heads["box"].stages:
+            stage.predictor.cls_score.register_forward_hook(lambda module, args, out: spread.append(out.std().item()))
+        model(x)
+    assert spread == pytest.approx([2, 2, 2], rel=0.05)
 
 
 @pytest.mark.slow
