@@ -16,6 +16,7 @@ from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.large_images import LargeImage
 from maskrcnn_benchmark.data.transforms import transforms as T
+from maskrcnn_benchmark.modeling.roi_heads.parts import heads_by_name
 from maskrcnn_benchmark.structures.bounding_box import FLIP_LEFT_RIGHT, BoxList
 from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
 from maskrcnn_benchmark.structures.image_list import ImageList, to_image_list
@@ -49,7 +50,10 @@ class View:
 
 @dataclass(frozen=True)
 class BoxAugmentation:
-    """Detects in several views of each image. The box head's own `filter_results` selects from the joined boxes.
+    """Detects in several views of each image.
+
+    The box head's `post_processor`, made with `bbox_aug_enabled`, has the head return the boxes of all classes; its
+    `filter_results` selects from those of all views.
 
     Attributes:
         views: the first one's size is that of the detections.
@@ -147,15 +151,23 @@ def _features(model: nn.Module, seen: ImageList) -> Features:
 
 
 def _check(model: nn.Module) -> None:
-    heads = getattr(model, "roi_heads", None)
-    if not heads or "box" not in heads:
+    head = heads_by_name(model).get("roi_heads.box")
+    if head is None:
         raise ConfigError(
             "Test-time augmentation needs a detector with a box head; set TEST.BBOX_AUG.ENABLED to False for RPN_ONLY and "
-            "RETINANET_ON models."
+            "RETINANET_ON models, and for heads that MODEL.ROI_HEADS.NAME makes as one module."
         )
-    if not heads["box"].post_processor.bbox_aug_enabled:
+    selector = getattr(head, "post_processor", None)
+    if not hasattr(selector, "filter_results"):
         raise ConfigError(
-            "The model was built without test-time augmentation: build it with TEST.BBOX_AUG.ENABLED True."
+            f"Test-time augmentation asks the box head for its PostProcessor, and {type(head).__name__} has no attribute "
+            "`post_processor` that is one. Give it one, made with bbox_aug_enabled=cfg.TEST.BBOX_AUG.ENABLED, or set "
+            "TEST.BBOX_AUG.ENABLED to False."
+        )
+    if not getattr(selector, "bbox_aug_enabled", False):
+        raise ConfigError(
+            f"The post_processor of {type(head).__name__} was built without test-time augmentation: build the model with "
+            "TEST.BBOX_AUG.ENABLED True, which a head of your own gives its PostProcessor as bbox_aug_enabled."
         )
 
 

@@ -99,6 +99,7 @@ class CascadeROIBoxHead(nn.Module):
             detections_per_img=heads.DETECTIONS_PER_IMG,
             box_coder=BoxCoder(cascade.BBOX_REG_WEIGHTS[-1]),
             cls_agnostic_bbox_reg=True,
+            bbox_aug_enabled=cfg.TEST.BBOX_AUG.ENABLED,
         )
 
     @property

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from maskrcnn_benchmark.config import ConfigError
 from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.engine.test_time_augmentation import View, make_box_augmentation
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.box_losses import BoxLosses
 from maskrcnn_benchmark.modeling.detector import build_detection_model
@@ -63,7 +68,7 @@ class TwoBranches(nn.Module):
 
 @pytest.fixture
 def build(monkeypatch):
-    """A small detector with this head and random weights."""
+    """A small detector with this head, random weights and its configuration as `cfg`."""
     monkeypatch.setitem(ROI_HEADS, "TwoBranches", TwoBranches)
 
     def build(*keys: object) -> nn.Module:
@@ -71,7 +76,9 @@ def build(monkeypatch):
         cfg.merge_from_file(str(CONFIG))
         cfg.merge_from_list([*SMALL, *FEW, "MODEL.ROI_BOX_HEAD.NAME", "TwoBranches", *keys])
         torch.manual_seed(0)
-        return build_detection_model(cfg)
+        model = build_detection_model(cfg)
+        model.cfg = cfg
+        return model
 
     return build
 
@@ -88,3 +95,43 @@ def test_it_trains_and_detects(build):
     with torch.no_grad():
         (found,) = model.eval()(torch.rand(1, 3, 128, 128))
     assert len(found) and set(found.get_field("labels").tolist()) <= {1, 2}
+
+
+def test_it_looks_at_several_views(build):
+    """One view finds what plain testing finds; a mirrored one adds its own."""
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 80, 3), dtype=np.uint8))
+    keys = ("INPUT.MIN_SIZE_TEST", 64, "MODEL.ROI_BOX_HEAD.NUM_CLASSES", 3)
+    model, plain = build("TEST.BBOX_AUG.ENABLED", True, *keys).eval(), build(*keys).eval()
+    augmentation = make_box_augmentation(model.cfg)
+    seen = augmentation.look([image], augmentation.views[0], "cpu")
+    with torch.inference_mode():
+        (found,), (expected,) = augmentation.detect(model, [image], "cpu"), plain(seen)
+        mirrored = dataclasses.replace(augmentation, views=(*augmentation.views, View(64, 1333, flip=True)))
+        (joined,) = mirrored.detect(model, [image], "cpu")
+    torch.testing.assert_close(found.bbox, expected.bbox)
+    torch.testing.assert_close(found.get_field("scores"), expected.get_field("scores"))
+    assert len(joined) > len(found) and joined.size == image.size
+
+
+@pytest.mark.parametrize(
+    ("post_processor", "said"),
+    [
+        (None, "TwoBranches has no attribute `post_processor` that is one. Give it one, made with bbox_aug_enabled"),
+        (nn.Identity(), "has no attribute `post_processor` that is one"),
+        (PostProcessor(), "of TwoBranches was built without test-time augmentation"),
+    ],
+)
+def test_what_it_lacks_for_several_views_is_said(build, post_processor, said):
+    model = build("TEST.BBOX_AUG.ENABLED", True).eval()
+    del model.roi_heads["box"].post_processor
+    if post_processor is not None:
+        model.roi_heads["box"].post_processor = post_processor
+    with pytest.raises(ConfigError, match=said):
+        make_box_augmentation(model.cfg).detect(model, [Image.new("RGB", (80, 64))], "cpu")
+
+
+def test_heads_that_are_one_module_have_no_views(build):
+    model = build("TEST.BBOX_AUG.ENABLED", True).eval()
+    model.roi_heads = model.roi_heads["box"]
+    with pytest.raises(ConfigError, match="and for heads that MODEL.ROI_HEADS.NAME makes as one module"):
+        make_box_augmentation(model.cfg).detect(model, [Image.new("RGB", (80, 64))], "cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import subprocess
@@ -11,10 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from maskrcnn_benchmark.analysis import FlopCount, Regions, build_without_data
 from maskrcnn_benchmark.analysis.measure import spread_scores
 from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.engine.test_time_augmentation import make_box_augmentation
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.modeling.optimize import optimize_for_inference
 from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -123,6 +126,25 @@ def test_what_it_costs(cfg):
             stage.predictor.cls_score.register_forward_hook(lambda module, args, out: spread.append(out.std().item()))
         model(x)
     assert spread == pytest.approx([2, 2, 2], rel=0.05)
+
+
+def test_several_views_of_an_image(cfg):
+    cfg.merge_from_list(
+        ["INPUT.MIN_SIZE_TEST", 64, "MODEL.RPN.FPN_POST_NMS_TOP_N_TEST", 20, "TEST.BBOX_AUG.H_FLIP", True]
+    )
+    image, found = Image.linear_gradient("L").convert("RGB").resize((80, 64)), []
+    for enabled in (False, True):
+        cfg.TEST.BBOX_AUG.ENABLED = enabled
+        torch.manual_seed(0)
+        model, augmentation = build_detection_model(cfg).eval(), make_box_augmentation(cfg)
+        with torch.inference_mode():
+            seen = augmentation.look([image], augmentation.views[0], "cpu")
+            one_view = dataclasses.replace(augmentation, views=augmentation.views[:1])
+            found.append(one_view.detect(model, [image], "cpu")[0] if enabled else model(seen)[0])
+            if enabled:
+                assert len(augmentation.detect(model, [image], "cpu")[0])
+    torch.testing.assert_close(found[1].bbox, found[0].bbox)
+    torch.testing.assert_close(found[1].get_field("scores"), found[0].get_field("scores"))
 
 
 @pytest.mark.slow
