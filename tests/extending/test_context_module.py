@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from maskrcnn_benchmark.analysis.context import context_weights, non_local_modules
@@ -39,3 +40,16 @@ def test_a_kind_of_ones_own_is_used_at_every_place(monkeypatch):
     model.backbone = backbone
     weights = context_weights(model, torch.randn(3, 64, 96), (50.0, 20.0), "fpn.non_local_res3").total
     torch.testing.assert_close(weights, torch.full((8, 12), 1 / 96))
+
+
+def test_without_pair_weights_there_are_no_pictures():
+    class Plain(NonLocal):
+        """Its `view` asks for maps as PyTorch orders them, which a model with modules of one's own has."""
+
+        def forward(self, x):
+            return x + x.view(*x.shape[:2], -1).mean(2)[..., None, None]
+
+    model = torch.nn.Module()
+    model.backbone = torch.nn.Sequential(Plain())
+    with pytest.raises(ValueError, match="Plain has no method `pair_weights`, .* training and detection do not"):
+        context_weights(model, torch.randn(3, 64, 96), (50.0, 20.0), "0")

@@ -50,8 +50,11 @@ class NonLocal(nn.Module):
         return cls(channels)
 
     def pair_weights(self, x: Tensor, row: int, column: int) -> PairWeights:
-        """What the position (row, column) of a map [C, H, W] takes of every other, for pictures of the context."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what a position takes of the others.")
+        """What the position (row, column) of a map [C, H, W] takes of every other. Optional: pictures of the context need it."""
+        raise ValueError(
+            f"{type(self).__name__} has no method `pair_weights`, which says what a position takes of the others: pictures of "
+            "the context need it, training and detection do not."
+        )
 
 
 class NonLocal2d(NonLocal):
