@@ -3,6 +3,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import forks, registries
@@ -50,16 +51,23 @@ def build_roi_heads(cfg, in_channels: int | None = None) -> Any:
     if cfg.MODEL.RPN_ONLY or cfg.MODEL.RETINANET_ON:
         return None
     channels = in_channels or forks.body_channels(cfg)
-    named = options(cfg).MODEL
-    if named.ROI_HEADS.NAME:
-        return registries.ROI_HEADS[named.ROI_HEADS.NAME](cfg, channels)
-
-    def build(name: str, upstreams: Callable[..., nn.Module]) -> nn.Module:
-        return forks.build(registries.ROI_HEADS[name] if name else upstreams, cfg, channels)
-
-    heads = [("box", build(named.ROI_BOX_HEAD.NAME, build_roi_box_head))]
+    if options(cfg).MODEL.ROI_HEADS.NAME:
+        return _build(cfg, "ROI_HEADS", build_roi_box_head, channels)  # alone it does for a detector of boxes
+    heads = [("box", _build(cfg, "ROI_BOX_HEAD", build_roi_box_head, channels))]
     if cfg.MODEL.MASK_ON:
-        heads.append(("mask", build(named.ROI_MASK_HEAD.NAME, build_roi_mask_head)))
+        heads.append(("mask", _build(cfg, "ROI_MASK_HEAD", build_roi_mask_head, channels)))
     if cfg.MODEL.KEYPOINT_ON:
-        heads.append(("keypoint", build(named.ROI_KEYPOINT_HEAD.NAME, build_roi_keypoint_head)))
+        heads.append(("keypoint", _build(cfg, "ROI_KEYPOINT_HEAD", build_roi_keypoint_head, channels)))
     return CombinedROIHeads(cfg, heads)
+
+
+def _build(cfg, group: str, usual: Callable[..., nn.Module], channels: int) -> nn.Module:
+    """What MODEL.GROUP.NAME names, or the usual head. Whether one of one's own fits its place only its writer knows."""
+    name = options(cfg).MODEL[group].NAME
+    maker = registries.ROI_HEADS[name] if name else usual
+    if maker is not usual and maker in (build_roi_box_head, build_roi_mask_head, build_roi_keypoint_head):
+        raise ConfigError(
+            f"MODEL.{group}.NAME is {name!r}, the usual head of another place: name one that is made for this place, or leave it "
+            "empty."
+        )
+    return forks.build(maker, cfg, channels)

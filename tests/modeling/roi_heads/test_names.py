@@ -29,3 +29,21 @@ def test_the_standard_heads_have_names():
 def test_an_unknown_name_gets_those_there_are():
     with pytest.raises(ConfigError, match="'ROIBoxHeads' is not one of .*ROIBoxHead.*Did you mean 'ROIBoxHead'"):
         heads("MODEL.ROI_BOX_HEAD.NAME", "ROIBoxHeads")
+
+
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [
+        ("ROI_BOX_HEAD", "ROIMaskHead"),
+        ("ROI_MASK_HEAD", "ROIBoxHead"),
+        ("ROI_KEYPOINT_HEAD", "ROIMaskHead"),
+        ("ROI_HEADS", "ROIKeypointHead"),
+    ],
+)
+def test_a_usual_head_of_another_place_is_refused(group, name):
+    with pytest.raises(ConfigError, match=f"MODEL.{group}.NAME is '{name}', the usual head of another place"):
+        heads(f"MODEL.{group}.NAME", name)
+
+
+def test_a_box_head_alone_does_for_all():
+    assert type(heads("MODEL.ROI_HEADS.NAME", "ROIBoxHead")).__name__ == "ROIBoxHead"
