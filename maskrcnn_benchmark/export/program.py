@@ -34,13 +34,13 @@ class ExportableDetector(nn.Module):
 
     def __init__(self, model: nn.Module, cfg: Any):
         super().__init__()
-        _check_exportable(cfg)
+        _check_exportable(model, cfg)
         detector: Any = copy.deepcopy(model).eval().requires_grad_(False)
         fold_norms(detector)
         for module in detector.modules():
             if isinstance(module, EfficientNonLocal):
                 module.literal = True  # equation 9 in operators that every runtime has, still linear in the positions
-        if detector.roi_heads is not None:
+        if getattr(detector, "roi_heads", None):
             # How many regions there are is found at run time, and inductor then takes every convolution's result for
             # contiguous, which it is of contiguous weights (see files._write_package).
             detector.roi_heads.to(memory_format=torch.contiguous_format)
@@ -69,7 +69,7 @@ class ExportableDetector(nn.Module):
         return tuple(fields[name] for name in self.names)
 
 
-def _check_exportable(cfg: Any) -> None:
+def _check_exportable(model: nn.Module, cfg: Any) -> None:
     """Raise ValueError for what has no exported form."""
     reasons = {
         "MODEL.KEYPOINT_ON": cfg.MODEL.KEYPOINT_ON,  # regions are enlarged in groups of similar size
@@ -81,6 +81,11 @@ def _check_exportable(cfg: Any) -> None:
     for key, is_set in reasons.items():
         if is_set:
             raise ValueError(f"Models with {key} cannot be exported; set it to False, or use the model in Python.")
+    if not hasattr(getattr(model, "rpn", None), "anchor_generator"):
+        raise ValueError(
+            f"{type(model).__name__} has no `rpn.anchor_generator`, whose strides tell how small an image may be: a detector "
+            "without it cannot be exported; use it in Python."
+        )
 
 
 def export_program(model: nn.Module, cfg: Any) -> ExportedProgram:

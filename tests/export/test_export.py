@@ -204,6 +204,8 @@ def test_pooling_in_onnx_is_the_unaligned_one(sampling_ratio, tmp_path):
 def test_what_has_no_exported_form():
     model, config = nn.Linear(1, 1), cfg.clone()
     config.MODEL.KEYPOINT_ON = True
+    with pytest.raises(ValueError, match="Identity has no `rpn.anchor_generator`"):
+        ExportableDetector(nn.Identity(), cfg)
     with pytest.raises(ValueError, match="Models with MODEL.KEYPOINT_ON cannot be exported"):
         ExportableDetector(model, config)
     with pytest.raises(ValueError, match="exported as onnx, torch, aoti; got 'caffe'"):

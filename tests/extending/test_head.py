@@ -135,3 +135,9 @@ def test_heads_that_are_one_module_have_no_views(build):
     model.roi_heads = model.roi_heads["box"]
     with pytest.raises(ConfigError, match="and for heads that MODEL.ROI_HEADS.NAME makes as one module"):
         make_box_augmentation(model.cfg).detect(model, [Image.new("RGB", (80, 64))], "cpu")
+
+
+def test_there_may_be_nothing_to_share(build):
+    keys = ("MODEL.MASK_ON", True, "MODEL.ROI_MASK_HEAD.SHARE_BOX_FEATURE_EXTRACTOR", True)
+    with pytest.raises(ConfigError, match="MODEL.ROI_MASK_HEAD.SHARE.* the box head, TwoBranches, has no attribute"):
+        build(*keys)

@@ -31,6 +31,11 @@ class CombinedROIHeads(nn.ModuleDict):
         self.sharing = {name for name in shares if name in self and shares[name]}
         for name in self.sharing:
             head: Any = self[name]
+            if not hasattr(self["box"], "feature_extractor"):
+                raise ConfigError(
+                    f"MODEL.ROI_{name.upper()}_HEAD.SHARE_BOX_FEATURE_EXTRACTOR is True, but the box head, "
+                    f"{type(self['box']).__name__}, has no attribute `feature_extractor`: set it to False."
+                )
             head.feature_extractor = self["box"].feature_extractor
 
     def forward(
