@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import io
 import re
 import runpy
@@ -19,6 +20,10 @@ import command_line_page
 import repository_links
 from maskrcnn_benchmark.cli.commands import find
 from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.modeling.backbone.fpn import FPN
+from maskrcnn_benchmark.modeling.box_losses import BoxLosses
+from maskrcnn_benchmark.modeling.poolers import Pooler
+from maskrcnn_benchmark.modeling.roi_heads.box_head.inference import PostProcessor
 from tests.docs.blocks import READ, ROOT, RUN, blocks_of
 
 DOCUMENTS = sorted([*RUN, *READ])
@@ -128,6 +133,13 @@ def test_commands_are_found():
     assert commands(text) == [["mrb", "train", "--x", "A.B", "c"], ["make", "demo"], ["python", "tools/y.py"]]
     assert program_of(["python", "tools/train_net.py", "--skip-test"]) == ("mrb train", ["--skip-test"])
     assert program_of(["torchrun", "-m", "maskrcnn_benchmark", "test", "X"]) == ("mrb test", ["X"])
+
+
+@pytest.mark.parametrize("kind", [BoxLosses, FPN, Pooler, PostProcessor])
+def test_arguments_are_those_of_the_class(kind):
+    """In CONTRIBUTING.md, where an extension is told what it can be made of."""
+    (written,) = re.findall(rf"`{kind.__name__}\(([^)`]*)\)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert written.split(", ") == list(inspect.signature(kind).parameters)
 
 
 def test_the_import_of_the_generated_scenes():
