@@ -15,6 +15,7 @@ from maskrcnn_benchmark.structures.boxes import PIXEL
 op: Any = opset18  # its types stand for tensors that are not there yet
 _LOWEST = -3.0e38
 _MAX_INT = (1 << 63) - 1
+_DIGIT = 1 << 10  # a place in an order is sorted by as two digits: see `_lower_index_first`
 
 
 def _ints(*values: int) -> Any:
@@ -45,16 +46,15 @@ def _stays(boxes: Any, scores: Any, groups: Any, iou_threshold: float) -> Any:
 
 
 def suppress(boxes: Any, scores: Any, groups: Any, iou_threshold: float, most: int = -1) -> tuple[Any, Any]:
-    """All boxes in descending order of score, ties: lower index first, as TopK has them; and which of these stay."""
-    _, order = op.TopK(scores, op.Shape(scores), axis=0, largest=1, sorted=1)
+    """All boxes in descending order of score, ties: lower index first; and which of these stay."""
+    _, order = stable_sort(scores, descending=True)
     return order, op.Cast(op.Gather(_stays(boxes, scores, groups, iou_threshold), order), to=9)  # bool
 
 
 def batched_nms(boxes: Any, scores: Any, groups: Any, iou_threshold: float, max_output: int) -> Any:
     """The boxes that stay, in the order of `suppress`."""
     rows = op.Squeeze(op.NonZero(_stays(boxes, scores, groups, iou_threshold)), _ints(0))
-    found = op.Gather(scores, rows)
-    _, order = op.TopK(found, op.Shape(found), axis=0, largest=1, sorted=1)
+    _, order = _sort_rows(op.Gather(scores, rows), 1, descending=True)
     result = op.Gather(rows, order)
     return result if max_output < 0 else op.Slice(result, _ints(0), _ints(max_output))
 
@@ -90,16 +90,83 @@ def multiscale_roi_align(
     ]
     pooled = op.Concat(*(pool(level, op.Gather(rois, row)) for level, row in enumerate(rows)), axis=0)
     order = op.Concat(*rows, axis=0)
-    count = op.Shape(levels)
-    places = op.Range(op.Constant(value_int=0), op.Squeeze(count, _ints(0)), op.Constant(value_int=1))
+    places = _range(op.Shape(levels))
     return op.Gather(pooled, op.ScatterElements(places, order, places, axis=0))
 
 
+def _range(end: Any) -> Any:
+    """int64 Tensor[end], from 0, of int64 Tensor[1] end."""
+    return op.Range(op.Constant(value_int=0), op.Squeeze(end, _ints(0)), op.Constant(value_int=1))
+
+
+def _ascending(keys: Any) -> Any:
+    """The order of keys of which no two are equal, int64 [M]: every runtime's TopK has the same."""
+    return op.TopK(keys, op.Shape(keys), axis=0, largest=0, sorted=1)[1]
+
+
+def _lower_index_first(index: Any, joined: Any) -> Any:
+    """Put runs of equal entries in order: what a TopK does with them is the runtime's own affair (OpenVINO's is not stable).
+
+    Only the entries of such runs are sorted again, of which scores have few. They are sorted by the digits of two numbers, first
+    by the last digit of the run's number and the index, then by the digit before: so no key is above 2**31 of a million
+    entries, and runtimes that compute int64 in int32 (OpenVINO) are exact up to there.
+
+    Args:
+        index: which entry stands at each place, int64 [N].
+        joined: 1 for each place whose entry is equal to that of the place before, else 0, int64 [N].
+    """
+    run = op.CumSum(op.Sub(op.Constant(value_int=1), joined), op.Constant(value_int=0))
+    following = op.Slice(op.Concat(joined, _ints(0), axis=0), _ints(1), _ints(_MAX_INT))
+    following = op.Slice(following, _ints(0), op.Shape(joined))
+    places = op.Squeeze(op.NonZero(op.Add(joined, following)), _ints(0))
+    tied, run = op.Gather(index, places), op.Gather(run, places)
+    first = op.Div(run, op.Constant(value_int=_DIGIT))
+    last = op.Sub(run, op.Mul(first, op.Constant(value_int=_DIGIT)))
+    order = _ascending(op.Add(op.Mul(last, op.Shape(index)), tied))
+    count = op.Shape(tied)
+    again = _ascending(op.Add(op.Mul(op.Gather(first, order), count), _range(count)))
+    return op.ScatterElements(index, places, op.Gather(op.Gather(tied, order), again), axis=0)
+
+
+def _sort_rows(values: Any, rank: int, descending: bool) -> tuple[Any, Any]:
+    """Sorted along the last of `rank` axes, and the order; ties: lower index first."""
+    shape = op.Shape(values)
+    length = op.Gather(shape, _ints(-1))
+    ordered, order = op.TopK(values, length, axis=-1, largest=int(descending), sorted=1)
+    before = op.Slice(ordered, _ints(0), _ints(-1), _ints(-1))
+    same = op.Cast(op.Equal(op.Slice(ordered, _ints(1), _ints(_MAX_INT), _ints(-1)), before), to=7)  # int64
+    joined = op.Pad(same, _ints(*([0] * (rank - 1)), 1, *([0] * rank)))  # the first of a row starts a run
+    joined = op.Reshape(op.Slice(joined, _ints(0), length, _ints(-1)), _ints(-1))  # no entry, no first one
+    if rank == 1:
+        return ordered, _lower_index_first(order, joined)
+    # Of several rows the indices run on from row to row: those of a run are in one row.
+    length = op.Max(length, _ints(1))  # of nothing, no division by 0
+    start = op.Mul(op.Div(_range(op.Shape(joined)), length), length)
+    index = _lower_index_first(op.Add(op.Reshape(order, _ints(-1)), start), joined)
+    return ordered, op.Reshape(op.Sub(index, start), shape, allowzero=1)
+
+
 def stable_sort(values: Any, stable: bool | None = None, dim: int = -1, descending: bool = False) -> tuple[Any, Any]:
-    """TopK of all entries: of equal ones it takes the lower index first."""
-    count = op.Shape(values)
-    length = op.Gather(count, _ints(dim), axis=0)
-    return op.TopK(values, length, axis=dim, largest=int(descending), sorted=1)
+    """Sorted along an axis, and the order; ties: lower index first, on every runtime."""
+    rank = len(values.shape)
+    if dim % rank == rank - 1:
+        return _sort_rows(values, rank, descending)
+    axes = list(range(rank))
+    axes[dim], axes[-1] = axes[-1], axes[dim]
+    ordered, order = _sort_rows(op.Transpose(values, perm=axes), rank, descending)
+    return op.Transpose(ordered, perm=axes), op.Transpose(order, perm=axes)
+
+
+def index_add(values: Any, dim: int, index: Any, source: Any, alpha: float = 1) -> Any:
+    """ScatterElements, not the ScatterND that is usual for this: ONNX Runtime adds up in several threads there, and where one
+    entry gets many numbers some are lost."""
+    rank = len(source.shape)
+    shape = [1] * rank
+    shape[dim] = -1
+    everywhere = op.Expand(op.Reshape(index, _ints(*shape)), op.Shape(source))
+    if alpha != 1:
+        source = op.Mul(source, op.CastLike(op.Constant(value_float=float(alpha)), source))
+    return op.ScatterElements(values, everywhere, source, axis=dim, reduction="add")
 
 
 def at_most(value: Any, limit: Any) -> Any:
@@ -110,6 +177,7 @@ def at_most(value: Any, limit: Any) -> Any:
 TABLE: dict[Any, Any] = {
     operator.le: at_most,
     torch.ops.aten.sort.stable: stable_sort,
+    torch.ops.aten.index_add.default: index_add,
     torch.ops.maskrcnn_benchmark.batched_nms.default: batched_nms,
     torch.ops.maskrcnn_benchmark.suppress.default: suppress,
     torch.ops.maskrcnn_benchmark.multiscale_roi_align.default: multiscale_roi_align,

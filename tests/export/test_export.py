@@ -13,6 +13,7 @@ from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.export import ExportableDetector, export_program, write
 from maskrcnn_benchmark.layers import batched_nms, multiscale_roi_align
 from maskrcnn_benchmark.layers.non_local import LinearAttention
+from maskrcnn_benchmark.modeling.batching import group_sizes, rank_in_group
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -108,6 +109,16 @@ def test_the_program_is_the_model(exported):
 
 @pytest.mark.slow
 @pytest.mark.no_cover
+def test_openvino_finds_the_same(exported, tmp_path):
+    pytest.importorskip("openvino")
+    pytest.importorskip("onnxscript")
+    detector, program = exported
+    write(program, "onnx", str(tmp_path / "model.onnx"), detector.names)
+    assert_finds_the_same(openvino_run(tmp_path / "model.onnx"), detector)
+
+
+@pytest.mark.slow
+@pytest.mark.no_cover
 def test_what_is_written_is_the_model(exported, tmp_path):
     """ONNX; with masks torch's own two files too, from the same program, which the conversion to ONNX leaves as it was."""
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -148,6 +159,13 @@ class _Pool(nn.Module):
         return multiscale_roi_align([fine, coarse], rois, levels, [0.25, 0.125], (3, 5), self.sampling_ratio)
 
 
+def openvino_run(path: Path) -> Callable[..., list[Tensor]]:
+    openvino = pytest.importorskip("openvino")
+    # In float32: on some processors OpenVINO would compute in bfloat16.
+    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda *inputs: [torch.from_numpy(array) for array in compiled([x.numpy() for x in inputs]).to_tuple()]
+
+
 def onnx_session(module: nn.Module, example: tuple, dynamic: tuple, path: Path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
@@ -159,7 +177,9 @@ def onnx_session(module: nn.Module, example: tuple, dynamic: tuple, path: Path):
         program, dynamo=True, opset_version=18, input_names=names, custom_translation_table=TABLE, verbose=False
     )
     converted.save(str(path))
-    session = onnxruntime.InferenceSession(str(path))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 4  # some of its operators go wrong in several
+    session = onnxruntime.InferenceSession(str(path), options)
     return lambda *inputs: session.run(None, dict(zip(names, (x.numpy() for x in inputs), strict=True)))
 
 
@@ -180,6 +200,62 @@ def test_suppression_in_onnx_counts_pixels_inclusively(tmp_path):
         (kept,) = run(*inputs)
         assert kept.tolist() == batched_nms(*inputs, 0.5).tolist()
     assert len(batched_nms(*boxes(300), 0.5)) < 250
+
+
+class _Sort(nn.Module):
+    def __init__(self, dim: int, descending: bool):
+        super().__init__()
+        self.dim, self.descending = dim, descending
+
+    def forward(self, values):
+        return torch.sort(values, stable=True, dim=self.dim, descending=self.descending)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float32])
+@pytest.mark.parametrize("sizes", [(0, 1, 2, 1000, 30_000), pytest.param((600_000,), marks=pytest.mark.slow)])
+def test_sorting_in_onnx_is_stable(dtype, sizes, tmp_path):
+    """Few values, of which most come often; many, of which some come twice or three times; and one value alone."""
+    rows = torch.export.Dim("rows", min=0, max=1_000_000)
+    generator = torch.Generator().manual_seed(0)
+    module = _Sort(-1, dtype == torch.float32)
+    run = onnx_session(module, (torch.zeros(7, dtype=dtype),), ({0: rows},), tmp_path / "sort.onnx")
+    for name, sort in (("ONNX Runtime", run), ("OpenVINO", openvino_run(tmp_path / "sort.onnx"))):
+        for size in sizes:
+            for different in (5, 3 * size + 1, 1):
+                values = torch.randint(0, different, (size,), generator=generator)
+                values = values / (different + 2) if dtype == torch.float32 else values
+                for expected, found in zip(module(values), sort(values), strict=True):
+                    assert torch.equal(expected, torch.as_tensor(found)), (name, size, different)
+
+
+@pytest.mark.parametrize(("shape", "dim"), [((3, 50), -1), ((3, 50), 0), ((2, 9, 5), 1)])
+def test_sorting_in_onnx_along_any_axis(shape, dim, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    module = _Sort(dim, True)
+    dynamic = ({axis: torch.export.Dim.AUTO for axis in range(len(shape))},)
+    run = onnx_session(module, (torch.zeros(shape),), dynamic, tmp_path / "sort.onnx")
+    for name, sort in (("ONNX Runtime", run), ("OpenVINO", openvino_run(tmp_path / "sort.onnx"))):
+        for times in (1, 3, 0):
+            sides = [side * times if times or axis == dim % len(shape) else side for axis, side in enumerate(shape)]
+            values = torch.randint(0, 4, sides, generator=generator).float()
+            for expected, found in zip(module(values), sort(values), strict=True):
+                assert torch.equal(expected, torch.as_tensor(found)), (name, sides)
+
+
+class _Count(nn.Module):
+    def forward(self, groups, weights):
+        return group_sizes(groups, 3), rank_in_group(groups, 3), weights.index_add(1, groups[:2], weights, alpha=2)
+
+
+def test_members_of_groups_in_onnx_are_counted(tmp_path):
+    """So many that a runtime which adds up in several threads without care would lose some."""
+    rows = torch.export.Dim("rows", min=2, max=1_000_000)
+    groups, weights = torch.arange(600_000) % 3, torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    run = onnx_session(_Count(), (groups[:5], weights), ({0: rows}, {}), tmp_path / "groups.onnx")
+    found = run(groups, weights)
+    assert found[0].tolist() == [200_000] * 3
+    assert (torch.from_numpy(found[1]) == torch.arange(600_000) // 3).all()
+    assert found[2].tolist() == [[3.0, 6.0], [9.0, 12.0]]
 
 
 @pytest.mark.parametrize("sampling_ratio", [0, 2])
