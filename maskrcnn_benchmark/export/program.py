@@ -1,6 +1,11 @@
 """A detector as a program of tensors: one image in, boxes, labels, scores and masks out."""
 
+import contextlib
 import copy
+import io
+import os
+import sys
+import traceback
 from typing import Any
 
 import torch
@@ -12,6 +17,7 @@ from maskrcnn_benchmark.layers.non_local import EfficientNonLocal
 from maskrcnn_benchmark.modeling.optimize import fold_norms
 from maskrcnn_benchmark.structures.image_list import ImageList
 
+PACKAGE, TORCH = (os.path.dirname(os.path.dirname(os.path.abspath(path))) for path in (__file__, torch.export.__file__))
 MAX_SIDE = 4096  # longest side of an image that a program takes, pixels
 
 
@@ -91,19 +97,48 @@ def _check_exportable(model: nn.Module, cfg: Any) -> None:
 def export_program(model: nn.Module, cfg: Any) -> ExportedProgram:
     """The detector as a torch.export program for images of any size from `ExportableDetector.min_side` to MAX_SIDE.
 
-    Its operators are PyTorch's and this package's own: whoever runs it imports `maskrcnn_benchmark.layers` first.
+    Its operators are PyTorch's and this package's own: whoever runs it imports `maskrcnn_benchmark.layers` first. Raises
+    ValueError for a module from elsewhere that torch.export cannot trace.
     """
     exportable = ExportableDetector(model, cfg)
     device = next(exportable.parameters()).device
     low = exportable.min_side
     image = torch.zeros(2 * low + 64, 2 * low + 96, 3, dtype=torch.uint8, device=device)
     sizes = {0: Dim("height", min=low, max=MAX_SIDE), 1: Dim("width", min=low, max=MAX_SIDE)}
-    with torch.no_grad():
-        return torch.export.export(
-            exportable,
-            (image,),
-            dynamic_shapes={"image": sizes},
-            strict=False,
-            # What it cannot prove of symbolic sizes it checks when it runs.
-            prefer_deferred_runtime_asserts_over_guards=True,
-        )
+    said = io.StringIO()  # torch prints the graph that it has so far where it fails: pages that say nothing to most
+    try:
+        with torch.no_grad(), contextlib.redirect_stderr(said):
+            program = torch.export.export(
+                exportable,
+                (image,),
+                dynamic_shapes={"image": sizes},
+                strict=False,
+                # What it cannot prove of symbolic sizes it checks when it runs.
+                prefer_deferred_runtime_asserts_over_guards=True,
+            )
+    except Exception as error:
+        _blame(error)
+        sys.stderr.write(said.getvalue())
+        raise
+    sys.stderr.write(said.getvalue())
+    return program
+
+
+def _blame(error: Exception) -> None:
+    """Raise ValueError that names the line of a module from elsewhere in which the tracing ended, if it was in one."""
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [frame.filename == os.path.abspath(__file__) and frame.name == "forward" for frame in frames]
+    if True not in inside:
+        return
+    folders = (PACKAGE + os.sep, TORCH + os.sep)
+    elsewhere = [f for f in frames[inside.index(True) :] if not os.path.abspath(f.filename).startswith(folders)]
+    if elsewhere:
+        line = elsewhere[-1]
+        reason = next((said.strip() for said in str(error).splitlines() if said.strip()), type(error).__name__)
+        raise ValueError(
+            f"torch.export cannot trace {line.name} in {line.filename}, line {line.lineno}, `{line.line}` "
+            f"({reason.rstrip('.')}). "
+            "Numbers that depend on the image, such as how many boxes there are, must not become Python numbers there: take "
+            "boxes.shape[0] instead of len(boxes), torch.where instead of if, and neither .item(), .tolist() nor NumPy. Or "
+            "use the model in Python."
+        ) from error

@@ -66,7 +66,8 @@ class Stage(nn.Module):
     @torch.no_grad()
     def refine(self, deltas: Tensor, proposals: list[BoxList]) -> list[BoxList]:
         """The K proposals of a batch, moved by the offsets Tensor[K, 8] and clipped to their images."""
-        own = deltas.detach().float()[:, -4:].split([len(p) for p in proposals])
+        # Not len(p): while a program is exported, how many there are is a symbol, which len would make a number of.
+        own = deltas.detach().float()[:, -4:].split([p.bbox.shape[0] for p in proposals])
         return [
             BoxList(clip_boxes(self.box_coder.decode(delta, p.bbox), *p.size), p.size)
             for delta, p in zip(own, proposals, strict=True)

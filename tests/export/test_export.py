@@ -286,3 +286,20 @@ def test_what_has_no_exported_form():
         ExportableDetector(model, config)
     with pytest.raises(ValueError, match="exported as onnx, torch, aoti; got 'caffe'"):
         write(None, "caffe", "x", ())  # type: ignore[arg-type]
+
+
+class _Counting(nn.Module):
+    """A head whose length depends on the image."""
+
+    def forward(self, features, proposals, targets=None):
+        return features, [proposals[0][: len(proposals[0].bbox.nonzero())]], {}
+
+
+def test_a_head_that_cannot_be_traced_is_named(capfd):
+    model, config = make("faster-nl")
+    model.roi_heads.box = _Counting()
+    with pytest.raises(
+        ValueError, match=r"cannot trace forward in .*test_export.py, line \d+, `return features, \[prop.*shape\[0\]"
+    ):
+        export_program(model, config)
+    assert "def forward" not in capfd.readouterr().err

@@ -18,6 +18,9 @@ from maskrcnn_benchmark.analysis import FlopCount, Regions, build_without_data
 from maskrcnn_benchmark.analysis.measure import spread_scores
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.engine.test_time_augmentation import make_box_augmentation
+
+
+from maskrcnn_benchmark.export import ExportableDetector, export_program
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.modeling.optimize import optimize_for_inference
 from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -145,6 +148,27 @@ def test_several_views_of_an_image(cfg):
                 assert len(augmentation.detect(model, [image], "cpu")[0])
     torch.testing.assert_close(found[1].bbox, found[0].bbox)
     torch.testing.assert_close(found[1].get_field("scores"), found[0].get_field("scores"))
+
+
+@pytest.mark.slow
+@pytest.mark.no_cover
+def test_the_exported_detector_finds_the_same(cfg):
+    torch.manual_seed(0)
+    cfg.MODEL.ROI_HEADS.SCORE_THRESH = 0.3
+    model = build_detection_model(cfg).eval()
+    with torch.no_grad():
+        for stage in model.roi_heads["box"].stages:
+            torch.nn.init.normal_(stage.predictor.cls_score.weight, std=0.1)
+    detector, program = ExportableDetector(model, cfg), export_program(model, cfg).module()
+    generator = torch.Generator().manual_seed(1)
+    for size in ((128, 160), (211, 133)):
+        image = torch.randint(0, 256, (*size, 3), generator=generator, dtype=torch.uint8)
+        with torch.no_grad():
+            expected = detector(image)
+            found = program(image)
+        assert len(expected[0]) > 3
+        for ours, theirs in zip(expected, found, strict=True):
+            torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.slow
