@@ -18,8 +18,6 @@ from maskrcnn_benchmark.analysis import FlopCount, Regions, build_without_data
 from maskrcnn_benchmark.analysis.measure import spread_scores
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.engine.test_time_augmentation import make_box_augmentation
-
-
 from maskrcnn_benchmark.export import ExportableDetector, export_program
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.modeling.optimize import optimize_for_inference
