@@ -1,9 +1,10 @@
 """Export a trained detector to ONNX, to a torch.export program, or to a library compiled ahead of time.
 
-The file takes one image, uint8 [H, W, 3] in RGB, of any size from a few strides to 4096 pixels, and returns boxes (xyxy, pixels,
-both corners inside), labels (from 1), scores and, of a model with masks, masks [N, 1, M, M], each over its box. Suppression is
-inside. Scale images first as INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST say; both, and the names of the classes where OUTPUT_DIR has
-them, are noted in the file.
+The file takes one image, uint8 [H, W, 3] in RGB, with sides of at most 4096 pixels. ONNX takes any smaller image, the two others
+take sides from the largest stride + 1 ("min_side" among the file's notes). It returns boxes (xyxy, pixels, both corners inside),
+labels (from 1), scores and, of a model with masks, masks [N, 1, M, M], each over its box. Suppression is inside. Scale images
+first as INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST say; both, and the names of the classes where OUTPUT_DIR has them, are noted in the
+file.
 
     mrb export --config-file configs/demo/relations_R_18_FPN_enl.yaml --out demo.onnx OUTPUT_DIR runs/demo
     mrb export --config-file FILE --ckpt WEIGHTS --out small.onnx --int8 photos/
@@ -27,15 +28,18 @@ from maskrcnn_benchmark.engine.command_line import argument_parser, command_line
 from maskrcnn_benchmark.engine.loading import load_detector
 from maskrcnn_benchmark.engine.predict_files import find_inputs
 from maskrcnn_benchmark.export import FORMATS, ExportableDetector, export_program, quantize_onnx, write
+from maskrcnn_benchmark.export.program import MAX_SIDE
 from maskrcnn_benchmark.utils.files import read_json
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
+from maskrcnn_benchmark.utils.wording import counted
 
 CALIBRATION_IMAGES = 64
 
 
-def notes(cfg) -> dict[str, str]:
-    """What a user of the file wants to know."""
+def notes(cfg, min_side: int) -> dict[str, str]:
+    """What a user of the file wants to know: the size that images are scaled to, which sides it takes, the classes."""
     found = {"min_size": str(cfg.INPUT.MIN_SIZE_TEST), "max_size": str(cfg.INPUT.MAX_SIZE_TEST)}
+    found |= {"min_side": str(min_side), "max_side": str(MAX_SIDE)}
     path = os.path.join(cfg.OUTPUT_DIR, "labels.json")
     if os.path.isfile(path):
         found["labels"] = json.dumps(read_json(path))
@@ -89,9 +93,17 @@ def main() -> None:
         device = run.set_up(args)
         pictures = calibration_pictures(args.int8) if args.int8 else []
         model = load_detector(run.cfg, args.ckpt or "", device)
-        names = ExportableDetector(model, run.cfg).names
+        detector = ExportableDetector(model, run.cfg)
+        names = detector.names
+        least = 1 if chosen == ["onnx"] else detector.min_side
+        if run.cfg.INPUT.MIN_SIZE_TEST < least:
+            raise ValueError(
+                f"{args.out} would take images with sides of {counted(least, 'pixel')} or more, and INPUT.MIN_SIZE_TEST "
+                f"{run.cfg.INPUT.MIN_SIZE_TEST} scales them to less: export .onnx, which takes any, or set it to {least}."
+            )
         with torch.no_grad():
-            write(export_program(model, run.cfg), chosen[0], args.out, names, notes(run.cfg))
+            write(export_program(model, run.cfg), chosen[0], args.out, names, notes(run.cfg, least))
         if pictures:
             quantize_onnx(args.out, network_inputs(pictures))
-        print(f"Wrote {args.out}: image -> {', '.join(names)}")
+        sides = f"sides of {least} to {counted(MAX_SIDE, 'pixel')}"
+        print(f"Wrote {args.out}: image -> {', '.join(names)} ({sides})")

@@ -53,7 +53,7 @@ class ExportableDetector(nn.Module):
         self.detector = detector
         self.names = ("boxes", "labels", "scores", *(("masks",) if cfg.MODEL.MASK_ON else ()))
         self.multiple = max(cfg.DATALOADER.SIZE_DIVISIBILITY, 1)
-        # A map of one position is another program: the compiler of sizes takes 1 for a constant.
+        # A map of one position is another program: the compiler of sizes takes 1 for a constant. ONNX has no such limit.
         self.min_side = max(detector.rpn.anchor_generator.strides) + 1
         self.to_bgr255 = cfg.INPUT.TO_BGR255
         device = next(detector.parameters()).device

@@ -58,7 +58,9 @@ def test_eight_bits_find_the_same_objects(export, pictures, tmp_path):
     detector = ExportableDetector(model, config)
     assert (tmp_path / "narrow.onnx").stat().st_size < 0.4 * 4 * sum(p.numel() for p in model.parameters())
     session = onnxruntime.InferenceSession(str(tmp_path / "narrow.onnx"))
-    assert session.get_modelmeta().custom_metadata_map["min_size"] == str(config.INPUT.MIN_SIZE_TEST)
+    notes = session.get_modelmeta().custom_metadata_map
+    assert notes["min_size"] == str(config.INPUT.MIN_SIZE_TEST)
+    assert (notes["min_side"], notes["max_side"]) == ("1", "4096") and "(sides of 1 to 4,096 pixels)" in printed
     missing = count = 0
     for picture in pictures:
         with torch.no_grad():
@@ -83,3 +85,5 @@ def test_what_cannot_be_exported(export, tmp_path):
         code, printed = export(*words)
         assert code == 1 and sentence in printed
     assert not (tmp_path / "m.onnx").exists()
+    code, printed = export("--out", tmp_path / "m.program.pt2", "INPUT.MIN_SIZE_TEST", 64)
+    assert code == 1 and "images with sides of 65 pixels or more, and INPUT.MIN_SIZE_TEST 64 scales" in printed
