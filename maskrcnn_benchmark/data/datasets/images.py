@@ -34,11 +34,8 @@ _BACK = {
     Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90,
     Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270,
 }
-OF_PAGES = (
-    "TIFF",
-    "GIF",
-    "WEBP",
-)  # formats with an image on each page; the further ones of a photograph (MPO) are previews
+# Formats with an image on each page; the further ones of a photograph (MPO) are previews.
+OF_PAGES = ("TIFF", "GIF", "WEBP")
 SWAPS_SIDES = (5, 6, 7, 8)
 PNG_EXIF = {"exif", "Raw profile type exif", "Raw profile type APP1"}  # where Pillow looks for it in a PNG
 MOST_BYTES = 5 * 178_956_970  # so much do the most pixels that Pillow takes for genuine need as grey values and as RGB
