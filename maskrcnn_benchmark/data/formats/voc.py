@@ -100,7 +100,13 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
 
 
 def _names(content: Content, folder: Path, annotations: Sequence[ET.Element]) -> list[str]:
-    found, beside = sorted(names_of_objects(annotations), key=class_key), names_beside(str(folder))
+    """Those in the folder's file of them, if it has all that the objects have."""
+    found = sorted(names_of_objects(annotations), key=class_key)
+    try:
+        beside = names_beside(str(folder))
+    except ValueError as error:
+        content.notes.add("files of class names that are none, left aside", str(error))
+        return found
     unknown = {class_key(name) for name in found} - {class_key(name) for name in beside}
     content.notes.add(
         "names of classes that the file of them lacks; it is left aside", str(folder), len(unknown) * bool(beside)

@@ -120,6 +120,10 @@ def test_a_file_of_class_names_that_lacks_some_is_left_aside(tmp_path):
     found = formats.read(str(tmp_path / "voc"), images=str(tmp_path))
     assert found.names() == {1: "car"}
     assert found.notes.counts["names of classes that the file of them lacks; it is left aside"] == 1
+    text(tmp_path / "voc" / "classes.txt", "car\ncar\n")
+    found = formats.read(str(tmp_path / "voc"), images=str(tmp_path))
+    assert found.names() == {1: "car"}
+    assert found.notes.counts["files of class names that are none, left aside"] == 1
 
 
 def test_voc_boxes_that_leave_the_image_at_its_far_sides(tmp_path):
