@@ -15,7 +15,6 @@ import numpy as np
 import pycocotools.mask as mask_utils
 from PIL import Image
 
-from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS
 from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon, single
 from maskrcnn_benchmark.data.formats.files import (
     ImagesByStem,
@@ -91,7 +90,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         # The path leads from the file, unless the images lie in a folder of their own, which may have the same folders below it.
         beside = [file.parent / named, root / below.parent / Path(named).name, root / named]
         beside = beside if not images else [*beside[1:], beside[0]]
-        image = next((b for b in beside if b.suffix.lower() in IMAGE_ENDINGS and b.is_file()), None)
+        image = next((b for b in beside if named and b.suffix.lower() != ".json" and b.is_file()), None)
         with single(found.notes):
             if image and claims[file.parent, named] > 1:
                 image = stems.own(file, image, found.notes)
