@@ -72,16 +72,13 @@ in_an_empty_folder() { # mrb
 test_with() { # interpreter, oldest or newest
     local environment
     environment=$folder/python$(version_of "$1")-$2
-    [ -x "$environment/bin/pytest" ] || {
-        rm -rf "$environment"
-        "$1" -m venv "$environment"
-        "$environment/bin/pip" install --quiet --upgrade pip
-    }
-    "$environment/bin/pip" install --quiet --constraint "$folder/$2.txt" "$wheel" pytest hypothesis
-    "$environment/bin/pip" install --quiet --force-reinstall --no-deps "$wheel"
+    "$1" -m venv --clear "$environment"
+    "$environment/bin/pip" install --quiet --upgrade pip
+    "$environment/bin/pip" install --quiet --no-cache-dir --constraint "$folder/$2.txt" "$wheel" pytest hypothesis
     "$environment/bin/python" -c 'import sys, torch; print("wheel:", sys.version.split()[0], "torch", torch.__version__)'
     in_an_empty_folder "$environment/bin/mrb"
     (cd "$folder/tests" && "$environment/bin/python" -m pytest -q -p no:cacheprovider .)
+    rm -rf "$environment" # a CUDA build of torch takes several GB, and the next environment as many again
 }
 
 sed -n 's/^    "\([a-z-]*\)>=\([0-9.]*\)",$/\1==\2.*/p' pyproject.toml >"$folder/oldest.txt" # each dependency at its lower bound

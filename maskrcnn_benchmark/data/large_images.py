@@ -7,8 +7,8 @@ the file once, at four bytes a pixel, and parts are cut from that without a seco
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import itertools
+import math
 import os
 import warnings
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from maskrcnn_benchmark.data.datasets import raster
 from maskrcnn_benchmark.data.datasets.images import (
     MOST_BYTES,
     SWAPS_SIDES,
@@ -25,16 +26,10 @@ from maskrcnn_benchmark.data.datasets.images import (
     read_header,
     turned,
 )
-from maskrcnn_benchmark.data.datasets.pixels import PILLOW_RGB, depth_of, to_rgb
-from maskrcnn_benchmark.utils.wording import counted
+from maskrcnn_benchmark.data.datasets.pixels import PILLOW_RGB, depth_of, parts, to_8_bits, to_rgb, value_range
+from maskrcnn_benchmark.data.datasets.raster import MOST_AT_ONCE, Box
 
 MOST_DECODED = 2**31  # bytes that an image may take where it is decoded as a whole
-MOST_SIDE = 10**6  # pixels
-MOST_AT_ONCE = 1 << 24  # pixels that a window has at most, if it is to be made smaller
-BLOCK = 1024  # rows that are looked at together for the largest value
-WINDOWED = (".tif", ".tiff", ".jp2", ".vrt", ".img")  # endings of what is read by windows with profit
-
-Box = tuple[int, int, int, int]
 
 
 class LargeImage:
@@ -92,21 +87,21 @@ def stored_box(box: Box, orientation: int, stored: tuple[int, int]) -> Box:
 
 
 def is_large(path: str) -> bool:
-    """Whether `datasets.images` refuses a file because of the pixels that its header claims. Raises BrokenImageError."""
+    """Whether `datasets.images` refuses a file because of the pixels that its header claims."""
     if not os.path.isfile(path):
         return False  # whoever reads it says so
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             return _unlimited(lambda: bytes_to_decode(path)) > MOST_BYTES
-    except BrokenImageError:  # perhaps of a kind that Pillow does not know
-        return path.lower().endswith(WINDOWED) and importlib.util.find_spec("rasterio") is not None
+    except BrokenImageError:
+        return False  # whoever reads it says so
 
 
 def open_large(path: str) -> LargeImage:
     """A file as a LargeImage. Raises BrokenImageError."""
     with contextlib.suppress(ImportError):
-        if path.lower().endswith(WINDOWED):
+        if path.lower().endswith(raster.ENDINGS):
             return _by_windows(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -143,88 +138,57 @@ def _decoded(path: str, header: Any) -> LargeImage:
         image = _unlimited(decode)
     except Exception as error:  # Pillow's decoders raise anything for what is damaged
         raise BrokenImageError(f"The image {path} cannot be read: {error}") from None
-    largest = depth_of(*_range(image), image.mode.startswith("F"), path) if image.mode.startswith(("I", "F")) else None
+    largest = None
+    if image.mode.startswith(("I", "F")):
+        try:
+            largest = depth_of(*value_range(part for _, part in parts(image)), image.mode.startswith("F"), path)
+        except ValueError as error:
+            raise BrokenImageError(f"The image {path} cannot be read: {error}") from None
     is_turned = image.size != header.stored  # Pillow turns TIFF itself
 
-    def read(box: Box, size: tuple[int, int]) -> Image.Image:
-        part = image if box == (0, 0, *image.size) else image.crop(box)
-        if part.size != size:  # shrunk first: the copy that other modes need is then a small one
-            part = part.convert("L") if part.mode == "1" else part
-            part = part if part.mode == "P" else part.resize(size, Image.Resampling.BILINEAR)
+    def rgb(box: Box) -> Image.Image:
+        part = image.crop(box)
         if largest is not None:
-            part = Image.fromarray(np.rint(np.asarray(part) * (255 / largest)).clip(0, 255).astype(np.uint8))
-        part = part if part.mode == "RGB" else to_rgb(part, path)
-        return part if part.size == size else part.resize(size, Image.Resampling.BILINEAR)
+            part = Image.fromarray(to_8_bits(np.asarray(part), largest))
+        return to_rgb(part.convert("L") if part.mode == "1" else part, path)
+
+    def read(box: Box, size: tuple[int, int]) -> Image.Image:
+        if size == (box[2] - box[0], box[3] - box[1]):
+            return rgb(box)
+        return _resized(rgb, box, size)
 
     return LargeImage(path, image.size, 1 if is_turned else header.orientation, read)
 
 
-def _range(image: Image.Image) -> tuple[float, float]:
-    low, high = image.getextrema()
-    return low, high  # type: ignore[return-value]
-
-
-def _check_end(path: str) -> None:
-    """Of a PNG that was cut off GDAL makes up the rest without a word."""
-    is_cut = False
-    with contextlib.suppress(OSError), open(path, "rb") as f:
-        is_png = f.read(8) == b"\x89PNG\r\n\x1a\n"
-        f.seek(-min(12, os.path.getsize(path)), os.SEEK_END)
-        is_cut = is_png and b"IEND" not in f.read()
-    if is_cut:
-        raise BrokenImageError(f"The image {path} cannot be read: image file is truncated")
+def _resized(rgb: Callable[[Box], Image.Image], box: Box, size: tuple[int, int]) -> Image.Image:
+    """`rgb(box)` resized, in strips of rows, so that there is never a second copy of all its pixels."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    ratio = height / size[1]
+    reach = math.ceil(max(ratio, 1)) + 1  # rows beyond a strip that its filter looks at
+    count = min(max(width * height // MOST_AT_ONCE, 1), size[1])
+    result = Image.new("RGB", size)
+    for first, last in itertools.pairwise(size[1] * i // count for i in range(count + 1)):
+        top = max(math.floor(first * ratio) - reach, 0)
+        strip = rgb((box[0], box[1] + top, box[2], box[1] + min(math.ceil(last * ratio) + reach, height)))
+        inside = (0, first * ratio - top, width, min(last * ratio - top, strip.height))
+        result.paste(strip.resize((size[0], last - first), Image.Resampling.BILINEAR, box=inside), (0, first))
+    return result
 
 
 def _by_windows(path: str) -> LargeImage:
-    os.environ.setdefault("GDAL_CACHEMAX", "128")  # MB; by itself GDAL keeps a twentieth of the machine's memory
-    import rasterio
-    from rasterio.enums import Resampling
-    from rasterio.windows import Window
-
-    _check_end(path)
+    """Raises ImportError without rasterio."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of images that are nowhere on the earth
-            source = rasterio.open(path)
-    except rasterio.errors.RasterioError as error:
+        source = raster.Raster(path)
+    except ValueError as error:
         raise BrokenImageError(f"The image {path} cannot be read: {error}") from None
-    if max(source.width, source.height) > MOST_SIDE or source.count < 1 or "complex" in source.dtypes[0]:
-        raise BrokenImageError(
-            f"The image {path} cannot be read: it has {counted(source.count, 'band')} of {source.dtypes[0]} and {source.width} x "
-            f"{source.height} pixels"
-        )
-    bands = (1, 2, 3) if source.count >= 3 else (1, 1, 1)
-    largest = None
-    if source.dtypes[0] != "uint8":
-        extremes = [
-            (float(values.min()), float(values.max()))
-            for top in range(0, source.height, BLOCK)
-            for values in [source.read(bands[0], window=Window(0, top, source.width, min(BLOCK, source.height - top)))]
-        ]
-        largest = depth_of(
-            min(low for low, _ in extremes), max(high for _, high in extremes), "float" in source.dtypes[0], path
-        )
+    orientation = 1
+    with contextlib.suppress(BrokenImageError):  # GDAL does not tell it
+        orientation = _unlimited(lambda: read_header(path)).orientation
 
     def read(box: Box, size: tuple[int, int]) -> Image.Image:
-        x, y, width, height = box[0], box[1], box[2] - box[0], box[3] - box[1]
-        # In bands: GDAL would hold all the pixels that it takes the average of.
-        count = min(max(width * height // MOST_AT_ONCE, 1), size[1])
-        edges = [(size[1] * i // count, height * (size[1] * i // count) // size[1]) for i in range(count + 1)]
         try:
-            read_bands = [
-                source.read(
-                    bands,
-                    window=Window(x, y + top, width, bottom - top),
-                    out_shape=(3, last - first, size[0]),
-                    resampling=Resampling.average,
-                )
-                for (first, top), (last, bottom) in itertools.pairwise(edges)
-            ]
-            values = np.concatenate(read_bands, axis=1)
-        except rasterio.errors.RasterioError as error:
+            return source.read(box, size)
+        except ValueError as error:
             raise BrokenImageError(f"The image {path} cannot be read: {error}") from None
-        if largest is not None:
-            values = np.rint(values * (255 / largest)).clip(0, 255)
-        return Image.fromarray(np.ascontiguousarray(values.transpose(1, 2, 0).astype(np.uint8)))
 
-    return LargeImage(path, (source.width, source.height), 1, read)
+    return LargeImage(path, source.size, orientation, read)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from maskrcnn_benchmark.data import large_images
-from maskrcnn_benchmark.data.datasets import images
+from maskrcnn_benchmark.data.datasets import images, raster
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError, read_rgb
 from maskrcnn_benchmark.data.large_images import is_large, open_large
 from maskrcnn_benchmark.engine.predictor import Predictor
@@ -29,7 +29,7 @@ def reader(request, monkeypatch):
         pytest.importorskip("rasterio")
         monkeypatch.setattr(large_images, "MOST_DECODED", 0)
     else:
-        monkeypatch.setattr(large_images, "WINDOWED", ())
+        monkeypatch.setattr(raster, "ENDINGS", ())
     return request.param
 
 
@@ -74,8 +74,6 @@ def test_other_kinds_of_pixels(tmp_path, reader, mode):
         Image.fromarray(noise(channels=1, dtype=np.uint16, high=4000)).save(path)
     else:
         Image.fromarray(noise()).convert(mode).save(path)
-    if reader == "windows" and mode in ("P", "1"):
-        pytest.skip("palettes and bits are Pillow's")
     whole, large = read_rgb(path), open_large(path)
     for box in BOXES:
         np.testing.assert_allclose(np.asarray(large.crop(box), float), np.asarray(whole.crop(box), float), atol=1)
@@ -84,7 +82,8 @@ def test_other_kinds_of_pixels(tmp_path, reader, mode):
 
 @pytest.mark.parametrize("at_once", [1, 700, 10**6])
 def test_the_whole_is_an_average(tmp_path, reader, at_once, monkeypatch):
-    monkeypatch.setattr(large_images, "MOST_AT_ONCE", at_once)
+    for module in (large_images, raster):
+        monkeypatch.setattr(module, "MOST_AT_ONCE", at_once)
     path = str(tmp_path / "a.png")
     pixels = np.kron(noise(7, 5), np.ones((10, 10, 1), np.uint8))
     Image.fromarray(pixels).save(path)
@@ -175,3 +174,102 @@ def test_far_too_many_pixels_are_refused_with_what_helps(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow itself refuses twice as many
     with pytest.raises(BrokenImageError, match=r"a.png cannot be read: .* cut it into parts \(`mrb predict`"):
         read_rgb(path)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "CMYK", "1", "I;16"])
+def test_a_decoded_image_is_resized_in_strips_as_at_once(tmp_path, mode, monkeypatch):
+    """Without a second copy of all its pixels, which the colours under transparency would need too."""
+    monkeypatch.setattr(raster, "ENDINGS", ())
+    path = str(tmp_path / "a.tif")
+    if mode == "I;16":
+        Image.fromarray(noise(channels=1, dtype=np.uint16, high=4000)).save(path)
+    else:
+        Image.fromarray(noise()).convert(mode).save(path)
+    for box, size in (((0, 0, 70, 50), (14, 10)), ((0, 0, 70, 50), (33, 17)), ((3, 5, 60, 41), (80, 90))):
+        expected = np.asarray(read_rgb(path).crop(box).resize(size, Image.Resampling.BILINEAR), int)
+        for at_once in (1, 300, 10**6):
+            monkeypatch.setattr(large_images, "MOST_AT_ONCE", at_once)
+            large = open_large(path)
+            found = np.asarray(large._part(box, size), int)
+            inside = slice(None) if box == (0, 0, 70, 50) else slice(2, -2)  # of a part the border looks beyond it
+            np.testing.assert_allclose(found[inside, inside], expected[inside, inside], atol=1)
+
+
+def write_tiff(path, bands: np.ndarray, **more) -> str:
+    """A TIFF as GDAL writes it, of [bands, height, width]."""
+    rasterio = pytest.importorskip("rasterio")
+    colours = more.pop("colormap", None)
+    count, height, width = bands.shape
+    with rasterio.open(path, "w", "GTiff", width, height, count, dtype=bands.dtype, **more) as f:
+        f.write(bands)
+        if colours:
+            f.write_colormap(1, colours)
+    return str(path)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("dtype", ["int16", "uint16", "float32"])
+@pytest.mark.parametrize("count", [1, 3, 5])
+@pytest.mark.parametrize("nodata", [None, -9999, 65535, np.nan])
+def test_pixels_without_a_value_are_black_and_bands_keep_their_ratio(tmp_path, dtype, count, nodata):
+    bands = np.random.default_rng(0).integers(0, 200, (count, 50, 70)).astype(dtype)
+    bands[1:] *= 20  # the first band of a satellite is often the darkest
+    if nodata is not None:
+        if not (nodata == nodata and np.can_cast(np.min_scalar_type(nodata), dtype)) and dtype != "float32":
+            pytest.skip("this type has no such value")
+        bands[:, :20, :30] = nodata
+    path = write_tiff(tmp_path / "a.tif", bands, nodata=nodata)
+    expected = np.nan_to_num(bands[:3].astype(float))
+    if nodata is not None:
+        expected[:, :20, :30] = 0
+    top = next(2**bits - 1 for bits in (8, 10, 12) if expected.max() < 2**bits)
+    expected = np.rint(np.broadcast_to(expected, (3, 50, 70)) * (255 / top)).transpose(1, 2, 0)
+    for image in (read_rgb(path), open_large(path).crop((0, 0, 70, 50))):
+        np.testing.assert_allclose(np.asarray(image, float), expected, atol=1)
+    assert images.image_size(path) == (70, 50) and not is_large(path)
+    small = np.asarray(open_large(path).resize((7, 5)), float)
+    np.testing.assert_allclose(small, expected.reshape(5, 10, 7, 10, 3).mean((1, 3)), atol=1)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_palettes_and_bits_by_windows(tmp_path, monkeypatch):
+    for module in (large_images, raster):
+        monkeypatch.setattr(module, "MOST_AT_ONCE", 500)
+    indices = np.random.default_rng(0).integers(0, 4, (1, 50, 70)).astype(np.uint8)
+    colours = {0: (250, 10, 10), 1: (0, 200, 0), 2: (1, 2, 255), 3: (255, 255, 255)}
+    path = write_tiff(tmp_path / "palette.tif", indices, colormap=colours, photometric="palette")
+    expected = np.array(list(colours.values()))[indices[0]]
+    np.testing.assert_array_equal(np.asarray(open_large(path).crop((0, 0, 70, 50))), expected)
+    np.testing.assert_array_equal(np.asarray(read_rgb(path)), expected)
+    small = np.asarray(open_large(path).resize((7, 5)), float)
+    np.testing.assert_allclose(small, expected.reshape(5, 10, 7, 10, 3).mean((1, 3)), atol=1)
+    for bits, top in ((1, 1), (4, 15)):
+        values = np.random.default_rng(0).integers(0, top + 1, (1, 50, 70)).astype(np.uint8)
+        path = write_tiff(tmp_path / f"{bits}.tif", values, nbits=bits)
+        grey = np.asarray(open_large(path).crop((0, 0, 70, 50)), int)[..., 0]
+        np.testing.assert_array_equal(grey, values[0] * (255 // top))
+
+
+def test_a_turned_tiff_by_windows(tmp_path):
+    pytest.importorskip("rasterio")
+    exif = Image.Exif()
+    for orientation in range(1, 9):
+        exif[0x0112] = orientation
+        path = str(tmp_path / f"{orientation}.tif")
+        Image.fromarray(noise()).save(path, exif=exif)
+        whole, large = read_rgb(path), open_large(path)
+        assert large.size == whole.size
+        np.testing.assert_array_equal(np.asarray(large.crop((3, 5, 20, 41))), np.asarray(whole.crop((3, 5, 20, 41))))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_values_of_no_depth_are_named_with_the_file(tmp_path):
+    path = write_tiff(tmp_path / "a.tif", np.full((3, 50, 70), -5, np.int16))
+    for read in (read_rgb, lambda path: open_large(path).crop((0, 0, 70, 50))):
+        with pytest.raises(
+            BrokenImageError, match=r"The image .*a.tif cannot be read: its grey values go from -5 to -5"
+        ):
+            read(path)
+    Image.fromarray(np.full((50, 70), -5.0, np.float32)).save(tmp_path / "b.tif")
+    with pytest.raises(BrokenImageError, match=r"b.tif cannot be read: its grey values"):
+        large_images._decoded(str(tmp_path / "b.tif"), images.read_header(str(tmp_path / "b.tif")))

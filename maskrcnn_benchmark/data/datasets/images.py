@@ -13,12 +13,14 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
+from maskrcnn_benchmark.data.datasets import raster
 from maskrcnn_benchmark.data.datasets.pixels import PILLOW_RGB, OnceForAll, bytes_per_pixel, to_rgb
 
 IMAGE_ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".ppm", ".pgm"),
 )
 ORIENTATION = 0x0112  # EXIF's tag
+NODATA = 42113  # the tag of GeoTIFF
 # How the stored pixels become the image as it is seen.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -83,6 +85,8 @@ def decode_rgb(source: Any, name: str, turn: Callable[[Header], bool] = always_t
     """
 
     def decode(image: Image.Image) -> Image.Image:
+        if NODATA in getattr(image, "tag_v2", ()) and image.mode.startswith(("I", "F")) and _is_raster(source):
+            raise UnidentifiedImageError  # Pillow does not know which of its pixels have no value
         header = _header(image)
         _check_size(image, header.orientation in _TURNS, name)
         if image.format in OF_PAGES and image.is_animated:  # type: ignore[attr-defined]
@@ -96,7 +100,16 @@ def decode_rgb(source: Any, name: str, turn: Callable[[Header], bool] = always_t
             result = result.transpose(method if wanted else _BACK[method])
         return result
 
-    return _with_image(source, name, decode)
+    return _with_image(source, name, decode, lambda file: _decode_raster(file, name))
+
+
+def _decode_raster(file: raster.Raster, name: str) -> Image.Image:
+    if file.bytes_to_decode > MOST_BYTES:
+        raise BrokenImageError(
+            f"The image {name} cannot be read: {file.size[0]} x {file.size[1]} pixels are more than the {MOST_BYTES // 2**20} MB "
+            f"that an image may take here; {LARGER}"
+        )
+    return file.read((0, 0, *file.size), file.size)
 
 
 def _say_pages(name: str) -> None:
@@ -114,7 +127,7 @@ def turned(image: Image.Image, orientation: int) -> Image.Image:
 
 def read_header(path: str) -> Header:
     """What a file's header says, its pixels not decoded. Raises BrokenImageError."""
-    return _with_image(path, path, _header)
+    return _with_image(path, path, _header, lambda file: Header(file.size, 1))
 
 
 def image_size(path: str) -> tuple[int, int]:
@@ -124,10 +137,19 @@ def image_size(path: str) -> tuple[int, int]:
 
 def bytes_to_decode(path: str) -> int:
     """The memory that `read_rgb` takes for a file, by its header. Raises BrokenImageError."""
-    return _with_image(path, path, lambda image: _bytes_of(image, _orientation(image) in _TURNS))
+    return _with_image(
+        path, path, lambda image: _bytes_of(image, _orientation(image) in _TURNS), lambda file: file.bytes_to_decode
+    )
 
 
-def _with_image(source: Any, name: str, use: Callable[[Image.Image], Any]) -> Any:
+def _is_raster(source: Any) -> bool:
+    return isinstance(source, str) and raster.takes(source)
+
+
+def _with_image(
+    source: Any, name: str, use: Callable[[Image.Image], Any], of_raster: Callable[[raster.Raster], Any]
+) -> Any:
+    """What `use` makes of an opened image, or `of_raster` of one that Pillow does not know and GDAL may."""
     try:
         # Of an opened file: a named one Pillow maps into memory where it can, and then confuses the sides of a turned TIFF.
         with (
@@ -140,6 +162,11 @@ def _with_image(source: Any, name: str, use: Callable[[Image.Image], Any]) -> An
     except FileNotFoundError:
         raise BrokenImageError(f"The image {name} cannot be read: there is no such file") from None
     except UnidentifiedImageError:
+        if _is_raster(source):
+            try:
+                return of_raster(raster.Raster(source))
+            except ValueError as error:
+                raise BrokenImageError(f"The image {name} cannot be read: {error}") from None
         raise BrokenImageError(f"The image {name} cannot be read: it is no image, or of an unknown kind") from None
     except Image.DecompressionBombError:  # raised for twice as many pixels, before we are asked
         raise BrokenImageError(

@@ -2,7 +2,7 @@
 
 import logging
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from PIL import Image
@@ -92,11 +92,20 @@ def depth_of(low: float, high: float, is_float: bool, name: str) -> float:
     return largest
 
 
+def value_range(arrays: Iterable[np.ndarray]) -> tuple[float, float]:
+    """The least and the largest value of all arrays, NaN if one is; (0, 0) without any."""
+    extremes = np.array([(array.min(), array.max()) for array in arrays if array.size] or [(0, 0)], np.float64)
+    return float(extremes[:, 0].min()), float(extremes[:, 1].max())
+
+
+def to_8_bits(values: np.ndarray, largest: float) -> np.ndarray:
+    """Grey values as uint8, `largest` as 255."""
+    return np.rint(values * (255 / largest)).clip(0, 255).astype(np.uint8)
+
+
 def _scaled(image: Image.Image, name: str) -> Image.Image:
-    extremes = np.array([(part.min(), part.max()) for _, part in parts(image)], np.float64)
-    low, high = float(extremes[:, 0].min()), float(extremes[:, 1].max())
-    largest = depth_of(low, high, image.mode.startswith("F"), name)
+    largest = depth_of(*value_range(part for _, part in parts(image)), image.mode.startswith("F"), name)
     result = Image.new("RGB", image.size)
     for place, part in parts(image):
-        result.paste(Image.fromarray(np.rint(part * (255 / largest)).astype(np.uint8)), place)
+        result.paste(Image.fromarray(to_8_bits(part, largest)), place)
     return result
