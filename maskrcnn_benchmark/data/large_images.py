@@ -155,6 +155,8 @@ def _decoded(path: str, header: Any) -> LargeImage:
     def read(box: Box, size: tuple[int, int]) -> Image.Image:
         if size == (box[2] - box[0], box[3] - box[1]):
             return rgb(box)
+        if image.mode == "RGB":
+            return image.resize(size, Image.Resampling.BILINEAR, box=box)
         return _resized(rgb, box, size)
 
     return LargeImage(path, image.size, 1 if is_turned else header.orientation, read)
@@ -165,7 +167,7 @@ def _resized(rgb: Callable[[Box], Image.Image], box: Box, size: tuple[int, int])
     width, height = box[2] - box[0], box[3] - box[1]
     ratio = height / size[1]
     reach = math.ceil(max(ratio, 1)) + 1  # rows beyond a strip that its filter looks at
-    count = min(max(width * height // MOST_AT_ONCE, 1), size[1])
+    count = min(max(4 * width * height // MOST_AT_ONCE, 1), size[1])
     result = Image.new("RGB", size)
     for first, last in itertools.pairwise(size[1] * i // count for i in range(count + 1)):
         top = max(math.floor(first * ratio) - reach, 0)
