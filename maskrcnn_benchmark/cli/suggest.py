@@ -89,7 +89,7 @@ def _shared(content: formats.Content, tested: formats.Content) -> str:
     """What is said of images that are trained and tested on."""
     paths = [{os.path.join(c.root, image["file_name"]) for image in c.images} for c in (content, tested)]
     count = len(paths[0] & paths[1])
-    return f"; {counted(count, 'image is', 'images are')} trained on as well as tested on" if count else ""
+    return f"{counted(count, 'image is', 'images are')} trained on as well as tested on" if count else ""
 
 
 def _contents(facts: Facts) -> str:
@@ -191,7 +191,7 @@ def main() -> None:
                 chosen = f"there is no test, as the split {args.test_split!r} cannot be read: {error}"
             else:
                 sets[f"{name}_test"] = entry
-                chosen += _shared(content, tested)
+                chosen = "; ".join(filter(None, (chosen, _shared(content, tested))))
         elif not args.no_test:
             chosen = "no set to test on (--test, --test-split): a training will end without a test"
         names = [*sets, ""]

@@ -207,7 +207,7 @@ _TABLE: dict[str, Any] = {
             "MERGE": one_of("nms", "nmm"),
             "MERGE_METRIC": one_of("iou", "ios"),
             "MERGE_THRESHOLD": number(0, 1, above=True),
-            **dict.fromkeys(("OBJECTS", "MIN_VISIBLE"), FRACTION),
+            **dict.fromkeys(("OBJECTS", "TRAIN_WHOLE", "MIN_VISIBLE"), FRACTION),
         },
     },
     "DATASETS": {"TRAIN": NAMES, "TEST": NAMES},

@@ -82,6 +82,10 @@ DESCRIPTIONS: dict[str, str] = {
         "Training images are such tiles too, drawn anew in each iteration; SCALE_JITTER, if given, multiplies SCALE."
     ),
     "INPUT.TILES.OBJECTS": "Probability that a training tile lies around an object; otherwise it lies anywhere.",
+    "INPUT.TILES.TRAIN_WHOLE": (
+        "Probability that training sees the whole image, scaled as MIN_SIZE_TRAIN and MAX_SIZE_TRAIN say, rather than a tile: "
+        "for objects larger than a tile."
+    ),
     "INPUT.TILES.MIN_VISIBLE": (
         "Objects of which less than this share lies in a training tile are neither learned nor background."
     ),

@@ -15,7 +15,7 @@ from maskrcnn_benchmark.config.standard import STANDARD
 from maskrcnn_benchmark.utils.wording import listed
 
 TILES = "INPUT.TILES."
-OF_TRAINING_TILES = ("TRAIN", "OBJECTS", "MIN_VISIBLE")
+OF_TRAINING_TILES = ("TRAIN", "OBJECTS", "TRAIN_WHOLE", "MIN_VISIBLE")
 # Groups that a switch turns off as a whole; what a file says of them then is no mistake.
 SWITCHES: dict[str, Callable[[Any], Any]] = {
     "MODEL.ROI_MASK_HEAD.": lambda cfg: cfg.MODEL.MASK_ON,
@@ -32,8 +32,8 @@ SWITCHES: dict[str, Callable[[Any], Any]] = {
 INSTEAD = {
     "TEST.DETECTIONS_PER_IMG": "RetinaNet reads it; here MODEL.ROI_HEADS.DETECTIONS_PER_IMG counts",
     "MODEL.ROI_HEADS.DETECTIONS_PER_IMG": "with RetinaNet TEST.DETECTIONS_PER_IMG counts",
-    "INPUT.MIN_SIZE_TRAIN": "INPUT.SCALE_JITTER or INPUT.TILES.TRAIN counts",
-    "INPUT.MAX_SIZE_TRAIN": "INPUT.SCALE_JITTER or INPUT.TILES.TRAIN counts",
+    "INPUT.MIN_SIZE_TRAIN": "INPUT.SCALE_JITTER counts, or INPUT.TILES.TRAIN with TRAIN_WHOLE 0",
+    "INPUT.MAX_SIZE_TRAIN": "INPUT.SCALE_JITTER counts, or INPUT.TILES.TRAIN with TRAIN_WHOLE 0",
 }
 # Read only when their time comes, or said by something else as well.
 NOT_ASKED = (

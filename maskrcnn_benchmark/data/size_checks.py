@@ -19,6 +19,7 @@ from maskrcnn_benchmark.utils.wording import counted
 logger = logging.getLogger(__name__)
 
 FEW_PIXELS = 12  # along an object at the input: fewer are hardly seen
+OTHER_SCALE = 1.5  # times the tiles' scale, or that part of it, from which a whole image is another sight to a network
 LIMITED = 0.98  # of the scale that MIN_SIZE asks for: what is lost by rounding is nobody's matter
 
 _said: set[tuple[str, bool, str]] = set()
@@ -44,6 +45,7 @@ def _warnings(cfg: Any, dataset: Any, is_train: bool) -> dict[str, str]:
     scales, limited = _scales(cfg, facts, is_train)
     return {
         "limited": _of_limit(cfg, facts, limited, suffix),
+        "fitting": "" if is_train else _of_one_tile(cfg, facts, scales),
         "small": _of_size(cfg, facts, float(np.median(scales)), suffix),
         "dense": "" if is_train else _of_density(cfg, dataset, facts),
     }
@@ -54,7 +56,7 @@ def _scales(cfg: Any, facts: Facts, is_train: bool) -> tuple[np.ndarray, np.ndar
     source, tiles = cfg.INPUT, options(cfg).INPUT.TILES
     none = np.zeros(len(facts.sides), bool)
     tiling = make_tiling(cfg)
-    if (tiles.TRAIN and tiles.SIZE) if is_train else tiling is not None:
+    if is_train and tiles.TRAIN and tiles.SIZE:
         return np.full(len(facts.sides), tiles.SCALE), none
     sides = np.maximum(facts.sides, 1)  # an image that gives its size as zero is a matter of `mrb check`
     if is_train and options(cfg).INPUT.SCALE_JITTER:
@@ -64,7 +66,29 @@ def _scales(cfg: Any, facts: Facts, is_train: bool) -> tuple[np.ndarray, np.ndar
     sizes = source.MIN_SIZE_TRAIN if is_train else source.MIN_SIZE_TEST
     wanted = float(np.median(sizes)) / shorter
     allowed = (source.MAX_SIZE_TRAIN if is_train else source.MAX_SIZE_TEST) / longer
+    if tiling is not None and not is_train:  # one look at what fits into a tile, as without tiles
+        return np.where(longer > tiling.size, tiling.scale, np.minimum(wanted, allowed)), none
     return np.minimum(wanted, allowed), allowed < LIMITED * wanted
+
+
+def _of_one_tile(cfg: Any, facts: Facts, scales: np.ndarray) -> str:
+    """Images that fit into one tile are looked at as without tiles, perhaps at quite another scale than the tiles."""
+    tiling = make_tiling(cfg)
+    if tiling is None:
+        return ""
+    fitting = facts.sides.max(axis=1) <= tiling.size
+    ratio = scales[fitting] / tiling.scale
+    apart = np.maximum(ratio, 1 / np.maximum(ratio, 1e-9)) > OTHER_SCALE
+    if not apart.any():
+        return ""
+    sides = facts.sides[fitting][apart]
+    short, long = (round(float(side) * tiling.scale) for side in (np.median(sides.min(axis=1)), sides.max()))
+    return (
+        f"{int(apart.sum())} of {counted(facts.images, 'image')} fit into one tile and are looked at as a whole, at a scale of "
+        f"{float(np.median(scales[fitting][apart])):.2g} (INPUT.MIN_SIZE_TEST {cfg.INPUT.MIN_SIZE_TEST}, MAX_SIZE_TEST "
+        f"{cfg.INPUT.MAX_SIZE_TEST}), where tiles have {tiling.scale:g} (INPUT.TILES.SCALE). MIN_SIZE_TEST {short} with "
+        f"MAX_SIZE_TEST {long} brings them to that of the tiles; the whole image beside tiles is then as small."
+    )
 
 
 def _of_limit(cfg: Any, facts: Facts, limited: np.ndarray, suffix: str) -> str:

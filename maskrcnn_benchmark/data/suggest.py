@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.anchor_fit import fit_anchors, recall
 from maskrcnn_benchmark.data.formats.content import Content
 from maskrcnn_benchmark.data.set_facts import Facts, facts_of
+from maskrcnn_benchmark.data.size_checks import FEW_PIXELS
 from maskrcnn_benchmark.utils.wording import counted
 
 WANTED = 24.0  # pixels of the network's input that a small object (the 10th percentile) gets where it can
@@ -29,6 +31,10 @@ OVERLAP_OBJECTS = 1.5  # tiles share so many times the size of a large object
 MAX_OVERLAP = 0.5
 JITTER = (0.8, 0.9, 1.0, 1.1, 1.2)  # of the training sizes, where objects vary in size
 TILE_JITTER = (0.8, 1.25)  # of the scale of tiles in training
+ALIKE = 0.7  # share of the wanted pixels that small objects must get where images of several sizes are made alike
+WHOLE_INPUT = (800, 1333)  # pixels of the shorter and at most of the longer side of the whole image beside its tiles
+FEW_BEYOND = 0.01  # share of the objects from which what is larger than a tile is trained on too
+TRAIN_WHOLE = 0.25  # of the steps, for it
 VARIED = 3.0  # ratio of large to small objects from which training takes several sizes
 
 
@@ -53,18 +59,19 @@ def suggest(
     Raises ValueError for a set without objects.
     """
     facts = facts_of(content)
-    scale, choices, tile = _input(facts)
-    anchors = _anchors(content, cfg, scale) if cfg.MODEL.RPN.USE_FPN else []
-    if tile is None or any(choice.key == "INPUT.TILES.TEST" for choice in choices):
+    boxes, sides = _objects(content)
+    view = _input(facts, boxes, sides)
+    anchors = _anchors(boxes * view.scales[:, None], cfg) if cfg.MODEL.RPN.USE_FPN else []
+    if view.tile is None or any(choice.key == "INPUT.TILES.TEST" for choice in view.choices):
         dense = facts.densest
     else:
-        dense = _densest_tile(content, tile)
+        dense = _densest_tile(content, view.tile)
     return facts, [
         *_classes(facts, cfg),
-        *choices,
+        *view.choices,
         *anchors,
         *_limits(facts, dense, cfg),
-        *_schedule(facts, scale, tile, cfg, memory_gb),
+        *_schedule(facts, view.scale, view.tile, cfg, memory_gb),
         *_start(weights),
     ]
 
@@ -113,30 +120,74 @@ def tile_for(facts: Facts, side: int = TILE_INPUT) -> tuple[int, float, float]:
     """
     scale = round(scale_for(facts), 3)
     tile = min(_even(side / scale), max(facts.longest, SMALLEST_TILE))
-    return tile, scale, round(min(max(OVERLAP_OBJECTS * facts.large / tile, 0.1), MAX_OVERLAP), 2)
+    # The whole image shows what is larger than a tile.
+    largest = max((size for size in (facts.small, facts.median, facts.large) if size <= tile), default=tile)
+    return tile, scale, round(min(max(OVERLAP_OBJECTS * largest / tile, 0.1), MAX_OVERLAP), 2)
 
 
-def _input(facts: Facts) -> tuple[float, list[Choice], int | None]:
-    """The scale, the keys that make it, and the pixels of a tile where training looks at tiles."""
-    scale = scale_for(facts)
-    sizes = (
+@dataclasses.dataclass(frozen=True)
+class _View:
+    """How the objects of a set will be seen.
+
+    Attributes:
+        scale: network pixels for one of the image, in most images.
+        scales: the same for each object, float64 [objects].
+        choices: the keys that make it.
+        tile: pixels of a tile, where training looks at tiles.
+    """
+
+    scale: float
+    scales: np.ndarray
+    choices: list[Choice]
+    tile: int | None = None
+
+
+def _objects(content: Content) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (x, y, width, height) of what `Facts` counts as objects, and the sides of their images: float64 [N, 4] and [N, 2]."""
+    sides = {image["id"]: (image["height"], image["width"]) for image in content.images}
+    found = [a for a in content.annotations if not a.get("iscrowd") and min(a["bbox"][2:]) > 1]
+    return np.array([a["bbox"] for a in found], np.float64), np.array([sides[a["image_id"]] for a in found], np.float64)
+
+
+def _resized(sides: np.ndarray, short: int, long: int) -> np.ndarray:
+    """Network pixels for one of each image whose sides are to be at least `short` and at most `long`."""
+    return np.minimum(short / sides.min(axis=1), long / sides.max(axis=1))
+
+
+def _become(facts: Facts, boxes: np.ndarray, scales: np.ndarray) -> str:
+    """What objects are at the network's input, in words."""
+    small, median, large = np.percentile(np.sqrt(boxes[:, 2:].prod(axis=1)) * scales, (10, 50, 90))
+    few = f"; fewer than {FEW_PIXELS} are hardly seen, but more enlargement shows no more" if small < FEW_PIXELS else ""
+    return (
         f"small, median and large objects of {facts.small:.0f}, {facts.median:.0f} and {facts.large:.0f} pixels become "
-        f"{facts.small * scale:.0f}, {facts.median * scale:.0f} and {facts.large * scale:.0f}"
+        f"{small:.0f}, {median:.0f} and {large:.0f}{few}"
     )
+
+
+def _input(facts: Facts, boxes: np.ndarray, sides: np.ndarray) -> _View:
+    scale = scale_for(facts)
     if facts.longest * scale > LARGEST_INPUT:
-        return _tiles(facts, sizes)
+        needed = f"images of {facts.longest} pixels would need {facts.longest * scale:.0f} at the input"
+        return _tiles(facts, boxes, sides, needed)
     short, long = _even(facts.shorter * scale), _even(facts.longest * scale)
+    scales = _resized(sides, short, long)
+    if np.percentile(np.sqrt(boxes[:, 2:].prod(axis=1)) * scales, 10) < ALIKE * facts.small * scale:
+        longer = facts.sides.max(axis=1)
+        return _tiles(
+            facts,
+            boxes,
+            sides,
+            f"no one size suits images of {longer.min()} and of {longer.max()} pixels: tiles have a scale",
+        )
+    sizes = _become(facts, boxes, scales)
     tested = [
         Choice("INPUT.MIN_SIZE_TEST", short, sizes),
         Choice("INPUT.MAX_SIZE_TEST", long, "so that the longer side does not limit the scale"),
     ]
     if facts.shorter * facts.longer * scale**2 > LARGE_INPUT:
         tile, scale, _ = tile_for(facts, max(TRAINED_TILE, _even(2 * facts.large * scale)))
-        return (
-            scale,
-            [*tested, *_trained_tiles(tile, scale), Choice("INPUT.TILES.TEST", False, "whole images fit")],
-            tile,
-        )
+        choices = [*tested, *_trained_tiles(tile, scale), Choice("INPUT.TILES.TEST", False, "whole images fit")]
+        return _View(scale, np.full(len(boxes), scale), choices, tile)
     varied = facts.large / facts.small > VARIED
     train = tuple(_even(short * j) for j in JITTER) if varied else (short,)
     longest = _even(long * (JITTER[-1] if varied else 1))
@@ -145,23 +196,35 @@ def _input(facts: Facts) -> tuple[float, list[Choice], int | None]:
         Choice("INPUT.MIN_SIZE_TRAIN", train, reason),
         Choice("INPUT.MAX_SIZE_TRAIN", longest, "so that the longer side does not limit the scale"),
     ]
-    return scale, [*tested, *trained], None
+    return _View(scale, scales, [*tested, *trained])
 
 
-def _tiles(facts: Facts, sizes: str) -> tuple[float, list[Choice], int]:
-    """Tests in tiles too: a whole image would be too large."""
+def _tiles(facts: Facts, boxes: np.ndarray, sides: np.ndarray, needed: str) -> _View:
+    """Tests in tiles too: a whole image would be too large. What is larger than a tile the whole image shows."""
     tile, scale, overlap = tile_for(facts)
-    needed = f"images of {facts.longest} pixels would need {facts.longest * scale:.0f} at the input"
-    return (
-        scale,
-        [
-            *_trained_tiles(tile, scale, needed, sizes),
-            Choice("INPUT.TILES.OVERLAP", overlap, "so that most objects are whole in one of two neighbours"),
-            Choice("INPUT.MIN_SIZE_TEST", 800, "the whole image is looked at too, for large objects"),
-            Choice("INPUT.MAX_SIZE_TEST", 1333, "the same"),
-        ],
-        tile,
-    )
+    beyond = boxes[:, 2:].max(axis=1) > tile
+    short, long, why = *WHOLE_INPUT, "the whole image is looked at too, for large objects"
+    trained = []
+    fitting = facts.sides[facts.sides.max(axis=1) <= tile]
+    if beyond.mean() >= FEW_BEYOND:
+        reason = f"{counted(int(beyond.sum()), 'object is', 'objects are')} larger than a tile: whole images show them"
+        trained = [
+            Choice("INPUT.TILES.TRAIN_WHOLE", TRAIN_WHOLE, reason),
+            Choice("INPUT.MIN_SIZE_TRAIN", (short,), "of whole images, as in tests"),
+            Choice("INPUT.MAX_SIZE_TRAIN", long, "the same"),
+        ]
+    elif len(fitting):
+        short, long = _even(float(np.median(fitting.min(axis=1))) * scale), _even(float(fitting.max()) * scale)
+        why = "an image that fits into one tile is looked at as a whole: with this at a tile's scale"
+    scales = np.where(beyond, _resized(sides, short, long), scale)
+    choices = [
+        *_trained_tiles(tile, scale, needed, _become(facts, boxes, scales)),
+        *trained,
+        Choice("INPUT.TILES.OVERLAP", overlap, "so that most objects are whole in one of two neighbours"),
+        Choice("INPUT.MIN_SIZE_TEST", short, why),
+        Choice("INPUT.MAX_SIZE_TEST", long, "the same"),
+    ]
+    return _View(scale, scales, choices, tile)
 
 
 def _trained_tiles(tile: int, scale: float, why_size: str = "", why_scale: str = "") -> list[Choice]:
@@ -192,9 +255,8 @@ def _densest_tile(content: Content, tile: int) -> int:
     return max(counts.values(), default=1)
 
 
-def _anchors(content: Content, cfg: Any, scale: float) -> list[Choice]:
-    boxes = np.array([a["bbox"] for a in content.annotations if not a.get("iscrowd")], dtype=np.float64) * scale
-    boxes = boxes[boxes[:, 2:].min(axis=1) > scale]
+def _anchors(boxes: np.ndarray, cfg: Any) -> list[Choice]:
+    """`boxes` at the network's input."""
     strides = tuple(cfg.MODEL.RPN.ANCHOR_STRIDE)
     before = recall(boxes, cfg.MODEL.RPN.ANCHOR_SIZES, cfg.MODEL.RPN.ASPECT_RATIOS, strides)
     sizes, ratios = fit_anchors(boxes, strides)
@@ -236,6 +298,9 @@ def _limits(facts: Facts, dense: int, cfg: Any) -> list[Choice]:
             found.append(
                 Choice(key, value, f"the densest image or tile has {dense} objects; the base lets {node} through")
             )
+    if facts.densest > (most := options(cfg).TEST.COCO_MAX_DETECTIONS):
+        reason = f"the fullest image has {facts.densest} objects; of more than {most} the rest would count as missed"
+        found.append(Choice("TEST.COCO_MAX_DETECTIONS", 100 * math.ceil(facts.densest / 100), reason))
     return found
 
 

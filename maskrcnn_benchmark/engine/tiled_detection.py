@@ -18,6 +18,7 @@ from torch import Tensor
 
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.data.large_images import LargeImage
+from maskrcnn_benchmark.data.size_checks import FEW_PIXELS
 from maskrcnn_benchmark.data.tiles import Tile, Tiling, make_tiling
 from maskrcnn_benchmark.data.transforms import build_transforms
 from maskrcnn_benchmark.data.transforms.transforms import Compose
@@ -31,6 +32,7 @@ from maskrcnn_benchmark.utils.progress_bar import progress_bar
 View = tuple[int, Tile | None]  # the image's place in the list, and the tile; None: the whole image
 SHOWN = 100  # tiles of an image from which a bar tells how far it is
 EDGE = 3.0  # pixels of the network's input: a box that comes as near to an edge is taken as cut by it
+SEEN = float(FEW_PIXELS)  # pixels of the network's input along an object that the whole image is trusted to show
 
 
 class TiledDetection:
@@ -134,31 +136,20 @@ class TiledDetection:
         return _first(self.to_input(part, None))
 
     def _join(self, size: tuple[int, int], views: Sequence[Tile | None], parts: Sequence[BoxList]) -> BoxList:
+        inner = _insides([tile for tile in views if tile is not None], size, EDGE / self.tiling.scale)
+        shown_from = float("inf")  # pixels along an object from which the whole image shows it
         placed = []
         for tile, part in zip(views, parts, strict=True):
             if tile is None:
+                shown_from = SEEN * size[0] / part.size[0]
                 placed.append(part.resize(size))
                 continue
-            margin = EDGE / self.tiling.scale
-            inside = shift(part.resize(tile.size), tile.box[:2], size)
-            placed.append(inside[self._seen_whole(inside.bbox, tile, views, size, margin)])
+            found = shift(part.resize(tile.size), tile.box[:2], size)
+            is_cut = ~_within(found.bbox, _insides([tile], size, EDGE / self.tiling.scale))
+            is_shown = _within(found.bbox, inner) | (found.area().sqrt() >= shown_from)
+            placed.append(found[~(is_cut & is_shown)])
         joined = cat_boxlist([_plain(boxlist) for boxlist in placed])
         return _wrapped(self._merge(joined), placed[0])
-
-    def _seen_whole(
-        self, boxes: Tensor, tile: Tile, views: Sequence[Tile | None], size: tuple[int, int], margin: float
-    ) -> Tensor:
-        """Which boxes stay: those that no inner edge of the tile cuts, and those that nothing else shows whole: bool [N]."""
-        cut = _touches(boxes, tile, size, margin)
-        if self.tiling.whole:
-            return ~cut
-        elsewhere = torch.zeros(len(boxes), dtype=torch.bool)
-        for other in views:
-            if other is not None and other is not tile and cut.any():
-                x1, y1, x2, y2 = other.box
-                within = (boxes[:, 0] >= x1) & (boxes[:, 1] >= y1) & (boxes[:, 2] < x2) & (boxes[:, 3] < y2)
-                elsewhere |= within & ~_touches(boxes, other, size, margin)
-        return ~(cut & elsewhere)
 
     def _merge(self, joined: BoxList) -> BoxList:
         scores, labels = joined.get_field("scores"), joined.get_field("labels")
@@ -221,16 +212,20 @@ def shift(boxlist: BoxList, by: tuple[int, int], size: tuple[int, int]) -> BoxLi
     return moved
 
 
-def _touches(boxes: Tensor, tile: Tile, size: tuple[int, int], margin: float) -> Tensor:
-    """Which boxes reach an edge of the tile that is none of the image, bool Tensor[N]."""
-    x1, y1, x2, y2 = tile.box
-    sides = (
-        (x1 > 0) & (boxes[:, 0] < x1 + margin),
-        (y1 > 0) & (boxes[:, 1] < y1 + margin),
-        (x2 < size[0]) & (boxes[:, 2] > x2 - 1 - margin),
-        (y2 < size[1]) & (boxes[:, 3] > y2 - 1 - margin),
-    )
-    return torch.stack(sides).any(dim=0)
+def _insides(tiles: Sequence[Tile], size: tuple[int, int], margin: float) -> Tensor:
+    """The corners between which a box touches none of a tile's edges but those of the image of (width, height): [tiles, 4]."""
+    boxes = torch.tensor([tile.box for tile in tiles], dtype=torch.float32).reshape(-1, 4)
+    whole = torch.tensor((0, 0, *size), dtype=torch.float32)
+    inwards = torch.tensor((1, 1, -1, -1), dtype=torch.float32)
+    last = boxes - torch.tensor((0, 0, 1, 1), dtype=torch.float32)
+    return torch.where(boxes == whole, -inwards * torch.inf, last + margin * inwards)
+
+
+def _within(boxes: Tensor, insides: Tensor) -> Tensor:
+    """Which boxes lie in one of `_insides`: bool [N]."""
+    low = (boxes[:, None, :2] >= insides[:, :2]).all(dim=2)
+    high = (boxes[:, None, 2:] <= insides[:, 2:]).all(dim=2)
+    return (low & high).any(dim=1)
 
 
 def _plain(boxlist: BoxList) -> BoxList:

@@ -64,6 +64,19 @@ def test_a_limit_that_hides_the_size(tmp_path, log):
     )
 
 
+def test_images_that_fit_into_one_tile_at_another_scale(tmp_path, log):
+    write(tmp_path, (200, 100), 30, 3)
+    words = ("INPUT.TILES.SIZE", 256, "INPUT.MIN_SIZE_TEST", 400, "INPUT.MAX_SIZE_TEST", 1000)
+    (only,) = said(tmp_path, log, *words)
+    assert only == (
+        "set: 4 of 4 images fit into one tile and are looked at as a whole, at a scale of 4 (INPUT.MIN_SIZE_TEST 400, "
+        "MAX_SIZE_TEST 1000), where tiles have 1 (INPUT.TILES.SCALE). MIN_SIZE_TEST 100 with MAX_SIZE_TEST 200 brings them to "
+        "that of the tiles; the whole image beside tiles is then as small."
+    )
+    assert said(tmp_path, log, *words, "INPUT.MIN_SIZE_TEST", 100, "INPUT.MAX_SIZE_TEST", 200) == []
+    assert said(tmp_path, log, *words, "INPUT.TILES.SIZE", 128) == []
+
+
 @pytest.mark.parametrize(
     ("side", "scale", "expected"),
     [

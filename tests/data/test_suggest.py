@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from pathlib import Path
 
@@ -78,6 +79,47 @@ def test_large_images_are_cut_and_tiles_have_the_scale():
     assert chosen["INPUT.TILES.TRAIN"] is True and chosen.get("INPUT.TILES.TEST", True) is True
     # The limits follow from the tile, not from the frame.
     assert chosen.get("MODEL.ROI_HEADS.DETECTIONS_PER_IMG", 100) < 300
+
+
+def of_two_kinds(*kinds: tuple[tuple[int, int], float, int, int]) -> formats.Content:
+    """Images of several sizes and objects: (width, height), side of an object, objects of an image, images."""
+    sets = [content(size, side, count, images) for size, side, count, images in kinds]
+    images, annotations = [], []
+    for one in sets:
+        shift = len(images)
+        images += [image | {"id": image["id"] + shift} for image in one.images]
+        annotations += [a | {"image_id": a["image_id"] + shift, "id": len(annotations)} for a in one.annotations]
+    return dataclasses.replace(sets[0], images=images, annotations=annotations)
+
+
+def test_chips_and_frames_are_seen_at_one_scale():
+    chosen = values(suggest(of_two_kinds(((300, 300), 55, 3, 36), ((1920, 1080), 55, 14, 8)), base())[1])
+    assert chosen["INPUT.TILES.TRAIN"] and "INPUT.TILES.TEST" not in chosen
+    scale = chosen["INPUT.TILES.SCALE"]
+    assert chosen["INPUT.TILES.SIZE"] >= 300  # a chip is one tile, looked at as a whole
+    assert chosen["INPUT.MIN_SIZE_TEST"] == chosen["INPUT.MAX_SIZE_TEST"] == 300 * scale
+
+
+def test_what_is_larger_than_a_tile_is_learned_from_whole_images():
+    facts, choices = suggest(of_two_kinds(((4000, 3000), 20, 8, 10), ((4000, 3000), 1500, 2, 10)), base())
+    chosen = values(choices)
+    assert chosen["INPUT.TILES.SIZE"] < 1500 and chosen["INPUT.TILES.TRAIN_WHOLE"] > 0
+    assert chosen["INPUT.MIN_SIZE_TRAIN"] == (chosen["INPUT.MIN_SIZE_TEST"],) == (800,)
+    assert 200 < max(chosen["MODEL.RPN.ANCHOR_SIZES"]) < 600  # 400 in the whole image, not 2,100 in a tile
+    assert chosen["INPUT.TILES.OVERLAP"] < 0.2  # of the small ones
+    (said,) = [c.reason for c in choices if c.key == "INPUT.TILES.SCALE"]
+    assert "1495 pixels become 24, 25 and 399" in said
+
+
+def test_the_fullest_image_is_counted_whole():
+    chosen = values(suggest(content((2000, 1125), 24, 520, images=1), base())[1])
+    assert chosen["TEST.COCO_MAX_DETECTIONS"] == 600
+    assert "TEST.COCO_MAX_DETECTIONS" not in values(suggest(content((2000, 1125), 24, 100, images=1), base())[1])
+
+
+def test_what_stays_too_small_is_said():
+    _, choices = suggest(content((640, 480), 3, 8), base())
+    assert any("become 6, 6 and 6; fewer than 12 are hardly seen" in choice.reason for choice in choices)
 
 
 def test_limits_let_the_densest_image_through_and_never_fall():

@@ -13,6 +13,7 @@ from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.data.transforms import RandomCrop, RandomTile, ScaleJitter, build_transforms
 from maskrcnn_benchmark.data.transforms.crop import crop
+from maskrcnn_benchmark.structures.bounding_box import BoxList
 from tests.data.test_crop import BOXES, check, scene
 from tests.support.helpers import options, write_coco
 from tests.support.real_sets import AERIAL, needs
@@ -143,6 +144,22 @@ def test_two_choices_of_a_part_are_refused():
     config.merge_from_list(["INPUT.TILES.SIZE", "32", "INPUT.TILES.TRAIN", "True", "INPUT.CROP_TYPE", "relative"])
     with pytest.raises(ConfigError, match="INPUT.CROP_TYPE and INPUT.TILES.TRAIN both choose"):
         check_config(config)
+
+
+def test_whole_images_are_trained_on_too_in_the_share_that_is_asked_for():
+    """For objects that are larger than a tile."""
+    config = cfg.clone()
+    config.merge_from_list(["INPUT.TILES.SIZE", "32", "INPUT.TILES.TRAIN", "True", "INPUT.TILES.TRAIN_WHOLE", "0.25"])
+    config.merge_from_list(["INPUT.MIN_SIZE_TRAIN", "(60,)", "INPUT.MAX_SIZE_TRAIN", "90"])
+    random.seed(0)
+    transform = build_transforms(config)
+    image = Image.new("RGB", (120, 80))
+    target = BoxList(torch.tensor([[10.0, 10, 100, 70]]), image.size)
+    target.add_field("labels", torch.tensor([1]))
+    seen = [transform(image, target) for _ in range(400)]
+    whole = [found for pixels, found in seen if pixels.shape[1:] == (60, 90)]
+    assert 70 < len(whole) < 130 and all(pixels.shape[1:] in ((60, 90), (32, 32)) for pixels, _ in seen)
+    assert all(found.size == (90, 60) and len(found) == 1 for found in whole)
 
 
 @needs(AERIAL)

@@ -5,6 +5,8 @@ The detector here finds bright rectangles by their connected pixels, so that eac
 
 from __future__ import annotations
 
+import time
+
 import cv2
 import numpy as np
 import pytest
@@ -130,6 +132,45 @@ def test_objects_larger_than_the_overlap_come_from_the_whole_image():
     assert corners(found) == [(20, 20, 319, 169), (350, 30, 369, 49)]
     (parts,) = detect(Finder(), [scene(size, boxes)], size=128, whole=False)
     assert len(parts) > 2 and (350, 30, 369, 49) in corners(parts)  # what no tile shows whole stays, in parts
+
+
+def test_objects_that_the_whole_image_shows_too_small_are_not_left_out():
+    """They are larger than the overlap and whole in no tile: a part of them is more than nothing."""
+    size = (4000, 600)
+    boxes = [(x - 3, 200, 120, 120) for x in starts(4000, 600, 0.1)[1:]]
+
+    def missed(whole_width: int) -> int:
+        def shrunk(image: Image.Image, target: None) -> torch.Tensor:
+            return to_input(image.resize((whole_width, whole_width * 600 // 4000)), target)
+
+        finder = Finder()
+        tiling = Tiling(600, 0.1)
+        detection = TiledDetection(tiling, shrunk, to_input, 4)
+        blind = finder._find
+        # As a network that misses what has less than 10 pixels.
+        finder._find = lambda pixels, seen: (lambda b: b[b.area() >= 100])(blind(pixels, seen))
+        (joined,) = detection.detect(finder, [scene(size, boxes)], CPU)
+        centres = [(x + w / 2, y + h / 2) for x, y, w, h in boxes]
+        return sum(not any(a <= x <= c and b <= y <= d for a, b, c, d in joined.bbox.tolist()) for x, y in centres)
+
+    assert missed(200) == 0  # 6 pixels there: nothing of what tiles cut may be left out
+    assert missed(2000) == 0  # 60 pixels: the whole image has found them
+
+
+def test_thousands_of_tiles_are_joined_in_seconds():
+    begin = time.process_time()
+    tiling = Tiling(64, 0.25, whole=False)
+    tiles = tiling.tiles((2000, 2000))
+    assert len(tiles) > 1600
+    parts = []
+    for tile in tiles:
+        part = BoxList(torch.tensor([[10.0, 10, 30, 30], [50, 50, 63, 63]]), tile.size)
+        part.add_field("scores", torch.tensor([0.9, 0.8]))
+        part.add_field("labels", torch.tensor([1, 1]))
+        parts.append(part)
+    joined = TiledDetection(tiling, to_input, to_input, 4)._join((2000, 2000), tiles, parts)
+    assert len(joined) >= len(tiles)
+    assert time.process_time() - begin < 10
 
 
 def test_a_small_image_is_looked_at_once_as_without_tiles():

@@ -23,7 +23,13 @@ def build_transforms(cfg: CfgNode, is_train: bool = True) -> T.Compose:
         if own.TILES.TRAIN and own.TILES.SIZE:
             tiles = own.TILES
             scales = own.SCALE_JITTER or (1.0, 1.0)
-            steps.append(RandomTile(tiles.SIZE, tiles.SCALE, scales, tiles.OBJECTS, tiles.MIN_VISIBLE))
+            tile: Any = RandomTile(tiles.SIZE, tiles.SCALE, scales, tiles.OBJECTS, tiles.MIN_VISIBLE)
+            if share := tiles.TRAIN_WHOLE:
+                from torchvision.transforms import RandomChoice  # takes as long to import as torch
+
+                whole = T.Resize(source.MIN_SIZE_TRAIN, source.MAX_SIZE_TRAIN)
+                tile = RandomChoice([tile, whole], [1 - share, share])
+            steps.append(tile)
         elif own.SCALE_JITTER:
             fill = _mean_colour(source)
             steps.append(ScaleJitter(own.SCALE_JITTER, own.SCALE_JITTER_SIZE, fill, own.CROP_MIN_VISIBLE))
