@@ -1,6 +1,7 @@
 """Putting loaded weights into a model whose parameter names are longer or shorter than theirs."""
 
 import logging
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -66,8 +67,13 @@ def align_and_update_state_dicts(
             mismatched.append(
                 f"{name}: {list(value.shape)} in the file, {list(model_state_dict[name].shape)} in the model"
             )
-        else:
-            model_state_dict[name] = value
+    other = {context_of(entry.partition(":")[0]) for entry in mismatched} - {""}
+    for name, source in matches.items():
+        if weights[source].shape == model_state_dict[name].shape:
+            if context_of(name) in other:
+                mismatched.append(f"{name}: of a context module of another kind")
+            else:
+                model_state_dict[name] = weights[source]
     if mismatched:
         listing = "\n  ".join(mismatched)
         if not allow_mismatch:
@@ -87,6 +93,15 @@ def align_and_update_state_dicts(
             listing,
         )
     _say_what_is_left(model_state_dict, loaded_state_dict, matches, allow_mismatch)
+
+
+def context_of(name: str) -> str:
+    """The context module that a weight belongs to, by its name; "" for other weights.
+
+    Those of two kinds have some weights of equal names and shapes, which mean nothing to each other.
+    """
+    found = re.match(r"(?:.*\.)?non_local\w*(?=\.)", name)
+    return found.group() if found else ""
 
 
 def _check_kinds(model: Mapping[str, Tensor], weights: Mapping[str, Tensor], matches: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ from yacs.config import CfgNode
 from maskrcnn_benchmark.checkpoint import checkpointer as own
 from maskrcnn_benchmark.checkpoint import forks
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
-from maskrcnn_benchmark.checkpoint.matching import matched_weights
+from maskrcnn_benchmark.checkpoint.matching import context_of, matched_weights
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.categories import class_names_of
@@ -114,6 +114,13 @@ class _StrictCheckpointer(DetectronCheckpointer):
         # Other shapes are refused by `_load_model`, with a list of them, where they are not allowed.
         found = matched_weights(self.model, weights, of_any_shape=not options(self.cfg).MODEL.WEIGHT_ALLOW_MISMATCH)
         missing = [name for name in names if name not in found]
+        theirs, ours = ({context_of(name).rpartition(".")[2] for name in some} for some in (weights, names))
+        if (left_out := sorted(theirs - ours)) and found:
+            logger.warning(
+                "The weights hold context modules that this configuration has no place for (MODEL.NON_LOCAL): %s. What is "
+                "detected without them is not what the model was trained for.",
+                listed(left_out),
+            )
         if not missing or not found or options(self.cfg).MODEL.WEIGHT_ALLOW_MISSING:
             return
         raise CheckpointError(

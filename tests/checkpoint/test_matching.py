@@ -4,6 +4,7 @@ from torch import nn
 
 from maskrcnn_benchmark.checkpoint.errors import ShapeMismatchError
 from maskrcnn_benchmark.checkpoint.matching import load_state_dict, match_names, strip_prefix_if_present
+from maskrcnn_benchmark.layers.non_local import EfficientNonLocal, LinearAttention
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,22 @@ def test_other_shapes_stay_when_that_is_allowed(log):
     load_state_dict(model, source.state_dict(), allow_mismatch=True)
     assert torch.equal(model.body.weight, source.body.weight) and torch.equal(model.head.weight, head)
     assert "2 weights of another shape keep their initial values" in log.text
+
+
+def test_a_context_module_of_another_kind_starts_anew_as_a_whole(log):
+    """ENL's values and its output have names and shapes that other kinds have too."""
+
+    class Model(nn.Module):
+        def __init__(self, context: nn.Module):
+            super().__init__()
+            self.body, self.non_local_res5 = nn.Linear(2, 2), context
+
+    source, model = Model(EfficientNonLocal(32)), Model(LinearAttention(32))
+    nn.init.ones_(source.non_local_res5.out.weight)
+    load_state_dict(model, source.state_dict(), allow_mismatch=True)
+    assert torch.equal(model.body.weight, source.body.weight)
+    assert not model.non_local_res5.out.weight.any()  # the identity at the start
+    assert "non_local_res5.out.weight: of a context module of another kind" in log.text
 
 
 def test_what_is_missing_and_what_is_left_over_is_said(log):

@@ -47,6 +47,19 @@ def test_a_file_comes_before_the_last_checkpoint_and_that_before_the_configured_
     assert loaded(found) == 2.0 and not found.training and next(found.parameters()).device.type == "cpu"
 
 
+def test_context_modules_that_are_left_out_are_named(config, tmp_path, log):
+    with_context = config.clone()
+    with_context.merge_from_list(["MODEL.NON_LOCAL.TOP_DOWN.TYPE", "enl"])
+    config.merge_from_list(["MODEL.NON_LOCAL.TOP_DOWN.TYPE", ""])
+    said = "The weights hold context modules that this configuration has no place for (MODEL.NON_LOCAL): non_local_res"
+    for trained, tested, is_said in ((with_context, config, True), (with_context, with_context, False)):
+        log.clear()
+        torch.save({"model": build_detection_model(trained).state_dict()}, tmp_path / "a.pth")
+        load_detector(tested, str(tmp_path / "a.pth"))
+        warnings = [r.getMessage() for r in log.records if r.levelname == "WARNING"]
+        assert any(said in text for text in warnings) == is_said
+
+
 def test_a_folder_without_a_checkpoint_is_named(config, tmp_path, log):
     """As a mistyped OUTPUT_DIR is, where the configuration has weights to start from."""
     config.MODEL.WEIGHT = str(tmp_path / "start.pth")

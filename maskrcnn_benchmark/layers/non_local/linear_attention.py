@@ -81,13 +81,22 @@ class LinearAttention(NonLocal):
 
     def literal(self, x: Tensor) -> Tensor:
         """The same in the order of the equations, through maps of n, q, k and v: what a compiler is given and can export."""
+        # Products of matrices [C, positions] that lie as they are written: of convolutions and layer_norm, whose results lie in
+        # another order, inductor (torch 2.14) cannot sort the strides where the sides of the map are symbols.
         wide = torch.promote_types(x.dtype, torch.float32)
-        n = F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2], eps=_EPS).permute(0, 3, 1, 2)
-        query = F.conv2d(n, self.theta.weight.to(x.dtype), self.theta.bias.to(x.dtype)).to(wide)
-        keys, values = (F.conv2d(n, conv.weight.to(x.dtype)).to(wide) for conv in (self.phi, self.g))
-        context = keys.flatten(2).softmax(2) @ values.flatten(2).transpose(1, 2)
-        y = (_within_heads(context, self.heads).transpose(1, 2) @ query.flatten(2)).view(values.shape)
-        return x + F.conv2d(y.to(x.dtype), self.out.weight.to(x.dtype), self.out.bias.to(x.dtype))
+        centred = x.to(wide) - x.mean(1, keepdim=True, dtype=wide)
+        n = centred * (centred.square().mean(1, keepdim=True) + _EPS).rsqrt()
+        n = n.to(x.dtype).flatten(2).contiguous()
+        # As many matrices as images: one for all would be multiplied with positions in another order.
+        theta, phi, g, out = (
+            conv.weight.flatten(1).to(x.dtype).expand(len(x), -1, -1)
+            for conv in (self.theta, self.phi, self.g, self.out)
+        )
+        query = (theta.bmm(n) + self.theta.bias.to(x.dtype)[:, None]).to(wide)
+        keys, values = phi.bmm(n).to(wide), g.bmm(n).to(wide)
+        context = _within_heads(keys.softmax(2) @ values.transpose(1, 2), self.heads)
+        y = (context.transpose(1, 2) @ query).to(x.dtype)
+        return x + (out.bmm(y) + self.out.bias.to(x.dtype)[:, None]).view(x.shape)
 
     @torch.no_grad()
     def pair_weights(self, x: Tensor, row: int, column: int) -> PairWeights:
