@@ -13,7 +13,7 @@ from maskrcnn_benchmark.config.unread import warn_of_unread
 from maskrcnn_benchmark.data.datasets import evaluation
 from maskrcnn_benchmark.data.datasets.evaluation.build import evaluate, make_evaluator
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import use_coco_evaluator
-from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult, check_expected
+from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult, check_expected, evaluated
 from maskrcnn_benchmark.data.datasets.evaluation.functions import result_of
 from maskrcnn_benchmark.data.datasets.facts import has_annotations
 from maskrcnn_benchmark.data.labels import match_labels
@@ -84,8 +84,7 @@ def evaluate_model(
         if not bbox_aug and not proposals:
             _say_capped(cfg, predictions, dataset_name)
         try:
-            evaluator.process(predictions, range(len(predictions)))
-            result = evaluator.evaluate()
+            result = evaluated(evaluator, predictions)
         except Exception as error:  # of an evaluator that may be anyone's
             raise EvaluationError(f"The evaluation on {dataset_name} failed: {error}") from error
     if not result.scalars and has_annotations(data_loader.dataset):

@@ -4,6 +4,7 @@ import json
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -215,3 +216,37 @@ def test_an_evaluation_that_fails_is_one_kind_of_error(mine, monkeypatch):
     with pytest.raises(EvaluationError, match="evaluation on mine failed: 'area'") as raised:
         evaluate_model(config, Detector(), loader, "mine", torch.device("cpu"))
     assert isinstance(raised.value.__cause__, KeyError)
+
+
+def returning(monkeypatch, value: object) -> None:
+    monkeypatch.setattr(Counting, "evaluate", lambda self: value)
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), torch.tensor(0.5), np.array(0.5), torch.tensor([0.5])])
+def test_numbers_of_numpy_and_torch_are_numbers(mine, monkeypatch, value):
+    config, loader = mine
+    returning(monkeypatch, EvaluationResult({"number": {"mean": value}}, {"number": {1: value, 2: None}}))
+    result = evaluate_model(config, Detector(), loader, "mine", torch.device("cpu"))
+    assert json.dumps([result.scalars, result.per_class]) == '[{"number/mean": 0.5}, {"number": {"1": 0.5, "2": NaN}}]'
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {"number": {"mean": 0.5}},
+        EvaluationResult(None),  # type: ignore[arg-type]
+        EvaluationResult({"mean": 0.5}),  # type: ignore[dict-item]
+        EvaluationResult({"number": {"mean": None}}),  # type: ignore[dict-item]
+        EvaluationResult({"number": {"mean": "12"}}),  # type: ignore[dict-item]
+        EvaluationResult({"number": {"mean": torch.zeros(2)}}),  # type: ignore[dict-item]
+        EvaluationResult({"number": {1: 0.5}}),  # type: ignore[dict-item]
+    ],
+)
+def test_anything_but_numbers_by_task_and_name_is_one_kind_of_error(mine, monkeypatch, value):
+    config, loader = mine
+    returning(monkeypatch, value)
+    said = r"evaluation on mine failed: Counting.evaluate returned .*; it must return an EvaluationResult of numbers"
+    with pytest.raises(EvaluationError, match=said) as raised:
+        evaluate_model(config, Detector(), loader, "mine", torch.device("cpu"))
+    assert isinstance(raised.value.__cause__, ValueError)  # a command ends with the sentence alone

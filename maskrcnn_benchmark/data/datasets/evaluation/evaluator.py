@@ -85,6 +85,48 @@ class Evaluator(ABC):
         """The results on everything that was taken."""
 
 
+def evaluated(evaluator: Any, predictions: Sequence[BoxList]) -> EvaluationResult:
+    """What an evaluator measures on one BoxList an image, with Python's numbers: it may give numpy's, or tensors of one number.
+
+    Raises ValueError where it gives anything else.
+    """
+    evaluator.process(predictions, range(len(predictions)))
+    result = evaluator.evaluate()
+    try:
+        if not isinstance(result, EvaluationResult):
+            raise TypeError
+        result.metrics, result.per_class = _numbers(result.metrics), _of_classes(result.per_class)
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{type(evaluator).__name__}.evaluate returned {result!r:.200}; it must return an EvaluationResult of numbers by "
+            "task and name, such as EvaluationResult({'bbox': {'AP': 0.5}})."
+        ) from error
+    return result
+
+
+def _numbers(by_task: Any) -> ByTask:
+    return {_text(task): {_text(name): _number(v) for name, v in of.items()} for task, of in by_task.items()}
+
+
+def _of_classes(by_task: Any) -> ByTask:
+    """Classes may go by label, and one without objects may have None."""
+    return _numbers(
+        {task: {str(k): math.nan if v is None else v for k, v in of.items()} for task, of in by_task.items()}
+    )
+
+
+def _text(name: Any) -> str:
+    if not isinstance(name, str):
+        raise TypeError
+    return name
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, str):  # which float() would read
+        raise TypeError
+    return float(value)
+
+
 MOST_COLUMNS = 14
 
 
