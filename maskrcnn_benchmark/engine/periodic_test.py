@@ -15,10 +15,10 @@ from maskrcnn_benchmark.engine.saving import Saver
 from maskrcnn_benchmark.utils import distributed
 
 
-def scalar_metrics(names: Sequence[str], results: Sequence[EvaluationResult | None] | None) -> dict[str, float]:
-    """The results on the named data sets, flat: "NAME/bbox/AP". Fractions of one; what could not be measured is left out."""
+def flat_metrics(names: Sequence[str], results: Sequence[EvaluationResult | None] | None) -> dict[str, float]:
+    """The results on the named data sets: "NAME/bbox/AP" -> value, not finite where it could not be measured."""
     pairs = zip(names, results or (), strict=False)
-    return {f"{name}/{metric}": v for name, found in pairs if found for metric, v in found.scalars.items()}
+    return {f"{name}/{metric}": v for name, found in pairs if found for metric, v in found.flat.items()}
 
 
 class PeriodicTest:
@@ -43,21 +43,25 @@ class PeriodicTest:
         self.names, self.wanted = tuple(cfg.DATASETS.TEST), options(cfg).TEST.BEST_METRIC
         self.patience = options(cfg).SOLVER.EARLY_STOP
         self.evaluate, self.saver, self.arguments, self.note = evaluate, saver, arguments, note
+        self.metric: str | None = None  # that chooses the best: the same one in all tests
         self.logger = logging.getLogger("maskrcnn_benchmark.trainer")
 
     def run(self, iteration: int) -> bool:
         """Test now. Returns whether training should end."""
         pictures: dict[str, np.ndarray] = {}
-        metrics = distributed.broadcast_object(scalar_metrics(self.names, self._evaluate(iteration, pictures)))
-        self.note(iteration, metrics, pictures)
-        try:
-            metric = self._chosen(metrics)
-        except ConfigError:
-            self.saver.save(iteration, self.arguments)
-            raise
-        if metric is None:
+        metrics = distributed.broadcast_object(flat_metrics(self.names, self._evaluate(iteration, pictures)))
+        self.note(iteration, {name: v for name, v in metrics.items() if math.isfinite(v)}, pictures)
+        if self.metric is None:
+            try:
+                self.metric = self._chosen(metrics)
+            except ConfigError:
+                self.saver.save(iteration, self.arguments)
+                raise
+        metric, best = self.metric, self.arguments.get("best")
+        value = metrics.get(metric, math.nan) if metric else math.nan
+        if not math.isfinite(value):
+            self.logger.info("%s could not be measured: this test does not count.", metric or "The best")
             return False
-        value, best = metrics[metric], self.arguments.get("best")
         if best is None or best["metric"] != metric or value > best["value"]:
             self.arguments["best"] = {"metric": metric, "value": value, "iteration": iteration, "tests_since": 0}
             self.logger.info("%s is %.4f, the best so far", metric, value)
@@ -92,9 +96,11 @@ class PeriodicTest:
             return None
 
     def _chosen(self, metrics: dict[str, float]) -> str | None:
-        found = [name for name in metrics if f"/{name}".endswith(f"/{self.wanted}")] if self.wanted else list(metrics)
+        """The metric of the best so far, so that a resumed training compares like with like, or the first that may choose it."""
+        found = [name for name in metrics if not self.wanted or f"/{name}".endswith(f"/{self.wanted}")]
         if metrics and not found:
             raise ConfigError(
-                f"TEST.BEST_METRIC {self.wanted!r} is none of the metrics measured: {', '.join(metrics)}."
+                f"TEST.BEST_METRIC {self.wanted!r} is none of the metrics of this test: {', '.join(metrics)}."
             )
-        return found[0] if found and math.isfinite(metrics[found[0]]) else None
+        best = self.arguments.get("best")
+        return best["metric"] if best and best["metric"] in found else next(iter(found), None)

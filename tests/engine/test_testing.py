@@ -163,6 +163,20 @@ def test_what_could_not_be_measured_is_not_a_number():
     assert voc.metrics == {"bbox": {"AP50": 0.5}} and voc.per_class["bbox"]["2"] == 0.75
 
 
+def test_a_data_set_without_annotations_has_no_metrics(tmp_path):
+    """None that could choose the best model for ever, that is."""
+    content = write_coco(tmp_path, images=3)
+    del content["annotations"]
+    (tmp_path / "set.json").write_text(json.dumps(content))
+    dataset = COCODataset(str(tmp_path / "set.json"), str(tmp_path / "set"), False)
+    evaluator = make_evaluator(dataset)
+    evaluator.process([BoxList(torch.zeros(0, 4), (4, 4))] * 3, range(3))
+    for prediction in evaluator.predictions:
+        prediction.add_field("labels", torch.zeros(0, dtype=torch.int64))
+        prediction.add_field("scores", torch.zeros(0))
+    assert evaluator.evaluate().metrics == {}
+
+
 def test_an_image_without_predictions_is_noticed():
     evaluator = VOCEvaluator(dataset=None)
     evaluator.process([BoxList(torch.zeros(0, 4), (4, 4))], [1])

@@ -36,10 +36,14 @@ class EvaluationResult:
         return metrics_table(self.metrics)
 
     @property
+    def flat(self) -> dict[str, float]:
+        """The metrics: "bbox/AP" -> value."""
+        return {f"{task}/{name}": v for task, values in self.metrics.items() for name, v in values.items()}
+
+    @property
     def scalars(self) -> dict[str, float]:
-        """The metrics that could be measured: "bbox/AP" -> value."""
-        measured = {f"{task}/{name}": v for task, values in self.metrics.items() for name, v in values.items()}
-        return {name: v for name, v in measured.items() if math.isfinite(v)}
+        """Those of `flat` that could be measured."""
+        return {name: v for name, v in self.flat.items() if math.isfinite(v)}
 
 
 class Evaluator(ABC):
