@@ -9,7 +9,7 @@ import numpy as np
 
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
-from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
+from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult, is_named
 from maskrcnn_benchmark.engine.errors import EvaluationError
 from maskrcnn_benchmark.engine.saving import Saver
 from maskrcnn_benchmark.utils import distributed
@@ -19,6 +19,12 @@ def flat_metrics(names: Sequence[str], results: Sequence[EvaluationResult | None
     """The results on the named data sets: "NAME/bbox/AP" -> value, not finite where it could not be measured."""
     pairs = zip(names, results or (), strict=False)
     return {f"{name}/{metric}": v for name, found in pairs if found for metric, v in found.flat.items()}
+
+
+def lower_is_better(names: Sequence[str], results: Sequence[EvaluationResult | None] | None) -> set[str]:
+    """Which of the `flat_metrics` are better when they are lower."""
+    pairs = zip(names, results or (), strict=False)
+    return {f"{name}/{m}" for name, found in pairs if found for m in found.flat if found.is_better_when_lower(m)}
 
 
 class PeriodicTest:
@@ -49,7 +55,9 @@ class PeriodicTest:
     def run(self, iteration: int) -> bool:
         """Test now. Returns whether training should end."""
         pictures: dict[str, np.ndarray] = {}
-        metrics = distributed.broadcast_object(flat_metrics(self.names, self._evaluate(iteration, pictures)))
+        results = self._evaluate(iteration, pictures)
+        of_main = flat_metrics(self.names, results), lower_is_better(self.names, results)
+        metrics, lower = distributed.broadcast_object(of_main)
         self.note(iteration, {name: v for name, v in metrics.items() if math.isfinite(v)}, pictures)
         if self.metric is None:
             try:
@@ -58,11 +66,14 @@ class PeriodicTest:
                 self.saver.save(iteration, self.arguments)
                 raise
         metric, best = self.metric, self.arguments.get("best")
-        value = metrics.get(metric, math.nan) if metric else math.nan
-        if not math.isfinite(value):
-            self.logger.info("%s could not be measured: this test does not count.", metric or "The best")
+        if metric is None:
             return False
-        if best is None or best["metric"] != metric or value > best["value"]:
+        value = metrics.get(metric, math.nan)
+        if not math.isfinite(value):
+            self.logger.info("%s could not be measured: this test does not count.", metric)
+            return False
+        sign = -1 if metric in lower else 1
+        if best is None or best["metric"] != metric or sign * value > sign * best["value"]:
             self.arguments["best"] = {"metric": metric, "value": value, "iteration": iteration, "tests_since": 0}
             self.logger.info("%s is %.4f, the best so far", metric, value)
             if not self.saver.save_aside("model_best", self.arguments):
@@ -97,7 +108,7 @@ class PeriodicTest:
 
     def _chosen(self, metrics: dict[str, float]) -> str | None:
         """The metric of the best so far, so that a resumed training compares like with like, or the first that may choose it."""
-        found = [name for name in metrics if not self.wanted or f"/{name}".endswith(f"/{self.wanted}")]
+        found = [name for name in metrics if not self.wanted or is_named(name, self.wanted)]
         if metrics and not found:
             raise ConfigError(
                 f"TEST.BEST_METRIC {self.wanted!r} is none of the metrics of this test: {', '.join(metrics)}."

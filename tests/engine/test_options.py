@@ -214,6 +214,16 @@ class InTraining:
         self.saved.append(values["best"]["iteration"])
 
 
+@pytest.mark.parametrize("named", ["mae", ("mae",), {"own/mae"}])
+def test_the_lowest_may_be_the_best(named):
+    def found(mae: float) -> EvaluationResult:
+        return EvaluationResult({"own": {"mae": mae, "bias-mae": -mae}}, lower_is_better=named)
+
+    tests = InTraining([[found(mae), found(0.0)] for mae in (9.0, 5.0, 2.0, 2.0, 3.0)])
+    assert tests.saved == [1, 2, 3] and tests.ends == [False] * 4 + [True]
+    assert InTraining([[found(mae)] for mae in (9.0, 5.0, 2.0)], "bias-mae").saved == [1, 2, 3]
+
+
 def test_a_resumed_training_keeps_its_metric():
     arguments = {"best": {"metric": "two/own/AP", "value": 0.5, "iteration": 1, "tests_since": 0}}
     tests = InTraining([[own(AP=0.9), own(AP=0.4)], [own(AP=0.1), own(AP=0.6)]], arguments=arguments)

@@ -3,7 +3,7 @@
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -16,6 +16,11 @@ logger = logging.getLogger("maskrcnn_benchmark.inference")
 ByTask = dict[str, dict[str, float]]
 
 
+def is_named(metric: str, name: str) -> bool:
+    """Whether a name means a metric: "AP", "bbox/AP" and "mine/bbox/AP" all mean the last."""
+    return f"/{metric}".endswith(f"/{name}")
+
+
 @dataclass
 class EvaluationResult:
     """Results as fractions of one; NaN where nothing could be measured.
@@ -24,11 +29,13 @@ class EvaluationResult:
         metrics: by task and name, `metrics["bbox"]["AP"]`.
         per_class: AP of each class, `per_class["bbox"]["car"]`.
         files: what was written: name -> path.
+        lower_is_better: the metrics of which the lowest is the best, "mae" or "count/mae", for early stopping and model_best.pth.
     """
 
     metrics: ByTask = field(default_factory=dict)
     per_class: ByTask = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    lower_is_better: Collection[str] = ()
 
     @property
     def table(self) -> str:
@@ -44,6 +51,11 @@ class EvaluationResult:
     def scalars(self) -> dict[str, float]:
         """Those of `flat` that could be measured."""
         return {name: v for name, v in self.flat.items() if math.isfinite(v)}
+
+    def is_better_when_lower(self, metric: str) -> bool:
+        """Whether that is so of a metric of `flat`."""
+        given = self.lower_is_better
+        return any(is_named(metric, name) for name in ([given] if isinstance(given, str) else given))
 
 
 class Evaluator(ABC):
