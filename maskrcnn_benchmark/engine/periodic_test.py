@@ -56,12 +56,12 @@ class PeriodicTest:
         """Test now. Returns whether training should end."""
         pictures: dict[str, np.ndarray] = {}
         results = self._evaluate(iteration, pictures)
-        of_main = flat_metrics(self.names, results), lower_is_better(self.names, results)
-        metrics, lower = distributed.broadcast_object(of_main)
+        of_main = flat_metrics(self.names, results), lower_is_better(self.names, results), None not in (results or ())
+        metrics, lower, is_whole = distributed.broadcast_object(of_main)
         self.note(iteration, {name: v for name, v in metrics.items() if math.isfinite(v)}, pictures)
         if self.metric is None:
             try:
-                self.metric = self._chosen(metrics)
+                self.metric = self._chosen(metrics, is_whole)
             except ConfigError:
                 self.saver.save(iteration, self.arguments)
                 raise
@@ -86,8 +86,8 @@ class PeriodicTest:
         return 0 < self.patience <= best["tests_since"]
 
     def _evaluate(self, iteration: int, pictures: dict[str, np.ndarray]) -> Any:
-        """The results, None for a test that failed: training goes on. Where the processes cannot go on together, a checkpoint is
-        saved before they end."""
+        """The results, of a test that failed those of the other data sets: training goes on. Where the processes cannot go on
+        together, a checkpoint is saved before they end."""
         try:
             return self.evaluate(pictures)
         except Exception as error:
@@ -101,15 +101,15 @@ class PeriodicTest:
                 "nothing is mended.",
                 iteration,
                 type(reason).__name__,
-                reason,
+                error,
             )
             self.logger.debug("Where it failed", exc_info=True)  # into log.txt alone
-            return None
+            return error.results if isinstance(error, EvaluationError) else None
 
-    def _chosen(self, metrics: dict[str, float]) -> str | None:
+    def _chosen(self, metrics: dict[str, float], is_whole: bool) -> str | None:
         """The metric of the best so far, so that a resumed training compares like with like, or the first that may choose it."""
         found = [name for name in metrics if not self.wanted or is_named(name, self.wanted)]
-        if metrics and not found:
+        if metrics and not found and is_whole:  # what failed may have it
             raise ConfigError(
                 f"TEST.BEST_METRIC {self.wanted!r} is none of the metrics of this test: {', '.join(metrics)}."
             )

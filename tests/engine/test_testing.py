@@ -20,6 +20,7 @@ from maskrcnn_benchmark.data.datasets.evaluation.functions import COCOEvaluator,
 from maskrcnn_benchmark.data.datasets.facts import groundtruth
 from maskrcnn_benchmark.data.datasets.voc import PascalVOCDataset
 from maskrcnn_benchmark.data.registries import DATASETS, EVALUATORS
+from maskrcnn_benchmark.engine import run as engine_run
 from maskrcnn_benchmark.engine.errors import EvaluationError
 from maskrcnn_benchmark.engine.inference import inference
 from maskrcnn_benchmark.engine.periodic_test import PeriodicTest
@@ -230,6 +231,17 @@ def test_an_evaluation_that_fails_is_one_kind_of_error(mine, monkeypatch):
     with pytest.raises(EvaluationError, match="evaluation on mine failed: 'area'") as raised:
         evaluate_model(config, Detector(), loader, "mine", torch.device("cpu"))
     assert isinstance(raised.value.__cause__, KeyError)
+
+
+def test_the_other_results_come_with_the_failure(mine, monkeypatch):
+    config, _ = mine
+    config.DATASETS.TEST = ("mine", "set")
+    returning(monkeypatch, None)
+    monkeypatch.setattr(engine_run, "cfg", config)
+    with pytest.raises(EvaluationError, match="evaluation on mine failed") as raised:
+        engine_run.test(Detector(), torch.device("cpu"), is_periodic=True)
+    failed, other = raised.value.results
+    assert failed is None and other is not None and other.scalars["bbox/AP"] >= 0
 
 
 def returning(monkeypatch, value: object) -> None:
