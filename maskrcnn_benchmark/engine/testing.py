@@ -13,7 +13,12 @@ from maskrcnn_benchmark.config.unread import warn_of_unread
 from maskrcnn_benchmark.data.datasets import evaluation
 from maskrcnn_benchmark.data.datasets.evaluation.build import evaluate, make_evaluator
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import use_coco_evaluator
-from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult, check_expected, evaluated
+from maskrcnn_benchmark.data.datasets.evaluation.evaluator import (
+    EvaluationResult,
+    check_expected,
+    evaluated,
+    percent_note,
+)
 from maskrcnn_benchmark.data.datasets.evaluation.functions import result_of
 from maskrcnn_benchmark.data.datasets.facts import has_annotations
 from maskrcnn_benchmark.data.labels import match_labels
@@ -92,7 +97,8 @@ def evaluate_model(
             "Nothing could be measured on %s: it has no objects of the model's classes.", dataset_name
         )
     if not getattr(evaluator, "logs", False):
-        logging.getLogger("maskrcnn_benchmark.inference").info("%s, in percent:\n%s", dataset_name, result.table)
+        note = percent_note(result.metrics, result.fractions)
+        logging.getLogger("maskrcnn_benchmark.inference").info("%s%s:\n%s", dataset_name, note, result.table)
     check_expected(result.metrics, *expected)
     return result
 

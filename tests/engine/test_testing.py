@@ -15,7 +15,12 @@ from maskrcnn_benchmark.data.datasets import evaluation
 from maskrcnn_benchmark.data.datasets.cityscapes import CityScapesDataset
 from maskrcnn_benchmark.data.datasets.coco import COCODataset
 from maskrcnn_benchmark.data.datasets.evaluation.build import evaluate, make_evaluator
-from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult, Evaluator, check_expected
+from maskrcnn_benchmark.data.datasets.evaluation.evaluator import (
+    EvaluationResult,
+    Evaluator,
+    check_expected,
+    percent_note,
+)
 from maskrcnn_benchmark.data.datasets.evaluation.functions import COCOEvaluator, VOCEvaluator, result_of
 from maskrcnn_benchmark.data.datasets.facts import groundtruth
 from maskrcnn_benchmark.data.datasets.voc import PascalVOCDataset
@@ -84,7 +89,7 @@ def test_a_kind_of_data_set_and_an_evaluator_of_ones_own(mine, tmp_path, log):
     assert isinstance(loader.dataset, Counted) and len(loader.dataset) == 3
     result = evaluate_model(config, Detector(), loader, "mine", torch.device("cpu"), str(tmp_path / "out"))
     assert result.metrics["number"]["mean"] == 1.0 and result.scalars == {"number/mean": 1.0}
-    assert "mean" in result.table and "100.00" in result.table and result.table in log.text
+    assert result.table.split() == ["number", "mean", "none", "1", "-"] and f"mine:\n{result.table}" in log.text
     assert "number mean is 1.0000, NOT as expected" in log.text
     assert (tmp_path / "out" / "predictions.pth").is_file()
     asked_as_upstream = inference(Detector(), loader, "mine", device="cpu")
@@ -176,6 +181,20 @@ def test_a_data_set_without_annotations_has_no_metrics(tmp_path):
         prediction.add_field("labels", torch.zeros(0, dtype=torch.int64))
         prediction.add_field("scores", torch.zeros(0))
     assert evaluator.evaluate().metrics == {}
+
+
+def test_fractions_are_shown_in_percent_and_other_values_as_they_are():
+    metrics = {"bbox": {"AP": 0.5, "APl": -1.0}, "count": {"mae": 91.66666, "bias of all": -0.25, "cars": 1234567.0}}
+    box, count = EvaluationResult(metrics).table.split("\n")[:2], EvaluationResult(metrics).table.split("\n")[2:]
+    assert box == ["        bbox      AP     APl", "               50.00       -"]
+    assert count == [
+        "       count      mae  bias of all         cars",
+        "              91.6667        -0.25  1.23457e+06",
+    ]
+    named = EvaluationResult({"quality": {"f1": 0.5}}, fractions=("quality",))
+    assert named.table.split() == ["quality", "f1", "50.00"]
+    notes = [percent_note(tasks, ("bbox", "segm")) for tasks in (["bbox", "segm"], ["bbox", "count"], ["count"])]
+    assert notes == [", in percent", ", bbox in percent", ""]
 
 
 def test_an_image_without_predictions_is_noticed():

@@ -15,6 +15,8 @@ logger = logging.getLogger("maskrcnn_benchmark.inference")
 
 ByTask = dict[str, dict[str, float]]
 
+FRACTIONS = ("bbox", "segm", "keypoints", "box_proposal")  # what this package's evaluations measure as fractions of one
+
 
 def is_named(metric: str, name: str) -> bool:
     """Whether a name means a metric: "AP", "bbox/AP" and "mine/bbox/AP" all mean the last."""
@@ -23,24 +25,26 @@ def is_named(metric: str, name: str) -> bool:
 
 @dataclass
 class EvaluationResult:
-    """Results as fractions of one; NaN where nothing could be measured.
+    """Results; NaN where nothing could be measured.
 
     Attributes:
         metrics: by task and name, `metrics["bbox"]["AP"]`.
         per_class: AP of each class, `per_class["bbox"]["car"]`.
         files: what was written: name -> path.
+        fractions: the tasks whose values are fractions of one: they are shown in percent, those of other tasks as they are.
         lower_is_better: the metrics of which the lowest is the best, "mae" or "count/mae", for early stopping and model_best.pth.
     """
 
     metrics: ByTask = field(default_factory=dict)
     per_class: ByTask = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    fractions: Collection[str] = FRACTIONS
     lower_is_better: Collection[str] = ()
 
     @property
     def table(self) -> str:
-        """The metrics in percent, for the log."""
-        return metrics_table(self.metrics)
+        """The metrics, for the log."""
+        return metrics_table(self.metrics, self.fractions)
 
     @property
     def flat(self) -> dict[str, float]:
@@ -146,16 +150,16 @@ def _number(value: Any) -> float:
 MOST_COLUMNS = 14
 
 
-def metrics_table(metrics: ByTask) -> str:
-    """Two lines a task: names, and values in percent; two more for metrics like AP@300 where there are many."""
+def metrics_table(metrics: ByTask, fractions: Collection[str] = FRACTIONS) -> str:
+    """Two lines a task: names, and values, `fractions` in percent; two more for metrics like AP@300 where there are many."""
     lines = []
     for task, values in metrics.items():
         title = task
         for names in _blocks(list(values)):
-            widths = [max(len(name), 6) for name in names]
+            cells = [shown(values[name], task in fractions) for name in names]
+            widths = [max(len(name), len(cell), 6) for name, cell in zip(names, cells, strict=True)]
             lines.append(f"{title:>12}  " + "  ".join(f"{n:>{w}}" for n, w in zip(names, widths, strict=True)))
-            cells = (f"{percent(values[n]):>{w}}" for n, w in zip(names, widths, strict=True))
-            lines.append(f"{'':>12}  " + "  ".join(cells))
+            lines.append(f"{'':>12}  " + "  ".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True)))
             title = ""
     return "\n".join(lines)
 
@@ -176,6 +180,21 @@ def _beyond_coco(name: str) -> str:
 def percent(value: float) -> str:
     """COCO writes -1 where there is nothing to measure."""
     return f"{100 * value:.2f}" if value >= 0 else "-"
+
+
+def shown(value: float, is_fraction: bool) -> str:
+    """A metric in percent, or as it is."""
+    if is_fraction:
+        return percent(value)
+    return "-" if math.isnan(value) else f"{value:.6g}"
+
+
+def percent_note(tasks: Collection[str], fractions: Collection[str]) -> str:
+    """What a title adds: ", in percent", or of which tasks that is so."""
+    those = [task for task in tasks if task in fractions]
+    if len(those) == len(tasks):
+        return ", in percent"
+    return f", {' and '.join(those)} in percent" if those else ""
 
 
 def check_expected(metrics: ByTask, expected: Sequence, sigma_tol: float) -> None:
