@@ -19,7 +19,7 @@ from maskrcnn_benchmark.data.datasets.evaluation.evaluator import (
     evaluated,
     percent_note,
 )
-from maskrcnn_benchmark.data.datasets.evaluation.functions import result_of
+from maskrcnn_benchmark.data.datasets.evaluation.functions import FunctionEvaluator, result_of
 from maskrcnn_benchmark.data.datasets.facts import has_annotations
 from maskrcnn_benchmark.data.labels import match_labels
 from maskrcnn_benchmark.data.size_checks import detections_key, detections_limit
@@ -28,6 +28,8 @@ from maskrcnn_benchmark.engine.errors import EvaluationError
 from maskrcnn_benchmark.engine.precision import autocast
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.wording import counted
+
+logger = logging.getLogger("maskrcnn_benchmark.inference")
 
 
 def evaluate_model(
@@ -93,12 +95,13 @@ def evaluate_model(
         except Exception as error:  # of an evaluator that may be anyone's
             raise EvaluationError(f"The evaluation on {dataset_name} failed: {error}") from error
     if not result.scalars and has_annotations(data_loader.dataset):
-        logging.getLogger("maskrcnn_benchmark.inference").warning(
-            "Nothing could be measured on %s: it has no objects of the model's classes.", dataset_name
-        )
-    if not getattr(evaluator, "logs", False):
+        why = f"{type(evaluator).__name__}.evaluate returned no finite number"
+        if isinstance(evaluator, FunctionEvaluator):
+            why = "it has no objects of the model's classes"
+        logger.warning("Nothing could be measured on %s: %s.", dataset_name, why)
+    if result.metrics and not getattr(evaluator, "logs", False):
         note = percent_note(result.metrics, result.fractions)
-        logging.getLogger("maskrcnn_benchmark.inference").info("%s%s:\n%s", dataset_name, note, result.table)
+        logger.info("%s%s:\n%s", dataset_name, note, result.table)
     check_expected(result.metrics, *expected)
     return result
 
@@ -108,7 +111,7 @@ def _say_capped(cfg: Any, predictions: list[BoxList], dataset_name: str) -> None
     limit = detections_limit(cfg)
     capped = sum(len(prediction) >= limit for prediction in predictions) if limit else 0
     if capped:
-        logging.getLogger("maskrcnn_benchmark.inference").warning(
+        logger.warning(
             "%s: %s as many detections as %s (%d) lets through; with a larger number, those of lower scores would count too.",
             dataset_name,
             counted(capped, "image has", "images have"),

@@ -275,6 +275,15 @@ def test_numbers_of_numpy_and_torch_are_numbers(mine, monkeypatch, value):
     assert json.dumps([result.scalars, result.per_class]) == '[{"number/mean": 0.5}, {"number": {"1": 0.5, "2": NaN}}]'
 
 
+@pytest.mark.parametrize("metrics", [{}, {"number": {"mean": math.inf, "none": math.nan}}])
+def test_an_evaluator_that_measures_nothing_is_told_so(mine, monkeypatch, log, metrics):
+    config, loader = mine
+    returning(monkeypatch, EvaluationResult(metrics))
+    evaluate_model(config, Detector(), loader, "mine", torch.device("cpu"))
+    assert "Nothing could be measured on mine: Counting.evaluate returned no finite number." in log.text
+    assert "no objects" not in log.text and ("mine:\n" in log.text) == bool(metrics)
+
+
 @pytest.mark.parametrize(
     "value",
     [
