@@ -45,8 +45,8 @@ def evaluate_model(
     """Detect on a data set and evaluate as it names it (see `make_evaluator`).
 
     With `bbox_aug`, test-time augmentation or a function of model, PIL images and device, the loader gives PIL images.
-    With `output_folder`, predictions.pth (a BoxList an image, in pixels of the network's input) and what the evaluation
-    writes go there. `seen`, if given, is filled with the predictions, on the main process.
+    With `output_folder`, predictions.pth (a BoxList an image, in pixels of the network's input), metrics.json and what the
+    evaluation writes go there. `seen`, if given, is filled with the predictions, on the main process.
 
     Returns:
         The results, on the main process; None on the others.
@@ -92,6 +92,8 @@ def evaluate_model(
             _say_capped(cfg, predictions, dataset_name)
         try:
             result = evaluated(evaluator, predictions)
+            if output_folder and (result.scalars or has_annotations(data_loader.dataset)):
+                result.write(output_folder)
         except Exception as error:  # of an evaluator that may be anyone's
             raise EvaluationError(f"The evaluation on {dataset_name} failed: {error}") from error
     if not result.scalars and has_annotations(data_loader.dataset):

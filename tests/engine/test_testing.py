@@ -15,10 +15,12 @@ from maskrcnn_benchmark.data.datasets import evaluation
 from maskrcnn_benchmark.data.datasets.cityscapes import CityScapesDataset
 from maskrcnn_benchmark.data.datasets.coco import COCODataset
 from maskrcnn_benchmark.data.datasets.evaluation.build import evaluate, make_evaluator
+from maskrcnn_benchmark.data.datasets.evaluation.coco import coco_evaluation
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import (
     EvaluationResult,
     Evaluator,
     check_expected,
+    evaluated,
     percent_note,
 )
 from maskrcnn_benchmark.data.datasets.evaluation.functions import COCOEvaluator, VOCEvaluator, result_of
@@ -92,6 +94,8 @@ def test_a_kind_of_data_set_and_an_evaluator_of_ones_own(mine, tmp_path, log):
     assert result.table.split() == ["number", "mean", "none", "1", "-"] and f"mine:\n{result.table}" in log.text
     assert "number mean is 1.0000, NOT as expected" in log.text
     assert (tmp_path / "out" / "predictions.pth").is_file()
+    written = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert written == {"number": {"mean": 1.0, "none": None}, "per_class": {}, "per_class_metrics": {}}
     asked_as_upstream = inference(Detector(), loader, "mine", device="cpu")
     assert isinstance(asked_as_upstream, EvaluationResult) and asked_as_upstream.metrics["number"]["mean"] == 1.0
 
@@ -209,6 +213,30 @@ def test_an_expectation_of_something_that_was_not_measured(log):
     assert "bbox AP is nan, NOT as expected" in log.text
 
 
+def test_the_metrics_written_are_those_of_cocos_evaluation_by_itself(mine, tmp_path, monkeypatch):
+    config, loader = mine
+    out, alone = tmp_path / "out", tmp_path / "alone"
+    for folder in (out, alone):
+        folder.mkdir()
+    monkeypatch.setattr(Counted, "evaluator", "coco")
+    result = evaluate_model(config, Detector(), loader, "mine", torch.device("cpu"), str(out))
+    predictions = torch.load(out / "predictions.pth", weights_only=False)
+    coco_evaluation(loader.dataset, predictions, str(alone), False, ("bbox",), (), 4)
+    written = (out / "metrics.json").read_text()
+    assert written == (alone / "metrics.json").read_text() and result.files["metrics.json"] == str(out / "metrics.json")
+    assert {"red", "blue"} == set(json.loads(written)["per_class_metrics"]["bbox"]) and "-1.0" in written
+
+
+def test_the_metrics_written_of_vocs_classes(tmp_path):
+    write_voc(tmp_path)
+    dataset = PascalVOCDataset(str(tmp_path), "val", use_difficult=True)
+    result = evaluated(make_evaluator(dataset), found_exactly(dataset))
+    result.write(str(tmp_path))
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    assert written["bbox"] == {"AP50": 1.0} and written["per_class"]["bbox"]["chair"] == 1.0
+    assert -1 in written["per_class"]["bbox"].values()
+
+
 def test_an_evaluator_may_add_to_another(tmp_path):
     class WithGap(COCOEvaluator):
         def evaluate(self) -> EvaluationResult:
@@ -218,9 +246,9 @@ def test_an_evaluator_may_add_to_another(tmp_path):
 
     write_coco(tmp_path, images=3)
     dataset = COCODataset(str(tmp_path / "set.json"), str(tmp_path / "set"), False)
-    evaluator = WithGap(dataset)
-    evaluator.process(found_exactly(dataset), range(3))
-    assert evaluator.evaluate().metrics["bbox"]["gap"] == 0.0
+    result = evaluated(WithGap(dataset), found_exactly(dataset))
+    result.write(str(tmp_path))
+    assert json.loads((tmp_path / "metrics.json").read_text())["bbox"]["gap"] == result.metrics["bbox"]["gap"] == 0.0
 
 
 def test_a_forks_own_evaluate_counts(mine, monkeypatch):

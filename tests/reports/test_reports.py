@@ -225,12 +225,17 @@ def test_sizes_of_ones_own_and_what_could_not_be_measured():
     assert Outline(classes).rows[1][:2] == ["a<b", "50.00"] and "1 class has no objects" in classes
 
 
-def test_values_that_are_no_fractions_are_shown_as_they_are():
+def test_values_that_are_no_fractions_are_shown_as_they_are(tmp_path):
     result = EvaluationResult({"count": {"mae": 91.5, "bias": -2.0}}, {"count": {"a": -1.5, "b": 2.0, "c": math.nan}})
     outline = Outline(testing.metrics(result, ()))
     assert outline.headings[0] == "Results" and outline.rows == [["mae", "bias"], ["91.5", "-2"]]
     classes = testing.classes(result)
     assert Outline(classes).rows[1:] == [["b", "2"], ["a", "-1.5"]] and "1 class has no objects" in classes
+    folder = tmp_path / "inference" / "mine"
+    folder.mkdir(parents=True)
+    result.write(str(folder))
+    (written,) = training.tests_of(str(tmp_path), ())
+    assert Outline(written).headings == ["Test on mine", "count"] and Outline(written).rows == outline.rows
     result.fractions = ("count",)
     assert Outline(testing.metrics(result, ())).rows[1] == ["9150.00", "–"]
     charts = training.curves({"test/set/count/mae": ([1, 2], [3.0, 2.0]), "test/set/bbox/AP": ([1, 2], [0.1, 0.2])})

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.utils.files import write_json
 from maskrcnn_benchmark.utils.wording import counted
 
 logger = logging.getLogger("maskrcnn_benchmark.inference")
@@ -31,6 +33,7 @@ class EvaluationResult:
         metrics: by task and name, `metrics["bbox"]["AP"]`.
         per_class: AP of each class, `per_class["bbox"]["car"]`.
         files: what was written: name -> path.
+        per_class_metrics: all metrics of each class, where there are more: `per_class_metrics["bbox"]["car"]["AP50"]`.
         fractions: the tasks whose values are fractions of one: they are shown in percent, those of other tasks as they are.
         lower_is_better: the metrics of which the lowest is the best, "mae" or "count/mae", for early stopping and model_best.pth.
     """
@@ -38,6 +41,7 @@ class EvaluationResult:
     metrics: ByTask = field(default_factory=dict)
     per_class: ByTask = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    per_class_metrics: dict[str, ByTask] = field(default_factory=dict)
     fractions: Collection[str] = FRACTIONS
     lower_is_better: Collection[str] = ()
 
@@ -55,6 +59,24 @@ class EvaluationResult:
     def scalars(self) -> dict[str, float]:
         """Those of `flat` that could be measured."""
         return {name: v for name, v in self.flat.items() if math.isfinite(v)}
+
+    def write(self, folder: str) -> None:
+        """Write metrics.json. What could not be measured is -1 among fractions of one and null elsewhere."""
+
+        def finite(task: str, values: dict[str, float]) -> dict[str, float | None]:
+            missing = -1.0 if task in self.fractions else None
+            return {name: v if math.isfinite(v) else missing for name, v in values.items()}
+
+        content = {
+            **{task: finite(task, values) for task, values in self.metrics.items()},
+            "per_class": {task: finite(task, values) for task, values in self.per_class.items()},
+            "per_class_metrics": {
+                task: {name: finite(task, values) for name, values in of_class.items()}
+                for task, of_class in self.per_class_metrics.items()
+            },
+        }
+        self.files["metrics.json"] = os.path.join(folder, "metrics.json")
+        write_json(self.files["metrics.json"], content)
 
     def is_better_when_lower(self, metric: str) -> bool:
         """Whether that is so of a metric of `flat`."""
@@ -116,6 +138,7 @@ def evaluated(evaluator: Any, predictions: Sequence[BoxList]) -> EvaluationResul
         if not isinstance(result, EvaluationResult):
             raise TypeError
         result.metrics, result.per_class = _numbers(result.metrics), _of_classes(result.per_class)
+        result.per_class_metrics = {task: _numbers(of) for task, of in result.per_class_metrics.items()}
     except (AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{type(evaluator).__name__}.evaluate returned {result!r:.200}; it must return an EvaluationResult of numbers by "

@@ -77,7 +77,9 @@ def result_of(returned: Any) -> EvaluationResult:
     if isinstance(found, dict) and "map" in found:
         aps = {str(label): float(ap) for label, ap in enumerate(found.get("ap", ()))}
         return EvaluationResult({"bbox": {"AP50": float(found["map"])}}, {"bbox": aps})
-    return EvaluationResult(_measured(getattr(found, "results", {})), _measured(getattr(found, "per_class", {})))
+    result = EvaluationResult(_measured(getattr(found, "results", {})), _measured(getattr(found, "per_class", {})))
+    result.per_class_metrics = {task: _measured(of) for task, of in getattr(found, "per_class_metrics", {}).items()}
+    return result
 
 
 def _measured(values: dict[str, dict[str, float]]) -> ByTask:
