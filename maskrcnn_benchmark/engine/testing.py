@@ -10,6 +10,7 @@ from yacs.config import CfgNode
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.config.unread import warn_of_unread
+from maskrcnn_benchmark.data.catalog import dataset_catalog, dataset_class
 from maskrcnn_benchmark.data.datasets import evaluation
 from maskrcnn_benchmark.data.datasets.evaluation.build import evaluate, make_evaluator
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import use_coco_evaluator
@@ -22,6 +23,7 @@ from maskrcnn_benchmark.data.datasets.evaluation.evaluator import (
 from maskrcnn_benchmark.data.datasets.evaluation.functions import FunctionEvaluator, result_of
 from maskrcnn_benchmark.data.datasets.facts import has_annotations
 from maskrcnn_benchmark.data.labels import match_labels
+from maskrcnn_benchmark.data.registries import EVALUATORS
 from maskrcnn_benchmark.data.size_checks import detections_key, detections_limit
 from maskrcnn_benchmark.engine import detection, inference
 from maskrcnn_benchmark.engine.errors import EvaluationError
@@ -30,6 +32,29 @@ from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.wording import counted
 
 logger = logging.getLogger("maskrcnn_benchmark.inference")
+
+
+def check_evaluators(cfg: CfgNode) -> None:
+    """Raise ConfigError where the class of a data set of DATASETS.TEST names an evaluator that there is not: after a training it
+    would be too late. No annotations are read."""
+    definitions, catalog = options(cfg).DATASETS.DEFINITIONS, dataset_catalog(cfg)
+    for name in cfg.DATASETS.TEST if _is_own() else ():
+        entry = definitions.get(name)
+        if isinstance(entry, dict) and entry.get("FACTORY", "COCODataset") == "COCODataset":
+            continue
+        kind = dataset_class(catalog.get(name)["factory"])
+        named = getattr(kind, "evaluator", None)
+        if named and isinstance(named, str) and named not in EVALUATORS:
+            known = ", ".join(sorted(EVALUATORS))
+            raise ConfigError(
+                f"The data set {name} cannot be tested: {kind.__name__} has the evaluator {named!r}; there are {known}."
+            )
+
+
+def _is_own() -> bool:
+    """Whether tests are this package's, and no function in them a fork's."""
+    is_own = getattr(inference.inference, "is_own", False) and getattr(inference, "evaluate", None) is evaluate
+    return is_own and evaluation.evaluate is evaluate
 
 
 def evaluate_model(
@@ -63,8 +88,7 @@ def evaluate_model(
     warn_of_unread(cfg, is_train=False)
     choices = own.COCO_EVALUATOR, own.COCO_MAX_DETECTIONS, own.KEYPOINT_OKS_SIGMAS, own.COCO_AREAS
     with autocast(cfg, device), use_coco_evaluator(*choices):
-        is_own = getattr(inference.inference, "is_own", False) and getattr(inference, "evaluate", None) is evaluate
-        if not is_own or evaluation.evaluate is not evaluate:  # a fork's own do the whole test
+        if not _is_own():  # a fork's own do the whole test
             if callable(bbox_aug):
                 raise ConfigError(
                     "INPUT.TILES needs this package's engine/inference.py, not a fork's; set its SIZE to 0."
