@@ -101,7 +101,7 @@ class PeriodicTest:
                 "nothing is mended.",
                 iteration,
                 type(reason).__name__,
-                error,
+                str(error).removesuffix("."),
             )
             self.logger.debug("Where it failed", exc_info=True)  # into log.txt alone
             return error.results if isinstance(error, EvaluationError) else None

@@ -41,9 +41,9 @@ class EvaluationResult:
     metrics: ByTask = field(default_factory=dict)
     per_class: ByTask = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
-    per_class_metrics: dict[str, ByTask] = field(default_factory=dict)
-    fractions: Collection[str] = FRACTIONS
-    lower_is_better: Collection[str] = ()
+    per_class_metrics: dict[str, ByTask] = field(default_factory=dict, repr=False)
+    fractions: Collection[str] = field(default=FRACTIONS, repr=False)
+    lower_is_better: Collection[str] = field(default=(), repr=False)
 
     @property
     def table(self) -> str:
