@@ -5,6 +5,7 @@ import logging
 from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.engine import run
 from maskrcnn_benchmark.engine.command_line import argument_parser, command_line
+from maskrcnn_benchmark.engine.testing import check_evaluators
 
 
 def build_parser() -> CommandParser:
@@ -21,6 +22,8 @@ def main() -> None:
             logging.getLogger("maskrcnn_benchmark").warning(
                 "DATASETS.TEST names no data set: this training ends without a test."
             )
+        if not args.skip_test or run.cfg.SOLVER.TEST_PERIOD > 0:
+            check_evaluators(run.cfg)
         model = run.train(device)
         if not args.skip_test and run.cfg.DATASETS.TEST:
             run.test(model, device)

@@ -1,6 +1,13 @@
 """How trainings and tests end early."""
 
+from __future__ import annotations
+
 import signal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a command that needs no evaluation starts without it
+    from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -23,4 +30,9 @@ class NoSetupError(FileNotFoundError, ValueError):
 
 
 class EvaluationError(RuntimeError):
-    """The evaluation of detections failed, on the main process alone; its cause says why. The processes are together still."""
+    """The evaluation of detections failed, on the main process alone; its cause says why. The processes are together still.
+
+    `results`: what was measured, one for each data set, None for those that failed.
+    """
+
+    results: Sequence[EvaluationResult | None] = ()

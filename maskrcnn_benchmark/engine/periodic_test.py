@@ -9,16 +9,22 @@ import numpy as np
 
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
-from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
+from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult, is_named
 from maskrcnn_benchmark.engine.errors import EvaluationError
 from maskrcnn_benchmark.engine.saving import Saver
 from maskrcnn_benchmark.utils import distributed
 
 
-def scalar_metrics(names: Sequence[str], results: Sequence[EvaluationResult | None] | None) -> dict[str, float]:
-    """The results on the named data sets, flat: "NAME/bbox/AP". Fractions of one; what could not be measured is left out."""
+def flat_metrics(names: Sequence[str], results: Sequence[EvaluationResult | None] | None) -> dict[str, float]:
+    """The results on the named data sets: "NAME/bbox/AP" -> value, not finite where it could not be measured."""
     pairs = zip(names, results or (), strict=False)
-    return {f"{name}/{metric}": v for name, found in pairs if found for metric, v in found.scalars.items()}
+    return {f"{name}/{metric}": v for name, found in pairs if found for metric, v in found.flat.items()}
+
+
+def lower_is_better(names: Sequence[str], results: Sequence[EvaluationResult | None] | None) -> set[str]:
+    """Which of the `flat_metrics` are better when they are lower."""
+    pairs = zip(names, results or (), strict=False)
+    return {f"{name}/{m}" for name, found in pairs if found for m in found.flat if found.is_better_when_lower(m)}
 
 
 class PeriodicTest:
@@ -43,22 +49,31 @@ class PeriodicTest:
         self.names, self.wanted = tuple(cfg.DATASETS.TEST), options(cfg).TEST.BEST_METRIC
         self.patience = options(cfg).SOLVER.EARLY_STOP
         self.evaluate, self.saver, self.arguments, self.note = evaluate, saver, arguments, note
+        self.metric: str | None = None  # that chooses the best: the same one in all tests
         self.logger = logging.getLogger("maskrcnn_benchmark.trainer")
 
     def run(self, iteration: int) -> bool:
         """Test now. Returns whether training should end."""
         pictures: dict[str, np.ndarray] = {}
-        metrics = distributed.broadcast_object(scalar_metrics(self.names, self._evaluate(iteration, pictures)))
-        self.note(iteration, metrics, pictures)
-        try:
-            metric = self._chosen(metrics)
-        except ConfigError:
-            self.saver.save(iteration, self.arguments)
-            raise
+        results = self._evaluate(iteration, pictures)
+        of_main = flat_metrics(self.names, results), lower_is_better(self.names, results), None not in (results or ())
+        metrics, lower, is_whole = distributed.broadcast_object(of_main)
+        self.note(iteration, {name: v for name, v in metrics.items() if math.isfinite(v)}, pictures)
+        if self.metric is None:
+            try:
+                self.metric = self._chosen(metrics, is_whole)
+            except ConfigError:
+                self.saver.save(iteration, self.arguments)
+                raise
+        metric, best = self.metric, self.arguments.get("best")
         if metric is None:
             return False
-        value, best = metrics[metric], self.arguments.get("best")
-        if best is None or best["metric"] != metric or value > best["value"]:
+        value = metrics.get(metric, math.nan)
+        if not math.isfinite(value):
+            self.logger.info("%s could not be measured: this test does not count.", metric)
+            return False
+        sign = -1 if metric in lower else 1
+        if best is None or best["metric"] != metric or sign * value > sign * best["value"]:
             self.arguments["best"] = {"metric": metric, "value": value, "iteration": iteration, "tests_since": 0}
             self.logger.info("%s is %.4f, the best so far", metric, value)
             if not self.saver.save_aside("model_best", self.arguments):
@@ -71,8 +86,8 @@ class PeriodicTest:
         return 0 < self.patience <= best["tests_since"]
 
     def _evaluate(self, iteration: int, pictures: dict[str, np.ndarray]) -> Any:
-        """The results, None for a test that failed: training goes on. Where the processes cannot go on together, a checkpoint is
-        saved before they end."""
+        """The results, of a test that failed those of the other data sets: training goes on. Where the processes cannot go on
+        together, a checkpoint is saved before they end."""
         try:
             return self.evaluate(pictures)
         except Exception as error:
@@ -86,15 +101,17 @@ class PeriodicTest:
                 "nothing is mended.",
                 iteration,
                 type(reason).__name__,
-                reason,
+                str(error).removesuffix("."),
             )
             self.logger.debug("Where it failed", exc_info=True)  # into log.txt alone
-            return None
+            return error.results if isinstance(error, EvaluationError) else None
 
-    def _chosen(self, metrics: dict[str, float]) -> str | None:
-        found = [name for name in metrics if f"/{name}".endswith(f"/{self.wanted}")] if self.wanted else list(metrics)
-        if metrics and not found:
+    def _chosen(self, metrics: dict[str, float], is_whole: bool) -> str | None:
+        """The metric of the best so far, so that a resumed training compares like with like, or the first that may choose it."""
+        found = [name for name in metrics if not self.wanted or is_named(name, self.wanted)]
+        if metrics and not found and is_whole:  # what failed may have it
             raise ConfigError(
-                f"TEST.BEST_METRIC {self.wanted!r} is none of the metrics measured: {', '.join(metrics)}."
+                f"TEST.BEST_METRIC {self.wanted!r} is none of the metrics of this test: {', '.join(metrics)}."
             )
-        return found[0] if found and math.isfinite(metrics[found[0]]) else None
+        best = self.arguments.get("best")
+        return best["metric"] if best and best["metric"] in found else next(iter(found), None)

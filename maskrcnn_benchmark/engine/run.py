@@ -206,7 +206,7 @@ def test(
 
     All processes test the main one's model, which is the one that checkpoints hold. `pictures` is filled with drawings of some
     detections; a test that `is_periodic`, within a training, has no report. Raises EvaluationError if an evaluation failed,
-    after the others.
+    after the others, whose results it holds.
     """
 
     distributed.broadcast_tensors(model.buffers())
@@ -228,8 +228,12 @@ def test(
                 report_test(cfg, name, folder, results[-1], loader.dataset, seen)
         except EvaluationError as error:  # of the main process alone: the others go on to the next data set
             failures.append(error)
+            results.append(None)
         distributed.synchronize()
+    for failure in failures[1:]:
+        logging.getLogger("maskrcnn_benchmark").error("%s", failure)
     if failures:
+        failures[0].results = results
         raise failures[0]
     return results
 

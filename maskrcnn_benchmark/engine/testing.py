@@ -10,19 +10,51 @@ from yacs.config import CfgNode
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.config.unread import warn_of_unread
+from maskrcnn_benchmark.data.catalog import dataset_catalog, dataset_class
 from maskrcnn_benchmark.data.datasets import evaluation
 from maskrcnn_benchmark.data.datasets.evaluation.build import evaluate, make_evaluator
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import use_coco_evaluator
-from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult, check_expected
-from maskrcnn_benchmark.data.datasets.evaluation.functions import result_of
+from maskrcnn_benchmark.data.datasets.evaluation.evaluator import (
+    EvaluationResult,
+    check_expected,
+    evaluated,
+    percent_note,
+)
+from maskrcnn_benchmark.data.datasets.evaluation.functions import FunctionEvaluator, result_of
 from maskrcnn_benchmark.data.datasets.facts import has_annotations
 from maskrcnn_benchmark.data.labels import match_labels
+from maskrcnn_benchmark.data.registries import EVALUATORS
 from maskrcnn_benchmark.data.size_checks import detections_key, detections_limit
 from maskrcnn_benchmark.engine import detection, inference
 from maskrcnn_benchmark.engine.errors import EvaluationError
 from maskrcnn_benchmark.engine.precision import autocast
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.wording import counted
+
+logger = logging.getLogger("maskrcnn_benchmark.inference")
+
+
+def check_evaluators(cfg: CfgNode) -> None:
+    """Raise ConfigError where the class of a data set of DATASETS.TEST names an evaluator that there is not: after a training it
+    would be too late. No annotations are read."""
+    definitions, catalog = options(cfg).DATASETS.DEFINITIONS, dataset_catalog(cfg)
+    for name in cfg.DATASETS.TEST if _is_own() else ():
+        entry = definitions.get(name)
+        if isinstance(entry, dict) and entry.get("FACTORY", "COCODataset") == "COCODataset":
+            continue
+        kind = dataset_class(catalog.get(name)["factory"])
+        named = getattr(kind, "evaluator", None)
+        if named and isinstance(named, str) and named not in EVALUATORS:
+            known = ", ".join(sorted(EVALUATORS))
+            raise ConfigError(
+                f"The data set {name} cannot be tested: {kind.__name__} has the evaluator {named!r}; there are {known}."
+            )
+
+
+def _is_own() -> bool:
+    """Whether tests are this package's, and no function in them a fork's."""
+    is_own = getattr(inference.inference, "is_own", False) and getattr(inference, "evaluate", None) is evaluate
+    return is_own and evaluation.evaluate is evaluate
 
 
 def evaluate_model(
@@ -38,8 +70,8 @@ def evaluate_model(
     """Detect on a data set and evaluate as it names it (see `make_evaluator`).
 
     With `bbox_aug`, test-time augmentation or a function of model, PIL images and device, the loader gives PIL images.
-    With `output_folder`, predictions.pth (a BoxList an image, in pixels of the network's input) and what the evaluation
-    writes go there. `seen`, if given, is filled with the predictions, on the main process.
+    With `output_folder`, predictions.pth (a BoxList an image, in pixels of the network's input), metrics.json and what the
+    evaluation writes go there. `seen`, if given, is filled with the predictions, on the main process.
 
     Returns:
         The results, on the main process; None on the others.
@@ -56,8 +88,7 @@ def evaluate_model(
     warn_of_unread(cfg, is_train=False)
     choices = own.COCO_EVALUATOR, own.COCO_MAX_DETECTIONS, own.KEYPOINT_OKS_SIGMAS, own.COCO_AREAS
     with autocast(cfg, device), use_coco_evaluator(*choices):
-        is_own = getattr(inference.inference, "is_own", False) and getattr(inference, "evaluate", None) is evaluate
-        if not is_own or evaluation.evaluate is not evaluate:  # a fork's own do the whole test
+        if not _is_own():  # a fork's own do the whole test
             if callable(bbox_aug):
                 raise ConfigError(
                     "INPUT.TILES needs this package's engine/inference.py, not a fork's; set its SIZE to 0."
@@ -84,16 +115,19 @@ def evaluate_model(
         if not bbox_aug and not proposals:
             _say_capped(cfg, predictions, dataset_name)
         try:
-            evaluator.process(predictions, range(len(predictions)))
-            result = evaluator.evaluate()
+            result = evaluated(evaluator, predictions)
+            if output_folder and (result.scalars or has_annotations(data_loader.dataset)):
+                result.write(output_folder)
         except Exception as error:  # of an evaluator that may be anyone's
             raise EvaluationError(f"The evaluation on {dataset_name} failed: {error}") from error
     if not result.scalars and has_annotations(data_loader.dataset):
-        logging.getLogger("maskrcnn_benchmark.inference").warning(
-            "Nothing could be measured on %s: it has no objects of the model's classes.", dataset_name
-        )
-    if not getattr(evaluator, "logs", False):
-        logging.getLogger("maskrcnn_benchmark.inference").info("%s, in percent:\n%s", dataset_name, result.table)
+        why = f"{type(evaluator).__name__}.evaluate returned no finite number"
+        if isinstance(evaluator, FunctionEvaluator):
+            why = "it has no objects of the model's classes"
+        logger.warning("Nothing could be measured on %s: %s.", dataset_name, why)
+    if result.metrics and not getattr(evaluator, "logs", False):
+        note = percent_note(result.metrics, result.fractions)
+        logger.info("%s%s:\n%s", dataset_name, note, result.table)
     check_expected(result.metrics, *expected)
     return result
 
@@ -103,7 +137,7 @@ def _say_capped(cfg: Any, predictions: list[BoxList], dataset_name: str) -> None
     limit = detections_limit(cfg)
     capped = sum(len(prediction) >= limit for prediction in predictions) if limit else 0
     if capped:
-        logging.getLogger("maskrcnn_benchmark.inference").warning(
+        logger.warning(
             "%s: %s as many detections as %s (%d) lets through; with a larger number, those of lower scores would count too.",
             dataset_name,
             counted(capped, "image has", "images have"),

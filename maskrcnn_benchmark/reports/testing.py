@@ -6,12 +6,18 @@ import math
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from maskrcnn_benchmark.config.areas import Areas, ranges
 from maskrcnn_benchmark.config.options import options
-from maskrcnn_benchmark.data.datasets.evaluation.evaluator import ByTask, EvaluationResult
+from maskrcnn_benchmark.data.datasets.evaluation.evaluator import (
+    FRACTIONS,
+    ByTask,
+    EvaluationResult,
+    percent_note,
+    shown,
+)
 from maskrcnn_benchmark.reports.page import (
     ERRORS,
     ERRORS_END,
@@ -57,14 +63,16 @@ def write_test_report(
 
 def metrics(result: EvaluationResult, areas: Areas) -> Markup:
     """The metrics of each task in a section."""
-    return section("Results, in percent", *(tables(result.metrics, areas) or [paragraph("Nothing was measured.")]))
+    parts = tables(result.metrics, areas, result.fractions) or [paragraph("Nothing was measured.")]
+    return section(f"Results{percent_note(result.metrics, result.fractions)}", *parts)
 
 
-def tables(by_task: ByTask, areas: Areas) -> list[Markup]:
+def tables(by_task: ByTask, areas: Areas, fractions: Collection[str] = FRACTIONS) -> list[Markup]:
     """The metrics of each task, those of all sizes and those by size."""
     parts = []
     sizes = [name for name, _, _ in areas]
     for task, values in by_task.items():
+        is_fraction = task in fractions
         sized: dict[str, dict[str, float]] = {size: {} for size in sizes}  # size -> AP, AR, AP@300 -> value
         for name, value in values.items():
             found = METRIC.fullmatch(name)
@@ -73,10 +81,10 @@ def tables(by_task: ByTask, areas: Areas) -> list[Markup]:
         whole = {n: v for n, v in values.items() if not ((m := METRIC.fullmatch(n)) and m[2] in sized)}
         kinds = list(dict.fromkeys(kind for of_size in sized.values() for kind in of_size))
         parts.append(subtitle(task))
-        parts.append(table(tuple(whole), [[_percent(v) for v in whole.values()]], numbers=False))
+        parts.append(table(tuple(whole), [[_shown(v, is_fraction) for v in whole.values()]], numbers=False))
         if kinds:
             rows = [
-                (SIZES.get(size, size), *(_percent(of_size.get(kind, math.nan)) for kind in kinds))
+                (SIZES.get(size, size), *(_shown(of_size.get(kind, math.nan), is_fraction) for kind in kinds))
                 for size, of_size in sized.items()
             ]
             parts.append(table(("Size of objects", *kinds), rows))
@@ -84,19 +92,24 @@ def tables(by_task: ByTask, areas: Areas) -> list[Markup]:
 
 
 def classes(result: EvaluationResult) -> Markup | None:
-    """AP of each class, the best first."""
+    """AP of each class, the best first; of a task whose values are no fractions the highest first."""
     parts = []
     for task, of_class in result.per_class.items():
-        measured = {n: v for n, v in of_class.items() if isinstance(v, (int, float)) and v >= 0}
-        ranked = sorted(measured, key=lambda n: -measured[n])
-        rows = [(n, _percent(measured[n]), bar(measured[n])) for n in ranked[:MOST_CLASSES]]
-        of_task = [subtitle(task), table(("Class", "AP", "AP as a bar"), rows)]
+        is_fraction = task in result.fractions
+        known = {n: v for n, v in of_class.items() if isinstance(v, (int, float))}
+        measured = {n: v for n, v in known.items() if (v >= 0 if is_fraction else math.isfinite(v))}
+        ranked = sorted(measured, key=lambda n: -measured[n])[:MOST_CLASSES]
+        head = ("Class", "AP", "AP as a bar") if is_fraction else ("Class", "Value")
+        rows = [(n, _shown(measured[n], is_fraction), bar(measured[n]))[: len(head)] for n in ranked]
+        of_task = [subtitle(task), table(head, rows)]
         if without := len(of_class) - len(measured):
             said = f"{counted(without, 'class has', 'classes have')} no objects and could not be measured."
             of_task.append(paragraph(said, soft=True))
         parts.append(joined(of_task, "task"))
-    return section("By class, in percent", joined(parts, "grid")) if parts else None
+    title = f"By class{percent_note(result.per_class, result.fractions)}"
+    return section(title, joined(parts, "grid")) if parts else None
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f}" if value >= 0 else "–"
+def _shown(value: float, is_fraction: bool) -> str:
+    text = shown(value, is_fraction)
+    return "–" if text == "-" else text

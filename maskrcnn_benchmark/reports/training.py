@@ -14,6 +14,7 @@ import numpy as np
 
 from maskrcnn_benchmark.config.areas import Areas, ranges
 from maskrcnn_benchmark.config.options import options
+from maskrcnn_benchmark.data.datasets.evaluation.evaluator import FRACTIONS, percent_note, shown
 from maskrcnn_benchmark.reports.charts import MOST_LINES, chart
 from maskrcnn_benchmark.reports.page import (
     ERRORS,
@@ -83,7 +84,8 @@ def summary(cfg: Any, series: Series) -> Markup:
     for name in (name for name in series if name.startswith("test/") and name.endswith("/AP")):
         iterations, values = series[name]
         best = int(np.argmax(values))
-        pairs.append((f"best {name[5:]}", f"{100 * values[best]:.2f} % after iteration {iterations[best]:,}"))
+        value = f"{100 * values[best]:.2f} %" if _is_fraction(name) else shown(values[best], False)
+        pairs.append((f"best {name[5:]}", f"{value} after iteration {iterations[best]:,}"))
     if not pairs:
         return section("Summary", paragraph("Nothing was measured: the training had no iteration to do."))
     return section("Summary", facts(pairs))
@@ -96,9 +98,8 @@ def curves(series: Series) -> Markup:
         charts.append(chart("loss", [("loss", *series["loss"])], is_noisy=True))
     tests = [name for name in series if name.startswith("test/")]
     for group, names in _by_test(tests).items():
-        charts.append(
-            chart(f"{group}, percent", [(name.rpartition("/")[2], *series[name]) for name in names], percent=True)
-        )
+        lines, is_fraction = [(name.rpartition("/")[2], *series[name]) for name in names], _is_fraction(names[0])
+        charts.append(chart(f"{group}, percent" if is_fraction else group, lines, percent=is_fraction))
     losses = [name for name in series if name not in KNOWN and not name.startswith("test/")]
     charts += [chart(name, [(name, *series[name])], is_noisy=True) for name in losses]
     charts += [
@@ -114,6 +115,11 @@ def curves(series: Series) -> Markup:
         paragraph("Over iterations. Long curves are moving averages, over what was measured, paler.", soft=True)
     )
     return section("Curves", *parts)
+
+
+def _is_fraction(name: str) -> bool:
+    """Whether a series "test/mine/bbox/AP" is of a task whose values are fractions of one."""
+    return name.split("/")[-2] in FRACTIONS
 
 
 def _by_test(names: Sequence[str]) -> dict[str, list[str]]:
@@ -133,7 +139,8 @@ def tests_of(folder: str, areas: Areas) -> list[Markup]:
     sections, room = [], MOST_BYTES // 2
     for path in sorted(Path(folder, "inference").glob("*/metrics.json")):
         content = read_json(str(path))
-        tasks = [task for task, values in content.items() if task != "per_class" and isinstance(values, dict)]
+        of_classes = ("per_class", "per_class_metrics")
+        tasks = [task for task, values in content.items() if task not in of_classes and isinstance(values, dict)]
         parts = tables({task: {name: _measured(v) for name, v in content[task].items()} for task in tasks}, areas)
         page = path.with_name(NAME)
         if page.is_file():
@@ -144,7 +151,7 @@ def tests_of(folder: str, areas: Areas) -> list[Markup]:
                 room -= len(errors)
                 parts.append(Markup(errors.replace("<h2>", "<h3>").replace("</h2>", "</h3>")))
         if parts:
-            sections.append(section(f"Test on {path.parent.name}, in percent", *parts))
+            sections.append(section(f"Test on {path.parent.name}{percent_note(tasks, FRACTIONS)}", *parts))
     return sections
 
 

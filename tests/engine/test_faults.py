@@ -204,7 +204,37 @@ def test_a_test_that_fails_costs_no_training(tmp_path, log, fails):
     run.train(evaluate=evaluate, test_period=2)
     assert len(calls) == 3 and run.saved("model_final")["iteration"] == 7
     assert run.saved("model_best")["best"]["value"] == pytest.approx(0.3)
-    assert "The test after iteration 4 failed (KeyError: 'area'). Training goes on" in log.text
+    said = "The evaluation failed" if fails == "evaluation" else "'area'"
+    assert f"The test after iteration 4 failed (KeyError: {said}). Training goes on" in log.text
+
+
+def test_what_is_measured_beside_a_test_that_fails_counts(tmp_path, log):
+    """The first data set cannot be tested at first, and the second chooses the best model."""
+    run, tests = Run(tmp_path, 7), iter((0.2, 0.3, 0.1))
+
+    def evaluate(pictures: dict) -> list[EvaluationResult]:
+        other = EvaluationResult({"bbox": {"AP": next(tests)}})
+        if other.metrics["bbox"]["AP"] == 0.1:
+            return [other, other]
+        error = EvaluationError("The evaluation on one failed")
+        error.results = [None, other]
+        raise error
+
+    run.cfg.merge_from_list(["DATASETS.TEST", ("one", "two")])
+    run.train(evaluate=evaluate, test_period=2)
+    assert run.saved("model_best")["best"]["value"] == 0.3 and "one failed" in log.text
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["test/two/bbox/AP"] for line in lines if "test/two/bbox/AP" in line] == [0.2, 0.3, 0.1]
+    best = run.saved("model_final")["best"]
+    assert best == {"metric": "two/bbox/AP", "value": 0.3, "iteration": 4, "tests_since": 1}
+
+
+def test_the_metric_wanted_may_be_of_the_test_that_fails(tmp_path):
+    run, other = Run(tmp_path, 5), EvaluationResult({"bbox": {"AP": 0.5}})
+    found = iter(([None, other], [EvaluationResult({"own": {"f1": 0.4}}), other]))
+    run.cfg.merge_from_list(["DATASETS.TEST", ("one", "two"), "TEST.BEST_METRIC", "f1"])
+    run.train(evaluate=lambda pictures: next(found), test_period=2)
+    assert run.saved("model_best")["best"]["metric"] == "one/own/f1"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +15,8 @@ from maskrcnn_benchmark.config import ConfigError, cfg
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
 from maskrcnn_benchmark.engine import run as engine_run
-from maskrcnn_benchmark.engine.periodic_test import scalar_metrics
+from maskrcnn_benchmark.engine.periodic_test import PeriodicTest, flat_metrics
+from maskrcnn_benchmark.engine.saving import Saver
 from maskrcnn_benchmark.solver import make_ema
 from maskrcnn_benchmark.utils import distributed as comm
 from tests.support.fakes import Loader, Model, Run
@@ -176,9 +179,67 @@ def test_training_that_brings_nothing_more_ends(tmp_path):
 
 
 def test_metrics_of_every_evaluation_are_numbers_by_name():
-    found = scalar_metrics(["a", "b"], [result(0.5), None])
-    assert found == {"a/bbox/AP": 0.5, "a/segm/APs": 0.5}
-    assert scalar_metrics(["a"], None) == {}
+    found = flat_metrics(["a", "b"], [result(0.5), None])
+    assert {name: v for name, v in found.items() if not math.isnan(v)} == {"a/bbox/AP": 0.5, "a/segm/APs": 0.5}
+    assert len(found) == 4 and flat_metrics(["a"], None) == {}
+
+
+def own(**metrics: float) -> EvaluationResult:
+    return EvaluationResult({"own": metrics})
+
+
+class InTraining:
+    """Tests in a training, each with the results that it is given; notes which model was the best of them."""
+
+    def __init__(self, results: list[list[EvaluationResult | None]], metric: str = "", arguments: dict | None = None):
+        config = cfg.clone()
+        config.merge_from_list(["DATASETS.TEST", ("one", "two"), "TEST.BEST_METRIC", metric])
+        config.merge_from_list(["SOLVER.EARLY_STOP", 2])
+        self.saved: list[int] = []
+        self.noted: list[dict] = []
+        self.arguments: dict = {} if arguments is None else arguments
+        given = iter(results)
+        checkpointer = SimpleNamespace(has_checkpoint=lambda: False, save=self.save)
+        self.test = PeriodicTest(
+            config,
+            lambda pictures: next(given),
+            Saver(checkpointer, 0),
+            self.arguments,
+            lambda iteration, metrics, pictures: self.noted.append(metrics),
+        )
+        self.ends = [self.test.run(iteration) for iteration in range(1, len(results) + 1)]
+
+    def save(self, name: str, **values: Any) -> None:
+        assert name == "model_best"
+        self.saved.append(values["best"]["iteration"])
+
+
+@pytest.mark.parametrize("named", ["mae", ("mae",), {"own/mae"}])
+def test_the_lowest_may_be_the_best(named):
+    def found(mae: float) -> EvaluationResult:
+        return EvaluationResult({"own": {"mae": mae, "bias-mae": -mae}}, lower_is_better=named)
+
+    tests = InTraining([[found(mae), found(0.0)] for mae in (9.0, 5.0, 2.0, 2.0, 3.0)])
+    assert tests.saved == [1, 2, 3] and tests.ends == [False] * 4 + [True]
+    assert InTraining([[found(mae)] for mae in (9.0, 5.0, 2.0)], "bias-mae").saved == [1, 2, 3]
+
+
+def test_a_resumed_training_keeps_its_metric():
+    arguments = {"best": {"metric": "two/own/AP", "value": 0.5, "iteration": 1, "tests_since": 0}}
+    tests = InTraining([[own(AP=0.9), own(AP=0.4)], [own(AP=0.1), own(AP=0.6)]], arguments=arguments)
+    assert tests.saved == [2] and arguments["best"]["metric"] == "two/own/AP"
+    tests = InTraining([[own(AP=0.3), own(AP=0.4)]], "one/own/AP", arguments=arguments)
+    assert tests.saved == [1] and arguments["best"]["metric"] == "one/own/AP"
+
+
+@pytest.mark.parametrize("metric", ["", "own/rare", "one/own/rare"])
+def test_one_metric_chooses_in_all_tests(metric):
+    """A test in which it could not be measured counts for nothing, the first included."""
+    rare = [math.nan, 0.5, math.nan, 0.6, math.nan, 0.5, math.nan, 0.4]
+    tests = InTraining([[own(rare=v, AP=0.9 - 0.1 * i), own(rare=0.8)] for i, v in enumerate(rare)], metric)
+    assert tests.saved == [2, 4] and tests.ends == [False] * 7 + [True]
+    assert tests.arguments["best"] == {"metric": "one/own/rare", "value": 0.6, "iteration": 4, "tests_since": 2}
+    assert "one/own/rare" not in tests.noted[0] and tests.noted[0]["one/own/AP"] == 0.9
 
 
 def test_a_loader_yields_the_parts(tmp_path):

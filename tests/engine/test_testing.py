@@ -4,6 +4,7 @@ import json
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -14,11 +15,19 @@ from maskrcnn_benchmark.data.datasets import evaluation
 from maskrcnn_benchmark.data.datasets.cityscapes import CityScapesDataset
 from maskrcnn_benchmark.data.datasets.coco import COCODataset
 from maskrcnn_benchmark.data.datasets.evaluation.build import evaluate, make_evaluator
-from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult, Evaluator, check_expected
+from maskrcnn_benchmark.data.datasets.evaluation.coco import coco_evaluation
+from maskrcnn_benchmark.data.datasets.evaluation.evaluator import (
+    EvaluationResult,
+    Evaluator,
+    check_expected,
+    evaluated,
+    percent_note,
+)
 from maskrcnn_benchmark.data.datasets.evaluation.functions import COCOEvaluator, VOCEvaluator, result_of
 from maskrcnn_benchmark.data.datasets.facts import groundtruth
 from maskrcnn_benchmark.data.datasets.voc import PascalVOCDataset
 from maskrcnn_benchmark.data.registries import DATASETS, EVALUATORS
+from maskrcnn_benchmark.engine import run as engine_run
 from maskrcnn_benchmark.engine.errors import EvaluationError
 from maskrcnn_benchmark.engine.inference import inference
 from maskrcnn_benchmark.engine.periodic_test import PeriodicTest
@@ -82,9 +91,11 @@ def test_a_kind_of_data_set_and_an_evaluator_of_ones_own(mine, tmp_path, log):
     assert isinstance(loader.dataset, Counted) and len(loader.dataset) == 3
     result = evaluate_model(config, Detector(), loader, "mine", torch.device("cpu"), str(tmp_path / "out"))
     assert result.metrics["number"]["mean"] == 1.0 and result.scalars == {"number/mean": 1.0}
-    assert "mean" in result.table and "100.00" in result.table and result.table in log.text
+    assert result.table.split() == ["number", "mean", "none", "1", "-"] and f"mine:\n{result.table}" in log.text
     assert "number mean is 1.0000, NOT as expected" in log.text
     assert (tmp_path / "out" / "predictions.pth").is_file()
+    written = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert written == {"number": {"mean": 1.0, "none": None}, "per_class": {}, "per_class_metrics": {}}
     asked_as_upstream = inference(Detector(), loader, "mine", device="cpu")
     assert isinstance(asked_as_upstream, EvaluationResult) and asked_as_upstream.metrics["number"]["mean"] == 1.0
 
@@ -162,6 +173,34 @@ def test_what_could_not_be_measured_is_not_a_number():
     assert voc.metrics == {"bbox": {"AP50": 0.5}} and voc.per_class["bbox"]["2"] == 0.75
 
 
+def test_a_data_set_without_annotations_has_no_metrics(tmp_path):
+    """None that could choose the best model for ever, that is."""
+    content = write_coco(tmp_path, images=3)
+    del content["annotations"]
+    (tmp_path / "set.json").write_text(json.dumps(content))
+    dataset = COCODataset(str(tmp_path / "set.json"), str(tmp_path / "set"), False)
+    evaluator = make_evaluator(dataset)
+    evaluator.process([BoxList(torch.zeros(0, 4), (4, 4))] * 3, range(3))
+    for prediction in evaluator.predictions:
+        prediction.add_field("labels", torch.zeros(0, dtype=torch.int64))
+        prediction.add_field("scores", torch.zeros(0))
+    assert evaluator.evaluate().metrics == {}
+
+
+def test_fractions_are_shown_in_percent_and_other_values_as_they_are():
+    metrics = {"bbox": {"AP": 0.5, "APl": -1.0}, "count": {"mae": 91.66666, "bias of all": -0.25, "cars": 1234567.0}}
+    box, count = EvaluationResult(metrics).table.split("\n")[:2], EvaluationResult(metrics).table.split("\n")[2:]
+    assert box == ["        bbox      AP     APl", "               50.00       -"]
+    assert count == [
+        "       count      mae  bias of all         cars",
+        "              91.6667        -0.25  1.23457e+06",
+    ]
+    named = EvaluationResult({"quality": {"f1": 0.5}}, fractions=("quality",))
+    assert named.table.split() == ["quality", "f1", "50.00"]
+    notes = [percent_note(tasks, ("bbox", "segm")) for tasks in (["bbox", "segm"], ["bbox", "count"], ["count"])]
+    assert notes == [", in percent", ", bbox in percent", ""]
+
+
 def test_an_image_without_predictions_is_noticed():
     evaluator = VOCEvaluator(dataset=None)
     evaluator.process([BoxList(torch.zeros(0, 4), (4, 4))], [1])
@@ -174,6 +213,30 @@ def test_an_expectation_of_something_that_was_not_measured(log):
     assert "bbox AP is nan, NOT as expected" in log.text
 
 
+def test_the_metrics_written_are_those_of_cocos_evaluation_by_itself(mine, tmp_path, monkeypatch):
+    config, loader = mine
+    out, alone = tmp_path / "out", tmp_path / "alone"
+    for folder in (out, alone):
+        folder.mkdir()
+    monkeypatch.setattr(Counted, "evaluator", "coco")
+    result = evaluate_model(config, Detector(), loader, "mine", torch.device("cpu"), str(out))
+    predictions = torch.load(out / "predictions.pth", weights_only=False)
+    coco_evaluation(loader.dataset, predictions, str(alone), False, ("bbox",), (), 4)
+    written = (out / "metrics.json").read_text()
+    assert written == (alone / "metrics.json").read_text() and result.files["metrics.json"] == str(out / "metrics.json")
+    assert {"red", "blue"} == set(json.loads(written)["per_class_metrics"]["bbox"]) and "-1.0" in written
+
+
+def test_the_metrics_written_of_vocs_classes(tmp_path):
+    write_voc(tmp_path)
+    dataset = PascalVOCDataset(str(tmp_path), "val", use_difficult=True)
+    result = evaluated(make_evaluator(dataset), found_exactly(dataset))
+    result.write(str(tmp_path))
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    assert written["bbox"] == {"AP50": 1.0} and written["per_class"]["bbox"]["chair"] == 1.0
+    assert -1 in written["per_class"]["bbox"].values()
+
+
 def test_an_evaluator_may_add_to_another(tmp_path):
     class WithGap(COCOEvaluator):
         def evaluate(self) -> EvaluationResult:
@@ -183,9 +246,9 @@ def test_an_evaluator_may_add_to_another(tmp_path):
 
     write_coco(tmp_path, images=3)
     dataset = COCODataset(str(tmp_path / "set.json"), str(tmp_path / "set"), False)
-    evaluator = WithGap(dataset)
-    evaluator.process(found_exactly(dataset), range(3))
-    assert evaluator.evaluate().metrics["bbox"]["gap"] == 0.0
+    result = evaluated(WithGap(dataset), found_exactly(dataset))
+    result.write(str(tmp_path))
+    assert json.loads((tmp_path / "metrics.json").read_text())["bbox"]["gap"] == result.metrics["bbox"]["gap"] == 0.0
 
 
 def test_a_forks_own_evaluate_counts(mine, monkeypatch):
@@ -215,3 +278,57 @@ def test_an_evaluation_that_fails_is_one_kind_of_error(mine, monkeypatch):
     with pytest.raises(EvaluationError, match="evaluation on mine failed: 'area'") as raised:
         evaluate_model(config, Detector(), loader, "mine", torch.device("cpu"))
     assert isinstance(raised.value.__cause__, KeyError)
+
+
+def test_the_other_results_come_with_the_failure(mine, monkeypatch):
+    config, _ = mine
+    config.DATASETS.TEST = ("mine", "set")
+    returning(monkeypatch, None)
+    monkeypatch.setattr(engine_run, "cfg", config)
+    with pytest.raises(EvaluationError, match="evaluation on mine failed") as raised:
+        engine_run.test(Detector(), torch.device("cpu"), is_periodic=True)
+    failed, other = raised.value.results
+    assert failed is None and other is not None and other.scalars["bbox/AP"] >= 0
+
+
+def returning(monkeypatch, value: object) -> None:
+    monkeypatch.setattr(Counting, "evaluate", lambda self: value)
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), torch.tensor(0.5), np.array(0.5), torch.tensor([0.5])])
+def test_numbers_of_numpy_and_torch_are_numbers(mine, monkeypatch, value):
+    config, loader = mine
+    returning(monkeypatch, EvaluationResult({"number": {"mean": value}}, {"number": {1: value, 2: None}}))
+    result = evaluate_model(config, Detector(), loader, "mine", torch.device("cpu"))
+    assert json.dumps([result.scalars, result.per_class]) == '[{"number/mean": 0.5}, {"number": {"1": 0.5, "2": NaN}}]'
+
+
+@pytest.mark.parametrize("metrics", [{}, {"number": {"mean": math.inf, "none": math.nan}}])
+def test_an_evaluator_that_measures_nothing_is_told_so(mine, monkeypatch, log, metrics):
+    config, loader = mine
+    returning(monkeypatch, EvaluationResult(metrics))
+    evaluate_model(config, Detector(), loader, "mine", torch.device("cpu"))
+    assert "Nothing could be measured on mine: Counting.evaluate returned no finite number." in log.text
+    assert "no objects" not in log.text and ("mine:\n" in log.text) == bool(metrics)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {"number": {"mean": 0.5}},
+        EvaluationResult(None),  # type: ignore[arg-type]
+        EvaluationResult({"mean": 0.5}),  # type: ignore[dict-item]
+        EvaluationResult({"number": {"mean": None}}),  # type: ignore[dict-item]
+        EvaluationResult({"number": {"mean": "12"}}),  # type: ignore[dict-item]
+        EvaluationResult({"number": {"mean": torch.zeros(2)}}),  # type: ignore[dict-item]
+        EvaluationResult({"number": {1: 0.5}}),  # type: ignore[dict-item]
+    ],
+)
+def test_anything_but_numbers_by_task_and_name_is_one_kind_of_error(mine, monkeypatch, value):
+    config, loader = mine
+    returning(monkeypatch, value)
+    said = r"evaluation on mine failed: Counting.evaluate returned .*; it must return an EvaluationResult of numbers"
+    with pytest.raises(EvaluationError, match=said) as raised:
+        evaluate_model(config, Detector(), loader, "mine", torch.device("cpu"))
+    assert isinstance(raised.value.__cause__, ValueError)  # a command ends with the sentence alone

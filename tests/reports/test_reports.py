@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import os
 import re
 import shutil
@@ -109,6 +110,7 @@ def test_a_training_has_its_report(run):
 
     # The results and the worst errors of the test after it, as its own report has them, and where that is.
     assert "inference/set/report.html" in outline.addresses and "Test on set, in percent" in outline.headings
+    assert "per_class_metrics" not in outline.headings
     test = read(run / "inference" / "set" / "report.html")[1]
     for head in (["AP", "AP50", "AP75"], ["Size of objects", "AP", "AR"], ["Kind of error", "How many"]):
         (place, there) = ([row[: len(head)] for row in o.rows].index(head) for o in (outline, test))
@@ -221,6 +223,24 @@ def test_sizes_of_ones_own_and_what_could_not_be_measured():
     ]
     classes = testing.classes(EvaluationResult(per_class={"bbox": {"a<b": 0.5, "c": -1.0}}))
     assert Outline(classes).rows[1][:2] == ["a<b", "50.00"] and "1 class has no objects" in classes
+
+
+def test_values_that_are_no_fractions_are_shown_as_they_are(tmp_path):
+    result = EvaluationResult({"count": {"mae": 91.5, "bias": -2.0}}, {"count": {"a": -1.5, "b": 2.0, "c": math.nan}})
+    outline = Outline(testing.metrics(result, ()))
+    assert outline.headings[0] == "Results" and outline.rows == [["mae", "bias"], ["91.5", "-2"]]
+    classes = testing.classes(result)
+    assert Outline(classes).rows[1:] == [["b", "2"], ["a", "-1.5"]] and "1 class has no objects" in classes
+    folder = tmp_path / "inference" / "mine"
+    folder.mkdir(parents=True)
+    result.write(str(folder))
+    (written,) = training.tests_of(str(tmp_path), ())
+    assert Outline(written).headings == ["Test on mine", "count"] and Outline(written).rows == outline.rows
+    result.fractions = ("count",)
+    assert Outline(testing.metrics(result, ())).rows[1] == ["9150.00", "–"]
+    charts = training.curves({"test/set/count/mae": ([1, 2], [3.0, 2.0]), "test/set/bbox/AP": ([1, 2], [0.1, 0.2])})
+    assert 'aria-label="set/count: mae from 3 to 2"' in charts
+    assert 'aria-label="set/bbox, percent: AP from 10 to 20"' in charts
 
 
 def test_what_users_name_is_escaped(tmp_path):

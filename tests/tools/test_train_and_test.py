@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from maskrcnn_benchmark.data.datasets import AbstractDataset
+from maskrcnn_benchmark.data.registries import DATASETS
 from maskrcnn_benchmark.engine import run
 from tests.support.helpers import CONFIG, options, write_annotations, write_coco
 
@@ -211,6 +213,28 @@ def test_a_mistake_gets_a_sentence(tool, tmp_path, capfd, keys, sentence):
     assert train(tool, tmp_path, **keys) == 1
     errors = capfd.readouterr().err
     assert sentence in errors and "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("flags", "period", "is_found"), [((), 0, True), (("--skip-test",), 1, True), (("--skip-test",), 0, False)]
+)
+def test_an_unknown_evaluator_is_found_before_the_training(tool, tmp_path, capfd, monkeypatch, flags, period, is_found):
+    class Misnamed(AbstractDataset):
+        evaluator = "coko"
+
+        def __init__(self, folder: str, transforms=None):
+            raise AssertionError("made before the training")
+
+    monkeypatch.setitem(DATASETS, "Misnamed", Misnamed)
+    monkeypatch.setattr(run, "train", lambda device: print("trained"))
+    write_coco(tmp_path)
+    key = "DATASETS__DEFINITIONS__mine__"
+    mine = {f"{key}FACTORY": "Misnamed", f"{key}FOLDER": "later", "DATASETS__TEST": '("set", "mine")'}
+    status = train(tool, tmp_path, *flags, SOLVER__TEST_PERIOD=period, **mine)
+    printed = capfd.readouterr()
+    assert (status == 1) == is_found and ("trained" in printed.out) != is_found
+    said = "error: The data set mine cannot be tested: Misnamed has the evaluator 'coko'; there are cityscapes, coco"
+    assert (said in printed.err) == is_found
 
 
 def test_missing_config_file(tool, capfd):

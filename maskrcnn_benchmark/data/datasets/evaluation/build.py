@@ -5,7 +5,7 @@ from typing import Any
 
 from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
 from maskrcnn_benchmark.data.datasets.coco import COCODataset
-from maskrcnn_benchmark.data.datasets.evaluation.evaluator import Evaluator, check_expected
+from maskrcnn_benchmark.data.datasets.evaluation.evaluator import Evaluator, check_expected, evaluated
 from maskrcnn_benchmark.data.datasets.evaluation.functions import FunctionEvaluator
 from maskrcnn_benchmark.data.datasets.voc import PascalVOCDataset
 from maskrcnn_benchmark.data.registries import EVALUATORS
@@ -35,8 +35,7 @@ def evaluate(dataset: Any, predictions: list[BoxList], output_folder: str | None
     if isinstance(kind, type) and issubclass(kind, FunctionEvaluator):
         return kind.function(dataset=dataset, predictions=predictions, output_folder=output_folder, **kwargs)
     evaluator = kind(dataset, output_folder, kwargs.get("iou_types", ("bbox",)), kwargs.get("box_only", False))
-    evaluator.process(predictions, range(len(predictions)))
-    result = evaluator.evaluate()
+    result = evaluated(evaluator, predictions)
     check_expected(result.metrics, kwargs.get("expected_results", ()), kwargs.get("expected_results_sigma_tol", 4))
     return result
 

@@ -2,44 +2,86 @@
 
 import logging
 import math
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.utils.files import write_json
 from maskrcnn_benchmark.utils.wording import counted
 
 logger = logging.getLogger("maskrcnn_benchmark.inference")
 
 ByTask = dict[str, dict[str, float]]
 
+FRACTIONS = ("bbox", "segm", "keypoints", "box_proposal")  # what this package's evaluations measure as fractions of one
+
+
+def is_named(metric: str, name: str) -> bool:
+    """Whether a name means a metric: "AP", "bbox/AP" and "mine/bbox/AP" all mean the last."""
+    return f"/{metric}".endswith(f"/{name}")
+
 
 @dataclass
 class EvaluationResult:
-    """Results as fractions of one; NaN where nothing could be measured.
+    """Results; NaN where nothing could be measured.
 
     Attributes:
         metrics: by task and name, `metrics["bbox"]["AP"]`.
         per_class: AP of each class, `per_class["bbox"]["car"]`.
         files: what was written: name -> path.
+        per_class_metrics: all metrics of each class, where there are more: `per_class_metrics["bbox"]["car"]["AP50"]`.
+        fractions: the tasks whose values are fractions of one: they are shown in percent, those of other tasks as they are.
+        lower_is_better: the metrics of which the lowest is the best, "mae" or "count/mae", for early stopping and model_best.pth.
     """
 
     metrics: ByTask = field(default_factory=dict)
     per_class: ByTask = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    per_class_metrics: dict[str, ByTask] = field(default_factory=dict, repr=False)
+    fractions: Collection[str] = field(default=FRACTIONS, repr=False)
+    lower_is_better: Collection[str] = field(default=(), repr=False)
 
     @property
     def table(self) -> str:
-        """The metrics in percent, for the log."""
-        return metrics_table(self.metrics)
+        """The metrics, for the log."""
+        return metrics_table(self.metrics, self.fractions)
+
+    @property
+    def flat(self) -> dict[str, float]:
+        """The metrics: "bbox/AP" -> value."""
+        return {f"{task}/{name}": v for task, values in self.metrics.items() for name, v in values.items()}
 
     @property
     def scalars(self) -> dict[str, float]:
-        """The metrics that could be measured: "bbox/AP" -> value."""
-        measured = {f"{task}/{name}": v for task, values in self.metrics.items() for name, v in values.items()}
-        return {name: v for name, v in measured.items() if math.isfinite(v)}
+        """Those of `flat` that could be measured."""
+        return {name: v for name, v in self.flat.items() if math.isfinite(v)}
+
+    def write(self, folder: str) -> None:
+        """Write metrics.json. What could not be measured is -1 among fractions of one and null elsewhere."""
+
+        def finite(task: str, values: dict[str, float]) -> dict[str, float | None]:
+            missing = -1.0 if task in self.fractions else None
+            return {name: v if math.isfinite(v) else missing for name, v in values.items()}
+
+        content = {
+            **{task: finite(task, values) for task, values in self.metrics.items()},
+            "per_class": {task: finite(task, values) for task, values in self.per_class.items()},
+            "per_class_metrics": {
+                task: {name: finite(task, values) for name, values in of_class.items()}
+                for task, of_class in self.per_class_metrics.items()
+            },
+        }
+        self.files["metrics.json"] = os.path.join(folder, "metrics.json")
+        write_json(self.files["metrics.json"], content)
+
+    def is_better_when_lower(self, metric: str) -> bool:
+        """Whether that is so of a metric of `flat`."""
+        given = self.lower_is_better
+        return any(is_named(metric, name) for name in ([given] if isinstance(given, str) else given))
 
 
 class Evaluator(ABC):
@@ -85,19 +127,62 @@ class Evaluator(ABC):
         """The results on everything that was taken."""
 
 
+def evaluated(evaluator: Any, predictions: Sequence[BoxList]) -> EvaluationResult:
+    """What an evaluator measures on one BoxList an image, with Python's numbers: it may give numpy's, or tensors of one number.
+
+    Raises ValueError where it gives anything else.
+    """
+    evaluator.process(predictions, range(len(predictions)))
+    result = evaluator.evaluate()
+    try:
+        if not isinstance(result, EvaluationResult):
+            raise TypeError
+        result.metrics, result.per_class = _numbers(result.metrics), _of_classes(result.per_class)
+        result.per_class_metrics = {task: _numbers(of) for task, of in result.per_class_metrics.items()}
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{type(evaluator).__name__}.evaluate returned {result!r:.200}; it must return an EvaluationResult of numbers by "
+            "task and name, such as EvaluationResult({'bbox': {'AP': 0.5}})."
+        ) from error
+    return result
+
+
+def _numbers(by_task: Any) -> ByTask:
+    return {_text(task): {_text(name): _number(v) for name, v in of.items()} for task, of in by_task.items()}
+
+
+def _of_classes(by_task: Any) -> ByTask:
+    """Classes may go by label, and one without objects may have None."""
+    return _numbers(
+        {task: {str(k): math.nan if v is None else v for k, v in of.items()} for task, of in by_task.items()}
+    )
+
+
+def _text(name: Any) -> str:
+    if not isinstance(name, str):
+        raise TypeError
+    return name
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, str):  # which float() would read
+        raise TypeError
+    return float(value)
+
+
 MOST_COLUMNS = 14
 
 
-def metrics_table(metrics: ByTask) -> str:
-    """Two lines a task: names, and values in percent; two more for metrics like AP@300 where there are many."""
+def metrics_table(metrics: ByTask, fractions: Collection[str] = FRACTIONS) -> str:
+    """Two lines a task: names, and values, `fractions` in percent; two more for metrics like AP@300 where there are many."""
     lines = []
     for task, values in metrics.items():
         title = task
         for names in _blocks(list(values)):
-            widths = [max(len(name), 6) for name in names]
+            cells = [shown(values[name], task in fractions) for name in names]
+            widths = [max(len(name), len(cell), 6) for name, cell in zip(names, cells, strict=True)]
             lines.append(f"{title:>12}  " + "  ".join(f"{n:>{w}}" for n, w in zip(names, widths, strict=True)))
-            cells = (f"{percent(values[n]):>{w}}" for n, w in zip(names, widths, strict=True))
-            lines.append(f"{'':>12}  " + "  ".join(cells))
+            lines.append(f"{'':>12}  " + "  ".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True)))
             title = ""
     return "\n".join(lines)
 
@@ -118,6 +203,21 @@ def _beyond_coco(name: str) -> str:
 def percent(value: float) -> str:
     """COCO writes -1 where there is nothing to measure."""
     return f"{100 * value:.2f}" if value >= 0 else "-"
+
+
+def shown(value: float, is_fraction: bool) -> str:
+    """A metric in percent, or as it is."""
+    if is_fraction:
+        return percent(value)
+    return "-" if math.isnan(value) else f"{value:.6g}"
+
+
+def percent_note(tasks: Collection[str], fractions: Collection[str]) -> str:
+    """What a title adds: ", in percent", or of which tasks that is so."""
+    those = [task for task in tasks if task in fractions]
+    if len(those) == len(tasks):
+        return ", in percent"
+    return f", {' and '.join(those)} in percent" if those else ""
 
 
 def check_expected(metrics: ByTask, expected: Sequence, sigma_tol: float) -> None:

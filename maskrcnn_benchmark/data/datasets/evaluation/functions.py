@@ -10,7 +10,7 @@ from maskrcnn_benchmark.data.datasets.evaluation.cityscapes import abs_cityscape
 from maskrcnn_benchmark.data.datasets.evaluation.coco import coco_evaluation
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import ByTask, EvaluationResult, Evaluator
 from maskrcnn_benchmark.data.datasets.evaluation.voc import voc_evaluation
-from maskrcnn_benchmark.data.datasets.facts import class_names
+from maskrcnn_benchmark.data.datasets.facts import class_names, has_annotations
 from maskrcnn_benchmark.data.registries import EVALUATORS
 
 
@@ -32,6 +32,8 @@ class FunctionEvaluator(Evaluator):
             expected_results_sigma_tol=4,
         )
         result = result_of(returned)
+        if not has_annotations(self.dataset):
+            result.metrics = {}  # COCO's would be there, each as not measured
         changed = set(_stamps(self.output_folder).items()) - set(before.items())
         result.files |= {os.path.basename(path): path for path, _ in sorted(changed)}
         return result
@@ -75,7 +77,9 @@ def result_of(returned: Any) -> EvaluationResult:
     if isinstance(found, dict) and "map" in found:
         aps = {str(label): float(ap) for label, ap in enumerate(found.get("ap", ()))}
         return EvaluationResult({"bbox": {"AP50": float(found["map"])}}, {"bbox": aps})
-    return EvaluationResult(_measured(getattr(found, "results", {})), _measured(getattr(found, "per_class", {})))
+    result = EvaluationResult(_measured(getattr(found, "results", {})), _measured(getattr(found, "per_class", {})))
+    result.per_class_metrics = {task: _measured(of) for task, of in getattr(found, "per_class_metrics", {}).items()}
+    return result
 
 
 def _measured(values: dict[str, dict[str, float]]) -> ByTask:
