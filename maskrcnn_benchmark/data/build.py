@@ -20,8 +20,15 @@ from maskrcnn_benchmark.data.copy_paste import CopyPasteDataset
 from maskrcnn_benchmark.data.datasets.converted import source_of
 from maskrcnn_benchmark.data.datasets.facts import has_annotations, image_sizes, labels_by_image
 from maskrcnn_benchmark.data.guarded import GuardedLoader, SeededBatches
+from maskrcnn_benchmark.data.items import check_sample
 from maskrcnn_benchmark.data.raw_batches import BBoxAugCollator
-from maskrcnn_benchmark.data.requirements import check_data_set, check_masks, check_same_categories, fit_labels
+from maskrcnn_benchmark.data.requirements import (
+    check_data_set,
+    check_masks,
+    check_same_categories,
+    fit_labels,
+    make_item_check,
+)
 from maskrcnn_benchmark.data.samplers.repeat_factor import RepeatFactorSampler, repeat_factors
 from maskrcnn_benchmark.data.tiles import make_tiling
 from maskrcnn_benchmark.data.transforms import Compose, build_transforms
@@ -200,8 +207,10 @@ def make_data_loader(
     if is_train and cfg.OUTPUT_DIR:
         save_labels([part for whole in built for part in getattr(whole, "datasets", [whole])], cfg.OUTPUT_DIR)
     loaders: list[DataLoader] = []
-    for dataset, name in zip(built, names if len(built) == len(names) else [" + ".join(names)], strict=True):
+    for dataset, own_names in zip(built, [[n] for n in names] if len(built) == len(names) else [names], strict=True):
+        name, check = " + ".join(own_names), make_item_check(cfg, dataset, is_train, raw)
         check_data_set(cfg, dataset, name, is_train)
+        check_sample(dataset, own_names, check)
         if finish is not None:
             check_masks(dataset, name, "INPUT.COPY_PASTE_PROB is above 0; set it to 0")
         batches = make_batch_data_sampler(
@@ -218,6 +227,8 @@ def make_data_loader(
                 source=None if finish is None else CopyPasteDataset(dataset, finish, own.INPUT.COPY_PASTE_PROB),
                 max_broken=own.DATALOADER.MAX_BROKEN_IMAGES,
                 replace=is_train,
+                names=own_names,
+                check=check,
                 batch_sampler=SeededBatches(batches, max(own.SEED, 0)) if is_train else batches,
                 num_workers=cfg.DATALOADER.NUM_WORKERS,
                 prefetch_factor=_prefetch_factor(cfg),

@@ -1,13 +1,14 @@
 """What the loader makes of a data set: unreadable images are replaced, and every item gets a seed."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
+from maskrcnn_benchmark.data.items import ItemError, last_words, place_of
 from maskrcnn_benchmark.data.workers import start_worker
 from maskrcnn_benchmark.utils.seed import derive_seed, seeded
 from maskrcnn_benchmark.utils.wording import counted
@@ -17,8 +18,7 @@ class TooManyBrokenImagesError(OSError):
     """More image files cannot be read than DATALOADER.MAX_BROKEN_IMAGES allows."""
 
     def __init__(self, text: str):
-        # From a worker process it arrives inside the text of that process's traceback, whose last line it is.
-        super().__init__(text.rpartition(f"{type(self).__name__}: ")[2].strip())
+        super().__init__(last_words(text, type(self)))
 
 
 class GuardedDataset(Dataset):
@@ -28,12 +28,22 @@ class GuardedDataset(Dataset):
         dataset: raises BrokenImageError for an image that cannot be read.
         max_broken: this many unreadable files are tolerated, in all worker processes together.
         replace: give the next image instead (training), or None (testing).
+        names: what messages call the data set, or those that it is joined from.
+        check: called with each item; raises ItemError.
 
     An item is an index, or (index, seed): then whatever is drawn at random for it depends on that seed alone.
     """
 
-    def __init__(self, dataset: Any, max_broken: int, replace: bool):
+    def __init__(
+        self,
+        dataset: Any,
+        max_broken: int,
+        replace: bool,
+        names: Sequence[str] = (),
+        check: Callable[[Any], None] | None = None,
+    ):
         self.dataset, self.max_broken, self.replace = dataset, max_broken, replace
+        self.names, self.check = names, check
         self.broken = torch.zeros(len(dataset), dtype=torch.bool).share_memory_()
 
     def __len__(self) -> int:
@@ -49,7 +59,12 @@ class GuardedDataset(Dataset):
     def _read(self, index: int) -> Any:
         while True:
             try:
-                return self.dataset[index]
+                item = self.dataset[index]
+                if self.check is not None:
+                    self.check(item)
+                return item
+            except ItemError as error:
+                raise ItemError(f"{place_of(self.dataset, self.names, index)}: {error}") from None
             except BrokenImageError as error:
                 self._report(index, error)
                 if not self.replace:
@@ -75,15 +90,23 @@ class GuardedLoader(DataLoader):
     Args:
         dataset: what the loader is asked about.
         source: what its items come from, if that is not the data set.
-        max_broken, replace: see GuardedDataset.
+        max_broken, replace, names, check: see GuardedDataset.
         settings: of the DataLoader.
     """
 
     def __init__(
-        self, dataset: Any, *, source: Any = None, max_broken: int = 0, replace: bool = False, **settings: Any
+        self,
+        dataset: Any,
+        *,
+        source: Any = None,
+        max_broken: int = 0,
+        replace: bool = False,
+        names: Sequence[str] = (),
+        check: Callable[[Any], None] | None = None,
+        **settings: Any,
     ):
         super().__init__(dataset, **settings, worker_init_fn=start_worker)
-        guarded = GuardedDataset(dataset if source is None else source, max_broken, replace)
+        guarded = GuardedDataset(dataset if source is None else source, max_broken, replace, names, check)
         self.reader: DataLoader = DataLoader(guarded, **settings, worker_init_fn=start_worker)
 
     def __iter__(self) -> Any:
