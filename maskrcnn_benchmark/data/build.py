@@ -35,6 +35,7 @@ from maskrcnn_benchmark.data.transforms import Compose, build_transforms
 from maskrcnn_benchmark.utils.comm import get_world_size
 from maskrcnn_benchmark.utils.imports import import_file as import_file  # for `from ...data.build import *`
 from maskrcnn_benchmark.utils.run_record import save_labels
+from maskrcnn_benchmark.utils.wording import listed
 
 # What a data set is told about its use, by factory: (in training?, without images on which there is nothing to train?).
 _USES: dict[str, Callable[[bool, bool], dict]] = {
@@ -70,7 +71,16 @@ def build_dataset(
         use = _USES[entry["factory"]](is_train, filter_empty) if entry["factory"] in _USES else {}
         if annotation_cache and "cache" in inspect.signature(make).parameters:
             use["cache"] = annotation_cache
-        built.append(make(**{**use, **entry["args"], "transforms": transforms}))
+        arguments = {**use, **entry["args"], "transforms": transforms}
+        signature = inspect.signature(make)
+        try:
+            signature.bind(**arguments)
+        except TypeError as error:
+            raise ConfigError(
+                f"The data set {name}: {entry['factory']}{signature} does not take its arguments, "
+                f"{listed(list(arguments), 20)}: {error}."
+            ) from None
+        built.append(make(**arguments))
         if len(built[-1]) == 0:
             raise ValueError(
                 f"The data set {name} holds no image{' with an object' if is_train else ''}: {_shown(entry['args'])}."

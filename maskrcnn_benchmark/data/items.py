@@ -57,8 +57,8 @@ class ItemCheck:
         image, target = item[:2]
         if not self.is_raw and (image is None or isinstance(image, (Image.Image, np.ndarray))):
             raise ItemError(
-                "__getitem__ must give image and BoxList to `self.transforms`, which makes a Tensor[3, H, W] of a PIL image of the "
-                f"mode RGB; got {described(image)}."
+                "__getitem__ must give image and BoxList to `self.transforms`, which makes a Tensor[3, H, W] of a PIL image of "
+                f"the mode RGB; got {described(image)}."
             )
         if hasattr(target, "has_field") and (target.has_field("labels") or not self.num_classes):
             self.check_labels(target)
@@ -76,13 +76,10 @@ class ItemCheck:
             raise ItemError(
                 f'the field "labels" must be a Tensor[N], of {len(target)} here as there are boxes; got {described(labels)}.'
             )
-        if not len(labels):
-            return
-        low, high = labels.aminmax()
-        if not (low >= 1 and high < self.num_classes):
-            wrong = low if low < 1 else high
+        wrong = [v for v in labels.flatten().tolist() if not 1 <= v < self.num_classes]
+        if wrong:
             raise ItemError(
-                f"an object has the label {wrong.item()}; labels must be 1 to {self.num_classes - 1}, as 0 is the background."
+                f"an object has the label {wrong[0]}; labels must be 1 to {self.num_classes - 1}, as 0 is the background."
             )
 
 

@@ -342,3 +342,20 @@ def test_a_list_of_labels_is_said(load):
 
     with pytest.raises(ConfigError, match="must be a Tensor.N., of 1 here as there are boxes; got a list of 2"):
         load(Listed)
+
+
+def test_a_data_set_without_transforms_or_sizes_is_said(load):
+    class NoTransforms(Boxes):
+        def __init__(self):
+            super().__init__()
+
+    class NoSizes(Boxes):
+        def get_img_info(self, index: int) -> dict:
+            return {"w": 64}
+
+    with pytest.raises(
+        ConfigError, match=r"set mine0: mine0\(\) does not take its arguments, transforms: got an unexpected"
+    ):
+        load(NoTransforms)
+    with pytest.raises(ConfigError, match=r"NoSizes.get_img_info\(0\) must return .*; got {'w': 64}"):
+        load(NoSizes)
