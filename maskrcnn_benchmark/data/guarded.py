@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
@@ -12,6 +13,9 @@ from maskrcnn_benchmark.data.items import ItemError, last_words, place_of
 from maskrcnn_benchmark.data.workers import start_worker
 from maskrcnn_benchmark.utils.seed import derive_seed, seeded
 from maskrcnn_benchmark.utils.wording import counted
+
+# What says that an image file cannot be read: of the system, of Pillow, and (SyntaxError) of Pillow about damaged PNG files.
+BROKEN = (OSError, SyntaxError, Image.DecompressionBombError)
 
 
 class TooManyBrokenImagesError(OSError):
@@ -25,7 +29,7 @@ class GuardedDataset(Dataset):
     """A data set whose unreadable images are named and replaced, and whose items may carry a seed.
 
     Args:
-        dataset: raises BrokenImageError for an image that cannot be read.
+        dataset: raises one of BROKEN for an image that cannot be read.
         max_broken: this many unreadable files are tolerated, in all worker processes together.
         replace: give the next image instead (training), or None (testing).
         names: what messages call the data set, or those that it is joined from.
@@ -65,22 +69,28 @@ class GuardedDataset(Dataset):
                 return item
             except ItemError as error:
                 raise ItemError(f"{place_of(self.dataset, self.names, index)}: {error}") from None
-            except BrokenImageError as error:
-                self._report(index, error)
+            except BROKEN as error:
+                self._report(index, self._named(index, error))
                 if not self.replace:
                     return None
                 index = (index + 1) % len(self)
 
-    def _report(self, index: int, error: BrokenImageError) -> None:
+    def _named(self, index: int, error: Exception) -> str:
+        if isinstance(error, BrokenImageError):
+            return str(error)
+        reason = str(error).rstrip(".") or type(error).__name__
+        return f"{place_of(self.dataset, self.names, index)} cannot be read: {reason}"
+
+    def _report(self, index: int, problem: str) -> None:
         if not self.broken[index]:
             self.broken[index] = True
-            logging.getLogger(__name__).warning("%s. It is skipped.", error)
+            logging.getLogger(__name__).warning("%s. It is skipped.", problem)
         count = int(self.broken.sum())
         if count > self.max_broken or count == len(self):
             limit = f"more than DATALOADER.MAX_BROKEN_IMAGES = {self.max_broken}"
             raise TooManyBrokenImagesError(
                 f"{counted(count, 'image')} could not be read, {limit if count > self.max_broken else 'and there is no other'}. "
-                f"The last one: {error}"
+                f"The last one: {problem}"
             ) from None
 
 

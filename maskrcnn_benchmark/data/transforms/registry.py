@@ -31,8 +31,8 @@ class OwnTransform:
             raise self._error(f"must return a PIL image of the mode RGB and a BoxList; got {got}")
         if tuple(target.size) != image.size:
             raise self._error(
-                f"returned an image of {_sides(image.size)} and boxes of one of {_sides(target.size)} pixels; what it does to the "
-                "image it must do to the boxes too (BoxList.resize, crop and transpose), and give them the image's size"
+                f"returned an image of {_sides(image.size)} and boxes of one of {_sides(target.size)} pixels; what it does to "
+                "the image it must do to the boxes too (BoxList.resize, crop and transpose), and give them the image's size"
             )
         boxes = target.convert("xyxy").bbox
         if not torch.isfinite(boxes).all():
@@ -74,7 +74,7 @@ def make_transform(name: str, cfg: Any) -> OwnTransform:
         transform = entry if len(needed) == 2 or "target" in [p.name for p in parameters] else entry(cfg)
     if not callable(transform):
         raise ConfigError(
-            f"The transform {name!r} of INPUT.TRANSFORMS is registered as a function that returns {described(transform)}; it must "
-            "be a class, a function of cfg that returns a transform, or a transform: a callable of an image and its target."
+            f"The transform {name!r} of INPUT.TRANSFORMS is registered as a function that returns {described(transform)}; it "
+            "must be a class, a function of cfg that returns a transform, or a transform: a callable of an image and its target."
         )
     return OwnTransform(name, transform)
