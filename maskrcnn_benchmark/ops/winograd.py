@@ -106,10 +106,11 @@ class WinogradConv2d(nn.Module):
         weight = torch.einsum("ik,jl,ockl->ijco", transform, transform, conv.weight.detach().double())
         self.weight = nn.Parameter(weight.flatten(0, 1).to(conv.weight.dtype).contiguous(), requires_grad=False)
         self.bias = conv.bias
-        self.layout = layout
+        self.is_channels_last = layout == torch.channels_last  # a torch.memory_format cannot be saved
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.winograd_conv2d(x, self.weight, self.bias).contiguous(memory_format=self.layout)
+        layout = torch.channels_last if self.is_channels_last else torch.contiguous_format
+        return ops.winograd_conv2d(x, self.weight, self.bias).contiguous(memory_format=layout)
 
 
 def _in_parts(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
