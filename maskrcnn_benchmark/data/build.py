@@ -20,7 +20,7 @@ from maskrcnn_benchmark.data.copy_paste import CopyPasteDataset
 from maskrcnn_benchmark.data.datasets.converted import source_of
 from maskrcnn_benchmark.data.datasets.facts import has_annotations, image_sizes, labels_by_image
 from maskrcnn_benchmark.data.guarded import GuardedLoader, SeededBatches
-from maskrcnn_benchmark.data.items import check_sample
+from maskrcnn_benchmark.data.items import FILTER, check_sample, say_empty
 from maskrcnn_benchmark.data.raw_batches import BBoxAugCollator
 from maskrcnn_benchmark.data.requirements import (
     check_data_set,
@@ -69,10 +69,12 @@ def build_dataset(
         entry = dataset_catalog.get(name)
         make = dataset_class(entry["factory"])
         use = _USES[entry["factory"]](is_train, filter_empty) if entry["factory"] in _USES else {}
-        if annotation_cache and "cache" in inspect.signature(make).parameters:
-            use["cache"] = annotation_cache
-        arguments = {**use, **entry["args"], "transforms": transforms}
         signature = inspect.signature(make)
+        if annotation_cache and "cache" in signature.parameters:
+            use["cache"] = annotation_cache
+        if FILTER in signature.parameters:
+            use[FILTER] = is_train and filter_empty
+        arguments = {**use, **entry["args"], "transforms": transforms}
         try:
             signature.bind(**arguments)
         except TypeError as error:
@@ -221,6 +223,8 @@ def make_data_loader(
         name, check = " + ".join(own_names), make_item_check(cfg, dataset, is_train, raw)
         check_data_set(cfg, dataset, name, is_train)
         check_sample(dataset, own_names, check)
+        if is_train and filter_empty:
+            say_empty(dataset, name)
         if finish is not None:
             check_masks(dataset, name, "INPUT.COPY_PASTE_PROB is above 0; set it to 0")
         batches = make_batch_data_sampler(

@@ -1,6 +1,8 @@
 """Whether what a data set and its transforms give is what a detector takes."""
 
-from collections.abc import Sequence
+import inspect
+import logging
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,11 @@ from torch import Tensor
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
 from maskrcnn_benchmark.data.labels import parts_of
+from maskrcnn_benchmark.utils.wording import counted
 
-SAMPLE = 8  # images of each data set whose labels are looked at before anything is loaded
+SAMPLE = 20  # images of each data set whose objects are looked at before anything is loaded
+# The argument of a data set's constructor that is told DATALOADER.FILTER_EMPTY_ANNOTATIONS; in tests False.
+FILTER = "filter_empty_annotations"
 
 
 class ItemError(ConfigError):
@@ -96,19 +101,45 @@ def place_of(dataset: Any, names: Sequence[str], index: int) -> str:
 
 
 def check_sample(dataset: Any, names: Sequence[str], check: ItemCheck) -> None:
-    """Look at the labels of a few images of data sets of one's own that tell their objects without reading the images."""
+    """Look at the labels of some images of data sets of one's own that tell their objects without reading the images."""
+    for index, target in _sample(dataset):
+        try:
+            check.check_labels(target)
+        except ItemError as error:
+            raise ItemError(f"{place_of(dataset, names, index)}: {error}") from None
+
+
+def say_empty(dataset: Any, name: str) -> None:
+    """Say where images without objects, which were to be left out of training, take part: only some data sets can do that."""
+    for part in parts_of(dataset):
+        if FILTER in inspect.signature(type(part)).parameters:
+            continue
+        empty = [len(target) == 0 for _, target in _sample(part)]
+        if any(empty):
+            logging.getLogger(__name__).warning(
+                "%s has images without objects (%d of %s looked at), and they are trained on: "
+                "DATALOADER.FILTER_EMPTY_ANNOTATIONS has no effect on %s, whose constructor "
+                "has no argument %s. Set it to False if they are wanted.",
+                name,
+                sum(empty),
+                counted(len(empty), "image"),
+                type(part).__name__,
+                FILTER,
+            )
+
+
+def _sample(dataset: Any) -> Iterator[tuple[int, Any]]:
+    """Indices and untransformed objects, labels and all."""
     begin = 0
     for part in parts_of(dataset):
         own = getattr(type(part), "get_groundtruth", AbstractDataset.get_groundtruth)
-        if own is not AbstractDataset.get_groundtruth:
-            for i in range(0, len(part), -(-len(part) // SAMPLE)):
-                try:
-                    target = part.get_groundtruth(i)
-                except Exception:  # what is wrong with it is said when it is needed
-                    continue
-                if hasattr(target, "has_field") and target.has_field("labels"):
-                    try:
-                        check.check_labels(target)
-                    except ItemError as error:
-                        raise ItemError(f"{place_of(dataset, names, begin + i)}: {error}") from None
+        is_told = own is not AbstractDataset.get_groundtruth
+        for i in range(0, len(part), max(-(-len(part) // SAMPLE), 1)) if is_told else ():
+            try:
+                target = part.get_groundtruth(i)
+                is_labelled = target.has_field("labels")
+            except Exception:  # what is wrong with it is said when it is needed
+                continue
+            if is_labelled:
+                yield begin + i, target
         begin += len(part)

@@ -359,3 +359,35 @@ def test_a_data_set_without_transforms_or_sizes_is_said(load):
         load(NoTransforms)
     with pytest.raises(ConfigError, match=r"NoSizes.get_img_info\(0\) must return .*; got {'w': 64}"):
         load(NoSizes)
+
+
+class HalfEmpty(Boxes):
+    def get_groundtruth(self, idx: int) -> BoxList:
+        return super().get_groundtruth(idx)[: idx % 2]
+
+
+class Filtered(HalfEmpty):
+    def __init__(self, filter_empty_annotations=False, transforms=None):
+        super().__init__(transforms)
+        self.kept = [1, 3] if filter_empty_annotations else [0, 1, 2, 3]
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def get_groundtruth(self, idx: int) -> BoxList:
+        return super().get_groundtruth(self.kept[idx])
+
+
+def test_a_data_set_is_told_to_leave_out_images_without_objects(load, log):
+    def empty(*kinds, **keys):
+        return sum(len(target) == 0 for _, targets, _ in load(*kinds, **keys) for target in targets)
+
+    assert not empty(Filtered) and not log.records
+    assert empty(Filtered, DATALOADER__FILTER_EMPTY_ANNOTATIONS=False) and empty(Filtered, is_train=False) == 2
+    assert empty(HalfEmpty, DATALOADER__FILTER_EMPTY_ANNOTATIONS=False) and not log.records
+    assert empty(HalfEmpty)
+    assert [record.getMessage() for record in log.records] == [
+        "mine0 has images without objects (2 of 4 images looked at), and they are trained on: "
+        "DATALOADER.FILTER_EMPTY_ANNOTATIONS has no effect on HalfEmpty, whose constructor has no argument "
+        "filter_empty_annotations. Set it to False if they are wanted."
+    ]

@@ -67,7 +67,8 @@ def make_transform(name: str, cfg: Any) -> OwnTransform:
         return OwnTransform(name, entry.from_config(cfg))
     parameters = list(inspect.signature(entry).parameters.values())
     needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if inspect.isclass(entry):
+    is_class = inspect.isclass(entry)
+    if is_class:
         takes_cfg = bool(needed) or [p.name for p in parameters[:1]] in (["cfg"], ["config"])
         transform = entry(cfg) if takes_cfg else entry()
     else:

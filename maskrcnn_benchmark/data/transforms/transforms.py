@@ -75,7 +75,7 @@ class Resize:
         return size, int(size * width / height)
 
     def __call__(self, image: Image.Image, target: BoxList | None = None) -> Any:
-        if not isinstance(image, Image.Image):
+        if not isinstance(getattr(image, "size", None), tuple):  # of an array a number, of a tensor a method
             raise ItemError(f"the image must be a PIL image; got {described(image)}.")
         height, width = self.get_size(image.size)
         if image.size != (width, height):
