@@ -20,14 +20,22 @@ from maskrcnn_benchmark.data.copy_paste import CopyPasteDataset
 from maskrcnn_benchmark.data.datasets.converted import source_of
 from maskrcnn_benchmark.data.datasets.facts import has_annotations, image_sizes, labels_by_image
 from maskrcnn_benchmark.data.guarded import GuardedLoader, SeededBatches
+from maskrcnn_benchmark.data.items import FILTER, check_sample, say_empty
 from maskrcnn_benchmark.data.raw_batches import BBoxAugCollator
-from maskrcnn_benchmark.data.requirements import check_data_set, check_masks, check_same_categories, fit_labels
+from maskrcnn_benchmark.data.requirements import (
+    check_data_set,
+    check_masks,
+    check_same_categories,
+    fit_labels,
+    make_item_check,
+)
 from maskrcnn_benchmark.data.samplers.repeat_factor import RepeatFactorSampler, repeat_factors
 from maskrcnn_benchmark.data.tiles import make_tiling
 from maskrcnn_benchmark.data.transforms import Compose, build_transforms
 from maskrcnn_benchmark.utils.comm import get_world_size
 from maskrcnn_benchmark.utils.imports import import_file as import_file  # for `from ...data.build import *`
 from maskrcnn_benchmark.utils.run_record import save_labels
+from maskrcnn_benchmark.utils.wording import listed
 
 # What a data set is told about its use, by factory: (in training?, without images on which there is nothing to train?).
 _USES: dict[str, Callable[[bool, bool], dict]] = {
@@ -61,9 +69,20 @@ def build_dataset(
         entry = dataset_catalog.get(name)
         make = dataset_class(entry["factory"])
         use = _USES[entry["factory"]](is_train, filter_empty) if entry["factory"] in _USES else {}
-        if annotation_cache and "cache" in inspect.signature(make).parameters:
+        signature = inspect.signature(make)
+        if annotation_cache and "cache" in signature.parameters:
             use["cache"] = annotation_cache
-        built.append(make(**{**use, **entry["args"], "transforms": transforms}))
+        if FILTER in signature.parameters:
+            use[FILTER] = is_train and filter_empty
+        arguments = {**use, **entry["args"], "transforms": transforms}
+        try:
+            signature.bind(**arguments)
+        except TypeError as error:
+            raise ConfigError(
+                f"The data set {name}: {entry['factory']}{signature} does not take its arguments, "
+                f"{listed(list(arguments), 20)}: {error}."
+            ) from None
+        built.append(make(**arguments))
         if len(built[-1]) == 0:
             raise ValueError(
                 f"The data set {name} holds no image{' with an object' if is_train else ''}: {_shown(entry['args'])}."
@@ -200,8 +219,12 @@ def make_data_loader(
     if is_train and cfg.OUTPUT_DIR:
         save_labels([part for whole in built for part in getattr(whole, "datasets", [whole])], cfg.OUTPUT_DIR)
     loaders: list[DataLoader] = []
-    for dataset, name in zip(built, names if len(built) == len(names) else [" + ".join(names)], strict=True):
+    for dataset, own_names in zip(built, [[n] for n in names] if len(built) == len(names) else [names], strict=True):
+        name, check = " + ".join(own_names), make_item_check(cfg, dataset, is_train, raw)
         check_data_set(cfg, dataset, name, is_train)
+        check_sample(dataset, own_names, check)
+        if is_train and filter_empty:
+            say_empty(dataset, name)
         if finish is not None:
             check_masks(dataset, name, "INPUT.COPY_PASTE_PROB is above 0; set it to 0")
         batches = make_batch_data_sampler(
@@ -218,6 +241,8 @@ def make_data_loader(
                 source=None if finish is None else CopyPasteDataset(dataset, finish, own.INPUT.COPY_PASTE_PROB),
                 max_broken=own.DATALOADER.MAX_BROKEN_IMAGES,
                 replace=is_train,
+                names=own_names,
+                check=check,
                 batch_sampler=SeededBatches(batches, max(own.SEED, 0)) if is_train else batches,
                 num_workers=cfg.DATALOADER.NUM_WORKERS,
                 prefetch_factor=_prefetch_factor(cfg),

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from maskrcnn_benchmark.data.datasets.images import BrokenImageError
+from maskrcnn_benchmark.data.guarded import BROKEN
 from maskrcnn_benchmark.data.transforms.crop import fit_boxes, on_canvas
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint import Keypoints
@@ -52,7 +52,7 @@ class CopyPasteDataset(Dataset):
         if random.random() < self.prob:
             try:
                 other, objects, _ = self.dataset[random.randrange(len(self))]
-            except BrokenImageError:
+            except BROKEN:
                 pass  # it is reported when its own turn comes
             else:
                 chosen = [i for i in range(len(objects)) if random.random() < OBJECT_PROB]

@@ -9,6 +9,7 @@ from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.config.standard import STANDARD
 from maskrcnn_benchmark.data.datasets.coco_keypoints import flip_indices, repeated_names
+from maskrcnn_benchmark.data.items import ItemCheck
 from maskrcnn_benchmark.data.labels import keep_placeholder, match_parts, parts_of
 from maskrcnn_benchmark.data.size_checks import check_sizes
 from maskrcnn_benchmark.utils.wording import counted, listed
@@ -114,20 +115,31 @@ def check_num_keypoints(dataset: Dataset, num_keypoints: int, name: str) -> None
             )
 
 
+def classes_of(cfg) -> tuple[str, int]:
+    """The key that counts a model's classes with the background, and its value; ("", 0) where it has none."""
+    if cfg.MODEL.RETINANET_ON:
+        return "MODEL.RETINANET.NUM_CLASSES", cfg.MODEL.RETINANET.NUM_CLASSES
+    return ("", 0) if cfg.MODEL.RPN_ONLY else ("MODEL.ROI_BOX_HEAD.NUM_CLASSES", cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES)
+
+
+def make_item_check(cfg, dataset: Dataset, is_train: bool, is_raw: bool) -> ItemCheck:
+    """In a test, labels are looked at where the data set counts its classes: no model learns from them."""
+    is_counted = is_train or all(hasattr(part, "num_classes") for part in parts_of(dataset))
+    return ItemCheck(classes_of(cfg)[1] if is_counted else 0, is_train, is_raw)
+
+
 def fit_labels(cfg, dataset: Dataset) -> None:
     """See `keep_placeholder`."""
-    if cfg.MODEL.RETINANET_ON:
-        keep_placeholder(dataset, cfg.MODEL.RETINANET.NUM_CLASSES)
-    elif not cfg.MODEL.RPN_ONLY:
-        keep_placeholder(dataset, cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES)
+    key, num_classes = classes_of(cfg)
+    if key:
+        keep_placeholder(dataset, num_classes)
 
 
 def check_data_set(cfg, dataset: Dataset, name: str, is_train: bool) -> None:
     """Raise ConfigError where a data set does not fit the heads of a configuration."""
-    if cfg.MODEL.RETINANET_ON:
-        check_num_classes(dataset, cfg.MODEL.RETINANET.NUM_CLASSES, name, "MODEL.RETINANET.NUM_CLASSES")
-    elif not cfg.MODEL.RPN_ONLY:
-        check_num_classes(dataset, cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES, name)
+    key, num_classes = classes_of(cfg)
+    if key:
+        check_num_classes(dataset, num_classes, name, key)
     if is_train and cfg.MODEL.MASK_ON:
         check_masks(dataset, name)
     if is_train:

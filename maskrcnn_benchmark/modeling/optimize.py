@@ -3,7 +3,7 @@
 import copy
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -44,10 +44,8 @@ def optimize_for_inference(model: nn.Module, dtype: torch.dtype = torch.float32,
     parts, others = _parts(fast)
     for part in parts:
         part.to(dtype)
-    if parts:
-        fast.backbone.register_forward_pre_hook(lambda module, args: (args[0].to(dtype),))
-    for head in others:
-        head.register_forward_pre_hook(lambda module, args: (_as_float32(args[0]), *args[1:]))
+    for module in [fast.backbone, *others] if parts else others:
+        module.register_forward_pre_hook(_in_own_dtype)
     if dtype == torch.float32 and next(fast.parameters()).device.type == "cpu":
         use_winograd(fast)
     if compile:
@@ -106,9 +104,11 @@ def _parts(model: Any) -> tuple[list[nn.Module], list[nn.Module]]:
     return [model.backbone, model.rpn.head, *steps], others
 
 
-def _as_float32(features: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
-    """The maps for a head whose weights are float32."""
-    return features.float() if isinstance(features, Tensor) else [x.float() for x in features]
+def _in_own_dtype(module: nn.Module, args: tuple) -> tuple:
+    """Before a module is called: images or maps, its first argument, in the dtype that its weights have by now."""
+    dtype = next((p.dtype for p in module.parameters()), torch.float32)
+    maps = args[0]
+    return maps.to(dtype) if isinstance(maps, Tensor) else [x.to(dtype) for x in maps], *args[1:]
 
 
 @torch.no_grad()

@@ -90,7 +90,7 @@ class WinogradConv2d(nn.Module):
 
     Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (CVPR 2016). A tile of 4 x 4 outputs takes 36
     multiplications for each pair of channels in place of 144; rounding in float32 is some 1e-5 of the largest output. For
-    CPUs, float32 and float64, and not for training.
+    CPUs, float32 and float64, and not for training. Narrower weights and maps are computed with in float32, as under autocast.
 
     Shape: Tensor[B, C, H, W] -> Tensor[B, O, H, W] in the order of `layout`; the operator's own is channels_last.
 
@@ -106,13 +106,16 @@ class WinogradConv2d(nn.Module):
         weight = torch.einsum("ik,jl,ockl->ijco", transform, transform, conv.weight.detach().double())
         self.weight = nn.Parameter(weight.flatten(0, 1).to(conv.weight.dtype).contiguous(), requires_grad=False)
         self.bias = conv.bias
-        self.layout = layout
+        self.is_channels_last = layout == torch.channels_last  # a torch.memory_format cannot be saved
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.winograd_conv2d(x, self.weight, self.bias).contiguous(memory_format=self.layout)
+        layout = torch.channels_last if self.is_channels_last else torch.contiguous_format
+        return ops.winograd_conv2d(x, self.weight, self.bias).contiguous(memory_format=layout)
 
 
 def _in_parts(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if x.dtype in (torch.float16, torch.bfloat16):
+        return _in_parts(x.float(), weight.float(), None if bias is None else bias.float()).to(x.dtype)
     pixels = x.permute(0, 2, 3, 1).contiguous()
     batch, height, width, channels = pixels.shape
     y = _output(x, weight)  # no view of another tensor, so that what follows may change it in place
@@ -145,6 +148,7 @@ def _output(x: Tensor, weight: Tensor) -> Tensor:
 
 _library = torch.library.Library("maskrcnn_benchmark", "IMPL")
 _library.impl("winograd_conv2d", _in_parts, "CPU")
+torch.library.register_autocast("maskrcnn_benchmark::winograd_conv2d", "cpu", torch.float32)
 
 
 @torch.library.register_fake("maskrcnn_benchmark::winograd_conv2d")

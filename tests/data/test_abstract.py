@@ -6,6 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
+from maskrcnn_benchmark.config import ConfigError
+from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.data.datasets import AbstractDataset, COCODataset
 from maskrcnn_benchmark.data.datasets.evaluation import coco_evaluation, evaluate
 from maskrcnn_benchmark.data.datasets.evaluation.coco import do_orig_coco_evaluation
@@ -16,8 +19,9 @@ from maskrcnn_benchmark.data.datasets.evaluation.coco.abs_to_coco import (
 )
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.data.datasets.list_dataset import ListDataset
+from maskrcnn_benchmark.data.registries import DATASETS
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from tests.support.helpers import write_coco
+from tests.support.helpers import CONFIG, options, write_coco
 
 
 class Mine(AbstractDataset):
@@ -201,3 +205,189 @@ def test_a_list_of_images(tmp_path):
         ListDataset(paths[0])
     with pytest.raises(BrokenImageError, match="no.png cannot be read"):
         ListDataset([str(tmp_path / "no.png")])[0]
+
+
+class Boxes(AbstractDataset):
+    """Four images of a box each, labelled 1 and 2; `change` is called with what an item consists of."""
+
+    CLASSES = ("__background__", "a", "b")
+    change = staticmethod(lambda image, target: (image, target))
+
+    def __init__(self, transforms=None):
+        super().__init__()
+        self.initMaps()
+        self.transforms = transforms
+
+    def __len__(self) -> int:
+        return 4
+
+    def get_img_info(self, index: int) -> dict:
+        return {"width": 64, "height": 48}
+
+    def get_groundtruth(self, idx: int) -> BoxList:
+        target = BoxList([[idx, 0, idx + 29, 29]], (64, 48))
+        target.add_field("labels", torch.tensor([1 + idx % 2]))
+        return target
+
+    def __getitem__(self, idx: int):
+        image, target = self.change(Image.new("RGB", (64, 48)), self.get_groundtruth(idx))
+        if self.transforms is not None:
+            image, target = self.transforms(image, target)
+        return image, target, idx
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """All batches of data sets of the classes given, joined for a training; keys as in tests.support.helpers.options."""
+
+    def make(*kinds: type, is_train: bool = True, **keys: object) -> list:
+        names = [f"mine{i}" for i in range(len(kinds))]
+        for name, kind in zip(names, kinds, strict=True):
+            monkeypatch.setitem(DATASETS, name, kind)
+            keys[f"DATASETS__DEFINITIONS__{name}__FACTORY"] = name
+        config = defaults.clone()
+        config.merge_from_file(str(CONFIG))
+        config.merge_from_list(options(tmp_path, MODEL__MASK_ON=False, SOLVER__MAX_ITER=6, **keys))
+        config.merge_from_list(["DATASETS.TRAIN", tuple(names), "DATASETS.TEST", tuple(names)])
+        loader = make_data_loader(config, is_train=is_train)
+        return list(loader if is_train else loader[0])
+
+    return make
+
+
+def shifted(by: int) -> type[Boxes]:
+    """A data set whose labels are not those of its classes."""
+
+    class Shifted(Boxes):
+        def get_groundtruth(self, idx: int) -> BoxList:
+            target = super().get_groundtruth(idx)
+            target.add_field("labels", target.get_field("labels") + by)
+            return target
+
+    return Shifted
+
+
+def test_labels_that_no_class_has_are_named_before_anything_is_loaded(load):
+    said = r"Image {} of {}: an object has the label {}; labels must be 1 to 2, as 0 is the background\."
+    for is_train in (True, False):
+        assert len(load(Boxes, is_train=is_train)) > 1
+        with pytest.raises(ConfigError, match=said.format(0, "mine0", 0)):
+            load(shifted(-1), is_train=is_train)
+    with pytest.raises(ConfigError, match=said.format(1, "mine1", 3)):
+        load(Boxes, shifted(1))
+    load(shifted(-1), MODEL__RPN_ONLY=True)  # proposals have no labels
+
+
+class Relabelled(Boxes):
+    """Whose labels become wrong when it is read."""
+
+    @staticmethod
+    def change(image, target):
+        target.add_field("labels", torch.where(target.bbox[:, 0] == 3, 7, target.get_field("labels")))
+        return image, target
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("is_train", [True, False])
+def test_labels_are_checked_as_they_are_loaded(load, is_train, workers):
+    with pytest.raises(ConfigError) as error:
+        load(Relabelled, is_train=is_train, DATALOADER__NUM_WORKERS=workers)
+    assert str(error.value) == (
+        "Image 3 of mine0: an object has the label 7; labels must be 1 to 2, as 0 is the background."
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda image, target: (np.array(image), target), r"PIL image; got a numpy array of the shape \[48, 64, 3\]"),
+        (lambda image, target: (image.convert("L"), target), "of the mode RGB; got an image of the mode L"),
+        (lambda image, target: (None, target), "PIL image; got None"),
+        (lambda image, target: (image, target.copy_with_fields([])), 'the field "labels"; got one without it'),
+        (lambda image, target: (image, None), 'a BoxList with the field "labels"; got None'),
+    ],
+)
+def test_what_is_no_image_or_has_no_objects_is_said(load, change, said):
+    class Changed(Boxes):
+        pass
+
+    Changed.change = staticmethod(change)
+    with pytest.raises(ConfigError, match=f"Image . of mine0: .*{said}"):
+        load(Changed)
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        (lambda whole: whole[:2], "must return three things, .*; got a tuple of 2"),
+        (lambda whole: None, "must return three things, .*; got None"),
+        (lambda whole: (Image.new("RGB", (4, 4)), *whole[1:]), "`self.transforms`, .*; got an image of the mode RGB"),
+    ],
+)
+def test_items_of_another_form_are_said(load, item, said):
+    class Changed(Boxes):
+        def __getitem__(self, idx):
+            return item(super().__getitem__(idx))
+
+    with pytest.raises(ConfigError, match=f"Image . of mine0: .*{said}"):
+        load(Changed)
+
+
+def test_a_list_of_labels_is_said(load):
+    class Listed(Boxes):
+        def get_groundtruth(self, idx: int) -> BoxList:
+            target = super().get_groundtruth(idx)
+            target.add_field("labels", [1, 2])
+            return target
+
+    with pytest.raises(ConfigError, match="must be a Tensor.N., of 1 here as there are boxes; got a list of 2"):
+        load(Listed)
+
+
+def test_a_data_set_without_transforms_or_sizes_is_said(load):
+    class NoTransforms(Boxes):
+        def __init__(self):
+            super().__init__()
+
+    class NoSizes(Boxes):
+        def get_img_info(self, index: int) -> dict:
+            return {"w": 64}
+
+    with pytest.raises(
+        ConfigError, match=r"set mine0: mine0\(\) does not take its arguments, transforms: got an unexpected"
+    ):
+        load(NoTransforms)
+    with pytest.raises(ConfigError, match=r"NoSizes.get_img_info\(0\) must return .*; got {'w': 64}"):
+        load(NoSizes)
+
+
+class HalfEmpty(Boxes):
+    def get_groundtruth(self, idx: int) -> BoxList:
+        return super().get_groundtruth(idx)[: idx % 2]
+
+
+class Filtered(HalfEmpty):
+    def __init__(self, filter_empty_annotations=False, transforms=None):
+        super().__init__(transforms)
+        self.kept = [1, 3] if filter_empty_annotations else [0, 1, 2, 3]
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def get_groundtruth(self, idx: int) -> BoxList:
+        return super().get_groundtruth(self.kept[idx])
+
+
+def test_a_data_set_is_told_to_leave_out_images_without_objects(load, log):
+    def empty(*kinds, **keys):
+        return sum(len(target) == 0 for _, targets, _ in load(*kinds, **keys) for target in targets)
+
+    assert not empty(Filtered) and not log.records
+    assert empty(Filtered, DATALOADER__FILTER_EMPTY_ANNOTATIONS=False) and empty(Filtered, is_train=False) == 2
+    assert empty(HalfEmpty, DATALOADER__FILTER_EMPTY_ANNOTATIONS=False) and not log.records
+    assert empty(HalfEmpty)
+    assert [record.getMessage() for record in log.records] == [
+        "mine0 has images without objects (2 of 4 images looked at), and they are trained on: "
+        "DATALOADER.FILTER_EMPTY_ANNOTATIONS has no effect on HalfEmpty, whose constructor has no argument "
+        "filter_empty_annotations. Set it to False if they are wanted."
+    ]

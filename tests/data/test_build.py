@@ -1,5 +1,6 @@
 """Data loaders: what an iteration yields depends on the seed and the iteration, not on the workers."""
 
+import io
 import logging
 import os
 import random
@@ -8,6 +9,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import Dataset
 
 from maskrcnn_benchmark.config import ConfigError, cfg
@@ -137,6 +139,46 @@ def test_unreadable_images_are_replaced_in_training(log):
     ]
     last = GuardedDataset(Draws(broken=(4,)), max_broken=1, replace=True)
     assert last[4][0] == 0
+
+
+def unknown() -> None:
+    Image.open(io.BytesIO(b"no image"))
+
+
+def truncated() -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(file, "JPEG")
+    Image.open(io.BytesIO(file.getvalue()[:900])).load()
+
+
+def damaged() -> None:
+    raise SyntaxError("broken PNG file (chunk b'')")
+
+
+@pytest.mark.parametrize(
+    ("read", "said"),
+    [
+        (lambda: open("none.jpg", "rb"), "[Errno 2] No such file or directory: 'none.jpg'"),
+        (unknown, "cannot identify image file"),
+        (truncated, "image file is truncated"),
+        (damaged, "broken PNG file"),
+    ],
+)
+def test_what_a_data_set_of_ones_own_cannot_read_is_named_and_replaced(log, read, said):
+    class Own(Draws):
+        def __getitem__(self, index: int) -> tuple:
+            if index == 1:
+                read()
+            return super().__getitem__(index)
+
+    assert GuardedDataset(Own(), 1, True, ["mine"])[1][0] == 2
+    (message,) = [record.getMessage() for record in log.records]
+    assert message.startswith(f"Image 1 of mine cannot be read: {said}") and message.endswith(". It is skipped.")
+    assert GuardedDataset(Own(), 1, False)[1] is None
+    with pytest.raises(
+        TooManyBrokenImagesError, match="1 image could not be read, .* The last one: Image 1 of mine cannot"
+    ):
+        GuardedDataset(Own(), 0, True, ["mine"])[1]
 
 
 def test_unreadable_images_are_missing_in_testing():

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.config import ConfigError, cfg
 from maskrcnn_benchmark.data.transforms import (
     ColorJitter,
     Compose,
@@ -22,6 +22,7 @@ from maskrcnn_benchmark.data.transforms import (
     ToTensor,
     build_transforms,
 )
+from maskrcnn_benchmark.data.transforms.registry import TRANSFORMS, make_transform
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 
@@ -223,3 +224,82 @@ def test_a_subclass_of_a_step_is_asked_itself(picture):
 def test_no_shape_exceeds_the_longest_side(size, expected):
     """(width, height) -> (height, width)."""
     assert Resize(800, 1333).get_size(size) == expected
+
+
+class Half:
+    """Images of half the size."""
+
+    def __init__(self, factor: float = 0.5):
+        self.factor = factor
+
+    def __call__(self, image, target):
+        size = tuple(int(side * self.factor) for side in image.size)
+        return image.resize(size), target.resize(size)
+
+
+class HalfOfConfig(Half):
+    @classmethod
+    def from_config(cls, cfg):
+        return cls(cfg.INPUT.HORIZONTAL_FLIP_PROB_TRAIN)
+
+
+class HalfByConfig(Half):
+    def __init__(self, cfg):
+        super().__init__(cfg.INPUT.HORIZONTAL_FLIP_PROB_TRAIN)
+
+
+def half(image, target):
+    return Half()(image, target)
+
+
+@pytest.mark.parametrize(
+    "entry", [Half, HalfOfConfig, HalfOfConfig.from_config, HalfByConfig, lambda cfg: Half(), Half(), half]
+)
+def test_a_transform_of_ones_own_may_be_registered_in_any_form(picture, monkeypatch, entry):
+    monkeypatch.setitem(TRANSFORMS, "half", entry)
+    image, target = picture, target_with_masks("poly")
+    halved, boxes = make_transform("half", cfg)(image, target)
+    assert halved.size == boxes.size == (image.width // 2, image.height // 2)
+
+
+def test_a_function_that_makes_no_transform_is_said(monkeypatch):
+    monkeypatch.setitem(TRANSFORMS, "none", lambda cfg: None)
+    with pytest.raises(ConfigError, match="transform 'none' of INPUT.TRANSFORMS .* returns None; it must be a class"):
+        make_transform("none", cfg)
+
+
+def moved(target, by):
+    return BoxList(target.bbox + by, target.size)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda image, target: None, "and a BoxList; got None"),
+        (lambda image, target: (image, None), "got an image of the mode RGB and None"),
+        (lambda image, target: (image, target, 0), "got a tuple of 3"),
+        (lambda image, target: (np.array(image), target), r"got a numpy array of the shape .* and a BoxList"),
+        (lambda image, target: (image.convert("L"), target), "got an image of the mode L"),
+        (
+            lambda image, target: (image.resize((20, 10)), target),
+            "image of 20 x 10 and boxes of one of .* it must do to the",
+        ),
+        (lambda image, target: (image, moved(target, float("nan"))), "a box that is not finite"),
+        (
+            lambda image, target: (image, moved(target, 500)),
+            "a box .* that lies outside the image .* leaves such objects out",
+        ),
+    ],
+)
+def test_a_transform_that_breaks_image_or_boxes_is_named(picture, monkeypatch, wrong, said):
+    monkeypatch.setitem(TRANSFORMS, "wrong", lambda cfg: wrong)
+    with pytest.raises(ConfigError, match=f"the transform 'wrong' of INPUT.TRANSFORMS .*{said}"):
+        make_transform("wrong", cfg)(picture, target_with_masks("poly"))
+
+
+def test_a_transform_may_return_the_image_alone_and_boxes_that_stick_out(picture, monkeypatch):
+    image, target = picture, target_with_masks("poly")
+    monkeypatch.setitem(TRANSFORMS, "darker", lambda cfg: lambda image, target: image.point(lambda v: v // 2))
+    assert make_transform("darker", cfg)(image, target)[1] is target
+    monkeypatch.setitem(TRANSFORMS, "out", lambda cfg: lambda image, target: (image, moved(target, -1)))
+    assert make_transform("out", cfg)(image, target)[1].bbox.equal(target.bbox - 1)

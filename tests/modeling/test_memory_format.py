@@ -3,6 +3,8 @@ is no module, so it gets contiguous maps from every one."""
 
 from __future__ import annotations
 
+import copy
+import io
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.modeling import registry
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.modeling.poolers import Pooler
+from tests.support.helpers import SMALL
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -78,3 +81,17 @@ def test_losses_get_contiguous_maps(config: str, head: str) -> None:
     model(torch.randn(1, 3, 64, 64))
     assert model.layout == torch.channels_last
     assert [x.ndim for x in outputs] == [4] and outputs[0].is_contiguous()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("config", ["e2e_faster_rcnn_R_50_FPN_1x.yaml", "e2e_mask_rcnn_fbnet.yaml"])
+def test_a_whole_model_is_saved_and_loaded(config: str) -> None:
+    model, file = model_of(config, *SMALL, "MODEL.ROI_HEADS.SCORE_THRESH", 0.0), io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    x = torch.randn(1, 3, 64, 64)
+    (expected,) = model(x)
+    for same in (torch.load(file, weights_only=False), copy.deepcopy(model)):
+        assert same.layout == model.layout == torch.channels_last
+        (found,) = same(x)
+        assert len(found) and found.bbox.equal(expected.bbox)

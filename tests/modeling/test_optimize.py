@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import io
+import pickle
 from pathlib import Path
 
 import pytest
@@ -215,6 +217,27 @@ def test_a_head_of_ones_own_finds_the_same(monkeypatch):
     fast = optimize_for_inference(model)
     assert sum(isinstance(m, WinogradConv2d) for m in fast.roi_heads["box"].modules()) == 1
     assert_same_detections(model, fast, image(128, 160), atol=1e-3)
+
+
+def test_an_optimised_detector_is_saved_copied_and_loaded(monkeypatch):
+    fast, file = optimize_for_inference(own_head(monkeypatch)), io.BytesIO()
+    torch.save(fast, file)
+    file.seek(0)
+    for same in (torch.load(file, weights_only=False), pickle.loads(pickle.dumps(fast)), copy.deepcopy(fast)):
+        assert_same_detections(fast, same, image(128, 160))
+
+
+def test_an_optimised_detector_may_change_its_dtype(monkeypatch):
+    model = own_head(monkeypatch)
+    fast, x = optimize_for_inference(model), image(128, 160)
+    with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+        assert len(fast(x)[0]) > 0
+    for dtype in (torch.bfloat16, torch.float16):
+        with torch.inference_mode():
+            assert len(copy.deepcopy(fast).to(dtype)(x.to(dtype))[0]) > 0
+    with torch.inference_mode():
+        (ours,), (theirs,) = model.double()(x.double()), fast.double()(x.double())
+    torch.testing.assert_close(ours.bbox, theirs.bbox, rtol=1e-4, atol=1e-2)
 
 
 def test_a_head_of_ones_own_keeps_its_dtype(monkeypatch):

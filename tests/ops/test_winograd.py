@@ -104,6 +104,20 @@ def test_rounding_in_float32():
     assert (found - exact).abs().max() < 1e-4 * exact.abs().max()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_narrow_maps_and_autocast(dtype):
+    torch.manual_seed(0)
+    conv, x = nn.Conv2d(8, 8, 3, padding=1), torch.randn(1, 8, 9, 9)
+    fast, expected = WinogradConv2d(conv), conv(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        for maps in (x, x.to(dtype)):
+            torch.testing.assert_close(fast(maps), conv(maps), check_dtype=False, rtol=0, atol=0.05)
+    narrow = fast.to(dtype)(x.to(dtype))
+    assert narrow.dtype == dtype and narrow.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(narrow.float(), expected, rtol=0, atol=0.1)
+    torch.library.opcheck(ops.winograd_conv2d, (x.to(dtype), fast.weight, fast.bias), test_utils="test_faketensor")
+
+
 def test_opcheck():
     x, weight, bias = torch.randn(2, 3, 5, 6), torch.randn(36, 3, 4), torch.randn(4)
     torch.library.opcheck(ops.winograd_conv2d, (x, weight, bias))

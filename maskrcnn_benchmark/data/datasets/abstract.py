@@ -13,7 +13,7 @@ from maskrcnn_benchmark.structures.bounding_box import BoxList
 class AbstractDataset(Dataset):
     """Base of data sets that name their classes. A subclass sets CLASSES, calls `initMaps()` and defines
 
-    - `__getitem__(idx)` -> (image, BoxList with "labels" and perhaps "masks" and "difficult", idx), after `transforms`;
+    - `__getitem__(idx)` -> (image, BoxList with "labels", from 1, and perhaps "masks" and "difficult", idx), after `transforms`;
     - `__len__()` and `get_img_info(idx)` -> {"height": ..., "width": ...} of the image as it lies on the disk;
     - `get_groundtruth(idx)` if the objects can be had without reading the image.
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 BACKGROUND = "__background__"
@@ -53,8 +54,18 @@ def image_sizes(dataset: Any) -> np.ndarray:
     """Height and width of each image of any data set in pixels, [len(dataset), 2], one by one where it has to be."""
     if hasattr(dataset, "image_sizes"):
         return dataset.image_sizes()
-    infos = (dataset.get_img_info(i) for i in range(len(dataset)))
-    return np.array([(info["height"], info["width"]) for info in infos]).reshape(-1, 2)
+    return np.array([_size(dataset, i) for i in range(len(dataset))]).reshape(-1, 2)
+
+
+def _size(dataset: Any, index: int) -> tuple[int, int]:
+    info = dataset.get_img_info(index)
+    try:
+        return info["height"], info["width"]
+    except (KeyError, TypeError, IndexError):
+        raise ConfigError(
+            f'{type(dataset).__name__}.get_img_info({index}) must return a dictionary with the "height" and "width" of the image '
+            f"in pixels; got {info!r}."
+        ) from None
 
 
 def box_extents(dataset: Any, index: int) -> np.ndarray:

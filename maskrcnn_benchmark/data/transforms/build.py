@@ -6,7 +6,7 @@ from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.transforms import flips_and_colours
 from maskrcnn_benchmark.data.transforms import transforms as T
 from maskrcnn_benchmark.data.transforms.crop import RandomCrop, RandomTile, ScaleJitter
-from maskrcnn_benchmark.data.transforms.registry import TRANSFORMS
+from maskrcnn_benchmark.data.transforms.registry import make_transform
 
 
 def build_transforms(cfg: CfgNode, is_train: bool = True) -> T.Compose:
@@ -17,7 +17,7 @@ def build_transforms(cfg: CfgNode, is_train: bool = True) -> T.Compose:
         jitter = (source.BRIGHTNESS, source.CONTRAST, source.SATURATION, source.HUE)
         if any(jitter):
             steps.append(getattr(T, "ColorJitter", flips_and_colours.ColorJitter)(*jitter))
-        steps += [TRANSFORMS[name](cfg) for name in own.TRANSFORMS]
+        steps += [make_transform(name, cfg) for name in own.TRANSFORMS]
         if own.CROP_TYPE:
             steps.append(RandomCrop(own.CROP_TYPE, own.CROP_SIZE, own.CROP_MIN_VISIBLE))
         if own.TILES.TRAIN and own.TILES.SIZE:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from maskrcnn_benchmark.data.items import ItemError, described
 from maskrcnn_benchmark.data.transforms.flips_and_colours import ColorJitter, RandomHorizontalFlip, RandomVerticalFlip
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
@@ -74,6 +75,8 @@ class Resize:
         return size, int(size * width / height)
 
     def __call__(self, image: Image.Image, target: BoxList | None = None) -> Any:
+        if not isinstance(getattr(image, "size", None), tuple):  # of an array a number, of a tensor a method
+            raise ItemError(f"the image must be a PIL image; got {described(image)}.")
         height, width = self.get_size(image.size)
         if image.size != (width, height):
             image = image.resize((width, height), Image.Resampling.BILINEAR)
@@ -88,6 +91,10 @@ class ToTensor:
 
     def __call__(self, image: Image.Image, target: BoxList | None) -> tuple[Tensor, BoxList | None]:
         pixels = torch.from_numpy(np.array(image, dtype=np.uint8))
+        if pixels.ndim != 3:
+            raise ItemError(
+                f"the image must be of the mode RGB; got {described(image)}: make it `image.convert('RGB')`."
+            )
         return pixels.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format).div_(255), target
 
     def __repr__(self) -> str:

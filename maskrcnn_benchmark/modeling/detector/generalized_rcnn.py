@@ -1,5 +1,6 @@
 """A detector: backbone, region proposals (or RetinaNet's dense predictions), heads."""
 
+import torch
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
@@ -22,8 +23,13 @@ class GeneralizedRCNN(nn.Module):
         channels = getattr(self.backbone, "out_channels", None) or forks.body_channels(cfg)
         self.rpn = forks.build(build_rpn, cfg, channels)
         self.roi_heads = forks.build(build_roi_heads, cfg, channels)
-        self.layout = best_layout(self)
+        self.is_channels_last = best_layout(self) == torch.channels_last  # a torch.memory_format cannot be saved
         self.to(memory_format=self.layout)
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """Of maps and weights."""
+        return torch.channels_last if self.is_channels_last else torch.contiguous_format
 
     def forward(
         self, images: ImageList | Tensor | list[Tensor], targets: list[BoxList] | None = None
