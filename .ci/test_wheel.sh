@@ -77,7 +77,8 @@ test_with() { # interpreter, oldest or newest
     "$environment/bin/pip" install --quiet --no-cache-dir --constraint "$folder/$2.txt" "$wheel" pytest hypothesis
     "$environment/bin/python" -c 'import sys, torch; print("wheel:", sys.version.split()[0], "torch", torch.__version__)'
     in_an_empty_folder "$environment/bin/mrb"
-    (cd "$folder/tests" && "$environment/bin/python" -m pytest -q -p no:cacheprovider .)
+    # One thread, as .ci/run has other tests beside it.
+    (cd "$folder/tests" && OMP_NUM_THREADS=1 "$environment/bin/python" -m pytest -q -p no:cacheprovider .)
     rm -rf "$environment" # a CUDA build of torch takes several GB, and the next environment as many again
 }
 
