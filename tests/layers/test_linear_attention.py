@@ -192,12 +192,11 @@ def test_it_compiles_in_one_graph(mode):
 
 @pytest.mark.slow
 @pytest.mark.no_cover
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_it_is_compiled_for_training_on_maps_of_any_size(memory_format):
+def test_it_is_compiled_for_training_on_maps_of_any_size():
     module = trained(channels=32).float()
     compiled = torch.compile(module, dynamic=True)
-    for size in ((1, 8, 9), (2, 5, 7), (1, 13, 1)):
-        x = torch.randn(size[0], 32, *size[1:]).contiguous(memory_format=memory_format).requires_grad_()
+    for size in ((8, 9), (5, 7)):
+        x = torch.randn(2, 32, *size).contiguous(memory_format=torch.channels_last).requires_grad_()
         found, expected = (torch.autograd.grad(m(x).square().sum(), x)[0] for m in (compiled, module))
         assert (found - expected).norm() < 1e-4 * expected.norm()
 
