@@ -58,7 +58,7 @@ def align_and_update_state_dicts(
             f"None of the {len(loaded_state_dict):,} loaded weights belongs to this model: the file holds names like "
             f"{next(iter(loaded_state_dict), '(nothing)')!r}, the model names like {next(iter(model_state_dict))!r}."
         )
-    mismatched = []
+    mismatched, other = [], set()  # lines, and context modules of another kind
     weights = {source: as_weight(loaded_state_dict[source], source) for source in matches.values()}
     _check_kinds(model_state_dict, weights, matches)
     for name, source in matches.items():
@@ -67,13 +67,14 @@ def align_and_update_state_dicts(
             mismatched.append(
                 f"{name}: {list(value.shape)} in the file, {list(model_state_dict[name].shape)} in the model"
             )
-    other = {context_of(entry.partition(":")[0]) for entry in mismatched} - {""}
+            other.add(context_of(name))
     for name, source in matches.items():
-        if weights[source].shape == model_state_dict[name].shape:
-            if context_of(name) in other:
-                mismatched.append(f"{name}: of a context module of another kind")
-            else:
-                model_state_dict[name] = weights[source]
+        if weights[source].shape != model_state_dict[name].shape:
+            continue
+        if (context := context_of(name)) and context in other:
+            mismatched.append(f"{name}: of a context module of another kind")
+        else:
+            model_state_dict[name] = weights[source]
     if mismatched:
         listing = "\n  ".join(mismatched)
         if not allow_mismatch:

@@ -232,6 +232,25 @@ def test_pixels_without_a_value_are_black_and_bands_keep_their_ratio(tmp_path, d
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(("count", "nodata"), [(1, 0), (3, 0), (3, None)])
+def test_a_raster_that_is_refused_elsewhere_is_large(tmp_path, count, nodata, monkeypatch):
+    """A satellite's band of 120 megapixels, for one, lies between no two readers."""
+    path = write_tiff(tmp_path / "a.tif", np.full((count, 50, 70), 900, np.uint16), nodata=nodata)
+    outcomes = []
+    for most in range(3 * 3500, 14 * 3500, 3500):
+        for module in (images, large_images):
+            monkeypatch.setattr(module, "MOST_BYTES", most)
+        try:
+            read_rgb(path)
+            is_refused = False
+        except BrokenImageError:
+            is_refused = True
+        assert is_large(path) or not is_refused
+        outcomes.append(is_refused)
+    assert outcomes[0] and not outcomes[-1]
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_palettes_and_bits_by_windows(tmp_path, monkeypatch):
     for module in (large_images, raster):
         monkeypatch.setattr(module, "MOST_AT_ONCE", 500)

@@ -68,8 +68,8 @@ class Raster:
 
     @property
     def bytes_to_decode(self) -> int:
-        """The memory that the whole image takes until it is read."""
-        return self.size[0] * self.size[1] * (3 * self._dtype.itemsize + 3 + PILLOW_RGB)
+        """The memory that the whole image takes until it is read, by strips."""
+        return self.size[0] * self.size[1] * PILLOW_RGB
 
     def read(self, box: Box, size: tuple[int, int]) -> Image.Image:
         """The part x1, y1, x2, y2 of the stored pixels, every one of them counted in, as an image of (width, height)."""
