@@ -12,20 +12,8 @@ folder=$PWD/.wheel
 
 version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true; }
 
-first_of() { # versions: the first that is installed
-    local candidate version
-    for version in "$@"; do
-        for candidate in "python$version" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python "$python"; do
-            if [ "$(version_of "$candidate")" = "$version" ]; then
-                command -v "$candidate"
-                return
-            fi
-        done
-    done
-}
-
-old=${OLD_PYTHON:-$(first_of 3.10 3.11 3.12 3.13)}
-new=${NEW_PYTHON:-$(first_of 3.13 3.12 3.11 3.10)}
+old=${OLD_PYTHON:-$(.ci/find_python.sh 3.10 3.11 3.12 3.13)}
+new=${NEW_PYTHON:-$(.ci/find_python.sh 3.13 3.12 3.11 3.10)}
 if [ "$(version_of "$old")" = "$(version_of "$new")" ]; then
     echo "test_wheel.sh: no second version of Python (3.10 to 3.13) was found; name one in OLD_PYTHON or NEW_PYTHON." >&2
     exit 1
@@ -49,6 +37,7 @@ cp tests/__init__.py "$folder/tests/tests"
 cp tests/support/__init__.py tests/support/dense_non_local.py "$folder/tests/tests/support"
 cp tests/layers/test_*.py "$folder/tests/tests/layers"
 cp tests/ops/test_*.py "$folder/tests/tests/ops"
+printf '[pytest]\nmarkers = slow\n    no_cover\n' >"$folder/tests/pytest.ini"
 rm "$folder/tests/tests/ops/test_build.py" "$folder/tests/tests/ops/test_copies.py" # about the source tree
 
 in_an_empty_folder() { # mrb
@@ -77,8 +66,8 @@ test_with() { # interpreter, oldest or newest
     "$environment/bin/pip" install --quiet --no-cache-dir --constraint "$folder/$2.txt" "$wheel" pytest hypothesis
     "$environment/bin/python" -c 'import sys, torch; print("wheel:", sys.version.split()[0], "torch", torch.__version__)'
     in_an_empty_folder "$environment/bin/mrb"
-    # One thread, as .ci/run has other tests beside it.
-    (cd "$folder/tests" && OMP_NUM_THREADS=1 "$environment/bin/python" -m pytest -q -p no:cacheprovider .)
+    # One thread, as .ci/run has other tests beside it; what `make test` leaves out for its time is left out here too.
+    (cd "$folder/tests" && OMP_NUM_THREADS=1 "$environment/bin/python" -m pytest -q -p no:cacheprovider -m "not slow" .)
     rm -rf "$environment" # a CUDA build of torch takes several GB, and the next environment as many again
 }
 

@@ -36,8 +36,7 @@ RETINANET = [
     *("MODEL.NON_LOCAL.TOP_DOWN.STAGES", ("res5", "res4"), "MODEL.NON_LOCAL.TOP_DOWN.TYPE", "linear_attention"),
 ]
 MODELS = {
-    "mask-enl": [],
-    "faster-nl": ["MODEL.MASK_ON", False, "MODEL.NON_LOCAL.TOP_DOWN.TYPE", "nl"],
+    "mask-enl-nl": ["MODEL.NON_LOCAL.BOTTOM_UP.TYPE", "nl", "MODEL.ROI_HEADS.SCORE_THRESH", 0.5],
     "retinanet-la": RETINANET,
 }
 
@@ -313,7 +312,7 @@ class _Counting(nn.Module):
 @pytest.mark.slow
 @pytest.mark.no_cover
 def test_a_head_that_cannot_be_traced_is_named(capfd):
-    model, config = make("faster-nl")
+    model, config = make("mask-enl-nl")
     model.roi_heads.box = _Counting()
     with pytest.raises(
         ValueError, match=r"cannot trace forward in .*test_export.py, line \d+, `return features, \[prop.*shape\[0\]"

@@ -9,13 +9,13 @@ import torch
 
 from tests.support.helpers import CONFIG
 
-WIDTH, HEIGHT = 1120, 800
-# What 5,000 objects may take more than 10, MB of 10^6 bytes. Their IoU with the 223,827 anchors alone would be 4,477 MB.
+WIDTH, HEIGHT = 560, 400
+# What 5,000 objects may take more than 10, MB of 10^6 bytes. Their IoU with the 59,859 anchors alone would be 1,197 MB.
 LIMIT = 250
 
 
 def step(objects: int, masks: bool) -> float:
-    """Peak memory of this process, MB, after two training steps of a small FPN detector on one 800 x 1120 image."""
+    """Peak memory of this process, MB, after two training steps of a small FPN detector on one 400 x 560 image."""
     from maskrcnn_benchmark.config import cfg
     from maskrcnn_benchmark.modeling.detector import build_detection_model
     from maskrcnn_benchmark.structures.bounding_box import BoxList

@@ -43,7 +43,7 @@ def plan(config: str, out: str, seeds: Sequence[int], models: Sequence[str], opt
 
 def check(run: Run) -> None:
     """Refuse what would have no figures, before it is trained, and what was begun with other settings."""
-    wanted = run.cfg()
+    wanted = run.cfg
     if not wanted.DATASETS.TEST:
         raise ValueError("The configuration names no data set to test on: set DATASETS.TEST.")
     path = os.path.join(run.folder, "config.yml")

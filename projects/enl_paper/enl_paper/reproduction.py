@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ class Run:
     options: tuple[str, ...] = ()
     category: str = ""  # whose figures count; those of all where it is empty
 
+    @cached_property
     def cfg(self) -> Any:
         cfg = defaults.clone()
         cfg.merge_from_file(self.config)
@@ -65,7 +67,7 @@ class Run:
 
     def figures(self) -> tuple[float, ...] | None:
         """On the first data set; None until the run is tested on all of them."""
-        columns, tests = COLUMNS[self.table], self.cfg().DATASETS.TEST
+        columns, tests = COLUMNS[self.table], self.cfg.DATASETS.TEST
         found = [read_figures(self.folder, test, columns, self.category) for test in tests]
         return None if None in found else found[0]
 

@@ -49,7 +49,7 @@ def survey(runs: Sequence[Run], launch: Launch) -> Survey:
 def _check_data(runs: Sequence[Run], found: Survey) -> None:
     missing = {}
     for run in runs:
-        cfg = run.cfg()
+        cfg = run.cfg
         catalog = dataset_catalog(cfg)
         for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
             for path in catalog.get(name)["args"].values():
@@ -61,7 +61,7 @@ def _check_data(runs: Sequence[Run], found: Survey) -> None:
 
 def _check_weights(runs: Sequence[Run], found: Survey) -> None:
     made = {os.path.join(run.folder, "model_final.pth") for run in runs}
-    for weight in sorted({run.cfg().MODEL.WEIGHT for run in runs}):
+    for weight in sorted({run.cfg.MODEL.WEIGHT for run in runs}):
         if "://" in weight:
             found.notes.append(f"The first run with {weight} downloads it, unless that was done before.")
         elif weight and not os.path.isfile(weight) and weight not in made:
@@ -71,7 +71,7 @@ def _check_weights(runs: Sequence[Run], found: Survey) -> None:
 def _check_disk(runs: Sequence[Run], found: Survey) -> None:
     needed = 0
     for run in runs:
-        parameters = sum(p.numel() for p in build_without_data(run.cfg()).parameters())
+        parameters = sum(p.numel() for p in build_without_data(run.cfg).parameters())
         needed += (KEPT + 2) * 8 * parameters  # weights and momentum
     if not runs:
         return
@@ -85,7 +85,7 @@ def _check_disk(runs: Sequence[Run], found: Survey) -> None:
 
 def _check_devices(runs: Sequence[Run], launch: Launch, found: Survey) -> None:
     gpus = torch.cuda.device_count()
-    for device, batch in sorted({(run.cfg().MODEL.DEVICE, run.cfg().SOLVER.IMS_PER_BATCH) for run in runs}):
+    for device, batch in sorted({(run.cfg.MODEL.DEVICE, run.cfg.SOLVER.IMS_PER_BATCH) for run in runs}):
         if device.startswith("cuda") and gpus < launch.processes:
             found.problems.append(
                 f"{counted(launch.processes, 'process needs a GPU', 'processes need as many GPUs')}, and torch finds {gpus} here "
@@ -107,7 +107,7 @@ def _duration(runs: Sequence[Run], left: Sequence[Run]) -> str:
             if measured:
                 speeds[run] = sum(measured[-50:]) / len(measured[-50:])
     for run in left:
-        solver = run.cfg().SOLVER
+        solver = run.cfg.SOLVER
         done = 0
         with contextlib.suppress(OSError, IndexError):
             done = read_metrics(os.path.join(run.folder, "metrics.jsonl"))[-1]["iteration"]

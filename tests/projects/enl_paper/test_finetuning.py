@@ -38,7 +38,7 @@ def write_results(run, values, **of_categories) -> None:
 def test_models_differ_in_their_modules_alone(config, tmp_path):
     runs = finetuning.plan(config, str(tmp_path / "out"), [0, 3], MODELS, ["SOLVER.MAX_ITER", "7"])
     assert [(run.row.model, run.seed) for run in runs] == [(m, s) for s in (0, 3) for m in MODELS]
-    configs = {run.row.model: run.cfg() for run in runs}
+    configs = {run.row.model: run.cfg for run in runs}
     assert configs["+3LA, TD"].MODEL.NON_LOCAL.TOP_DOWN.TYPE == "linear_attention"
     assert configs["+3LA, TD"].MODEL.WEIGHT == "start.pth" and configs["+3LA, TD"].SOLVER.MAX_ITER == 7
     configs["+3LA, TD"].MODEL.NON_LOCAL = configs["baseline"].MODEL.NON_LOCAL
@@ -80,7 +80,7 @@ def test_runs_of_other_settings_are_not_mixed_in(config, tmp_path):
     words = config, str(tmp_path / "out"), [0], MODELS
     for run in finetuning.plan(*words, ["SOLVER.MAX_ITER", "7"]):
         os.makedirs(run.folder)
-        cfg = run.cfg()
+        cfg = run.cfg
         cfg.OUTPUT_DIR, cfg.SEED, cfg.MODEL.DEVICE = run.folder, run.seed, "cuda"
         (tmp_path / run.folder / "config.yml").write_text(cfg.dump())
     finetuning.plan(*words, ["SOLVER.MAX_ITER", "7"])

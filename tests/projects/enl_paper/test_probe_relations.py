@@ -15,7 +15,7 @@ def test_a_table_of_steps(run_tool, tmp_path):
     write_relations(tmp_path / "data" / "true", {"train": 8}, PRESETS["small"], progress=False)
     torch.manual_seed(0)
     (tmp_path / "pretraining").mkdir()
-    torch.save({"model": build_detection_model(runs[0].cfg()).state_dict()}, runs[0].cfg().MODEL.WEIGHT)
+    torch.save({"model": build_detection_model(runs[0].cfg).state_dict()}, runs[0].cfg.MODEL.WEIGHT)
     words = ("--scenes", 4, "--steps", 2, "--seeds", 0, 1, "--modules", "none", "ENL", "--stds", 0.06, "--rates", 0.004)
     table = tmp_path / "table.md"
     code, text = run_tool("probe_relations", "--experiment", tmp_path, *words, "--markdown", table)

@@ -18,7 +18,7 @@ def test_the_papers_rows():
     for table, rows in tables.TABLES.items():
         for row in rows:
             run = next(r for r in reproduction.plan([table], "runs", [0]) if r.row == row)
-            cfg = run.cfg()
+            cfg = run.cfg
             assert cfg.SOLVER.MAX_ITER == 360000 and cfg.MODEL.MASK_ON == (table == "table2")
             kinds = (cfg.MODEL.NON_LOCAL.BOTTOM_UP.TYPE, cfg.MODEL.NON_LOCAL.TOP_DOWN.TYPE)
             assert kinds == {"baseline": ("", ""), "+1NL, BU": ("nl", ""), "+3ENL, TD": ("", "enl")}[row.model]
@@ -52,7 +52,7 @@ def test_nothing_starts_while_something_is_missing(run_tool, tmp_path, monkeypat
 
 def finish(run: reproduction.Run, ap: float) -> None:
     """What a run leaves behind."""
-    folder = Path(run.folder, "inference", run.cfg().DATASETS.TEST[0])
+    folder = Path(run.folder, "inference", run.cfg.DATASETS.TEST[0])
     folder.mkdir(parents=True)
     entries = {"AP": ap, "APs": ap / 2, "APm": ap, "APl": -1.0}
     (folder / "metrics.json").write_text(json.dumps({"bbox": entries, "segm": entries}))

@@ -12,7 +12,7 @@ from enl_paper import experiment
 def test_models_differ_in_their_modules_alone(tmp_path):
     start, runs = experiment.plan("small", experiment.SIZES["small"], str(tmp_path), [0, 1, 2])
     assert len(runs) == 30 and len(start) == 1
-    configs = {run.row.model: run.cfg() for run in runs}
+    configs = {run.row.model: run.cfg for run in runs}
     places = {
         model: (cfg.MODEL.NON_LOCAL.BOTTOM_UP.TYPE, cfg.MODEL.NON_LOCAL.TOP_DOWN.TYPE, cfg.MODEL.NON_LOCAL.POSITION)
         for model, cfg in configs.items()
@@ -32,7 +32,7 @@ def test_models_differ_in_their_modules_alone(tmp_path):
 
 def test_the_full_size_starts_from_imagenet(tmp_path):
     start, runs = experiment.plan("full", experiment.SIZES["full"], str(tmp_path), [0])
-    weights = {run.cfg().MODEL.WEIGHT for run in runs}
+    weights = {run.cfg.MODEL.WEIGHT for run in runs}
     assert not start and weights == {"catalog://ImageNetPretrained/MSRA/R-50"}
 
 

@@ -181,7 +181,7 @@ def run_finetuning(args: argparse.Namespace) -> int:
     runs = finetuning.plan(os.path.abspath(args.config_file), out, args.seeds, args.models, args.opts)
     name = "finetuning"
     if args.category:
-        categories = find_categories(runs[0].cfg())
+        categories = find_categories(runs[0].cfg)
         (label,) = categories.labels([args.category])  # raises an error now, not after the first training
         category = categories.name(label)
         runs = [dataclasses.replace(run, category=category) for run in runs]
