@@ -11,6 +11,7 @@ from torch import nn
 from yacs.config import CfgNode
 
 from maskrcnn_benchmark.checkpoint import matching
+from maskrcnn_benchmark.checkpoint.context import KINDS, kinds_of, leave_other_kinds
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
 from maskrcnn_benchmark.checkpoint.weights import check_contents, load_file, load_weights, with_model
 from maskrcnn_benchmark.config.options import options
@@ -112,6 +113,8 @@ class Checkpointer:
             data["optimizer"] = self.optimizer.state_dict()
         if self.scheduler is not None:
             data["scheduler"] = self.scheduler.state_dict()
+        if kinds := kinds_of(self._plain_model()):
+            data[KINDS] = kinds
         data.update(kwargs)
         path = os.path.join(self.save_dir, f"{name}.pth")
         self.logger.info("Saving checkpoint to %s", path)
@@ -154,6 +157,7 @@ class Checkpointer:
         if averaged and isinstance(checkpoint.get("ema"), dict):
             self.logger.info("Its averaged weights are used (SOLVER.EMA)")
             checkpoint["model"] = checkpoint["ema"]
+        leave_other_kinds(self._plain_model(), checkpoint, self._may_mismatch() and not resuming)
         self._load_model(checkpoint)
         for name, load in (("optimizer", self._load_optimizer), ("scheduler", self._load_scheduler)):
             state = checkpoint.pop(name, None)
@@ -221,6 +225,9 @@ class Checkpointer:
     def _load_file(self, f: str) -> dict[str, Any]:
         return with_model(load_file(f), f)
 
+    def _may_mismatch(self) -> bool:
+        return False
+
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
         model_serialization.load_state_dict(self._plain_model(), checkpoint.pop("model"))
 
@@ -249,8 +256,11 @@ class DetectronCheckpointer(Checkpointer):
     def _load_file(self, f: str) -> dict[str, Any]:
         return load_weights(self.cfg, f)
 
+    def _may_mismatch(self) -> bool:
+        return bool(options(self.cfg).MODEL.WEIGHT_ALLOW_MISMATCH)
+
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
-        if not options(self.cfg).MODEL.WEIGHT_ALLOW_MISMATCH:
+        if not self._may_mismatch():
             super()._load_model(checkpoint)
             return
         matching.load_state_dict(self._plain_model(), checkpoint.pop("model"), allow_mismatch=True)

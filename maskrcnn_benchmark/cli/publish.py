@@ -5,6 +5,7 @@ import os
 
 import torch
 
+from maskrcnn_benchmark.checkpoint.context import KINDS
 from maskrcnn_benchmark.checkpoint.weights import is_checkpoint, load_file
 from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.engine.command_line import command_line
@@ -35,6 +36,6 @@ def main() -> None:
             raise ValueError(
                 f"Not a number in half precision: {', '.join(too_large[:3])}; --full keeps single precision."
             )
-        kept = {"class_names": content["class_names"]} if content.get("class_names") else {}
+        kept = {key: content[key] for key in ("class_names", KINDS) if content.get(key)}
         write_atomically(args.target, lambda f: torch.save({"model": small, **kept}, f))
         print(f"Wrote {args.target}: {counted(len(small), 'tensor')}, {os.path.getsize(args.target) / 1e6:.2f} MB")

@@ -1,7 +1,7 @@
 """Non-local context modules for feature maps, by kind.
 
 A kind of one's own is a subclass of NonLocal with one line, `NON_LOCAL.register("name", Kind)`: MODEL.NON_LOCAL then takes its
-name at every place.
+name at every place. It is made with the number of channels, or by its `from_config`.
 
 Legend: C channels, D = C / reduction inner channels, N = H * W positions; equations are those of equations.py.
 """
@@ -26,7 +26,7 @@ from .equations import (
 )
 from .operator import efficient_non_local
 
-# MODEL.NON_LOCAL.TOP_DOWN.TYPE and BOTTOM_UP.TYPE: subclasses of NonLocal.
+# MODEL.NON_LOCAL.TOP_DOWN.TYPE and BOTTOM_UP.TYPE: subclasses of NonLocal, or functions from the number of channels to one.
 NON_LOCAL = Registry()
 
 
@@ -42,7 +42,13 @@ class PairWeights(NamedTuple):
 
 
 class NonLocal(nn.Module):
-    """A module in which every position of a map sees the others: Tensor[B, C, H, W] -> the same shape."""
+    """A module in which every position of a map sees the others: Tensor[B, C, H, W] -> the same shape.
+
+    channels: of the maps; one without parameters need not know.
+    """
+
+    def __init__(self, channels: int = 0):
+        super().__init__()
 
     @classmethod
     def from_config(cls, non_local: Any, channels: int) -> "NonLocal":

@@ -75,8 +75,9 @@ def _stage_channels(cfg) -> list[int]:
 
 def _body(cfg) -> nn.Module:
     body = resnet.ResNet(cfg)
-    if options(cfg).MODEL.NON_LOCAL.BOTTOM_UP.TYPE:
-        check_is_there(body, "MODEL.NON_LOCAL.BOTTOM_UP.TYPE")
+    bottom_up = options(cfg).MODEL.NON_LOCAL.BOTTOM_UP
+    if bottom_up.TYPE:
+        check_is_there(body, "MODEL.NON_LOCAL.BOTTOM_UP", bottom_up.STAGES)
     return body
 
 
@@ -103,7 +104,7 @@ def _add_context(non_local, fpn: Any, channels: int) -> None:
     if hasattr(fpn, "set_context"):
         for stage in non_local.TOP_DOWN.STAGES:
             fpn.set_context(stage, make_non_local(non_local, non_local.TOP_DOWN.TYPE, channels))
-    check_is_there(fpn, "MODEL.NON_LOCAL.TOP_DOWN.TYPE")
+    check_is_there(fpn, "MODEL.NON_LOCAL.TOP_DOWN", non_local.TOP_DOWN.STAGES)
 
 
 def build_backbone(cfg) -> Any:

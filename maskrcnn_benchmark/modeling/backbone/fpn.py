@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling.backbone.retinanet_levels import LastLevelP6P7
 from maskrcnn_benchmark.modeling.blocks import ConvBlock
+from maskrcnn_benchmark.modeling.non_local import with_context
 
 __all__ = ["FPN", "LastLevelMaxPool", "LastLevelP6P7"]
 
@@ -54,7 +55,7 @@ class FPN(nn.Module):
 
     def _context(self, level: int, x: Tensor) -> Tensor:
         module = getattr(self, f"non_local_res{level + 1}", None)
-        return x if module is None else module(x)
+        return x if module is None else with_context(module, x)
 
     def forward(self, x: Sequence[Tensor]) -> tuple[Tensor, ...]:
         results: list[Tensor] = []

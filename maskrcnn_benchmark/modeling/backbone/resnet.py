@@ -32,7 +32,7 @@ from maskrcnn_benchmark.modeling.backbone.resnet_blocks import (
     make_stage,
 )
 from maskrcnn_benchmark.modeling.backbone.resnet_head import ResNetHead
-from maskrcnn_benchmark.modeling.non_local import make_non_local
+from maskrcnn_benchmark.modeling.non_local import make_non_local, with_context
 from maskrcnn_benchmark.utils.registry import Registry
 
 __all__ = [
@@ -179,7 +179,7 @@ class ResNet(nn.Module):
                 *blocks, last = getattr(self, stage)
                 for block in blocks:
                     x = block(x)
-                x = last(getattr(self, self.non_local_of_stage[stage])(x))
+                x = last(with_context(getattr(self, self.non_local_of_stage[stage]), x))
             else:
                 x = getattr(self, stage)(x)
             if self.return_features[stage]:
