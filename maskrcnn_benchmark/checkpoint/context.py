@@ -1,4 +1,4 @@
-"""Of which kind a checkpoint's context modules are: two kinds have weights of the same names and shapes that mean other things."""
+"""Of which kind a checkpoint's context modules are: two kinds can have weights of the same names and shapes."""
 
 import logging
 from collections.abc import Mapping

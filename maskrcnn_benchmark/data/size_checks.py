@@ -107,16 +107,16 @@ def _of_limit(cfg: Any, facts: Facts, limited: np.ndarray, suffix: str) -> str:
 
 
 def _of_size(cfg: Any, facts: Facts, scale: float, suffix: str) -> str:
-    median = facts.median * scale
+    median = round(facts.median * scale, 1)  # as it is shown
     key = "MODEL.RETINANET.ANCHOR_SIZES" if cfg.MODEL.RETINANET_ON else "MODEL.RPN.ANCHOR_SIZES"
     sizes = cfg.MODEL.RETINANET.ANCHOR_SIZES if cfg.MODEL.RETINANET_ON else cfg.MODEL.RPN.ANCHOR_SIZES
     smallest = min(np.min(size) for size in sizes)
     below = [f"the smallest of {key}, {smallest:g}"] if median < smallest else []
-    below += [f"{FEW_PIXELS} pixels"] if median < FEW_PIXELS else []
+    below += [f"{FEW_PIXELS} pixels"] if median < FEW_PIXELS != smallest else []
     if not below:
         return ""
     return (
-        f"the median object, {facts.median:.0f} pixels (the root of its area), becomes {median:.0f} at the network's input, less "
+        f"the median object, {facts.median:.0f} pixels (the root of its area), becomes {median:g} at the network's input, less "
         f"than {' and '.join(below)}. Raise INPUT.MIN_SIZE_{suffix} and MAX_SIZE_{suffix}, or cut images into tiles (INPUT.TILES)"
         + (", or choose smaller anchors; `mrb suggest` chooses for a data set." if median < smallest else ".")
     )

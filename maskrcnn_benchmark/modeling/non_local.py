@@ -12,8 +12,8 @@ def make_non_local(non_local, type: str, channels: int) -> NonLocal:
     module = kind.from_config(non_local, channels) if hasattr(kind, "from_config") else kind(channels)
     if not isinstance(module, NonLocal):
         raise ConfigError(
-            f"{type!r} of NON_LOCAL makes a {module.__class__.__name__}, which is no context module: let its class be a subclass of "
-            "maskrcnn_benchmark.layers.non_local.NonLocal."
+            f"{type!r} of NON_LOCAL makes a {module.__class__.__name__}, which is no context module: let its class be a "
+            "subclass of maskrcnn_benchmark.layers.non_local.NonLocal."
         )
     return module
 
@@ -23,8 +23,8 @@ def with_context(module: nn.Module, x: Tensor) -> Tensor:
     y = module(x)
     if y.shape != x.shape:
         raise ValueError(
-            f"The context module {type(module).__name__} made a map of shape {list(y.shape)} of one of shape {list(x.shape)}; the "
-            "rest of the network needs the same shape."
+            f"The context module {type(module).__name__} made a map of shape {list(y.shape)} of one of shape {list(x.shape)}; "
+            "the rest of the network needs the same shape."
         )
     return y
 
@@ -35,6 +35,6 @@ def check_is_there(module: nn.Module, keys: str, stages) -> None:
         raise ConfigError(f"{keys}.STAGES is empty: name the stages that get a module, or set {keys}.TYPE to ''.")
     if not any(isinstance(part, NonLocal) for part in module.modules()):
         raise ConfigError(
-            f"{keys}.TYPE asks for non-local modules, but {type(module).__name__} of {type(module).__module__}, a fork's own, has "
-            "no place for them: set it to ''."
+            f"{keys}.TYPE asks for non-local modules, but {type(module).__name__} of {type(module).__module__}, a fork's own, "
+            "has no place for them: set it to ''."
         )

@@ -227,9 +227,9 @@ def test_pair_weights_are_the_rows_of_the_matrix():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"heads": 3}, "a multiple of 12 is needed"),
-        ({"heads": 0}, "shared out to 0 heads"),
-        ({"reduction": 0}, "0 of queries"),
+        ({"heads": 3}, r"channels that 12 divides: 2 x 2 \(MODEL.NON_LOCAL.REDUCTION, .* x 3 heads .*; the map has 32"),
+        ({"heads": 0}, "x 0 heads"),
+        ({"reduction": 0}, "2 x 0 "),
     ],
 )
 def test_bad_arguments(options, said):

@@ -10,7 +10,7 @@ from torch import nn
 
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.config.node import ConfigError
-from maskrcnn_benchmark.layers.non_local import NON_LOCAL, NonLocal2d
+from maskrcnn_benchmark.layers.non_local import NON_LOCAL, NonLocal, NonLocal2d
 from maskrcnn_benchmark.modeling.backbone import build_backbone
 from maskrcnn_benchmark.modeling.backbone.fpn import FPN, LastLevelMaxPool
 from maskrcnn_benchmark.modeling.detector import build_detection_model
@@ -199,3 +199,30 @@ def test_unknown_stages(place, stage, said):
 def test_unknown_type():
     with pytest.raises(ConfigError, match="'gaussian' is not one of enl, linear_attention, nl, nl_dot"):
         r18_backbone(f"{TOP_DOWN}.TYPE", "gaussian")
+
+
+class Half(NonLocal):
+    """No module of this package: it has no parameters, and makes a smaller map."""
+
+    def forward(self, x):
+        return x[:, :, ::2]
+
+
+def test_kinds_that_do_not_fit_are_named(monkeypatch):
+    monkeypatch.setitem(NON_LOCAL, "half", Half)
+    with pytest.raises(ValueError, match=r"Half made a map of shape \[1, 32, 1, 3\] of one of shape \[1, 32, 2, 3\]"):
+        r18_backbone(f"{TOP_DOWN}.TYPE", "half")(torch.randn(1, 3, 64, 96))
+    with pytest.raises(ValueError, match="Half made a map"):
+        r18_backbone(f"{BOTTOM_UP}.TYPE", "half")(torch.randn(1, 3, 64, 96))
+    monkeypatch.setitem(NON_LOCAL, "linear", nn.Identity)
+    with pytest.raises(ConfigError, match="'linear' of NON_LOCAL makes a Identity, which is no context module"):
+        r18_backbone(f"{TOP_DOWN}.TYPE", "linear")
+    for place in (TOP_DOWN, BOTTOM_UP):
+        with pytest.raises(ConfigError, match=f"{place}.STAGES is empty: name the stages"):
+            r18_backbone(f"{place}.TYPE", "enl", f"{place}.STAGES", ())
+
+
+def test_a_kind_may_be_a_function_of_the_channels(monkeypatch):
+    monkeypatch.setitem(NON_LOCAL, "smaller", lambda channels: NON_LOCAL["enl"](channels, reduction=4))
+    backbone = r18_backbone(f"{TOP_DOWN}.TYPE", "smaller", f"{BOTTOM_UP}.TYPE", "smaller")
+    assert backbone.fpn.non_local_res5.g.out_channels == 8 and backbone.body.non_local_res4.g.out_channels == 64

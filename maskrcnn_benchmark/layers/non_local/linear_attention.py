@@ -48,8 +48,8 @@ class LinearAttention(NonLocal):
         super().__init__()
         if reduction < 1 or heads < 1 or channels % (2 * reduction * heads):
             raise ValueError(
-                f"The {channels} channels / {2 * reduction} of queries and keys must be shared out to {heads} heads: "
-                f"a multiple of {2 * reduction * heads} is needed."
+                f"linear_attention takes channels that {max(2 * reduction * heads, 1)} divides: 2 x {reduction} "
+                f"(MODEL.NON_LOCAL.REDUCTION, at least 1) x {heads} heads (at least 1); the map has {channels}."
             )
         self.heads = heads
         keys, values = channels // (2 * reduction), channels // reduction

@@ -41,6 +41,10 @@ def plan(config: str, out: str, seeds: Sequence[int], models: Sequence[str], opt
     return runs
 
 
+# On the figures: where and how fast they are computed.
+WITHOUT_EFFECT = ("MODEL.DEVICE", "DATALOADER.NUM_WORKERS", "TEST.IMS_PER_BATCH")
+
+
 def check(run: Run) -> None:
     """Refuse what would have no figures, before it is trained, and what was begun with other settings."""
     wanted = run.cfg
@@ -58,11 +62,12 @@ def check(run: Run) -> None:
 
 
 def _changes(begun: Any, wanted: Any, key: str = "") -> Iterator[str]:
-    """Settings that a training depends on and that are not what they were."""
-    if isinstance(begun, dict) and isinstance(wanted, dict):
-        for name in begun if key else ("INPUT", "MODEL", "SOLVER", "DTYPE"):
-            if name in begun and name in wanted and name != "DEVICE":
-                yield from _changes(begun[name], wanted[name], f"{key}.{name}" if key else name)
+    """Settings that a training or its figures depend on and that are not what they were."""
+    if isinstance(begun, dict) and isinstance(wanted, dict) and key != "DATASETS.DEFINITIONS":
+        for name in begun if key else ("INPUT", "MODEL", "SOLVER", "DTYPE", "DATASETS", "DATALOADER", "TEST"):
+            full = f"{key}.{name}" if key else name
+            if name in begun and name in wanted and full not in WITHOUT_EFFECT:
+                yield from _changes(begun[name], wanted[name], full)
     elif begun != wanted:
         yield f"{key} {begun} instead of {wanted}"
 

@@ -16,12 +16,17 @@ from enl_paper.comparison import t_quantile
 from enl_paper.relations.spec import RELATIONS_CATEGORIES
 
 MODELS = ("baseline", "+3LA, TD")
+DEFINITIONS = {"mine_test": {"IMG_DIR": "test", "ANN_FILE": "test.json"}}
 
 
 @pytest.fixture
 def config(tmp_path):
     path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump({"DATASETS": {"TEST": ["mine_test"]}, "MODEL": {"WEIGHT": "start.pth"}}))
+    path.write_text(
+        yaml.safe_dump(
+            {"DATASETS": {"DEFINITIONS": DEFINITIONS, "TEST": ["mine_test"]}, "MODEL": {"WEIGHT": "start.pth"}}
+        )
+    )
     return str(path)
 
 
@@ -83,7 +88,15 @@ def test_runs_of_other_settings_are_not_mixed_in(config, tmp_path):
         cfg = run.cfg
         cfg.OUTPUT_DIR, cfg.SEED, cfg.MODEL.DEVICE = run.folder, run.seed, "cuda"
         (tmp_path / run.folder / "config.yml").write_text(cfg.dump())
-    finetuning.plan(*words, ["SOLVER.MAX_ITER", "7"])
+    finetuning.plan(*words, ["SOLVER.MAX_ITER", "7", "DATALOADER.NUM_WORKERS", "3"])
+    for key, value in (
+        ("DATASETS.TRAIN", "('coco_2014_train',)"),
+        ("DATASETS.DEFINITIONS.mine_test.ANN_FILE", "corrected.json"),
+        ("DATALOADER.REPEAT_FACTOR_THRESHOLD", "0.1"),
+        ("TEST.COCO_MAX_DETECTIONS", "500"),
+    ):
+        with pytest.raises(ValueError, match="other settings: " + key.removesuffix(".mine_test.ANN_FILE")):
+            finetuning.plan(*words, ["SOLVER.MAX_ITER", "7", key, value])
     with pytest.raises(ValueError, match=r"other settings: SOLVER.MAX_ITER 7 instead of 8\. Take another --out"):
         finetuning.plan(*words, ["SOLVER.MAX_ITER", "8"])
 

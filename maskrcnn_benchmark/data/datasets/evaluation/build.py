@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
 from maskrcnn_benchmark.data.datasets.coco import COCODataset
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import Evaluator, check_expected, evaluated
@@ -46,6 +47,10 @@ def _evaluator_class(dataset: Any) -> Any:
         raise ValueError(
             f"{type(dataset).__name__} does not name its evaluation: give it an attribute `evaluator`, one of "
             f"{', '.join(sorted(EVALUATORS))}."
+        )
+    if name not in EVALUATORS:
+        raise ConfigError(
+            f"{type(dataset).__name__} names the evaluator {name!r}; there are {', '.join(sorted(EVALUATORS))}."
         )
     return EVALUATORS[name]
 
