@@ -124,6 +124,11 @@ class _Sums(NamedTuple):
     total: Tensor  # its denominator, [B, D_k, 1]
     seen: Tensor  # n as each key sees it, [B, D_k, C]
 
+    def norms(self, x: Tensor, block: slice) -> tuple[Tensor, Tensor]:
+        """Mean and inverse of some rows."""
+        positions = slice(block.start * x.shape[3], block.stop * x.shape[3])
+        return self.mean[:, :, positions], self.inverse[:, :, positions]
+
 
 def _sums(x: Tensor, phi: Tensor) -> _Sums:
     batch, channels, _, _ = x.shape
@@ -137,7 +142,7 @@ def _sums(x: Tensor, phi: Tensor) -> _Sums:
         # Of the differences: of squares nothing would be left where the mean is large.
         deviation = torch.linalg.vector_norm(part - mean, dim=3) / math.sqrt(channels)
         mean, inverse = mean.flatten(1)[:, None], (deviation.square() + _EPS).rsqrt().flatten(1)[:, None]
-        logits = _projected(phi, part, inverse)
+        logits = _projected(phi, part, mean, inverse)
         highest = torch.maximum(maximum, logits.amax(2, keepdim=True))
         shrink, keys = (maximum - highest).exp(), (logits - highest).exp()
         maximum, total = highest, total * shrink + keys.sum(2, keepdim=True)
@@ -169,9 +174,9 @@ def _context(weights: _Weights, heads: int, seen: Tensor) -> Tensor:
     return _within_heads(seen @ weights.g.T, heads)
 
 
-def _queries(weights: _Weights, part: Tensor, inverse: Tensor) -> Tensor:
+def _queries(weights: _Weights, part: Tensor, mean: Tensor, inverse: Tensor) -> Tensor:
     """q of some rows, in the dtype of the sums: Tensor[B, D_k, n]."""
-    return _projected(weights.theta, part, inverse) + weights.theta_bias[:, None]
+    return _projected(weights.theta, part, mean, inverse) + weights.theta_bias[:, None]
 
 
 def _add_context(x: Tensor, weights: _Weights, heads: int, sums: _Sums) -> Tensor:
@@ -179,7 +184,7 @@ def _add_context(x: Tensor, weights: _Weights, heads: int, sums: _Sums) -> Tenso
     result = torch.empty_like(x)
     for block in _blocks(x):
         part = _tokens(x, block)
-        query = _queries(weights, part, _of_rows(sums.inverse, x, block)).to(x.dtype)
+        query = _queries(weights, part, *sums.norms(x, block)).to(x.dtype)
         z = torch.baddbmm(part.flatten(1, 2), query.transpose(1, 2), answer).add_(weights.out_bias.to(x.dtype))
         result[:, :, block] = z.view(part.shape).permute(0, 3, 1, 2)
     return result
@@ -222,8 +227,8 @@ class _LinearAttention(torch.autograd.Function):
         grad_queries = []
         for block in _blocks(x):
             part, flat = _tokens(x, block), _tokens(grad, block).to(x.dtype).flatten(1, 2)
-            inverse = _of_rows(sums.inverse, x, block)
-            grad_answer += _product(_queries(weights, part, inverse), flat)
+            mean, inverse = sums.norms(x, block)
+            grad_answer += _product(_queries(weights, part, mean, inverse), flat)
             grad_out_bias += flat.sum((0, 1), dtype=grad_out_bias.dtype)
             grad_query = _times(answer, flat).to(inverse.dtype)
             grad_theta += _product(grad_query * inverse, part.flatten(1, 2)).sum(0)
@@ -242,9 +247,9 @@ class _LinearAttention(torch.autograd.Function):
         for block, grad_query in zip(_blocks(x), grad_queries, strict=True):
             part = _tokens(x, block)
             flat = _factor(part.flatten(1, 2))
-            mean, inverse = _of_rows(sums.mean, x, block), _of_rows(sums.inverse, x, block)
-            keys = (_projected(weights.phi, part, inverse) - sums.maximum).exp() / sums.total
-            grad_logits = keys * (_projected(grad_seen, part, inverse) - of_keys)
+            mean, inverse = sums.norms(x, block)
+            keys = (_projected(weights.phi, part, mean, inverse) - sums.maximum).exp() / sums.total
+            grad_logits = keys * (_projected(grad_seen, part, mean, inverse) - of_keys)
             grad_phi += _product(grad_logits * inverse, flat).sum(0)
             factors = torch.cat([one.to(flat.dtype) for one in (grad_query, grad_logits, keys)], 1)
             grad_n = factors.transpose(1, 2) @ rows.to(flat.dtype)  # B x n x C
@@ -283,11 +288,6 @@ def _tokens(x: Tensor, block: slice) -> Tensor:
     return x[:, :, block].permute(0, 2, 3, 1)
 
 
-def _of_rows(by_position: Tensor, x: Tensor, block: slice) -> Tensor:
-    width = x.shape[3]
-    return by_position[:, :, block.start * width : block.stop * width]
-
-
 def _factor(x: Tensor) -> Tensor:
     """As it is multiplied: bfloat16 as it is, summed in float32 and rounded once. float16 is widened, as it would overflow."""
     return x.float() if x.dtype == torch.float16 else x
@@ -299,9 +299,14 @@ def _times(weight: Tensor, flat: Tensor) -> Tensor:
     return (flat @ weight.to(flat.dtype).expand(len(flat), -1, -1).transpose(1, 2)).transpose(1, 2)
 
 
-def _projected(weight: Tensor, part: Tensor, inverse: Tensor) -> Tensor:
+def _projected(weight: Tensor, part: Tensor, mean: Tensor, inverse: Tensor) -> Tensor:
     """weight n of some rows, in the dtype of the sums: Tensor[B, h, W, C] -> Tensor[B, D, n]."""
-    return inverse * _times(weight, part.flatten(1, 2))
+    product = _times(weight, part.flatten(1, 2))
+    if product.dtype == weight.dtype:
+        return inverse * product
+    # Rounded, a centred weight no longer sums to zero: what that makes of the mean is taken off.
+    left = weight.to(product.dtype).sum(-1, keepdim=True, dtype=weight.dtype)
+    return inverse * (product - left * mean)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
