@@ -122,8 +122,8 @@ def _found(found: Errors, threshold: float, area: tuple[float, float] | None) ->
     return {
         "objects": int(objects.sum()),
         "found": int(hits.sum()),
-        "recall": float(hits.sum() / objects.sum()) if objects.any() else -1.0,
-        "precision": float(correct.sum() / counted_ones.sum()) if counted_ones.any() else -1.0,
+        "recall": float(hits.sum()) / float(objects.sum()) if objects.any() else -1.0,
+        "precision": float(correct.sum()) / float(counted_ones.sum()) if counted_ones.any() else -1.0,
     }
 
 

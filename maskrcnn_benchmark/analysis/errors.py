@@ -128,7 +128,7 @@ class Errors:
             scores, hits = np.sort(found.score[of_category]), np.sort(found.score[of_category & correct])
             detected, right = (len(s) - np.searchsorted(s, tried, side="left") for s in (scores, hits))
             f1[:, k] = 2 * right / np.maximum(detected + number[k], 1)
-        return float(tried[f1[:, number > 0].mean(axis=1).argmax()])
+        return float(tried[np.argmax(f1[:, number > 0].mean(axis=1))])
 
     def _objects_by_category(self) -> np.ndarray:
         return np.bincount(self.objects.category, minlength=len(self.categories))
@@ -284,7 +284,7 @@ def confusion_matrix(truth: Any, results: Sequence[dict], threshold: float, task
         taken = np.zeros(len(true), bool)
         for i, entry in enumerate(detected):
             free = np.where(taken, 0, image.iou[i])
-            best = int(free.argmax()) if len(true) else -1
+            best = int(np.argmax(free)) if len(true) else -1
             if best >= 0 and free[best] >= FOREGROUND:
                 taken[best] = True
                 matrix[place[true[best]["category_id"]], place[entry["category_id"]]] += 1

@@ -117,6 +117,6 @@ def _facts(
             f"There are no objects to go by: {counted(len(sides), 'image')}, {counted(len(extents), 'object')}."
         )
     small, median, large = np.percentile(np.sqrt(extents.prod(axis=1)), (10, 50, 90)).tolist()
-    row = int(counts.argmax())
+    row = int(np.argmax(counts))
     place = row if places is None else int(places[row])
     return Facts(len(sides), int(counts.sum()), classes, sides, small, median, large, int(counts[row]), place, masks)

@@ -29,7 +29,7 @@ def dots(iterations: Sequence[int], values: Sequence[float], width: int, height:
     """A curve as a grid of dots, bool [height, width]: the mean of what falls into each column, joined to its neighbours."""
     x, y = np.asarray(iterations, np.float64), np.asarray(values, np.float64)
     low, high = limits(y)
-    columns = np.round((x - x.min()) / max(x.max() - x.min(), 1) * (width - 1)).astype(int)
+    columns = np.round((x - np.min(x)) / max(np.ptp(x), 1) * (width - 1)).astype(int)
     sums, counts = np.bincount(columns, y, width), np.bincount(columns, minlength=width)
     places = np.flatnonzero(counts)
     share = (sums[places] / counts[places] - low) / (high - low)

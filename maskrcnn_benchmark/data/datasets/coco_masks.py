@@ -118,7 +118,7 @@ def decoded_counts(counts: str | bytes) -> np.ndarray | None:
     ends = np.flatnonzero((codes & 32) == 0)
     starts = np.concatenate(([0], ends[:-1] + 1))
     lengths = ends - starts + 1
-    if lengths.max() > 8:
+    if np.max(lengths) > 8:
         return None
     shift = 5 * (np.arange(len(codes)) - np.repeat(starts, lengths))
     values = np.add.reduceat((codes & 31) << shift, starts)

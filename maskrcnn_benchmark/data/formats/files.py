@@ -164,7 +164,7 @@ def join_polygons(polygons: Sequence[Sequence[float]]) -> list[float]:
         part = np.asarray(polygon, np.float64).reshape(-1, 2)
         last, step = max(len(joined) - NEAREST_OF, 0), len(part) // NEAREST_OF + 1
         distance = ((joined[last:, None] - part[::step]) ** 2).sum(axis=2)
-        here, there = np.unravel_index(distance.argmin(), distance.shape)
+        here, there = (int(i) for i in np.unravel_index(np.argmin(distance), distance.shape))
         here, there = here + last, there * step
         part = np.concatenate((part[there:], part[: there + 1]))
         joined = np.concatenate((joined[: here + 1], part, joined[here:]))

@@ -140,7 +140,7 @@ def _annotate(kept: list[tuple[Thing, Sprite, np.ndarray]], image_id: int) -> li
         if not thing.category:
             continue
         whole = shows.sum() >= _LEAST_OUTLINED * sprite.solid.sum()
-        rle, segmentation = _encode(shows, whole and not thing.crowd)
+        rle, segmentation = _encode(shows, bool(whole) and not thing.crowd)
         annotations.append(
             {
                 "id": image_id * _STRIDE + len(annotations) + 1,
