@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from maskrcnn_benchmark.data.datasets import raster
 from maskrcnn_benchmark.data.datasets.images import (
@@ -23,10 +23,22 @@ from maskrcnn_benchmark.data.datasets.images import (
     SWAPS_SIDES,
     BrokenImageError,
     bytes_to_decode,
+    deep_colours,
+    has_deep_colours,
+    is_inverted,
+    orientation_of,
     read_header,
     turned,
 )
-from maskrcnn_benchmark.data.datasets.pixels import PILLOW_RGB, depth_of, parts, to_8_bits, to_rgb, value_range
+from maskrcnn_benchmark.data.datasets.pixels import (
+    PILLOW_RGB,
+    colours_to_rgb,
+    depth_of,
+    parts,
+    to_8_bits,
+    to_rgb,
+    value_range,
+)
 from maskrcnn_benchmark.data.datasets.raster import MOST_AT_ONCE, Box
 
 MOST_DECODED = 2**31  # bytes that an image may take where it is decoded as a whole
@@ -108,7 +120,7 @@ def open_large(path: str) -> LargeImage:
         header = _unlimited(lambda: read_header(path))
         width, height = header.stored
         if PILLOW_RGB * width * height <= MOST_DECODED:
-            return _decoded(path, header)
+            return _decoded(path)
     try:
         return _by_windows(path)
     except ImportError:
@@ -128,14 +140,17 @@ def _unlimited(use: Callable[[], Any]) -> Any:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def _decoded(path: str, header: Any) -> LargeImage:
-    def decode() -> Image.Image:
-        image = Image.open(path)
-        image.load()
-        return image
+def _decoded(path: str) -> LargeImage:
+    def decode() -> tuple[Image.Image, int]:
+        with open(path, "rb") as f:
+            image = Image.open(f)
+            if has_deep_colours(image):
+                return colours_to_rgb(deep_colours(image, f), path), orientation_of(image)
+            image.load()
+            return image, orientation_of(image)
 
     try:
-        image = _unlimited(decode)
+        image, orientation = _unlimited(decode)
     except Exception as error:  # Pillow's decoders raise anything for what is damaged
         raise BrokenImageError(f"The image {path} cannot be read: {error}") from None
     largest = None
@@ -144,12 +159,12 @@ def _decoded(path: str, header: Any) -> LargeImage:
             largest = depth_of(*value_range(part for _, part in parts(image)), image.mode.startswith("F"), path)
         except ValueError as error:
             raise BrokenImageError(f"The image {path} cannot be read: {error}") from None
-    is_turned = image.size != header.stored  # Pillow turns TIFF itself
 
     def rgb(box: Box) -> Image.Image:
         part = image.crop(box)
         if largest is not None:
             part = Image.fromarray(to_8_bits(np.asarray(part), largest))
+            part = ImageOps.invert(part) if is_inverted(image) else part
         return to_rgb(part.convert("L") if part.mode == "1" else part, path)
 
     def read(box: Box, size: tuple[int, int]) -> Image.Image:
@@ -159,7 +174,7 @@ def _decoded(path: str, header: Any) -> LargeImage:
             return image.resize(size, Image.Resampling.BILINEAR, box=box)
         return _resized(rgb, box, size)
 
-    return LargeImage(path, image.size, 1 if is_turned else header.orientation, read)
+    return LargeImage(path, image.size, orientation, read)
 
 
 def _resized(rgb: Callable[[Box], Image.Image], box: Box, size: tuple[int, int]) -> Image.Image:

@@ -6,13 +6,15 @@ import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from maskrcnn_benchmark.data.datasets import images, pixels
+from maskrcnn_benchmark.data.datasets import images, pixels, raster
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError, decode_rgb, image_size, read_header, read_rgb
+from maskrcnn_benchmark.data.large_images import open_large
 from maskrcnn_benchmark.data.pictures import decode_upright, read_upright, to_bgr, to_picture
 
 UPRIGHT = np.arange(60, dtype=np.uint8).reshape(6, 10) * 4
@@ -86,7 +88,82 @@ def test_floating_point_from_0_to_1(tmp_path):
     assert (np.asarray(read_rgb(tmp_path / "a.tif"))[..., 0] == EXPECTED).all()
 
 
-@pytest.mark.parametrize("values", [[[-1.0, 0.5]], [[0.0, 1e7]], [[float("nan"), 1]], [[float("inf"), 1]]])
+@pytest.fixture(params=["gdal", "no gdal"])
+def gdal(request, monkeypatch):
+    """Both with GDAL and without."""
+    if request.param == "gdal":
+        pytest.importorskip("rasterio")
+    else:
+        monkeypatch.setattr(raster, "ENDINGS", ())
+
+
+def by_both_readers(path: str) -> tuple[np.ndarray, np.ndarray]:
+    """An image at once, and as large ones are read."""
+    large = open_large(path)
+    return np.asarray(read_rgb(path)), np.asarray(large.crop((0, 0, *large.size)))
+
+
+@pytest.mark.parametrize("top", [255, 4095, 65535])
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_colours_of_16_bits_are_scaled_as_grey_values_are(top, channels, ending, tmp_path, gdal):
+    path = str(tmp_path / f"a.{ending}")
+    shares = np.random.default_rng(0).random((20, 30, 4))
+    shares[0, 0] = 1
+    values = np.rint(shares * top)
+    cv2.imwrite(path, values[..., :channels].astype(np.uint16))  # LZW with a predictor, of TIFF
+    expected = np.rint(values[..., 2::-1] * (255 / top))
+    for found in (*by_both_readers(path), np.asarray(decode_upright(Path(path).read_bytes(), "a"))):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_colours_of_16_bits_are_turned(orientation, tmp_path, gdal):
+    path = str(tmp_path / "a.tif")
+    cv2.imwrite(
+        path, STORED[orientation][..., None].repeat(3, 2).astype(np.uint16) * 257, (cv2.IMWRITE_TIFF_COMPRESSION, 1)
+    )
+    content, sample_format = bytearray(Path(path).read_bytes()), struct.pack("<HHI", 339, 3, 3)
+    entry = content.index(sample_format)  # which says what is so by default
+    content[entry : entry + 12] = struct.pack("<HHII", images.ORIENTATION, 3, 1, orientation)
+    Path(path).write_bytes(content)
+    for found in by_both_readers(path):
+        np.testing.assert_array_equal(found, UPRIGHT[..., None].repeat(3, 2))
+    stored = np.asarray(read_rgb(path, lambda header: False))
+    assert (stored == STORED[orientation][..., None]).all()
+
+
+def test_damaged_colours_of_16_bits_are_named(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.random.default_rng(0).integers(0, 9000, (40, 50, 3), dtype=np.uint16))
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:5000])
+    with pytest.raises(BrokenImageError, match=r"a.png cannot be read: its colours of 16 bits cannot be decoded"):
+        read_rgb(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("top", [1, 255, 4095, 60_000])
+def test_zero_is_white_where_a_tiff_says_so(top, tmp_path, gdal):
+    """By either reader, and with the contrast of the depth that the values fill."""
+    path, dtype = str(tmp_path / "a.tif"), np.uint16 if top > 255 else np.uint8
+    Image.fromarray(np.rint(RAMP * top).astype(dtype)).save(path)
+    content, entry = Path(path).read_bytes(), struct.pack("<HHIH", images.PHOTOMETRIC, 3, 1, 1)
+    assert content.count(entry) == 1
+    Path(path).write_bytes(content.replace(entry, struct.pack("<HHIH", images.PHOTOMETRIC, 3, 1, 0)))
+    most = 255 if top <= 255 else 4095 if top <= 4095 else 65535
+    for found in by_both_readers(path):
+        np.testing.assert_allclose(found[..., 0], 255 - np.rint(RAMP * top) * (255 / most), atol=1)
+
+
+def test_nan_has_no_value(tmp_path, gdal):
+    """GDAL's users write it where there are none, with and without saying so in the file."""
+    values = (np.random.default_rng(0).random((20, 30)) * 4095).astype(np.float32)
+    values[0, 0], values[5:9, 3:20] = 4095, np.nan
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    for found in by_both_readers(str(tmp_path / "a.tif")):
+        np.testing.assert_array_equal(found[..., 0], np.rint(np.nan_to_num(values) * (255 / 4095)))
+    assert not np.asarray(to_picture(Image.fromarray(np.full((4, 4), np.nan, np.float32)))).any()
+
+
+@pytest.mark.parametrize("values", [[[-1.0, 0.5]], [[0.0, 1e7]], [[float("inf"), 1]]])
 def test_values_without_a_depth_are_refused(values, tmp_path):
     image = Image.fromarray(np.array(values, np.float32))
     image.save(tmp_path / "a.tif")

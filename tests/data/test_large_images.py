@@ -282,6 +282,63 @@ def test_a_turned_tiff_by_windows(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("nodata", [None, 65535])
+@pytest.mark.parametrize("more", [{}, {"interleave": "band"}, {"compress": "lzw", "predictor": 2}], ids=str)
+def test_colours_of_16_bits_are_those_of_either_reader(tmp_path, more, nodata):
+    bands = np.random.default_rng(0).integers(0, 4096, (3, 50, 70)).astype(np.uint16)
+    if nodata:
+        bands[:, :20, :30] = nodata
+    path = write_tiff(tmp_path / "a.tif", bands, photometric="rgb", nodata=nodata, **more)
+    expected = np.rint(np.where(bands == 65535, 0, bands) * (255 / 4095)).transpose(1, 2, 0)
+    for image in (read_rgb(path), open_large(path).crop((0, 0, 70, 50))):
+        np.testing.assert_array_equal(np.asarray(image), expected)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_planes_of_16_bits_need_gdal(tmp_path, monkeypatch):
+    path = write_tiff(tmp_path / "a.tif", np.zeros((3, 50, 70), np.uint16), photometric="rgb", interleave="band")
+    monkeypatch.setattr(raster, "takes", lambda path: False)
+    with pytest.raises(
+        BrokenImageError, match=r"16 bits lie in a plane each; install rasterio \(pip install rasterio\)"
+    ):
+        read_rgb(path)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(
+    ("ending", "more"),
+    [("jp2", {"driver": "JP2OpenJPEG"}), ("tif", {"compress": "webp", "webp_lossless": True, "photometric": "rgb"})],
+)
+def test_what_pillow_knows_and_cannot_decode_is_read_by_gdal(tmp_path, ending, more, monkeypatch, capfd):
+    rasterio = pytest.importorskip("rasterio")
+    with rasterio.Env() as env:
+        if {"jp2": "JP2OpenJPEG", "tif": "GTiff"}[ending] not in env.drivers():
+            pytest.skip("this GDAL does not write it")
+    path, bands = str(tmp_path / f"a.{ending}"), noise(40, 30).transpose(2, 0, 1)
+    quality = {"quality": "100", "reversible": "yes"} if ending == "jp2" else {}
+    with rasterio.open(
+        path, "w", **{"driver": "GTiff", **more, **quality}, width=40, height=30, count=3, dtype="uint8"
+    ) as f:
+        f.write(bands)
+    for image in (read_rgb(path), open_large(path).crop((0, 0, 40, 30))):
+        np.testing.assert_array_equal(np.asarray(image), bands.transpose(1, 2, 0))
+    assert not capfd.readouterr().err
+    monkeypatch.setattr(raster, "takes", lambda path: False)
+    with pytest.raises(
+        BrokenImageError, match=r"cannot be read: .*; with rasterio \(pip install rasterio\) more files"
+    ):
+        read_rgb(path)
+
+
+def test_other_colour_spaces_are_those_of_either_reader(tmp_path):
+    pytest.importorskip("rasterio")
+    lab = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    path = str(tmp_path / "a.tif")
+    Image.frombytes("LAB", (70, 50), lab.tobytes()).save(path)
+    np.testing.assert_array_equal(np.asarray(read_rgb(path)), np.asarray(open_large(path).crop((0, 0, 70, 50))))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_values_of_no_depth_are_named_with_the_file(tmp_path):
     path = write_tiff(tmp_path / "a.tif", np.full((3, 50, 70), -5, np.int16))
     for read in (read_rgb, lambda path: open_large(path).crop((0, 0, 70, 50))):
@@ -291,4 +348,4 @@ def test_values_of_no_depth_are_named_with_the_file(tmp_path):
             read(path)
     Image.fromarray(np.full((50, 70), -5.0, np.float32)).save(tmp_path / "b.tif")
     with pytest.raises(BrokenImageError, match=r"b.tif cannot be read: its grey values"):
-        large_images._decoded(str(tmp_path / "b.tif"), images.read_header(str(tmp_path / "b.tif")))
+        large_images._decoded(str(tmp_path / "b.tif"))

@@ -9,18 +9,20 @@ import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
-from PIL import Image, UnidentifiedImageError
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from maskrcnn_benchmark.data.datasets import raster
-from maskrcnn_benchmark.data.datasets.pixels import PILLOW_RGB, OnceForAll, bytes_per_pixel, to_rgb
+from maskrcnn_benchmark.data.datasets.pixels import PILLOW_RGB, OnceForAll, bytes_per_pixel, colours_to_rgb, to_rgb
 
 IMAGE_ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".ppm", ".pgm"),
 )
 ORIENTATION = 0x0112  # EXIF's tag
-NODATA = 42113  # the tag of GeoTIFF
+BITS, PHOTOMETRIC, PLANES, NODATA = 258, 262, 284, 42113  # tags of TIFF; the last is GDAL's
 # How the stored pixels become the image as it is seen.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -85,22 +87,84 @@ def decode_rgb(source: Any, name: str, turn: Callable[[Header], bool] = always_t
     """
 
     def decode(image: Image.Image) -> Image.Image:
-        if NODATA in getattr(image, "tag_v2", ()) and image.mode.startswith(("I", "F")) and _is_raster(source):
-            raise UnidentifiedImageError  # Pillow does not know which of its pixels have no value
+        # First of all: Pillow may decode a PNG to find its orientation, and then knows no more how it was stored.
+        file, is_deep = image.fp, has_deep_colours(image)  # type: ignore[attr-defined]
+        is_for_gdal = _is_raster(source) and (is_deep or _is_for_gdal(image))
         header = _header(image)
-        _check_size(image, header.orientation in _TURNS, name)
+        if not is_for_gdal:
+            _check_size(image, header.orientation in _TURNS, name)
         if image.format in OF_PAGES and image.is_animated:  # type: ignore[attr-defined]
             _say_pages(name)
         wanted = turn(header) and header.orientation in _TURNS
-        image.load()
-        result = to_rgb(image, name)
-        is_turned = header.orientation != 1 and _orientation(image) == 1  # Pillow turns TIFF itself
+        if is_for_gdal:
+            result = _decode_raster(raster.Raster(source), name)
+        elif is_deep:
+            result = colours_to_rgb(deep_colours(image, file), name)
+        else:
+            result = _pixels(image, source, name)
+        is_turned = header.orientation != 1 and orientation_of(image) == 1  # Pillow and OpenCV turn TIFF themselves
         if wanted != is_turned:
             method = _TURNS[header.orientation]
             result = result.transpose(method if wanted else _BACK[method])
         return result
 
     return _with_image(source, name, decode, lambda file: _decode_raster(file, name))
+
+
+def _pixels(image: Image.Image, source: Any, name: str) -> Image.Image:
+    """What Pillow decodes, or GDAL where Pillow lacks a compression of TIFF."""
+    try:
+        image.load()
+    except OSError as error:
+        if _is_raster(source):
+            with contextlib.suppress(ValueError):  # a damaged file, of which Pillow says more
+                return _decode_raster(raster.Raster(source), name)
+        raise OSError(f"{error}{_lacking(source)}" if _is_for_gdal(image) else str(error)) from None
+    result = to_rgb(image, name)
+    return ImageOps.invert(result) if is_inverted(image) else result
+
+
+def has_deep_colours(image: Image.Image) -> bool:
+    """Whether an opened image has colours of 16 bits, of which Pillow keeps the upper 8, whatever depth they fill."""
+    if image.mode not in ("RGB", "RGBA"):
+        return False
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(BITS, (8,))) > 8  # type: ignore[attr-defined]
+    return image.format == "PNG" and bool(image.tile) and str(image.tile[0][3]).endswith(";16B")
+
+
+def deep_colours(image: Image.Image, file: IO[bytes]) -> np.ndarray:
+    """The colours of an image that `has_deep_colours`, by its file: uint16 [height, width, 3], RGB. A TIFF is turned, which
+    `orientation_of` then tells, as of one that Pillow has loaded. Raises OSError."""
+    if getattr(image, "tag_v2", {}).get(PLANES, 1) != 1:  # OpenCV mixes the colours up
+        raise OSError(
+            "its colours of 16 bits lie in a plane each; install rasterio (pip install rasterio), which reads that, or save it "
+            "with the colours of each pixel together"
+        )
+    file.seek(0)
+    values = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None:
+        raise OSError("its colours of 16 bits cannot be decoded: it is damaged, or of a kind that OpenCV does not know")
+    if image.format == "TIFF":
+        image.getexif().pop(ORIENTATION, None)
+    return values[:, :, 2::-1]
+
+
+def is_inverted(image: Image.Image) -> bool:
+    """Whether the values of a loaded image are 0 for white: of TIFF, Pillow turns those of 8 bits round, and no others."""
+    return image.mode.startswith(("I", "F")) and getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0
+
+
+def _is_for_gdal(image: Image.Image) -> bool:
+    """Whether GDAL knows more of an opened image than Pillow: which pixels have no value, and how other programs convert L*a*b*.
+    On colours in JPEG 2000 and on WebP within TIFF Pillow fails, not without noise."""
+    is_grey = image.mode.startswith(("I", "F"))
+    return (
+        (is_grey and NODATA in getattr(image, "tag_v2", ()))
+        or image.mode == "LAB"
+        or (image.format == "JPEG2000" and not is_grey)
+        or (image.format == "TIFF" and image.info.get("compression") == "webp")
+    )
 
 
 def _decode_raster(file: raster.Raster, name: str) -> Image.Image:
@@ -138,12 +202,18 @@ def image_size(path: str) -> tuple[int, int]:
 def bytes_to_decode(path: str) -> int:
     """The memory that `read_rgb` takes for a file, by its header. Raises BrokenImageError."""
     return _with_image(
-        path, path, lambda image: _bytes_of(image, _orientation(image) in _TURNS), lambda file: file.bytes_to_decode
+        path, path, lambda image: _bytes_of(image, orientation_of(image) in _TURNS), lambda file: file.bytes_to_decode
     )
 
 
 def _is_raster(source: Any) -> bool:
     return isinstance(source, str) and raster.takes(source)
+
+
+def _lacking(source: Any) -> str:
+    """What to do about a file that is not read for want of GDAL, perhaps."""
+    is_one = isinstance(source, str) and source.lower().endswith(raster.ENDINGS) and not raster.takes(source)
+    return "; with rasterio (pip install rasterio) more files of this kind are read" if is_one else ""
 
 
 def _with_image(
@@ -167,7 +237,9 @@ def _with_image(
                 return of_raster(raster.Raster(source))
             except ValueError as error:
                 raise BrokenImageError(f"The image {name} cannot be read: {error}") from None
-        raise BrokenImageError(f"The image {name} cannot be read: it is no image, or of an unknown kind") from None
+        raise BrokenImageError(
+            f"The image {name} cannot be read: it is no image, or of an unknown kind{_lacking(source)}"
+        ) from None
     except Image.DecompressionBombError:  # raised for twice as many pixels, before we are asked
         raise BrokenImageError(
             f"The image {name} cannot be read: it has more pixels than are read here; {LARGER}"
@@ -178,7 +250,8 @@ def _with_image(
 
 
 def _bytes_of(image: Image.Image, is_turned: bool) -> int:
-    return image.width * image.height * (bytes_per_pixel(image.mode) + (PILLOW_RGB if is_turned else 0))
+    stored = 2 * len(image.getbands()) if has_deep_colours(image) else 0
+    return image.width * image.height * (bytes_per_pixel(image.mode) + stored + (PILLOW_RGB if is_turned else 0))
 
 
 def _check_size(image: Image.Image, is_turned: bool, name: str) -> None:
@@ -191,14 +264,15 @@ def _check_size(image: Image.Image, is_turned: bool, name: str) -> None:
 
 
 def _header(image: Image.Image) -> Header:
-    orientation = _orientation(image)
+    orientation = orientation_of(image)
     width, height = image.size
     # Pillow gives the size of a TIFF as it is seen.
     swapped = image.format == "TIFF" and orientation in SWAPS_SIDES
     return Header((height, width) if swapped else (width, height), orientation)
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
+    """EXIF's orientation of what an image holds, 1 to 8; 1 of a loaded TIFF, which Pillow turns itself."""
     if image.format == "PNG" and not image.info.keys() & PNG_EXIF and not _has_late_entries(image):
         return 1  # Pillow would decode the whole image to look for an entry behind the pixels
     try:

@@ -2,7 +2,7 @@
 
 import logging
 import mmap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from PIL import Image
@@ -11,6 +11,8 @@ from PIL import Image
 DEPTHS = (8, 10, 12, 14, 16)
 PILLOW_RGB = 4  # bytes of a pixel
 PART = 1 << 20  # pixels
+
+Part = tuple[tuple[int, int], np.ndarray]  # (left, top) and the values there
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +39,8 @@ def to_rgb(image: Image.Image, name: str) -> Image.Image:
     """A loaded image as RGB of 8 bits; the same object if it is that already.
 
     Grey values of 16 and 32 bits and of floating point are divided by the largest value of the depth that they fill: 8, 10, 12,
-    14 or 16 bits, or 1 for floating point from 0 to 1. What else there is Pillow converts: grey, palettes, CMYK, and colours
-    under transparency as they are stored.
+    14 or 16 bits, or 1 for floating point from 0 to 1; NaN is black. What else there is Pillow converts: grey, palettes, CMYK,
+    and colours under transparency as they are stored.
 
     Raises ValueError for values that have no such depth.
     """
@@ -59,14 +61,20 @@ def bytes_per_pixel(mode: str) -> int:
     return PILLOW_RGB + (1 if mode in ("1", "L", "P") else 2 if mode.startswith("I;16") else 4)
 
 
-def parts(image: Image.Image) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+def parts(image: Image.Image) -> Iterator[Part]:
     """An image part by part as (left, top) and array: as a whole, an array would need its memory three times over."""
-    columns = min(image.width, PART)
+    for box in _boxes(image.size):
+        yield box[:2], np.asarray(image.crop(box))
+
+
+def _boxes(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """The corners x1, y1, x2, y2 of the parts of an image of (width, height)."""
+    width, height = size
+    columns = min(width, PART)
     rows = max(PART // columns, 1)
-    for top in range(0, image.height, rows):
-        for left in range(0, image.width, columns):
-            right, bottom = min(left + columns, image.width), min(top + rows, image.height)
-            yield (left, top), np.asarray(image.crop((left, top, right, bottom)))
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            yield left, top, min(left + columns, width), min(top + rows, height)
 
 
 def depth_of(low: float, high: float, is_float: bool, name: str) -> float:
@@ -93,19 +101,31 @@ def depth_of(low: float, high: float, is_float: bool, name: str) -> float:
 
 
 def value_range(arrays: Iterable[np.ndarray]) -> tuple[float, float]:
-    """The least and the largest value of all arrays, NaN if one is; (0, 0) without any."""
-    extremes = np.array([(array.min(), array.max()) for array in arrays if array.size] or [(0, 0)], np.float64)
+    """The least and the largest value of all arrays, NaN, which is no value, left out; (0, 0) without any."""
+    known = (array[~np.isnan(array)] if array.dtype.kind == "f" else array for array in arrays)
+    extremes = np.array([(array.min(), array.max()) for array in known if array.size] or [(0, 0)], np.float64)
     return float(extremes[:, 0].min()), float(extremes[:, 1].max())
 
 
 def to_8_bits(values: np.ndarray, largest: float) -> np.ndarray:
-    """Grey values as uint8, `largest` as 255."""
-    return np.rint(values * (255 / largest)).clip(0, 255).astype(np.uint8)
+    """Grey values as uint8, `largest` as 255 and NaN as 0."""
+    return np.nan_to_num(np.rint(values * (255 / largest)).clip(0, 255)).astype(np.uint8)
 
 
 def _scaled(image: Image.Image, name: str) -> Image.Image:
-    largest = depth_of(*value_range(part for _, part in parts(image)), image.mode.startswith("F"), name)
-    result = Image.new("RGB", image.size)
-    for place, part in parts(image):
+    return _joined(image.size, lambda: parts(image), image.mode.startswith("F"), name)
+
+
+def colours_to_rgb(values: np.ndarray, name: str) -> Image.Image:
+    """Colours of 16 bits, uint16 [height, width, 3], as RGB of 8 bits: divided as grey values are, all three by the same."""
+    size = (values.shape[1], values.shape[0])
+    return _joined(size, lambda: (((x1, y1), values[y1:y2, x1:x2]) for x1, y1, x2, y2 in _boxes(size)), False, name)
+
+
+def _joined(size: tuple[int, int], read: Callable[[], Iterator[Part]], is_float: bool, name: str) -> Image.Image:
+    """The image of the parts that `read` gives, which is called twice, scaled by the depth of all of them."""
+    largest = depth_of(*value_range(part for _, part in read()), is_float, name)
+    result = Image.new("RGB", size)
+    for place, part in read():
         result.paste(Image.fromarray(to_8_bits(part, largest)), place)
     return result

@@ -36,7 +36,7 @@ class Raster:
     """An opened file, seen as RGB of 8 bits: its palette, its first three bands, or its first one as grey.
 
     Values of more than 8 bits are divided by the largest of the depth that all of these bands fill (`pixels.depth_of`). Pixels
-    without a value (the file's nodata) are black and do not count for that.
+    without a value (the file's nodata, and NaN) are black and do not count for that.
 
     Attributes:
         size: (width, height) of the pixels as they are stored.
@@ -65,6 +65,7 @@ class Raster:
         self._bands = [1, 2, 3] if source.count >= 3 else [1]
         # A nodata of 8 bits is a colour like others (white, most often), as it is to all other programs that show images.
         self._is_masked = source.nodata is not None and self._dtype != np.uint8
+        self._is_inverted = source.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
 
     @property
     def bytes_to_decode(self) -> int:
@@ -95,16 +96,19 @@ class Raster:
         largest = self._largest
         shape = (len(self._bands), size[1], size[0])
         values = self._values(self._bands, window=window, out_shape=shape, resampling=Resampling.average)
+        pixels = values if largest is None else to_8_bits(np.ma.getdata(values), largest)
+        if self._is_inverted:
+            pixels = 255 - pixels
         if largest is not None:
-            values = to_8_bits(np.ma.filled(values, 0), largest)
-        pixels = np.broadcast_to(values.astype(np.uint8), (3, *shape[1:])).transpose(1, 2, 0)
+            pixels[np.ma.getmaskarray(values) | np.isnan(values)] = 0
+        pixels = np.broadcast_to(pixels.astype(np.uint8), (3, *shape[1:])).transpose(1, 2, 0)
         return Image.fromarray(np.ascontiguousarray(pixels))
 
     def _values(self, bands: list[int], **how: Any) -> np.ndarray:
         try:
             return self._source.read(bands, masked=self._is_masked, **how)
         except self._errors as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(str(error.__cause__ or error)) from None  # "Read failed", because of what GDAL says
 
     @functools.cached_property
     def _palette(self) -> np.ndarray | None:
@@ -114,7 +118,8 @@ class Raster:
         if self._dtype.kind != "u" or self._dtype.itemsize > 2:
             return None
         table = np.zeros((2 ** (8 * self._dtype.itemsize), 3), np.uint8)
-        if self._source.colorinterp[0] == ColorInterp.palette:
+        # What of 8 bits and more is stored as MINISWHITE has no palette but the one that GDAL makes up, whatever its depth.
+        if self._source.colorinterp[0] == ColorInterp.palette and not self._is_inverted:
             for value, colour in self._source.colormap(1).items():
                 table[value] = colour[:3]
             return table
@@ -122,7 +127,7 @@ class Raster:
         if bits >= 8:
             return None
         table[: 2**bits] = np.linspace(0, 255, 2**bits).round().astype(np.uint8)[:, None]
-        return table
+        return 255 - table if self._is_inverted else table
 
     @functools.cached_property
     def _largest(self) -> float | None:
