@@ -44,4 +44,5 @@ def main() -> None:
         print(
             f"Wrote {counted(len(content.images), 'image')} with {counted(len(content.annotations), 'object')} of "
             f"{counted(len(content.categories), 'class', 'classes')} as {args.to}: {written}"
+            f"{formats.place_of_images(content, args.to)}"
         )

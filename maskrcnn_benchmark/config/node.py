@@ -1,5 +1,6 @@
 """A yacs CfgNode whose errors name the key, where it was set, and the nearest key that exists."""
 
+import contextlib
 import difflib
 import logging
 import os
@@ -216,8 +217,12 @@ def _decode(value: Any) -> Any:
 
 
 def _decode_limits(value: Any) -> Any:
-    """A mapping like {tiny: (0, 256)}, which YAML reads as text; or what `_decode` makes of anything else."""
+    """A mapping like {tiny: (0, 256)}, whose limits YAML reads as text, and which is text itself on a command line; or what
+    `_decode` makes of anything else."""
     value = _decode(value)
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        with contextlib.suppress(yaml.YAMLError, ValueError, RecursionError):
+            value = yaml.load(value, _Loader)
     return {key: _decode(limits) for key, limits in value.items()} if isinstance(value, dict) else value
 
 

@@ -14,7 +14,6 @@ from maskrcnn_benchmark.data.formats import Content
 from maskrcnn_benchmark.utils.files import check_folder
 
 FORMS = tuple(name for name in formats.written_forms() if name != "lvis")  # which is COCO's, but for its categories
-WITHOUT_PLACES = ("coco", "via", "csv")  # forms that do not say where the images lie
 
 
 def as_content(folder: str) -> Content:
@@ -54,9 +53,7 @@ def write_forms(folder: str, forms: Sequence[str]) -> dict[str, tuple[str, list[
         out = os.path.join(folder, form)
         check_folder(out, f"The folder for {form}")
         written = formats.write(content, form, out)
-        if form in WITHOUT_PLACES:
-            written += f" (its images are in {content.root}, for --img-dir or IMG_DIR)"
-        said[form] = written, content.notes.sentences()
+        said[form] = written + formats.place_of_images(content, form), content.notes.sentences()
     return said
 
 

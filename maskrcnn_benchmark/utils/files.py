@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and text files of users as they come."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -14,7 +15,9 @@ class UnwritableError(OSError):
     """A file that cannot be written; `errno` says why."""
 
     def __str__(self) -> str:
-        return f"{self.filename} cannot be written ({self.strerror}): make room for it, or name another place."
+        is_full = self.errno in (errno.ENOSPC, errno.EDQUOT)
+        todo = "make room for it, or name another place" if is_full else "name another place"
+        return f"{self.filename} cannot be written ({self.strerror}): {todo}."
 
 
 class _Raw(io.FileIO):
@@ -50,7 +53,11 @@ def whole_file(path: str, mode: str = "wb", shared: bool = False) -> Iterator[IO
             yield f
             f.flush()
             os.fsync(raw.fileno())
-        os.replace(partial, path)
+        try:
+            os.replace(partial, path)
+        except OSError as error:  # `path` is a folder, for one
+            raw.error = error
+            raise
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.remove(partial)
@@ -85,7 +92,9 @@ def read_text(path: str | Path) -> str:
             return content.decode("utf-16")
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8: {error}.") from None
+        raise ValueError(
+            f"{path} is no text in UTF-8: {error}. Save it as UTF-8 (a spreadsheet as `CSV UTF-8`)."
+        ) from None
 
 
 def read_json(path: str | Path) -> Any:
@@ -161,10 +170,18 @@ def check_not_replaced(folder: str, sources: Iterable[str], what: str) -> None:
 
 
 def files_below(folder: str) -> list[str]:
-    """All files in a folder and those below it, sorted; folders that are links are followed, each folder once."""
+    """All files in a folder and those below it, sorted; folders that are links are followed, each folder once. Raises OSError
+    with a sentence for a folder that may not be read."""
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):  # which have no files
+            raise OSError(
+                f"The folder {error.filename} cannot be read ({error.strerror}): make it readable, or move it away."
+            ) from None
+
     found: list[str] = []
     seen: set[str] = set()
-    for path, folders, files in os.walk(folder, followlinks=True):
+    for path, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         place = os.path.realpath(path)
         if place in seen:
             folders.clear()

@@ -47,6 +47,11 @@ def test_on_a_command_line():
     assert ranges(config.TEST.COCO_AREAS) == AI_TOD
     config.merge_from_list(["TEST.COCO_AREAS", "{'tiny': (0, 256)}"])
     assert ranges(config.TEST.COCO_AREAS) == (("tiny", 0, 256),)
+    config.merge_from_list(["TEST.COCO_AREAS", "{tiny: [0, 256], rest: [256, 1e10]}"])  # as a file and messages have it
+    assert ranges(config.TEST.COCO_AREAS) == (("tiny", 0, 256), ("rest", 256, NO_LIMIT))
+    config.merge_from_list(["TEST.COCO_AREAS", "{tiny: [0, 256"])
+    with pytest.raises(ConfigError, match=r"TEST.COCO_AREAS is .* it must be"):
+        check_config(config)
 
 
 @pytest.mark.parametrize(

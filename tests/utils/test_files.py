@@ -1,11 +1,19 @@
 import errno
 import json
+import os
 import resource
 
 import pytest
 import torch
 
-from maskrcnn_benchmark.utils.files import check_folder, whole_file, write_atomically, write_json
+from maskrcnn_benchmark.utils.files import (
+    UnwritableError,
+    check_folder,
+    files_below,
+    whole_file,
+    write_atomically,
+    write_json,
+)
 from maskrcnn_benchmark.utils.miscellaneous import mkdir
 
 
@@ -59,6 +67,36 @@ def test_a_full_disk_is_an_oserror_whatever_the_writer_makes_of_it(tmp_path):
     assert path.read_bytes() == b"before" and list(tmp_path.iterdir()) == [path]
     with pytest.raises(RuntimeError, match="not of the disk"):
         write_atomically(str(path), lambda f: (_ for _ in ()).throw(RuntimeError("not of the disk")))
+
+
+@pytest.mark.parametrize(("reason", "makes_room"), [("ENOSPC", 1), ("EDQUOT", 1), ("EACCES", 0), ("ENOENT", 0)])
+def test_room_is_asked_for_where_it_lacks(reason, makes_room):
+    error = UnwritableError(getattr(errno, reason), reason, "a.json")
+    todo = "make room for it, or name another place" if makes_room else "name another place"
+    assert str(error) == f"a.json cannot be written ({reason}): {todo}."
+
+
+def test_a_folder_in_the_place_of_a_file(tmp_path):
+    (tmp_path / "there").mkdir()
+    with pytest.raises(OSError, match=r"there cannot be written \(Is a directory\): name another place\.$"):
+        write_json(str(tmp_path / "there"), {})
+    assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "a.txt").touch()
+    assert files_below(str(tmp_path)) == [str(tmp_path / "a.txt")] and files_below(str(tmp_path / "none")) == []
+    scan = os.scandir
+
+    def refuse(path: str):
+        if path.endswith("locked"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # root may read everything
+    with pytest.raises(OSError, match=r"The folder \S+locked cannot be read \(Permission denied\): make it readable"):
+        files_below(str(tmp_path))
 
 
 def test_a_folder_to_write_to_is_made_and_tried(tmp_path):

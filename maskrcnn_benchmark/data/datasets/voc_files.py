@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from maskrcnn_benchmark.data.datasets.coco_entries import number
 from maskrcnn_benchmark.data.datasets.facts import BACKGROUND
+from maskrcnn_benchmark.utils.files import read_text
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 CLASSES_FILES = ("classes.txt", "labels.txt", "predefined_classes.txt")  # looked for in the folder of the data set
@@ -27,6 +28,7 @@ def read_annotation(path: str) -> ET.Element:
     except FileNotFoundError:
         raise FileNotFoundError(f"There is no annotation file {path}, which its image set names.") from None
     except (ET.ParseError, ValueError, LookupError) as error:
+        read_text(path)  # raises where the text is in another encoding, which a file of XML has to declare
         raise ValueError(f"{path} is not an XML file: {error}") from None
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "check_keeps",
     "form_of",
     "locate",
+    "place_of_images",
     "read",
     "splits",
     "write",
@@ -51,6 +52,7 @@ FORMATS = Registry(
     }
 )
 
+WITHOUT_PLACES = ("coco", "lvis", "via", "csv")  # forms that do not say where the images lie
 FILE_ENDINGS = (".json", ".csv", ".tsv")  # of forms that are one file
 
 
@@ -185,3 +187,8 @@ def write(content: Content, form: str, out: str) -> str:
             ", ".join(names.values()),
         )
     return FORMATS[form].write(content, out) or out
+
+
+def place_of_images(content: Content, form: str) -> str:
+    """What is said, behind what was written, of the folder that a form's names of images count from; "" where it says so itself."""
+    return f" (its images are in {content.root}, for --img-dir or IMG_DIR)" if form in WITHOUT_PLACES else ""

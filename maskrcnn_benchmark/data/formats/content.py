@@ -43,6 +43,7 @@ class Notes:
         return [f"{what}: {count}, first {self.places[what][0]}" for what, count in self.counts.items()]
 
 
+SWAPPED = "boxes whose corners are swapped, taken in order"
 REFUSED = "training and tests refuse them"
 BROKEN = "image files that cannot be read, left out"
 _refused: ContextVar[Notes | None] = ContextVar("_refused", default=None)

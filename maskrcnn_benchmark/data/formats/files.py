@@ -1,4 +1,4 @@
-"""What the forms share: text in whatever encoding, folders of images, outlines of masks."""
+"""What the forms share: tables, text files, folders of images, outlines of masks."""
 
 from __future__ import annotations
 
@@ -38,6 +38,11 @@ def read_rows(path: Path) -> list[list[str]]:
 def list_images(folder: Path) -> list[Path]:
     """The image files of a folder and those below it, in order of their names; linked folders are followed."""
     return [Path(path) for path in files_below(str(folder)) if path.lower().endswith(IMAGE_ENDINGS)]
+
+
+def list_annotations(folder: Path, ending: str) -> list[Path]:
+    """The files of a folder and those below it whose names end so, sorted; linked folders are followed."""
+    return sorted(Path(path) for path in files_below(str(folder)) if path.endswith(ending))
 
 
 class ImagesByStem:

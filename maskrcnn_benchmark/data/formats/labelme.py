@@ -18,6 +18,7 @@ from PIL import Image
 from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon, single
 from maskrcnn_benchmark.data.formats.files import (
     ImagesByStem,
+    list_annotations,
     name_below,
     note_others,
     outlines_of,
@@ -64,7 +65,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     if split:
         raise ValueError(f"LabelMe's files have no splits; leave SPLIT {split!r} out and name the folder of the split.")
     place = Path(path)
-    files = [place] if place.is_file() else sorted(place.rglob("*.json"))
+    files = [place] if place.is_file() else list_annotations(place, ".json")
     if not files:
         raise FileNotFoundError(f"There is no LabelMe file {path}, nor a folder of that name with JSON files.")
     root = Path(images) if images else place if place.is_dir() else place.parent

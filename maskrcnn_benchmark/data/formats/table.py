@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from maskrcnn_benchmark.data.datasets.image_names import ImageNames
-from maskrcnn_benchmark.data.formats.content import Content, chosen_split, single
+from maskrcnn_benchmark.data.formats.content import SWAPPED, Content, chosen_split, single
 from maskrcnn_benchmark.data.formats.files import read_rows, single_file, write_lines
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from maskrcnn_benchmark.utils.wording import counted
@@ -221,6 +221,8 @@ def _add_row(
         )
     if extents:
         right, bottom = left + right, top + bottom
+    content.notes.add(SWAPPED, where, right < left or bottom < top)
+    (left, right), (top, bottom) = sorted((left, right)), sorted((top, bottom))
     left, top, right, bottom = left * factors[0], top * factors[1], right * factors[0], bottom * factors[1]
     inside = (max(left, 0.0), max(top, 0.0), min(right, image["width"]), min(bottom, image["height"]))
     content.notes.add("boxes that leave the image, cut at its border", where, inside != (left, top, right, bottom))

@@ -19,9 +19,10 @@ from maskrcnn_benchmark.data.datasets.voc_files import (
     read_image_set,
     text_of,
 )
-from maskrcnn_benchmark.data.formats.content import Content, single
+from maskrcnn_benchmark.data.formats.content import SWAPPED, Content, single
 from maskrcnn_benchmark.data.formats.files import (
     ImagesByStem,
+    list_annotations,
     name_below,
     note_others,
     unique_stems,
@@ -57,9 +58,10 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     inner = next((folder / name for name in ("Annotations", "annotations") if (folder / name).is_dir()), folder)
     if not inner.is_dir():
         raise FileNotFoundError(f"There is no folder {path}.")
-    files = sorted(inner.rglob("*.xml"))
     if split:
         files = [Path(annotation_path(str(inner), name)) for name in read_image_set(str(folder), split)]
+    else:
+        files = list_annotations(inner, ".xml")
     if not files:
         raise ValueError(f"{inner} holds no XML file.")
     usual = ("JPEGImages", "images") if inner != folder else ("JPEGImages",)
@@ -135,6 +137,8 @@ def _add_objects(
 def _add_object(
     content: Content, image: dict, number: int, box: Sequence[float], is_difficult: bool, as_written: str
 ) -> None:
+    content.notes.add(SWAPPED, as_written, box[2] < box[0] or box[3] < box[1])
+    box = [*map(min, box[:2], box[2:]), *map(max, box[:2], box[2:])]
     content.notes.add(
         "corners before the first pixel; if these files count from 0, say FIRST_PIXEL 0 (--first-pixel 0)",
         as_written,

@@ -157,6 +157,11 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
 
 def _of_split(folder: Path, labelled: Path, split: str) -> list[Path]:
     """The images of a split of a folder, or of one that has none; `labelled` has the lists."""
+    description = description_in(labelled)
+    if description and not split and _is_ours(read_description(description)):
+        # `write` leaves labels of each of its images; others in the folder, and lists of splits there, are of another set.
+        labels = labelled / "labels"
+        return [f for f in list_images(folder) if (labels / f.relative_to(folder).with_suffix(".txt")).is_file()]
     listed = [name for name in SPLITS if (labelled / f"{name}.txt").is_file()]
     there = list(dict.fromkeys(_splits_of_folder(folder) + listed))
     if split or len(there) > 1:
@@ -235,12 +240,16 @@ def write(content: Content, out: str) -> None:
     write_lines(folder / "data.yaml", yaml.safe_dump(described, allow_unicode=True, sort_keys=False).splitlines())
 
 
+def _is_ours(described: dict) -> bool:
+    return all(described.get(key) == value for key, value in WRITTEN.items())
+
+
 def _check_ours(file: Path) -> None:
     """A data.yaml that is not one of `write` describes other images, or tells splits apart."""
     if not file.exists():
         return
     described = read_description(file)
-    if any(described.get(key) != value for key, value in WRITTEN.items()):
+    if not _is_ours(described):
         raise FileExistsError(f"{file} describes another set, and would be replaced. Name another folder.")
 
 

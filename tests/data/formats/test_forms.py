@@ -322,6 +322,49 @@ def test_voc_mistakes(images, tmp_path):
         formats.read(str(folder), images=str(images))
 
 
+def test_text_in_another_encoding(images, tmp_path):
+    """A guess would make other names of classes; a file of XML may say its encoding."""
+    (tmp_path / "a.csv").write_bytes("image,xmin,ymin,xmax,ymax,class\na.jpg,5,5,9,9,vélo\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"a.csv is no text in UTF-8: .*\. Save it as UTF-8"):
+        formats.read(str(tmp_path / "a.csv"), images=str(images))
+    voc_file(tmp_path / "xml", "a", ("vélo", 5, 5, 9, 9, 0))
+    text = (tmp_path / "xml" / "a.xml").read_text(encoding="utf-8").partition("?>")[2]  # without a declaration
+    (tmp_path / "xml" / "a.xml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"a.xml is no text in UTF-8: .*\. Save it as UTF-8"):
+        formats.read(str(tmp_path / "xml"), images=str(images))
+    (tmp_path / "xml" / "a.xml").write_bytes(f'<?xml version="1.0" encoding="latin-1"?>{text}'.encode("latin-1"))
+    assert formats.read(str(tmp_path / "xml"), images=str(images)).names() == {1: "vélo"}
+
+
+def test_swapped_corners_are_taken_in_order(images, tmp_path):
+    voc_file(tmp_path / "xml", "a", ("car", 9, 21, 5, 11, 0))
+    (tmp_path / "a.csv").write_text("image,xmin,ymin,xmax,ymax,class\na.jpg,9,10,4,21,car\n")
+    for source, box in ((tmp_path / "xml", [4, 10, 5, 11]), (tmp_path / "a.csv", [4, 10, 5, 11])):
+        content = formats.read(str(source), images=str(images))
+        assert [list(a["bbox"]) for a in content.annotations] == [box]
+        assert content.notes.counts["boxes whose corners are swapped, taken in order"] == 1
+
+
+def test_a_written_set_is_one_beside_other_images(images, tmp_path):
+    """Lists of splits in the folder that --img-dir names are of the set that it was taken from."""
+    for name in ("train", "val"):
+        (images / f"{name}.txt").write_text("a.jpg\n")
+    (tmp_path / "a.csv").write_text("image,xmin,ymin,xmax,ymax,class\na.jpg,4,10,9,21,car\n")
+    formats.write(formats.read(str(tmp_path / "a.csv"), images=str(images)), "yolo", str(tmp_path / "as_yolo"))
+    for folder in ("", str(images)):
+        content = formats.read(str(tmp_path / "as_yolo"), images=folder)
+        assert [image["file_name"] for image in content.images] == ["a.jpg"] and len(content.annotations) == 1
+
+
+def test_where_the_images_of_what_was_written_lie_is_said(images, tmp_path, run_program):
+    tool = Path(__file__).parents[3] / "tools" / "convert.py"
+    (tmp_path / "a.csv").write_text("image,xmin,ymin,xmax,ymax,class\na.jpg,4,10,9,21,car\n")
+    for form, is_said in (("csv", True), ("via", True), ("coco", True), ("voc", False)):
+        out = tmp_path / form
+        code, printed = run_program(tool, tmp_path / "a.csv", "--img-dir", images, "--to", form, "--out", out)
+        assert code == 0 and (f"(its images are in {images}, for --img-dir or IMG_DIR)" in printed) == is_said
+
+
 @needs(BCCD)
 def test_voc_of_bccd():
     """Its own three classes, and the two boxes without area named; the boxes are those of the VOC data set."""
