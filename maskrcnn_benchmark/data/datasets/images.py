@@ -130,7 +130,8 @@ def has_deep_colours(image: Image.Image) -> bool:
         return False
     if image.format == "TIFF":
         return max(image.tag_v2.get(BITS, (8,))) > 8  # type: ignore[attr-defined]
-    return image.format == "PNG" and bool(image.tile) and str(image.tile[0][3]).endswith(";16B")
+    tiles: Any = getattr(image, "tile", ())
+    return image.format == "PNG" and bool(tiles) and str(tiles[0][3]).endswith(";16B")
 
 
 def deep_colours(image: Image.Image, file: IO[bytes]) -> np.ndarray:

@@ -103,8 +103,8 @@ def depth_of(low: float, high: float, is_float: bool, name: str) -> float:
 def value_range(arrays: Iterable[np.ndarray]) -> tuple[float, float]:
     """The least and the largest value of all arrays, NaN, which is no value, left out; (0, 0) without any."""
     known = (array[~np.isnan(array)] if array.dtype.kind == "f" else array for array in arrays)
-    extremes = np.array([(array.min(), array.max()) for array in known if array.size] or [(0, 0)], np.float64)
-    return float(extremes[:, 0].min()), float(extremes[:, 1].max())
+    extremes = [(float(np.min(array)), float(np.max(array))) for array in known if array.size] or [(0.0, 0.0)]
+    return min(low for low, _ in extremes), max(high for _, high in extremes)
 
 
 def to_8_bits(values: np.ndarray, largest: float) -> np.ndarray:
