@@ -15,6 +15,7 @@ import torch
 from tests.api.test_surface import entries
 from tests.forks import hiding, smoke
 from tests.forks.names import own_names_used
+from tests.support.once import once
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -83,7 +84,10 @@ def command_lines(folder: Path, stub: Path) -> list[dict]:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> Path:
     """The folder of what all programs left that are run here: smoke/NAME, tools/NAME."""
-    root = tmp_path_factory.mktemp("forks")
+    return once(tmp_path_factory, "forks", lambda: run_all(tmp_path_factory.mktemp("forks")))
+
+
+def run_all(root: Path) -> Path:
     jobs = [
         job(root / "smoke/hidden", HERE / "smoke.py", ["--hide"], ROOT, []),
         job(root / "smoke/planted", HERE / "planted.py", [], ROOT, []),

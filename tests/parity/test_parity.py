@@ -18,6 +18,7 @@ import pytest
 
 from maskrcnn_benchmark.layers import convolution
 from maskrcnn_benchmark.modeling.detector import build_detection_model
+from tests.support.once import once
 
 GOLDEN = Path(__file__).parent / "golden"
 MODELS = sorted({path.stem for path in GOLDEN.glob("*/*.json") if not path.stem.endswith("_train")})
@@ -105,8 +106,8 @@ def inputs(source, name, cfg):
 
 
 @pytest.fixture(scope="module")
-def inference(model, inputs):
-    return probe.describe_inference(model, inputs[0])
+def inference(model, inputs, source, name, tmp_path_factory):
+    return once(tmp_path_factory, f"{name}-{source}", lambda: probe.describe_inference(model, inputs[0]))
 
 
 def test_state_dict(model, source, name):

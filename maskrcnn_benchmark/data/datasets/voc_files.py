@@ -28,7 +28,8 @@ def read_annotation(path: str) -> ET.Element:
     except FileNotFoundError:
         raise FileNotFoundError(f"There is no annotation file {path}, which its image set names.") from None
     except (ET.ParseError, ValueError, LookupError) as error:
-        read_text(path)  # raises where the text is in another encoding, which a file of XML has to declare
+        if isinstance(error, ET.ParseError):
+            read_text(path)  # raises where the text is in another encoding, which a file of XML has to declare
         raise ValueError(f"{path} is not an XML file: {error}") from None
 
 

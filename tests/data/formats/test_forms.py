@@ -721,7 +721,8 @@ def test_what_was_written_is_a_source(images, tmp_path, form, run_program):
     out = tmp_path / "out" / form
     mrb = Path(__file__).parents[3] / "tools"
     code, text = run_program(mrb / "convert.py", tmp_path, "--to", form, "--out", out)
-    assert code == 0 and text.endswith(f"as {form}: {out / FILES.get(form, '')}\n")
+    place = f" (its images are in {images}, for --img-dir or IMG_DIR)" if form in FILES else ""
+    assert code == 0 and text.endswith(f"as {form}: {out / FILES.get(form, '')}{place}\n")
     assert formats.form_of(str(out)) == form
     expected = [(name, "car", (80, 30, 40, 40)) for name in ("a.jpg", "b.png")]
     named = objects(formats.read(str(out), images="" if form == "yolo" else str(images)))
