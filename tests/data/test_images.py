@@ -179,7 +179,7 @@ def test_the_scale_is_said_once(tmp_path, log, monkeypatch):
     for _ in range(3):
         assert read_rgb(tmp_path / "a.png").getpixel((0, 0)) == (156,) * 3
     (record,) = log.records
-    assert "a.png holds grey values of 16 bits; they are scaled to 8 bits" in record.getMessage()
+    assert "a.png holds values of 16 bits; they are scaled to 8 bits" in record.getMessage()
 
 
 @pytest.mark.parametrize(("ending", "several"), [("tif", True), ("gif", True), ("tif", False), ("png", False)])

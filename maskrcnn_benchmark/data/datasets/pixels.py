@@ -92,7 +92,7 @@ def depth_of(low: float, high: float, is_float: bool, name: str) -> float:
         depth, largest = f"{bits} bits", 2.0**bits - 1
     if _said_depth():
         logger.warning(
-            "The image %s holds grey values of %s; they are scaled to 8 bits by that range, and those of other images of more "
+            "The image %s holds values of %s; they are scaled to 8 bits by that range, and those of other images of more "
             "than 8 bits by theirs (8, 10, 12, 14 or 16 bits, whichever holds an image's largest value).",
             name,
             depth,
