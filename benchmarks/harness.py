@@ -14,6 +14,10 @@ from typing import TypeVar
 import torch
 import torchvision
 
+os.environ.setdefault(
+    "THP_MEM_ALLOC_ENABLE", "1"
+)  # as for this package's programs (engine/command_line.py), for all sides
+
 CPU = torch.device("cpu")
 DTYPES = ("float32", "bfloat16", "float16")
 Run = Callable[[], object]

@@ -80,15 +80,16 @@ STABLE_TORCH_LIBRARY(maskrcnn_benchmark, m) {
       "Tensor spectrum, int dct_size) -> "
       "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
 
-  // A 3 x 3 convolution of stride 1 and padding 1 of x: [B, C, H, W] by Winograd's F(4 x 4, 3 x 3); weight: [36, C, O].
-  // Composed of operators below and matrix products in ops/winograd.py; CPU only.
-  m.def("winograd_conv2d(Tensor x, Tensor weight, Tensor? bias) -> Tensor");
+  // A 3 x 3 convolution of stride 1 and padding 1 of x: [B, C, H, W] by Winograd's F(4 x 4, 3 x 3), to [B, outputs, H, W];
+  // weight: [36, ceil(outputs / 16), C, 16]. In ops/winograd.py, of the next; CPU only.
+  m.def("winograd_conv2d(Tensor x, Tensor weight, Tensor? bias, int outputs) -> Tensor");
+  // pixels: [N, H, W, C]; result: [N, H, W, outputs].
+  m.def("winograd_filter(Tensor pixels, Tensor weight, Tensor? bias, Tensor(a!) result) -> ()");
+  // The transforms, for the gradient of the weights.
   // pixels: [N, H, W, C]; tiles: [36, T, C], of T of the N * ceil(H / 4) * ceil(W / 4) tiles from first_tile on.
   m.def("winograd_inputs(Tensor pixels, int first_tile, Tensor(a!) tiles) -> ()");
   // Of gradients of the output: pixels: [N, H, W, O]; tiles: [36, T, O].
   m.def("winograd_gradients(Tensor pixels, int first_tile, Tensor(a!) tiles) -> ()");
-  // products: [36, T, O]; pixels: [N, H, W, O].
-  m.def("winograd_outputs(Tensor products, Tensor? bias, int first_tile, Tensor(a!) pixels) -> ()");
 }
 
 namespace {

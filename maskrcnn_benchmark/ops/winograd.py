@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from .library import ops
 
-# F(4, 3) with the points 0, 1, -1, 2, -2 and infinity: six values of a row and three of a kernel give four outputs. The
-# transforms of inputs and outputs are in csrc/cpu/winograd.cpp.
+# F(4, 3) with the points 0, 1, -1, 2, -2 and infinity: six values of a row and three of a kernel give four outputs. What is
+# done with them is in csrc/cpu/winograd.cpp.
 _KERNEL = (
     (1 / 4, 0, 0),
     (-1 / 6, -1 / 6, -1 / 6),
@@ -17,7 +17,8 @@ _KERNEL = (
     (1 / 24, -1 / 12, 1 / 6),
     (0, 0, 1),
 )
-TILES = 128  # that are transformed and multiplied at a time, so that they stay in the caches
+TILES = 256  # that are transformed and multiplied at a time for the gradient of the weights, so that they stay in the caches
+PANEL = 16  # outputs whose weights lie together
 
 # Of 3 x 3 convolutions with 32 channels Winograd's filtering saves a fifth, and with 16 its transforms cost more than it saves.
 WINOGRAD_CHANNELS = 64
@@ -33,7 +34,7 @@ def filtered(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """F.conv2d(x, weight, bias, padding=1) of a 3 x 3 kernel, which is transformed at each call. `ops.convolution.conv3x3` has a
     derivative.
     """
-    return ops.winograd_conv2d(x, _transformed(weight), bias)
+    return ops.winograd_conv2d(x, _transformed(weight), bias, len(weight))
 
 
 def filtered_gradients(
@@ -57,10 +58,12 @@ def _kernel_transform(like: Tensor) -> Tensor:
 
 
 def _transformed(weight: Tensor) -> Tensor:
-    """Tensor[O, C, 3, 3] -> Tensor[36, C, O]."""
+    """Tensor[O, C, 3, 3] -> Tensor[36, ceil(O / PANEL), C, PANEL]."""
     outputs, channels = weight.shape[:2]
-    rows = weight.reshape(outputs * channels, 9)
-    return (_kernel_transform(weight) @ rows.T).view(36, outputs, channels).transpose(1, 2)
+    panels = -(-outputs // PANEL)
+    padded = nn.functional.pad(weight.flatten(2), (0, 0, 0, 0, 0, panels * PANEL - outputs))
+    rows = padded.view(panels, PANEL, channels, 9).permute(3, 0, 2, 1).reshape(9, -1)
+    return (_kernel_transform(weight) @ rows).view(36, panels, channels, PANEL)
 
 
 def _weight_gradient(x: Tensor, grad: Tensor, weight: Tensor) -> Tensor:
@@ -70,8 +73,8 @@ def _weight_gradient(x: Tensor, grad: Tensor, weight: Tensor) -> Tensor:
     outputs = gradients.shape[3]
     count = batch * -(-height // 4) * -(-width // 4)
     total = (pixels.new_empty if count else pixels.new_zeros)(36, channels, outputs)
-    for first in range(0, count, 2 * TILES):
-        size = min(count - first, 2 * TILES)
+    for first in range(0, count, TILES):
+        size = min(count - first, TILES)
         of_inputs, of_outputs = _empty_tiles(size, channels, pixels), _empty_tiles(size, outputs, pixels)
         ops.winograd_inputs(pixels, first, of_inputs)
         ops.winograd_gradients(gradients, first, of_outputs)
@@ -102,34 +105,22 @@ class WinogradConv2d(nn.Module):
         super().__init__()
         if not has_winograds_form(conv):
             raise ValueError(f"Winograd's filtering is for 3 x 3 convolutions of stride 1 and padding 1; got {conv}.")
-        transform = torch.tensor(_KERNEL, dtype=torch.float64)
-        weight = torch.einsum("ik,jl,ockl->ijco", transform, transform, conv.weight.detach().double())
-        self.weight = nn.Parameter(weight.flatten(0, 1).to(conv.weight.dtype).contiguous(), requires_grad=False)
+        weight = _transformed(conv.weight.detach().double()).to(conv.weight.dtype)
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.out_channels = conv.out_channels
         self.bias = conv.bias
         self.is_channels_last = layout == torch.channels_last  # a torch.memory_format cannot be saved
 
     def forward(self, x: Tensor) -> Tensor:
         layout = torch.channels_last if self.is_channels_last else torch.contiguous_format
-        return ops.winograd_conv2d(x, self.weight, self.bias).contiguous(memory_format=layout)
+        return ops.winograd_conv2d(x, self.weight, self.bias, self.out_channels).contiguous(memory_format=layout)
 
 
-def _in_parts(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, outputs: int) -> Tensor:
     if x.dtype in (torch.float16, torch.bfloat16):
-        return _in_parts(x.float(), weight.float(), None if bias is None else bias.float()).to(x.dtype)
-    pixels = x.permute(0, 2, 3, 1).contiguous()
-    batch, height, width, channels = pixels.shape
-    y = _output(x, weight)  # no view of another tensor, so that what follows may change it in place
-    rows = y.permute(0, 2, 3, 1)
-    count = batch * -(-height // 4) * -(-width // 4)
-    size = min(count, TILES)
-    inputs, products = _empty_tiles(size, channels, pixels), pixels.new_empty(36, size, weight.shape[2])
-    for first in range(0, count, TILES):
-        if count - first < size:
-            size = count - first
-            inputs, products = _empty_tiles(size, channels, pixels), pixels.new_empty(36, size, weight.shape[2])
-        ops.winograd_inputs(pixels, first, inputs)
-        torch.bmm(inputs, weight, out=products)
-        ops.winograd_outputs(products, bias, first, rows)
+        return _conv2d(x.float(), weight.float(), None if bias is None else bias.float(), outputs).to(x.dtype)
+    y = _output(x, outputs)  # no view of another tensor, so that what follows may change it in place
+    ops.winograd_filter(x.permute(0, 2, 3, 1).contiguous(), weight, bias, y.permute(0, 2, 3, 1))
     return y
 
 
@@ -141,16 +132,16 @@ def _empty_tiles(size: int, channels: int, like: Tensor) -> Tensor:
     return like.new_empty(36 * step).as_strided((36, size, channels), (step, channels, 1))
 
 
-def _output(x: Tensor, weight: Tensor) -> Tensor:
-    shape = (x.shape[0], weight.shape[2], *x.shape[2:])
+def _output(x: Tensor, outputs: int) -> Tensor:
+    shape = (x.shape[0], outputs, *x.shape[2:])
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
 _library = torch.library.Library("maskrcnn_benchmark", "IMPL")
-_library.impl("winograd_conv2d", _in_parts, "CPU")
+_library.impl("winograd_conv2d", _conv2d, "CPU")
 torch.library.register_autocast("maskrcnn_benchmark::winograd_conv2d", "cpu", torch.float32)
 
 
 @torch.library.register_fake("maskrcnn_benchmark::winograd_conv2d")
-def _fake(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return _output(x, weight)
+def _fake(x: Tensor, weight: Tensor, bias: Tensor | None, outputs: int) -> Tensor:
+    return _output(x, outputs)

@@ -18,8 +18,7 @@ from maskrcnn_benchmark.ops.winograd import WinogradConv2d, has_winograds_form
 @pytest.mark.parametrize("size", [(1, 1), (2, 7), (4, 4), (5, 8), (13, 18), (32, 31)])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("channels", [(5, 7), (16, 21), (33, 8)])  # whole vectors, parts of one, both
-def test_the_values_of_a_convolution(size, bias, channels, monkeypatch):
-    monkeypatch.setattr(winograd, "TILES", 5)  # several parts, the last of them smaller
+def test_the_values_of_a_convolution(size, bias, channels):
     torch.manual_seed(0)
     conv = nn.Conv2d(*channels, 3, padding=1, bias=bias).double()
     x = torch.randn(2, channels[0], *size, dtype=torch.float64)
@@ -37,7 +36,7 @@ def test_the_values_of_a_convolution(size, bias, channels, monkeypatch):
 @pytest.mark.parametrize("channels", [(5, 7), (16, 21), (33, 8)])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_the_gradients_of_a_convolution(size, bias, channels, layout, monkeypatch):
-    monkeypatch.setattr(winograd, "TILES", 3)
+    monkeypatch.setattr(winograd, "TILES", 3)  # several parts, the last of them smaller
     generator = torch.Generator().manual_seed(0)
     shapes = [(2, channels[0], *size), (channels[1], channels[0], 3, 3), (channels[1],), (2, channels[1], *size)]
     x, weight, shift, grad = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
@@ -115,13 +114,13 @@ def test_narrow_maps_and_autocast(dtype):
     narrow = fast.to(dtype)(x.to(dtype))
     assert narrow.dtype == dtype and narrow.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(narrow.float(), expected, rtol=0, atol=0.1)
-    torch.library.opcheck(ops.winograd_conv2d, (x.to(dtype), fast.weight, fast.bias), test_utils="test_faketensor")
+    torch.library.opcheck(ops.winograd_conv2d, (x.to(dtype), fast.weight, fast.bias, 8), test_utils="test_faketensor")
 
 
 def test_opcheck():
-    x, weight, bias = torch.randn(2, 3, 5, 6), torch.randn(36, 3, 4), torch.randn(4)
-    torch.library.opcheck(ops.winograd_conv2d, (x, weight, bias))
-    torch.library.opcheck(ops.winograd_conv2d, (x.contiguous(memory_format=torch.channels_last), weight, None))
+    x, weight, bias = torch.randn(2, 3, 5, 6), torch.randn(36, 1, 3, 16), torch.randn(4)
+    torch.library.opcheck(ops.winograd_conv2d, (x, weight, bias, 4))
+    torch.library.opcheck(ops.winograd_conv2d, (x.contiguous(memory_format=torch.channels_last), weight, None, 4))
 
 
 @pytest.mark.parametrize(
@@ -133,21 +132,47 @@ def test_opcheck():
         (torch.zeros(1, 4, 5, 2), torch.zeros(36, 2, 2), 1, "the maps have 2 tiles, got 2 from 1 on"),
     ],
 )
-def test_what_does_not_fit_is_refused(pixels, tiles, first, said):
+@pytest.mark.parametrize("transform", [ops.winograd_inputs, ops.winograd_gradients])
+def test_what_does_not_fit_is_refused(transform, pixels, tiles, first, said):
     with pytest.raises(RuntimeError, match=said):
-        ops.winograd_inputs(pixels, first, tiles)
+        transform(pixels, first, tiles)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"pixels": torch.zeros(1, 4, 4)}, r"contiguous \[N, H, W, C\], got \[1, 4, 4\]"),
+        ({"pixels": torch.zeros(1, 4, 4, 2).half()}, "float32 or float64, got Half"),
+        ({"result": torch.zeros(1, 4, 5, 20)}, r"size and type of the pixels, got \[1, 4, 5, 20\] for \[1, 4, 4, 2\]"),
+        ({"result": torch.zeros(1, 4, 4, 20).double()}, "size and type of the pixels"),
+        ({"weight": torch.zeros(36, 2, 20)}, r"contiguous \[36, 2, 2, 16\] of the pixels' type, got \[36, 2, 20\]"),
+        ({"weight": torch.zeros(36, 1, 2, 16)}, r"contiguous \[36, 2, 2, 16\]"),
+        ({"weight": torch.zeros(36, 2, 2, 16).double()}, r"contiguous \[36, 2, 2, 16\] of the pixels' type"),
+        ({"bias": torch.zeros(16)}, r"bias must be a contiguous \[20\] of the pixels' type, got \[16\]"),
+    ],
+)
+def test_a_convolution_that_does_not_fit_is_refused(changed, said):
+    fitting = {
+        "pixels": torch.zeros(1, 4, 4, 2),
+        "weight": torch.zeros(36, 2, 2, 16),
+        "bias": torch.zeros(20),
+        "result": torch.zeros(1, 4, 4, 20),
+    }
+    ops.winograd_filter(**fitting)
     with pytest.raises(RuntimeError, match=said):
-        ops.winograd_outputs(tiles, None, first, pixels)
+        ops.winograd_filter(**{**fitting, **changed})
 
 
-def test_gradients_that_do_not_fit_are_refused():
-    with pytest.raises(RuntimeError, match="winograd_gradients: the maps have 2 tiles, got 2 from 1 on"):
-        ops.winograd_gradients(torch.zeros(1, 4, 5, 2), 1, torch.zeros(36, 2, 2))
-
-
-def test_a_bias_that_does_not_fit_is_refused():
-    with pytest.raises(RuntimeError, match=r"bias must be a contiguous \[2\] of the pixels' type, got \[3\]"):
-        ops.winograd_outputs(torch.zeros(36, 1, 2), torch.zeros(3), 0, torch.zeros(1, 4, 4, 2))
+@pytest.mark.parametrize("threads", [1, 3])
+def test_more_tiles_than_are_taken_at_a_time(threads):
+    torch.manual_seed(0)
+    conv, x = nn.Conv2d(3, 70, 3, padding=1).double(), torch.randn(3, 3, 37, 41, dtype=torch.float64)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        torch.testing.assert_close(WinogradConv2d(conv)(x), conv(x), rtol=1e-11, atol=1e-11)
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(

@@ -28,12 +28,14 @@ namespace maskrcnn {
 
 #if defined(__GNUC__)
 #define MRB_PREFETCH(address) __builtin_prefetch(address)
+#define MRB_PREFETCH_L2(address) __builtin_prefetch(address, 0, 2)  // not into the first-level cache
 template <typename T, int Bytes>
 struct LanesOf {
   typedef T type __attribute__((vector_size(Bytes)));
 };
 #else
 #define MRB_PREFETCH(address)
+#define MRB_PREFETCH_L2(address)
 template <typename T, int Bytes>
 struct PortableLanes {
   T lane[Bytes / sizeof(T)];

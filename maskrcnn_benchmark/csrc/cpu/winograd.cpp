@@ -1,9 +1,12 @@
-// The transforms of Winograd's minimal filtering F(4 x 4, 3 x 3) on the CPU; the products between them are matrix
-// products (ops/winograd.py). A pixel is C consecutive numbers, and all arithmetic runs along them.
+// Winograd's minimal filtering F(4 x 4, 3 x 3) on the CPU. A pixel is C consecutive numbers, and all arithmetic runs along
+// them.
 
 #include <algorithm>
+#include <optional>
+#include <vector>
 
 #include "../common/checks.h"
+#include "parallel.h"
 #include "simd.h"
 
 namespace maskrcnn {
@@ -11,6 +14,15 @@ namespace {
 
 constexpr int kIn = 6, kOut = 4;  // numbers along a side of a tile, before and after; tiles of inputs overlap by two
 constexpr int64_t kTilesPerThread = 4;
+constexpr int64_t kTiles = 72;  // that a thread transforms and multiplies at a time
+constexpr int kPanel = 16;      // outputs whose weights lie together
+constexpr int kGroup = 64;      // outputs between two transforms: their products stay in the cache
+constexpr int kDepth = 128;     // inputs that are summed at a time: less rounding than of all in one sum
+#if defined(__aarch64__)
+constexpr int kRoom = 24;  // registers for sums, of 32
+#else
+constexpr int kRoom = 12;  // of 16
+#endif
 
 // For the points 0, 1, -1, 2, -2 and infinity.
 constexpr float kInputTransform[kIn][kIn] = {{4, 0, -5, 0, 1, 0},  {0, -4, -4, 1, 1, 0}, {0, 4, -4, -1, 1, 0},
@@ -99,39 +111,120 @@ struct TransformInputs {
   }
 };
 
-template <typename T>
-struct TransformOutputs {
-  template <int Bytes>
-  static MRB_INLINE void run(const T* products, const T* bias, const Grid* grid, int64_t first, int64_t begin,
-                             int64_t end, int64_t stride, T* pixels) {
-    for (int64_t index = begin; index < end; ++index) {
-      const Place place = grid->place(first + index);
-      const int64_t y0 = place.y, x0 = place.x;
-      T* map = pixels + place.map;
-      const T* source = products + index * grid->channels;
-      const int64_t height = std::min<int64_t>(kOut, grid->height - y0), width = std::min<int64_t>(kOut, grid->width - x0);
-      along_channels<T, Bytes>(grid->channels, [&](auto zero, int64_t c) MRB_INLINE_LAMBDA {
-        using V = decltype(zero);
-        V values[kIn], lines[kIn * kOut], tile[kOut * kOut];
-        for (int i = 0; i < kIn; ++i) {
-          for (int j = 0; j < kIn; ++j) values[j] = load<V>(source + (i * kIn + j) * stride + c);
-          transform<T>(kOutputTransform, values, 1, lines + i * kOut, 1);
+// Outputs of some of the channels, from products [36, T, kGroup] with a step of `stride` between the 36.
+template <typename T, int Bytes>
+MRB_INLINE void transform_outputs(const T* products, int64_t stride, const T* bias, const Grid& grid, int64_t first,
+                                  int64_t count, int64_t first_channel, T* pixels) {
+  const int64_t channels = std::min<int64_t>(kGroup, grid.channels - first_channel);
+  for (int64_t index = 0; index < count; ++index) {
+    const Place place = grid.place(first + index);
+    const int64_t y0 = place.y, x0 = place.x;
+    T* map = pixels + place.map + first_channel;
+    const T* source = products + index * kGroup;
+    const int64_t height = std::min<int64_t>(kOut, grid.height - y0), width = std::min<int64_t>(kOut, grid.width - x0);
+    along_channels<T, Bytes>(channels, [&](auto zero, int64_t c) MRB_INLINE_LAMBDA {
+      using V = decltype(zero);
+      V values[kIn], lines[kIn * kOut], tile[kOut * kOut];
+      for (int i = 0; i < kIn; ++i) {
+        for (int j = 0; j < kIn; ++j) values[j] = load<V>(source + (i * kIn + j) * stride + c);
+        transform<T>(kOutputTransform, values, 1, lines + i * kOut, 1);
+      }
+      for (int j = 0; j < kOut; ++j) transform<T>(kOutputTransform, lines + j, kOut, tile + j, kOut);
+      const V shift = bias == nullptr ? zero : load<V>(bias + first_channel + c);
+      for (int64_t i = 0; i < height; ++i) {
+        for (int64_t j = 0; j < width; ++j) {
+          V value = tile[i * kOut + j];
+          value += shift;
+          store(map + ((y0 + i) * grid.width + x0 + j) * grid.channels + c, value);
         }
-        for (int j = 0; j < kOut; ++j) transform<T>(kOutputTransform, lines + j, kOut, tile + j, kOut);
-        const V shift = bias == nullptr ? zero : load<V>(bias + c);
-        for (int64_t i = 0; i < height; ++i) {
-          for (int64_t j = 0; j < width; ++j) {
-            V value = tile[i * kOut + j];
-            value += shift;
-            store(map + ((y0 + i) * grid->width + x0 + j) * grid->channels + c, value);
+      }
+    });
+  }
+}
+
+// target: [Rows, kPanel of kGroup] = rows: [Rows, depth of row_step] times panel: [depth, kPanel], or added to what is there.
+template <typename T, int Bytes, int Rows>
+MRB_INLINE void multiply(const T* rows, int64_t row_step, const T* panel, int64_t depth, bool is_added, T* target) {
+  using V = lanes_t<T, Bytes>;
+  constexpr int kVectors = kPanel / kLanes<T, Bytes>;
+  V totals[Rows][kVectors] = {};
+  for (int64_t k = 0; k < depth; ++k) {
+    V factors[kVectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) factors[v] = load<V>(panel + k * kPanel + v * kLanes<T, Bytes>);
+#pragma GCC unroll 24
+    for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) totals[r][v] += rows[r * row_step + k] * factors[v];
+    }
+  }
+#pragma GCC unroll 24
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      T* place = target + r * kGroup + v * kLanes<T, Bytes>;
+      if (is_added) totals[r][v] += load<V>(place);
+      store(place, totals[r][v]);
+    }
+  }
+}
+
+// Asks for part `index` of `parts` of what lies at `begin`: the last of them have asked for all of it.
+template <typename T>
+MRB_INLINE void prefetch_part(const T* begin, int64_t size, int64_t index, int64_t parts) {
+  const int64_t end = size * (index + 1) / parts;
+  for (int64_t i = size * index / parts; i < end; i += 64 / sizeof(T)) MRB_PREFETCH_L2(begin + i);
+}
+
+template <typename T>
+struct Filter {
+  const T *pixels, *weight, *bias;  // weight: [36, panels, C, kPanel]
+  T* result;
+  Grid from, to;
+  int64_t panels;
+};
+
+template <typename T>
+struct FilterTiles {
+  // `count` tiles from tile `first` on. `tiles` and `products` have room for the 36 of each, at steps of `tile_stride` and
+  // `product_stride`, and for a multiple of kRoom tiles.
+  template <int Bytes>
+  static MRB_INLINE void run(const Filter<T>* filter, int64_t first, int64_t count, T* tiles, int64_t tile_stride,
+                             T* products, int64_t product_stride) {
+    constexpr int kVectors = kPanel / kLanes<T, Bytes>;
+    constexpr int kRows = kVectors < kRoom ? kRoom / kVectors : 1;
+    constexpr int kPanels = kGroup / kPanel;
+    const int64_t depth = filter->from.channels, size = depth * kPanel;
+    const int64_t steps = (depth + kDepth - 1) / kDepth * ((count + kRows - 1) / kRows);
+    TransformInputs<T>::template run<Bytes>(filter->pixels, &filter->from, first, 0, count, tile_stride, tiles);
+    for (int64_t group = 0; group < filter->panels; group += kPanels) {
+      const int64_t end = std::min<int64_t>(group + kPanels, filter->panels);
+      for (int k = 0; k < kIn * kIn; ++k) {
+        const T *rows = tiles + k * tile_stride, *panels = filter->weight + k * filter->panels * size;
+        const T* next_rows = k + 1 < kIn * kIn ? rows + tile_stride : nullptr;
+        for (int64_t p = group; p < end; ++p) {
+          const T* panel = panels + p * size;
+          const T* next_panel = p + 1 < end ? panel + size : next_rows ? panels + (filter->panels + group) * size : nullptr;
+          T* target = products + k * product_stride + (p - group) * kPanel;
+          int64_t step = 0;
+          for (int64_t d = 0; d < depth; d += kDepth) {
+            for (int64_t row = 0; row < count; row += kRows, ++step) {
+              // What comes next lies too far apart for the processor to foresee it.
+              if (next_panel) prefetch_part(next_panel, size, step, steps);
+              if (next_rows) prefetch_part(next_rows, count * depth, (p - group) * steps + step, kPanels * steps);
+              multiply<T, Bytes, kRows>(rows + row * depth + d, depth, panel + d * kPanel,
+                                        std::min<int64_t>(kDepth, depth - d), d > 0, target + row * kGroup);
+            }
           }
         }
-      });
+      }
+      transform_outputs<T, Bytes>(products, product_stride, filter->bias, filter->to, first, count, group * kPanel,
+                                  filter->result);
     }
   }
 };
 
-// The derivative of TransformOutputs: what gradients of the outputs are to the products.
+// The derivative of transform_outputs: what gradients of the outputs are to the products.
 template <typename T>
 struct TransformGradients {
   template <int Bytes>
@@ -156,13 +249,17 @@ struct TransformGradients {
   }
 };
 
-// Checks what all transforms take: pixels [N, H, W, C] and numbers [36, T, C], dense but for the first step, of the tiles from
-// first_tile on.
-Grid check(const char* name, const Tensor& pixels, const Tensor& tiles, int64_t first_tile) {
+void check_pixels(const char* name, const Tensor& pixels) {
   MRB_CHECK(pixels.dim() == 4 && pixels.is_contiguous(), name, ": pixels must be a contiguous [N, H, W, C], got ",
             shape_of(pixels));
   MRB_CHECK(pixels.scalar_type() == ScalarType::Float || pixels.scalar_type() == ScalarType::Double, name,
             ": pixels must be float32 or float64, got ", torch::headeronly::toString(pixels.scalar_type()));
+}
+
+// Checks what the transforms take: pixels [N, H, W, C] and numbers [36, T, C], dense but for the first step, of the tiles from
+// first_tile on.
+Grid check(const char* name, const Tensor& pixels, const Tensor& tiles, int64_t first_tile) {
+  check_pixels(name, pixels);
   const Grid grid(pixels);
   MRB_CHECK(tiles.dim() == 3 && tiles.size(0) == kIn * kIn && tiles.size(2) == grid.channels &&
                 tiles.scalar_type() == pixels.scalar_type(),
@@ -203,20 +300,47 @@ void gradients(const Tensor& pixels, int64_t first_tile, Tensor tiles) {
   to_tiles<TransformGradients>("winograd_gradients", pixels, first_tile, tiles);
 }
 
-void outputs(const Tensor& products, const std::optional<Tensor>& bias, int64_t first_tile, Tensor pixels) {
-  const Grid grid = check("winograd_outputs", pixels, products, first_tile);
-  MRB_CHECK(!bias || (bias->dim() == 1 && bias->is_contiguous() && bias->size(0) == grid.channels &&
-                      bias->scalar_type() == pixels.scalar_type()),
-            "winograd_outputs: bias must be a contiguous [", grid.channels, "] of the pixels' type, got ",
+// A thread takes so many tiles that all have work, and room for a multiple of kRoom.
+int64_t tiles_at_a_time(int64_t count) {
+  const int64_t threads = torch::stable::get_num_threads();
+  const int64_t share = std::clamp<int64_t>((count + threads - 1) / threads, 1, kTiles);
+  return (share + kRoom - 1) / kRoom * kRoom;
+}
+
+void filter(const Tensor& pixels, const Tensor& weight, const std::optional<Tensor>& bias, Tensor result) {
+  check_pixels("winograd_filter", pixels);
+  check_pixels("winograd_filter", result);
+  const Grid from(pixels), to(result);
+  const auto dtype = pixels.scalar_type();
+  const int64_t panels = (to.channels + kPanel - 1) / kPanel;
+  MRB_CHECK(result.scalar_type() == dtype && result.size(0) == pixels.size(0) && to.height == from.height &&
+                to.width == from.width,
+            "winograd_filter: the result must have the size and type of the pixels, got ", shape_of(result), " for ",
+            shape_of(pixels));
+  MRB_CHECK(weight.dim() == 4 && weight.is_contiguous() && weight.size(0) == kIn * kIn && weight.size(1) == panels &&
+                weight.size(2) == from.channels && weight.size(3) == kPanel && weight.scalar_type() == dtype,
+            "winograd_filter: weight must be a contiguous [36, ", panels, ", ", from.channels,
+            ", 16] of the pixels' type, got ", shape_of(weight));
+  MRB_CHECK(!bias || (bias->dim() == 1 && bias->is_contiguous() && bias->size(0) == to.channels &&
+                      bias->scalar_type() == dtype),
+            "winograd_filter: bias must be a contiguous [", to.channels, "] of the pixels' type, got ",
             shape_of(*bias));
-  of_type(pixels.scalar_type(), [&](auto zero) {
+  const int64_t count = pixels.size(0) * to.rows * to.columns, size = tiles_at_a_time(count);
+  of_type(dtype, [&](auto zero) {
     using T = decltype(zero);
-    const T* source = products.template const_data_ptr<T>();
-    const T* shift = bias ? bias->template const_data_ptr<T>() : nullptr;
-    T* target = pixels.template mutable_data_ptr<T>();
-    const int64_t stride = products.stride(0);
-    torch::stable::parallel_for(0, products.size(1), kTilesPerThread, [&](int64_t begin, int64_t end) {
-      run_vectorised<TransformOutputs<T>>(source, shift, &grid, first_tile, begin, end, stride, target);
+    const Filter<T> job{pixels.template const_data_ptr<T>(), weight.template const_data_ptr<T>(),
+                        bias ? bias->template const_data_ptr<T>() : nullptr, result.template mutable_data_ptr<T>(),
+                        from, to, panels};
+    // One line of the cache lies between the 36: at steps of a power of two all of a tile's numbers would have to share the
+    // few places in the cache that such addresses have.
+    const int64_t tile_stride = size * from.channels + 64 / sizeof(T), product_stride = size * kGroup + 64 / sizeof(T);
+    share_out((count + size - 1) / size, 1, count, [&] {
+      // Zeros, so that rows without a tile are numbers.
+      return [&, tiles = std::vector<T>(kIn * kIn * tile_stride),
+              products = std::vector<T>(kIn * kIn * product_stride)](int64_t part) mutable {
+        run_vectorised<FilterTiles<T>>(&job, part * size, std::min(size, count - part * size), tiles.data(), tile_stride,
+                                       products.data(), product_stride);
+      };
     });
   });
 }
@@ -226,7 +350,7 @@ void outputs(const Tensor& products, const std::optional<Tensor>& bias, int64_t 
 STABLE_TORCH_LIBRARY_IMPL(maskrcnn_benchmark, CPU, m) {
   m.impl("winograd_inputs", TORCH_BOX(&inputs));
   m.impl("winograd_gradients", TORCH_BOX(&gradients));
-  m.impl("winograd_outputs", TORCH_BOX(&outputs));
+  m.impl("winograd_filter", TORCH_BOX(&filter));
 }
 
 }  // namespace maskrcnn
