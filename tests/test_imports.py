@@ -6,6 +6,7 @@ import ast
 import graphlib
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,11 +58,17 @@ def test_a_circle_is_found():
         graphlib.TopologicalSorter(graph).prepare()
 
 
-def test_a_prediction_waits_for_no_slow_import():
-    """Each of these takes a second or so to import."""
-    program = "import sys, maskrcnn_benchmark.cli.predict, maskrcnn_benchmark.cli.demo; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    loaded = done.stdout.split()
+def test_no_command_waits_for_slow_imports_before_it_has_read_its_options():
+    """Each of these takes a second or more to import."""
+    program = """
+        import importlib, sys
+        from maskrcnn_benchmark.cli import commands
+        for name in commands.COMMANDS:
+            importlib.import_module(f"maskrcnn_benchmark.cli.{name.replace(' ', '_')}")
+        print(*sys.modules)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    loaded = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     assert "torch" in loaded and not {"torchvision", "torch._dynamo", "matplotlib", "pandas"} & set(loaded)
 
 

@@ -9,6 +9,7 @@ from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data import datasets as D
 from maskrcnn_benchmark.data.formats.cache import as_coco_file
+from maskrcnn_benchmark.data.registries import DATASETS
 from maskrcnn_benchmark.utils.imports import import_file
 from maskrcnn_benchmark.utils.wording import listed
 
@@ -17,9 +18,8 @@ OTHER_FORMS = (".yaml", ".yml", ".txt", ".csv", ".tsv")  # endings of annotation
 
 def dataset_class(name: str) -> Any:
     """The class that an entry's "factory" names: one that data/datasets/__init__.py holds, or that is registered in DATASETS."""
-    # Late: predictions ask for no class, and these import torchvision.
-    from maskrcnn_benchmark.data.registries import DATASETS
-
+    for known in D.__all__:  # late, and here: predictions ask for no class, and COCODataset imports torchvision
+        getattr(D, known)
     return getattr(D, name, None) or DATASETS[name]
 
 

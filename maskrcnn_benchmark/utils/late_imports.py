@@ -6,11 +6,13 @@ from typing import Any
 
 
 def late_imports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """A package's `__getattr__`; `homes` says which module of the package each name comes from. Modules are found by name too."""
+    """A package's `__getattr__`; `homes` says which module of the package each name comes from ("..other": of
+    the package two above). Modules are found by name too.
+    """
 
     def find(name: str) -> Any:
         if name in homes:
-            return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+            return getattr(importlib.import_module(f".{homes[name]}", package), name)
         module = f"{package}.{name}"
         try:
             if not name.startswith("_"):

@@ -13,6 +13,7 @@ from PIL import Image
 from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
 from maskrcnn_benchmark.data.datasets.facts import BACKGROUND
 from maskrcnn_benchmark.data.datasets.images import image_size, read_rgb
+from maskrcnn_benchmark.data.registries import DATASETS
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 from maskrcnn_benchmark.utils.wording import counted
@@ -33,6 +34,7 @@ IMAGE_SUFFIX = "_leftImg8bit.png"
 SUFFIXES = {"mask": "_gtFine_instanceIds.png", "poly": "_gtFine_polygons.json"}
 
 
+@DATASETS.register("CityScapesDataset")
 class CityScapesDataset(AbstractDataset):
     """Images with boxes, labels and masks of the objects; groups of objects are left out.
 

@@ -26,6 +26,7 @@ from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.datasets.converted import source_of
 from maskrcnn_benchmark.data.datasets.image_names import ImageNames
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
+from maskrcnn_benchmark.data.registries import DATASETS
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint_ops import make_keypoints
 
@@ -47,6 +48,7 @@ def has_valid_annotation(anno: list[dict]) -> bool:
     return "keypoints" not in anno[0] or _count_visible_keypoints(anno) >= min_keypoints_per_image
 
 
+@DATASETS.register("COCODataset")
 class COCODataset(CocoDetection):
     """Images with boxes, labels and, where the file has them, masks and keypoints.
 

@@ -24,12 +24,14 @@ from maskrcnn_benchmark.data.datasets.voc_files import (
     size_of,
     text_of,
 )
+from maskrcnn_benchmark.data.registries import DATASETS
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 FIRST_PIXEL = 1  # the files count pixels from 1
 UNKNOWN_SIZE = (1, 1)  # of an image that cannot be read
 
 
+@DATASETS.register("PascalVOCDataset")
 class PascalVOCDataset(AbstractDataset):
     """Images with boxes, labels and the flag "difficult".
 

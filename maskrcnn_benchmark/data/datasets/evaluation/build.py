@@ -5,7 +5,6 @@ from typing import Any
 
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
-from maskrcnn_benchmark.data.datasets.coco import COCODataset
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import Evaluator, check_expected, evaluated
 from maskrcnn_benchmark.data.datasets.evaluation.functions import FunctionEvaluator
 from maskrcnn_benchmark.data.datasets.voc import PascalVOCDataset
@@ -17,7 +16,7 @@ def make_evaluator(
     dataset: Any, output_folder: str | None = None, tasks: Sequence[str] = ("bbox",), proposals: bool = False
 ) -> Evaluator:
     """The evaluator that the data set names in its attribute `evaluator` (a key of EVALUATORS); a data set without one, of a
-    fork, is evaluated by its class: COCODataset or whatever has COCO annotations, PascalVOCDataset, AbstractDataset.
+    fork, is evaluated by its class: whatever has COCO annotations (an attribute `coco`), PascalVOCDataset, AbstractDataset.
     """
     return _evaluator_class(dataset)(dataset, output_folder, tasks, proposals)
 
@@ -56,7 +55,7 @@ def _evaluator_class(dataset: Any) -> Any:
 
 
 def _by_class(dataset: Any) -> str | None:
-    if isinstance(dataset, COCODataset) or hasattr(dataset, "coco"):
+    if hasattr(dataset, "coco"):
         return "coco"
     if isinstance(dataset, PascalVOCDataset):
         return "voc"

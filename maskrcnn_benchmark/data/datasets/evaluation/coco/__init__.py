@@ -1,14 +1,17 @@
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
-from maskrcnn_benchmark.data.datasets.coco import COCODataset
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import use_coco_evaluator
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import do_coco_evaluation as do_orig_coco_evaluation
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval_wrapper import (
     do_coco_evaluation as do_wrapped_coco_evaluation,
 )
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.utils.late_imports import late_imports
+
+if TYPE_CHECKING:
+    from maskrcnn_benchmark.data.datasets.coco import COCODataset
 
 __all__ = [
     "AbstractDataset",
@@ -19,6 +22,8 @@ __all__ = [
     "do_wrapped_coco_evaluation",
 ]
 
+# Upstream's name; late, as it takes torchvision, which takes as long to import as torch.
+__getattr__ = late_imports(__name__, {"COCODataset": "..coco"})
 do_coco_evaluation = do_orig_coco_evaluation  # its name until 2019
 
 
