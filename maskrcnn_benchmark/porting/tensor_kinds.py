@@ -53,8 +53,8 @@ class Plan:
 
     to_bool: set[int] = field(default_factory=set)  # dtypes and calls of byte()
     invert: dict[int, str] = field(default_factory=dict)  # "~", or "== 0" where it may be no tensor
-    divide: dict[int, str] = field(default_factory=dict)  # "floor" or "trunc"
-    counts: set[int] = field(default_factory=set)  # comparisons of how many masks hold
+    divide: dict[int, str] = field(default_factory=dict)  # "floor" or "trunc", or "" where it may be no tensor
+    counts: set[int] = field(default_factory=set)  # what asks how many masks hold
 
 
 def plan(file: File) -> Plan:
@@ -72,6 +72,7 @@ class _Scope:
     def __init__(self, file: File, node: cst.CSTNode, made: Plan):
         self.file, self.made = file, made
         self.own_names = not isinstance(node, cst.ClassDef)  # in a class, attributes of self alone
+        self.beside_numpy = file.uses("numpy")  # x.argmax() may be an array's
         self.nodes = list(_walk(node, into_functions=not isinstance(node, cst.Module)))
         self.values: dict[str, list[tuple[cst.BaseExpression, int | None]]] = {}
         self.assumed: dict[str, str | None] = {}  # kinds of names whose own values are being looked at: i = i[:3]
@@ -122,20 +123,50 @@ class _Scope:
                 self._choice(node)
             elif isinstance(node, cst.BinaryOperation):
                 self._operation(node)
-            elif isinstance(node, cst.Comparison) and self._counts_masks(node):
+            elif isinstance(node, (cst.Comparison, cst.Call)) and self._counts_masks(node):
                 self.made.counts.add(id(node))
             elif isinstance(node, cst.AugAssign) and isinstance(node.operator, cst.DivideAssign):
                 if self.kind(node.target) in ("index", "int") and not self.file.facts.recent_torch:
                     self.made.divide[id(node)] = "floor"
+            if isinstance(node, cst.Call):
+                self._division_call(node)
 
-    def _counts_masks(self, node: cst.Comparison) -> bool:
-        """(a > 0) + (b > 0) == 2"""
+    def _counts_masks(self, node: cst.Comparison | cst.Call) -> bool:
+        """(a > 0) + (b > 0) == 2, or a call that adds up or casts such a sum."""
+        if isinstance(node, cst.Call):
+            asked = self._called(node, SUMS | set(CASTS) - {"bool"})
+            return asked is not None and self._adds_masks(asked)
         sides = [node.left, *(target.comparator for target in node.comparisons)]
-        sums = [s for s in sides if isinstance(s, cst.BinaryOperation) and isinstance(s.operator, cst.Add)]
         numbers = [s for s in sides if isinstance(s, (cst.Integer, cst.Float))]
-        return bool(sums and numbers) and all(
-            isinstance(term, cst.Comparison) or self.kind(term) == "mask" for one in sums for term in _terms(one)
+        return bool(numbers) and any(map(self._adds_masks, sides))
+
+    def _adds_masks(self, node: cst.BaseExpression) -> bool:
+        """Whether this is a sum of masks, or a name for such sums alone."""
+        name = self._name(node)
+        if name:
+            values = [value for value, _ in self.values.get(name, ())]
+            return bool(values) and all(not self._name(value) and self._adds_masks(value) for value in values)
+        return (
+            isinstance(node, cst.BinaryOperation)
+            and isinstance(node.operator, cst.Add)
+            and all(isinstance(term, cst.Comparison) or self.kind(term) == "mask" for term in _terms(node))
         )
+
+    def _called(self, node: cst.Call, names: set[str]) -> cst.BaseExpression | None:
+        """The tensor that is given to a method of one of these names, or to torch's function of that name."""
+        functions = self.file.names(node.func)
+        if functions:
+            return node.args[0].value if node.args and functions & {f"torch.{name}" for name in names} else None
+        return node.func.value if isinstance(node.func, cst.Attribute) and node.func.attr.value in names else None
+
+    def _division_call(self, node: cst.Call) -> None:
+        """a.long().div(3), which no array of NumPy's has."""
+        left = self._called(node, {"div", "div_"})
+        right = argument(node, "other", 1 if self.file.names(node.func) else 0)
+        if left is None or right is None or argument(node, "rounding_mode") is not None:
+            return
+        if self._drops_fraction(self._kind_of_tensor(left), right.value):
+            self.made.divide[id(node)] = "trunc"
 
     def _choice(self, node: cst.IfExp) -> None:
         """ones if condition else zeros: truth for every element, whoever uses it."""
@@ -161,15 +192,25 @@ class _Scope:
             return
         elif isinstance(node.operator, cst.Divide):
             kind = self.kind(node.left)
-            if self._drops_fraction(node, kind, self.kind(node.right)):
+            if self._drops_fraction(kind, node.right):
                 self.made.divide[id(node)] = "floor" if kind == "index" else "trunc"
+            elif kind is None and self._drops_fraction(self._kind_of_tensor(node.left), node.right):
+                self.made.divide.setdefault(id(node), "")
         elif isinstance(node.operator, cst.FloorDivide) and self.kind(node.left) in ("int", "float"):
             self.made.divide[id(node)] = "trunc"
 
-    def _drops_fraction(self, node: cst.BinaryOperation, left: str | None, right: str | None) -> bool:
-        """Whether a division by `/` was one of whole numbers to the torch of the fork."""
-        whole = left in ("index", "int") and right != "float" and not isinstance(node.right, cst.Float)
-        return whole and not self.file.facts.recent_torch
+    def _drops_fraction(self, left: str | None, right: cst.BaseExpression, depth: int = 0) -> bool:
+        """Whether a division of a tensor of this kind was one of whole numbers to the torch of the fork."""
+        if left not in ("index", "int") or self.file.facts.recent_torch:
+            return False
+        return not isinstance(right, cst.Float) and self.kind(right, depth + 1) != "float"
+
+    def _kind_of_tensor(self, node: cst.BaseExpression) -> str | None:
+        """The kind if what may be an array of NumPy's is a tensor."""
+        before, self.beside_numpy = self.beside_numpy, False
+        kind = self.kind(node)
+        self.beside_numpy = before
+        return kind
 
     def _uint8(self, value: cst.CSTNode) -> list[cst.CSTNode]:
         """The piece of an expression that makes a uint8 tensor: a dtype, or the call of byte()."""
@@ -287,7 +328,7 @@ class _Scope:
         if "float" in (left, right):
             return "float"
         if isinstance(node.operator, cst.Divide):
-            return left if self._drops_fraction(node, left, right) else None
+            return left if self._drops_fraction(left, node.right, depth) else None
         whole = [
             k or ("index" if isinstance(n, cst.Integer) else None) for n, k in ((node.left, left), (node.right, right))
         ]
@@ -322,10 +363,16 @@ class _Scope:
         if names & {"torch.arange", "torch.randperm"} and dtype is None:
             return self._range_kind(node)
         if names & {*FILLED, *TENSOR, "torch.arange", "torch.randperm"}:
+            if self._is_made_bool(node):
+                return "mask"
+            if names & TENSOR and dtype is None and node.args:
+                return _literal_kind(node.args[0].value)
             kinds = {DTYPES[n] for n in self.file.names(dtype.value) if n in DTYPES} if dtype is not None else set()
             return kinds.pop() if len(kinds) == 1 else None
         if "torch.randint" in names and dtype is None:
             return "int"
+        if names & set(DTYPES):
+            return DTYPES[names.pop()]  # torch.LongTensor([0, 1])
         first = node.args[0].value if node.args else None
         if names & {"torch.cat", "torch.stack"} and isinstance(first, (cst.List, cst.Tuple)):
             joined = {self.kind(element.value, depth + 1) for element in first.elements}
@@ -336,8 +383,12 @@ class _Scope:
         if names or not isinstance(node.func, cst.Attribute):
             return None
         base = node.func.value
-        if method in ("nonzero", "argmax", "argmin", "argsort") and not self.file.uses("numpy"):
+        if self._is_made_bool(node):
+            return "mask"
+        if method in ("nonzero", "argmax", "argmin", "argsort") and not self.beside_numpy:
             return "index"
+        if method in SHAPES and m.matches(base, m.Call(func=m.Attribute(attr=m.Name("nonzero")), args=[])):
+            return self._kind_of_tensor(base)  # NumPy's nonzero gives a tuple, which has no shape
         if method in COMPARISONS and len(node.args) == 1:
             return "mask"
         if method in CASTS and not node.args:
@@ -347,9 +398,15 @@ class _Scope:
             kinds = {DTYPES[n] for n in self.file.names(arg.value) if n in DTYPES} if arg is not None else set()
             return kinds.pop() if len(kinds) == 1 else self.kind(base, depth + 1)
         if method in SUMS and dtype is None:
+            if isinstance(base, cst.Comparison) and not self.beside_numpy:
+                return "index"  # a comparison of numbers has no such method
             kind = self.kind(base, depth + 1)
             return "index" if kind == "mask" else kind
         return self.kind(base, depth + 1) if method in SHAPES else None
+
+    def _is_made_bool(self, node: cst.Call) -> bool:
+        """Whether this makes a uint8 tensor that is rewritten to a bool one."""
+        return any(id(made) in self.made.to_bool for made in self._uint8(node))
 
     def _range_kind(self, call: cst.Call) -> str | None:
         """Of torch.arange and randperm without a dtype: whole numbers, if all that they are given seem to be."""
@@ -378,6 +435,16 @@ def _last_name(node: cst.BaseExpression) -> str:
     return node.attr.value if isinstance(node, cst.Attribute) else node.value if isinstance(node, cst.Name) else ""
 
 
+def _literal_kind(node: cst.BaseExpression) -> str | None:
+    """Of torch.tensor([1, [2, 3]]) without a dtype."""
+    if isinstance(node, (cst.List, cst.Tuple)):
+        kinds = {_literal_kind(element.value) for element in node.elements}
+        return kinds.pop() if len(kinds) == 1 else "int" if kinds == {"index", "int"} else None
+    if m.matches(node, m.UnaryOperation(operator=m.Minus(), expression=m.Integer())):
+        return "int"
+    return "index" if isinstance(node, cst.Integer) else "float" if isinstance(node, cst.Float) else None
+
+
 def _walk(node: cst.CSTNode, into_functions: bool) -> Iterator[cst.CSTNode]:
     for child in node.children:
         yield child
@@ -390,6 +457,8 @@ def _parts(node: cst.BaseExpression) -> Iterator[cst.BaseExpression]:
     yield node
     if isinstance(node, cst.UnaryOperation):
         yield from _parts(node.expression)
+    elif m.matches(node, m.BinaryOperation(left=m.Integer("1"), operator=m.Subtract())):
+        yield from _parts(cst.ensure_type(node, cst.BinaryOperation).right)
     elif isinstance(node, cst.BinaryOperation) and isinstance(node.operator, (cst.BitAnd, cst.BitOr, cst.BitXor)):
         yield from _parts(node.left)
         yield from _parts(node.right)

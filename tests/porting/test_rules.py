@@ -663,6 +663,18 @@ def test_sums_of_masks_are_left_to_a_person():
     assert [remark.line for remark in ported(code).remarks] == [6]
     assert not ported(code, recent_torch=True).remarks
     assert [r.line for r in ported("import torch\nm = x.eq(y)\nk = m + (x > 0) + (y > 0) > 1\n").remarks] == [3]
+    code = """
+    import torch
+    def f(a, b, c):
+        n = (a > b) + (b > c)
+        return ((a > b) + (b > c)).sum(), torch.sum(n), n.float(), n == 2, c[n], n.bool(), n.numpy(), (a + b).sum()
+    """
+    assert [r.text.split("`")[1] for r in ported(code).remarks] == [
+        "((a > b) + (b > c)).sum()",
+        "torch.sum(n)",
+        "n.float()",
+        "n == 2",
+    ]
 
 
 def dead(code: str) -> list[tuple[int, str]]:
@@ -720,3 +732,54 @@ def test_ranges_whose_bounds_may_have_fractions_stay():
 def test_an_argument_after_a_last_comma_has_its_own_line():
     done = ported("import torch\ny = torch.load(\n    name,\n    map_location=place,\n)\n")
     assert done.text.endswith("(\n    name,\n    map_location=place,\n    weights_only=False,\n)\n")
+
+
+def test_divisions_of_whole_numbers_in_other_words():
+    code = """
+    import torch
+    def f(a, labels, n):
+        k = torch.tensor([1, 2, 3]) / 2, torch.tensor([[1, -3]]) / 2, torch.tensor([1.0, 3]) / 2
+        calls = a.long().div(2), torch.div(a.long(), 2), a.float().div(2), a.long().div(2.0), a.long().div_(2)
+        return k, calls, labels.nonzero().squeeze(1) / 2, (labels > 0).sum() / n, torch.LongTensor([3]) / 2
+    """
+    f = run(code)["f"]
+    (whole, signed, real), calls, places, count, made = f(torch.tensor([-3.0, 3.0]), torch.tensor([1, 0, 1, 1]), 2)
+    assert whole.tolist() == [0, 1, 1] and signed.tolist() == [[0, -1]] and real.tolist() == [0.5, 1.5]
+    assert [c.tolist() for c in calls] == [[-1, 1], [-1, 1], [-1.5, 1.5], [-1.5, 1.5], [-1, 1]]
+    assert places.tolist() == [0, 1, 1] and count.item() == 1 and count.dtype == torch.int64 and made.tolist() == [1]
+    assert not ported(code, recent_torch=True).changes
+
+
+def test_divisions_beside_numpy_are_left_to_a_person_where_arrays_may_be_meant():
+    done = ported(
+        """
+        import numpy as np
+        import torch
+        def f(a, n):
+            return a.nonzero().squeeze(1) / 2, (a > 0).sum() / n, a.argmax() / n, np.argmax(a) / n, a.mean() / n
+        """
+    )
+    assert [change.after for change in done.changes] == ["a.nonzero().squeeze(1) // 2"]
+    assert [remark.text.split("`")[1] for remark in done.remarks] == ["(a > 0).sum() / n", "a.argmax() / n"]
+
+
+def test_one_minus_a_byte_mask_turns_it_round():
+    code = """
+    import torch
+    def f(n, x):
+        mask = torch.zeros(n).byte()
+        mask[2] = 1
+        return x[mask], x[1 - mask]
+    def g(n, x):
+        one = torch.ones(n, dtype=torch.uint8)
+        return x[1 - one]
+    """
+    names = run(code)
+    assert [rows.tolist() for rows in names["f"](4, torch.arange(4))] == [[2], [0, 1, 3]]
+    assert names["g"](4, torch.arange(4)).tolist() == []
+
+
+def test_short_time_fourier_transforms_give_real_and_imaginary_parts():
+    code = "import torch\ny = torch.stft(x, 16, window=w)\nz = torch.stft(x, 16, window=w, return_complex=True)\n"
+    names = run(code, x=torch.rand(64), w=torch.ones(16))
+    torch.testing.assert_close(names["y"], torch.view_as_real(names["z"]))

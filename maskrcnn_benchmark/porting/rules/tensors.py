@@ -7,6 +7,7 @@ import libcst as cst
 from ..rewriting import File, NodeRule, expression
 from ..tensor_kinds import plan
 from .names import Rule
+from .torch_calls import _with_arg
 
 MASK = Rule(
     "uint8 masks",
@@ -19,7 +20,7 @@ DIVIDE = Rule(
 FLOOR = Rule("// of tensors", "Until torch 1.12 `//` of tensors rounded towards zero; today it rounds down.")
 
 
-def counts(file: File, original: cst.Comparison, updated: cst.Comparison) -> cst.Comparison:
+def counts(file: File, original: cst.BaseExpression, updated: cst.BaseExpression) -> cst.BaseExpression:
     if id(original) in plan(file).counts and not file.facts.recent_torch:
         file.remark(
             original,
@@ -62,6 +63,13 @@ def operations(file: File, original: cst.BinaryOperation, updated: cst.BinaryOpe
         return new
     if id(original) not in todo.divide:
         return updated
+    if not todo.divide[id(original)]:
+        file.remark(
+            original,
+            f"`{file.code(original)}`: if these are tensors, write // for /, which dropped the fraction until torch 1.4; "
+            "NumPy's arrays are fine.",
+        )
+        return updated
     rule = DIVIDE if isinstance(original.operator, cst.Divide) else FLOOR
     divide = updated.operator
     if todo.divide[id(original)] == "floor" and isinstance(divide, cst.Divide):
@@ -79,6 +87,14 @@ def _bracketed(file: File, node: cst.BaseExpression) -> str:
     return code if node.lpar or isinstance(node, (cst.Name, cst.Call, cst.Attribute, cst.Subscript)) else f"({code})"
 
 
+def division_calls(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
+    if id(original) not in plan(file).divide:
+        return updated
+    new = _with_arg(updated, 'rounding_mode="trunc"')
+    file.changed(DIVIDE, original, new)
+    return new
+
+
 def divisions_in_place(file: File, original: cst.AugAssign, updated: cst.AugAssign) -> cst.AugAssign:
     if id(original) not in plan(file).divide or not isinstance(updated.operator, cst.DivideAssign):
         return updated
@@ -92,6 +108,8 @@ def divisions_in_place(file: File, original: cst.AugAssign, updated: cst.AugAssi
 RULES: list[tuple[type, NodeRule]] = [
     (cst.Attribute, dtypes),
     (cst.Call, byte_calls),
+    (cst.Call, division_calls),
+    (cst.Call, counts),
     (cst.BinaryOperation, operations),
     (cst.AugAssign, divisions_in_place),
     (cst.Comparison, counts),

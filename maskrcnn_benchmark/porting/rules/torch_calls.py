@@ -39,6 +39,7 @@ SCALE = Rule(
     "scale_factor",
     "Until torch 1.5 interpolate computed with the rounded size, today with the scale_factor as it is given.",
 )
+STFT = Rule("torch.stft", "torch.stft gives complex numbers; it gave their real and imaginary parts until torch 1.8.")
 
 LOSSES = {
     f"torch.nn{module}.{name}"
@@ -233,6 +234,18 @@ def full(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpressio
     return new
 
 
+def stft(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
+    """torch.stft(x, 16): today it has to be told return_complex."""
+    if not file.calls(original, "torch.stft") or any(arg.star == "**" for arg in original.args):
+        return updated
+    if argument(original, "return_complex", 8) is not None:
+        return updated
+    file.need_import("torch")
+    new = expression(f"torch.view_as_real({file.code(_with_arg(updated, 'return_complex=True'))})")
+    file.changed(STFT, original, new)
+    return new
+
+
 def align_corners(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
     """grid_sample and affine_grid with the default of before torch 1.3."""
     position = next((ALIGNED[name] for name in file.names(original.func) if name in ALIGNED), None)
@@ -365,6 +378,7 @@ RULES: list[tuple[type, NodeRule]] = [
     (cst.Call, apex_ddp),
     (cst.Call, apex_optimizers),
     (cst.Call, full),
+    (cst.Call, stft),
     (cst.Call, align_corners),
     (cst.Call, scale_factor),
     (cst.Call, upsample_bilinear),
