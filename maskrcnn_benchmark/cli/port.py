@@ -4,8 +4,8 @@
 
 FORK is a checkout, a bare git directory or a folder; it is only read. OUT must not exist. Files of the fork that are equal to any
 version of upstream's are this package's in OUT, the others are the fork's with dead names rewritten; OUT/PORT.md says all.
-The exit status is 0 if every module that imports in the fork by itself imports in OUT (and the check passes)
-and none lacks an extension of the fork's own, else 1.
+The exit status is 0 if every module that imports in the fork by itself imports in OUT, the fork's code calls no native function
+of its own, which would be missing, and the check passes; else 1. What else needs a person is counted at the end.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from maskrcnn_benchmark.config.command_line import CommandParser
+from maskrcnn_benchmark.utils.wording import counted
 
 
 def folder(text: str) -> Path:
@@ -36,6 +37,7 @@ def main() -> int:
     args = build_parser().parse_args()
     try:
         from maskrcnn_benchmark.porting.porting import REPORT, port
+        from maskrcnn_benchmark.porting.report import needs_person
 
         outcome = port(args.fork, args.out, args.check)
     except (ValueError, OSError, ImportError) as error:
@@ -48,5 +50,9 @@ def main() -> int:
         print(f"does not import: {name}: {why.reason}")
     for line in outcome.check:
         print(line)
-    print(f"See {args.out / REPORT}.")
+    called = sum(bool(missing.callers) for missing in outcome.native)
+    if called:
+        print(f"{counted(called, 'native function is', 'native functions are')} called and missing.")
+    left = len(needs_person(outcome))
+    print(f"{counted(left, 'thing needs', 'things need')} a person. See {args.out / REPORT}.")
     return int(outcome.failed)

@@ -73,7 +73,8 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        return bool(self.broken or self.unbuilt) or self.check_failed
+        called = any(missing.callers for missing in self.native)
+        return bool(self.broken or self.unbuilt) or called or self.check_failed
 
 
 def write_report(outcome: Outcome) -> str:
@@ -143,7 +144,8 @@ def _running(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def _person(outcome: Outcome) -> str:
+def needs_person(outcome: Outcome) -> list[str]:
+    """What is left to a person, a line for each."""
     fork, lines = outcome.fork, list[str]()
     for file in outcome.assembly.taken:
         if file.rewritten is None:
@@ -166,7 +168,11 @@ def _person(outcome: Outcome) -> str:
         lines.append(
             f"- {outcome.fork.elsewhere} files of the repository outside the package's folder were not brought over."
         )
-    return "\n".join(["## What needs a person", "", *(lines or ["Nothing was found."])])
+    return lines
+
+
+def _person(outcome: Outcome) -> str:
+    return "\n".join(["## What needs a person", "", *(needs_person(outcome) or ["Nothing was found."])])
 
 
 def _native_calls(outcome: Outcome) -> list[str]:

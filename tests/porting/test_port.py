@@ -14,9 +14,11 @@ import pytest
 pytest.importorskip("libcst")
 
 from maskrcnn_benchmark.porting import assembling, losses, rewriting, trial, upstream  # noqa: E402
+from maskrcnn_benchmark.porting.dead_names import Dead  # noqa: E402
 from maskrcnn_benchmark.porting.fork import ForkError, open_fork  # noqa: E402
+from maskrcnn_benchmark.porting.native import Missing  # noqa: E402
 from maskrcnn_benchmark.porting.porting import port  # noqa: E402
-from maskrcnn_benchmark.porting.report import Outcome, write_report  # noqa: E402
+from maskrcnn_benchmark.porting.report import Outcome, needs_person, write_report  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 # Stands for a file of upstream's: its blob id is made known below.
@@ -100,7 +102,7 @@ def ported(tmp_path, known):
 @pytest.mark.slow
 def test_the_whole_of_a_small_fork(ported):
     out, outcome = ported
-    assert not outcome.broken and not outcome.failed
+    assert not outcome.broken and not outcome.unbuilt and outcome.failed  # for the native function that it calls
     assert set(outcome.control_failures) == {"tiny_core.extra.python2", "tiny_core.extra.lacking"}
     # The fork's own files, rewritten, with their line ends; upstream's are ours under the fork's name.
     assert (
@@ -162,6 +164,7 @@ def test_a_module_that_imports_in_the_fork_alone_fails_the_port(tmp_path, known)
     program = [sys.executable, "-c", _PORT_WITH_BOXES, str(fork), str(tmp_path / "out")]
     done = subprocess.run(program, env=dict(os.environ, PYTHONPATH=_path()), capture_output=True, text=True)
     assert done.returncode == 1 and "does not import: tiny_core.extra.old" in done.stdout, done.stderr
+    assert "\n1 native function is called and missing.\n3 things need a person. See " in done.stdout
     assert (
         "**1 module that imports in the fork by itself does not import here.**"
         in (tmp_path / "out/PORT.md").read_text()
@@ -204,6 +207,15 @@ def test_an_extension_of_the_forks_own_is_told_apart(tmp_path, known):
     assert (
         "tiny_core.dcn.conv" not in report.partition("do not import in the fork by itself either")[2].partition("#")[0]
     )
+
+
+def test_a_port_fails_for_native_functions_that_are_called_alone(tmp_path):
+    outcome = Outcome(open_fork(write_fork(tmp_path / "fork"), tmp_path / "scratch"), assembling.Assembly())
+    outcome.dead = [Dead("a.py", 1, "numpy.gone", "NumPy has none.")]
+    outcome.native = [Missing("idle", "a.cpp", ())]
+    assert not outcome.failed and len(needs_person(outcome)) == 2
+    outcome.native.append(Missing("own_pool", "a.cpp", ("a.py:2",)))
+    assert outcome.failed and len(needs_person(outcome)) == 3
 
 
 def _path() -> str:
