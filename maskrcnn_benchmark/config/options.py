@@ -101,15 +101,14 @@ OPTIONS.TENSORBOARD = False
 
 
 def options(cfg: CfgNode) -> CN:
-    """The values of the keys above in a configuration, whether it has them all or none."""
+    """The values of the keys above in a configuration, whether it has them all or none, and its other keys as they are."""
     return _read(OPTIONS, cfg)
 
 
 def _read(defaults: CfgNode, source: CfgNode) -> CN:
     values = CN(new_allowed=defaults.is_new_allowed())
     values.__dict__["reads"] = source.__dict__.get("reads")  # what is read here counts there
-    if defaults.is_new_allowed():
-        dict.update(values, source)
+    dict.update(values, source)  # also keys that an extension declared
     for key, default in defaults.items():
         given = source.get(key, default)
         if isinstance(default, CfgNode):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from maskrcnn_benchmark.analysis.context import context_weights, non_local_modules
+from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.layers.non_local import NON_LOCAL, NonLocal, PairWeights
 from tests.modeling.test_non_local_places import BOTTOM_UP, TOP_DOWN, r18_backbone
 
@@ -40,6 +41,25 @@ def test_a_kind_of_ones_own_is_used_at_every_place(monkeypatch):
     model.backbone = backbone
     weights = context_weights(model, torch.randn(3, 64, 96), (50.0, 20.0), "fpn.non_local_res3").total
     torch.testing.assert_close(weights, torch.full((8, 12), 1 / 96))
+
+
+class KeyedContext(MeanContext):
+    """A kind with a configuration key of its own."""
+
+    def __init__(self, channels: int, gain: float):
+        super().__init__(channels)
+        self.gain = gain
+
+    @classmethod
+    def from_config(cls, non_local, channels):
+        return cls(channels, non_local.KEYED_GAIN)
+
+
+def test_a_kind_may_have_a_key_of_its_own(monkeypatch):
+    monkeypatch.setitem(NON_LOCAL, "keyed", KeyedContext)
+    monkeypatch.setitem(defaults.MODEL.NON_LOCAL, "KEYED_GAIN", 4.0)
+    backbone = r18_backbone(f"{TOP_DOWN}.TYPE", "keyed", "MODEL.NON_LOCAL.KEYED_GAIN", 2)
+    assert {module.gain for module in non_local_modules(backbone).values()} == {2.0}
 
 
 def test_without_pair_weights_there_are_no_pictures():
