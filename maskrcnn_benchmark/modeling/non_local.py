@@ -4,12 +4,14 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.layers.non_local import NON_LOCAL, NonLocal
+from maskrcnn_benchmark.utils.registered import maker
 
 
-def make_non_local(non_local, type: str, channels: int) -> NonLocal:
-    """The module that the MODEL.NON_LOCAL keys describe, for maps of `channels` channels."""
-    kind = NON_LOCAL[type]
-    module = kind.from_config(non_local, channels) if hasattr(kind, "from_config") else kind(channels)
+def make_non_local(non_local, place: str, channels: int) -> NonLocal:
+    """The module that the MODEL.NON_LOCAL keys describe for "TOP_DOWN" or "BOTTOM_UP", for maps of `channels` channels."""
+    type = non_local[place].TYPE
+    make = maker(NON_LOCAL, type, f"MODEL.NON_LOCAL.{place}.TYPE")
+    module = make(channels) if make is NON_LOCAL[type] else make(non_local, channels)
     if not isinstance(module, NonLocal):
         raise ConfigError(
             f"{type!r} of NON_LOCAL makes a {module.__class__.__name__}, which is no context module: let its class be a "

@@ -7,8 +7,9 @@ import os
 
 from maskrcnn_benchmark.engine.errors import NoSetupError
 from maskrcnn_benchmark.utils.imports import import_file
+from maskrcnn_benchmark.utils.registered import ENV_MODULE
 
-VARIABLE = "TORCH_DETECTRON_ENV_MODULE"
+VARIABLE = ENV_MODULE
 
 
 def setup_environment() -> None:

@@ -9,6 +9,7 @@ from PIL import Image
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.data.items import ItemError, described
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.utils.registered import registered
 from maskrcnn_benchmark.utils.registry import Registry
 
 # A class whose instances take and return a PIL image and its target, a BoxList, with a plain keyword constructor and, where it
@@ -62,7 +63,7 @@ def make_transform(name: str, cfg: Any) -> OwnTransform:
     """The transform registered as `name`, in any form of TRANSFORMS. A class without `from_config` whose constructor needs an
     argument, or calls its first one cfg or config, is given `cfg`.
     """
-    entry = TRANSFORMS[name]
+    entry = registered(TRANSFORMS, name, "INPUT.TRANSFORMS")
     if hasattr(entry, "from_config"):
         return OwnTransform(name, entry.from_config(cfg))
     parameters = list(inspect.signature(entry).parameters.values())

@@ -14,6 +14,7 @@ from maskrcnn_benchmark.modeling.backbone import resnet
 from maskrcnn_benchmark.modeling.backbone.retinanet_levels import LastLevelP6P7
 from maskrcnn_benchmark.modeling.blocks import conv_with_kaiming_uniform, group_norm_options
 from maskrcnn_benchmark.modeling.non_local import check_is_there, make_non_local
+from maskrcnn_benchmark.utils.registered import maker
 
 
 @registries.BACKBONES.register("R-50-C4")
@@ -103,13 +104,13 @@ def _add_context(non_local, fpn: Any, channels: int) -> None:
         return
     if hasattr(fpn, "set_context"):
         for stage in non_local.TOP_DOWN.STAGES:
-            fpn.set_context(stage, make_non_local(non_local, non_local.TOP_DOWN.TYPE, channels))
+            fpn.set_context(stage, make_non_local(non_local, "TOP_DOWN", channels))
     check_is_there(fpn, "MODEL.NON_LOCAL.TOP_DOWN", non_local.TOP_DOWN.STAGES)
 
 
 def build_backbone(cfg) -> Any:
     """A module from Tensor[B, 3, H, W] to a sequence of maps, with the attribute `out_channels`."""
-    return registries.BACKBONES[cfg.MODEL.BACKBONE.CONV_BODY](cfg)
+    return maker(registries.BACKBONES, cfg.MODEL.BACKBONE.CONV_BODY, "MODEL.BACKBONE.CONV_BODY")(cfg)
 
 
 _BACKBONES = registries.BACKBONES  # its name until 2019, for forks

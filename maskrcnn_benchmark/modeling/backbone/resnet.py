@@ -163,7 +163,7 @@ class ResNet(nn.Module):
                     f"{', '.join(STAGE_NAMES[: len(self.stages)])}."
                 )
             channels = getattr(self, layer)[-1].out_channels
-            self.add_module(f"non_local_{stage}", make_non_local(non_local, non_local.BOTTOM_UP.TYPE, channels))
+            self.add_module(f"non_local_{stage}", make_non_local(non_local, "BOTTOM_UP", channels))
             self.non_local_of_stage[layer] = f"non_local_{stage}"
 
     def _freeze_backbone(self, freeze_at: int) -> None:

@@ -3,6 +3,7 @@ from yacs.config import CfgNode
 
 from maskrcnn_benchmark.modeling import registries
 from maskrcnn_benchmark.modeling.detector.generalized_rcnn import GeneralizedRCNN
+from maskrcnn_benchmark.utils.registered import maker
 
 registries.META_ARCHITECTURES.register("GeneralizedRCNN", GeneralizedRCNN)
 
@@ -11,4 +12,4 @@ _DETECTION_META_ARCHITECTURES = registries.META_ARCHITECTURES  # upstream's name
 
 def build_detection_model(cfg: CfgNode) -> nn.Module:
     """The model that a configuration describes, on the CPU, with its initial weights."""
-    return registries.META_ARCHITECTURES[cfg.MODEL.META_ARCHITECTURE](cfg)
+    return maker(registries.META_ARCHITECTURES, cfg.MODEL.META_ARCHITECTURE, "MODEL.META_ARCHITECTURE")(cfg)

@@ -11,6 +11,7 @@ from maskrcnn_benchmark.modeling.roi_heads.box_head.box_head import build_roi_bo
 from maskrcnn_benchmark.modeling.roi_heads.keypoint_head.keypoint_head import build_roi_keypoint_head
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.mask_head import build_roi_mask_head
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.utils.registered import maker
 
 # The heads that a configuration has without a NAME can be named, too; a program's own of that name stays.
 registries.ROI_HEADS.setdefault("ROIBoxHead", build_roi_box_head)
@@ -69,10 +70,10 @@ def build_roi_heads(cfg, in_channels: int | None = None) -> Any:
 def _build(cfg, group: str, usual: Callable[..., nn.Module], channels: int) -> nn.Module:
     """What MODEL.GROUP.NAME names, or the usual head. Whether one of one's own fits its place only its writer knows."""
     name = options(cfg).MODEL[group].NAME
-    maker = registries.ROI_HEADS[name] if name else usual
-    if maker is not usual and maker in (build_roi_box_head, build_roi_mask_head, build_roi_keypoint_head):
+    make = maker(registries.ROI_HEADS, name, f"MODEL.{group}.NAME") if name else usual
+    if make is not usual and make in (build_roi_box_head, build_roi_mask_head, build_roi_keypoint_head):
         raise ConfigError(
             f"MODEL.{group}.NAME is {name!r}, the usual head of another place: name one that is made for this place, or leave it "
             "empty."
         )
-    return forks.build(maker, cfg, channels)
+    return forks.build(make, cfg, channels)

@@ -19,6 +19,7 @@ from maskrcnn_benchmark.modeling.rpn.loss import make_rpn_loss_evaluator
 from maskrcnn_benchmark.modeling.rpn.retinanet.retinanet import build_retinanet
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList
+from maskrcnn_benchmark.utils.registered import maker
 
 
 @registries.RPN_HEADS.register("SingleConvRPNHead")
@@ -52,7 +53,8 @@ class RPNModule(nn.Module):
             raise ValueError(
                 f"The RPN head is shared by all maps, so each needs as many anchors; MODEL.RPN gives {anchors_per_location}."
             )
-        self.head = registries.RPN_HEADS[cfg.MODEL.RPN.RPN_HEAD](cfg, in_channels, anchors_per_location[0])
+        make_head = maker(registries.RPN_HEADS, cfg.MODEL.RPN.RPN_HEAD, "MODEL.RPN.RPN_HEAD")
+        self.head = make_head(cfg, in_channels, anchors_per_location[0])
         box_coder = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
         self.box_selector_train = make_rpn_postprocessor(cfg, box_coder, is_train=True)
         self.box_selector_test = make_rpn_postprocessor(cfg, box_coder, is_train=False)

@@ -12,6 +12,7 @@ from maskrcnn_benchmark.modeling.backbone.resnet_head import make_res5_head
 from maskrcnn_benchmark.modeling.blocks import group_norm_options, make_conv3x3, make_fc
 from maskrcnn_benchmark.modeling.pooling import make_pooler
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.utils.registered import maker
 
 
 @registries.ROI_BOX_FEATURE_EXTRACTORS.register("ResNet50Conv5ROIFeatureExtractor")
@@ -83,7 +84,11 @@ class FPNXconv1fcFeatureExtractor(nn.Module):
 def make_roi_box_feature_extractor(cfg, in_channels: int | None = None) -> Any:
     """A module with the attribute `out_channels`."""
     return forks.build(
-        registries.ROI_BOX_FEATURE_EXTRACTORS[cfg.MODEL.ROI_BOX_HEAD.FEATURE_EXTRACTOR],
+        maker(
+            registries.ROI_BOX_FEATURE_EXTRACTORS,
+            cfg.MODEL.ROI_BOX_HEAD.FEATURE_EXTRACTOR,
+            "MODEL.ROI_BOX_HEAD.FEATURE_EXTRACTOR",
+        ),
         cfg,
         in_channels or forks.body_channels(cfg),
     )

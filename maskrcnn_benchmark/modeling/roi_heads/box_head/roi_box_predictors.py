@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import forks, registries
+from maskrcnn_benchmark.utils.registered import maker
 
 
 @any_layout
@@ -57,7 +58,7 @@ class FastRCNNPredictor(_BoxPredictor):
 
 def make_roi_box_predictor(cfg, in_channels: int | None = None) -> nn.Module:
     return forks.build(
-        registries.ROI_BOX_PREDICTOR[cfg.MODEL.ROI_BOX_HEAD.PREDICTOR],
+        maker(registries.ROI_BOX_PREDICTOR, cfg.MODEL.ROI_BOX_HEAD.PREDICTOR, "MODEL.ROI_BOX_HEAD.PREDICTOR"),
         cfg,
         in_channels or forks.box_feature_channels(cfg),
     )

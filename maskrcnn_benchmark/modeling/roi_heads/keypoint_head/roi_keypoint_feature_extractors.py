@@ -11,6 +11,7 @@ from maskrcnn_benchmark.modeling import forks, registries
 from maskrcnn_benchmark.modeling.blocks import make_conv3x3
 from maskrcnn_benchmark.modeling.pooling import make_pooler
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.utils.registered import maker
 
 
 @registries.ROI_KEYPOINT_FEATURE_EXTRACTORS.register("KeypointRCNNFeatureExtractor")
@@ -40,7 +41,8 @@ def make_roi_keypoint_feature_extractor(cfg, in_channels: int | None = None) -> 
     """A module with the attribute `out_channels`."""
     name = cfg.MODEL.ROI_KEYPOINT_HEAD.FEATURE_EXTRACTOR
     channels = in_channels or forks.body_channels(cfg)
-    return forks.build(registries.ROI_KEYPOINT_FEATURE_EXTRACTORS[name], cfg, channels)
+    make = maker(registries.ROI_KEYPOINT_FEATURE_EXTRACTORS, name, "MODEL.ROI_KEYPOINT_HEAD.FEATURE_EXTRACTOR")
+    return forks.build(make, cfg, channels)
 
 
 _ROI_KEYPOINT_FEATURE_EXTRACTORS = registries.ROI_KEYPOINT_FEATURE_EXTRACTORS  # its name until 2019, for forks

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import forks, registries
+from maskrcnn_benchmark.utils.registered import maker
 
 
 @registries.ROI_KEYPOINT_PREDICTOR.register("KeypointRCNNPredictor")
@@ -27,7 +28,11 @@ class KeypointRCNNPredictor(nn.Module):
 
 def make_roi_keypoint_predictor(cfg, in_channels: int | None = None) -> nn.Module:
     return forks.build(
-        registries.ROI_KEYPOINT_PREDICTOR[cfg.MODEL.ROI_KEYPOINT_HEAD.PREDICTOR],
+        maker(
+            registries.ROI_KEYPOINT_PREDICTOR,
+            cfg.MODEL.ROI_KEYPOINT_HEAD.PREDICTOR,
+            "MODEL.ROI_KEYPOINT_HEAD.PREDICTOR",
+        ),
         cfg,
         in_channels or forks.keypoint_feature_channels(cfg),
     )

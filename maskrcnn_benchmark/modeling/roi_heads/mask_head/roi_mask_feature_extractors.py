@@ -14,6 +14,7 @@ from maskrcnn_benchmark.modeling.roi_heads.box_head.roi_box_feature_extractors i
     ResNet50Conv5ROIFeatureExtractor,
 )
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.utils.registered import maker
 
 registries.ROI_MASK_FEATURE_EXTRACTORS.register("ResNet50Conv5ROIFeatureExtractor", ResNet50Conv5ROIFeatureExtractor)
 
@@ -48,7 +49,11 @@ class MaskRCNNFPNFeatureExtractor(nn.Module):
 def make_roi_mask_feature_extractor(cfg, in_channels: int | None = None) -> Any:
     """A module with the attribute `out_channels`."""
     return forks.build(
-        registries.ROI_MASK_FEATURE_EXTRACTORS[cfg.MODEL.ROI_MASK_HEAD.FEATURE_EXTRACTOR],
+        maker(
+            registries.ROI_MASK_FEATURE_EXTRACTORS,
+            cfg.MODEL.ROI_MASK_HEAD.FEATURE_EXTRACTOR,
+            "MODEL.ROI_MASK_HEAD.FEATURE_EXTRACTOR",
+        ),
         cfg,
         in_channels or forks.body_channels(cfg),
     )

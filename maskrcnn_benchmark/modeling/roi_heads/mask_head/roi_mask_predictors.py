@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import forks, registries
+from maskrcnn_benchmark.utils.registered import maker
 
 
 def _init(*layers: nn.Conv2d | nn.ConvTranspose2d) -> None:
@@ -46,7 +47,7 @@ class MaskRCNNConv1x1Predictor(nn.Module):
 
 def make_roi_mask_predictor(cfg, in_channels: int | None = None) -> nn.Module:
     return forks.build(
-        registries.ROI_MASK_PREDICTOR[cfg.MODEL.ROI_MASK_HEAD.PREDICTOR],
+        maker(registries.ROI_MASK_PREDICTOR, cfg.MODEL.ROI_MASK_HEAD.PREDICTOR, "MODEL.ROI_MASK_HEAD.PREDICTOR"),
         cfg,
         in_channels or forks.mask_feature_channels(cfg),
     )
