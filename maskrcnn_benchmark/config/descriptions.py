@@ -160,6 +160,10 @@ DESCRIPTIONS: dict[str, str] = {
     "SOLVER.EMA": (
         "Decay of an exponential moving average (EMA) of the weights, which is then what is tested; 0 for none."
     ),
+    "SOLVER.FIND_UNUSED_PARAMETERS": (
+        "Whether several processes look in every iteration for parameters that its losses do not depend on "
+        "(`find_unused_parameters` of DistributedDataParallel), which a model of one's own may have."
+    ),
     "SOLVER.TEST_PERIOD": (
         "Iterations between two tests during training; the best weights are kept in model_best.pth. 0 for none."
     ),

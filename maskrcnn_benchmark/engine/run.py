@@ -102,13 +102,18 @@ def build_model(device: torch.device) -> nn.Module:
     return compile_backbone(cfg, build_detection_model(cfg).to(device))
 
 
-def distribute(model: nn.Module, device: torch.device) -> nn.Module:
+def distribute(model: nn.Module, device: torch.device, find_unused_parameters: bool = False) -> nn.Module:
     """The model with gradients averaged over the processes; running statistics are each process's own."""
     device_ids = [device.index] if device.type == "cuda" else None
     with warnings.catch_warnings():
         # From torch 2.15 on `forward_sync_buffers` is to replace this argument; earlier versions do not know it.
         warnings.simplefilter("ignore", FutureWarning)
-        return nn.parallel.DistributedDataParallel(model, device_ids=device_ids, broadcast_buffers=False)
+        return nn.parallel.DistributedDataParallel(
+            model,
+            device_ids=device_ids,
+            broadcast_buffers=False,
+            find_unused_parameters=find_unused_parameters,
+        )
 
 
 def train(device: torch.device) -> nn.Module:
@@ -126,7 +131,7 @@ def train(device: torch.device) -> nn.Module:
     optimizer = make_optimizer(cfg, model)
     scheduler = make_lr_scheduler(cfg, optimizer)
     own, is_distributed = options(cfg), distributed.get_world_size() > 1
-    wrapped = distribute(model, device) if is_distributed else model
+    wrapped = distribute(model, device, own.SOLVER.FIND_UNUSED_PARAMETERS) if is_distributed else model
     checkpointer = DetectronCheckpointer(
         cfg, model, optimizer, scheduler, cfg.OUTPUT_DIR, distributed.is_main_process()
     )

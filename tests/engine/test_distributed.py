@@ -57,6 +57,25 @@ def test_a_bad_loss_in_one_process_stops_all_of_them(tmp_path):
         assert line["loss_fit"] == pytest.approx((a["loss_fit"] + b["loss_fit"]) / 2, rel=1e-5)
 
 
+def train_with_an_unused_layer(folder: str, keys: list) -> dict:
+    run = Run(Path(folder, "run"), 3)
+    run.cfg.merge_from_list(keys)
+    run.model.idle = torch.nn.Linear(2, 2)
+    wrapped = distribute(run.model, torch.device("cpu"), run.cfg.SOLVER.FIND_UNUSED_PARAMETERS)
+    try:
+        run.train(Loader(3, seed=comm.get_rank()), wrapped)
+    except RuntimeError as error:
+        return {"error": str(error)}
+    return {"weight": run.model.linear.weight.tolist()}
+
+
+def test_parameters_that_a_step_does_not_use_need_a_key(tmp_path):
+    first, second = run_in_processes(train_with_an_unused_layer, str(tmp_path), ["SOLVER.FIND_UNUSED_PARAMETERS", True])
+    assert first["weight"] == second["weight"]
+    for failed in run_in_processes(train_with_an_unused_layer, str(tmp_path / "without"), []):
+        assert "find_unused_parameters" in failed["error"]
+
+
 def configuration(folder: str, **keys: object):
     """A tiny detector without batch statistics, which would differ between the processes."""
     config = cfg.clone()
