@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -11,6 +12,8 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from maskrcnn_benchmark.utils.files import write_atomically
+
+_UNKNOWN_OPERATOR = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'")  # as torch.onnx says it
 
 
 def _write_onnx(program: ExportedProgram, path: str, names: tuple[str, ...], notes: Mapping[str, str]) -> None:
@@ -26,15 +29,24 @@ def _write_onnx(program: ExportedProgram, path: str, names: tuple[str, ...], not
     stored = io.BytesIO()
     torch.export.save(program, stored)
     stored.seek(0)
-    converted: Any = torch.onnx.export(
-        torch.export.load(stored),
-        dynamo=True,
-        opset_version=18,
-        input_names=["image"],
-        output_names=list(names),
-        custom_translation_table=TABLE,
-        verbose=False,
-    )
+    try:
+        converted: Any = torch.onnx.export(
+            torch.export.load(stored),
+            dynamo=True,
+            opset_version=18,
+            input_names=["image"],
+            output_names=list(names),
+            custom_translation_table=TABLE,
+            verbose=False,
+        )
+    except torch.onnx.OnnxExporterError as error:
+        operator = _UNKNOWN_OPERATOR.search(str(error))
+        if operator is None:
+            raise
+        raise ValueError(
+            f"ONNX has nothing for the operator {operator[1]!r} of this model. Write a file that ends in .program.pt2 or "
+            ".package.pt2, which keep operators as they are, or make the module of operators that PyTorch has."
+        ) from None
     converted.model.metadata_props.update(notes)
     converted.save(path)
 

@@ -319,3 +319,20 @@ def test_a_head_that_cannot_be_traced_is_named(capfd):
     ):
         export_program(model, config)
     assert "def forward" not in capfd.readouterr().err
+
+
+def test_an_operator_of_ones_own_that_onnx_lacks_is_named(tmp_path):
+    @torch.library.custom_op("tests_export::scale", mutates_args=())
+    def scale(x: Tensor, factor: float) -> Tensor:
+        return x * factor
+
+    scale.register_fake(lambda x, factor: torch.empty_like(x))
+
+    class Scaled(nn.Module):
+        def forward(self, x):
+            return scale(x, 0.5)
+
+    program = torch.export.export(Scaled(), (torch.ones(2),))
+    with pytest.raises(ValueError, match=r"nothing for the operator 'tests_export\.scale' .* in \.program\.pt2"):
+        write(program, "onnx", str(tmp_path / "a.onnx"), ("y",))
+    write(program, "torch", str(tmp_path / "a.program.pt2"), ("y",))
