@@ -23,6 +23,7 @@ from maskrcnn_benchmark.data.datasets.images import (
     SWAPS_SIDES,
     BrokenImageError,
     bytes_to_decode,
+    check_planes,
     deep_colours,
     has_deep_colours,
     is_inverted,
@@ -144,6 +145,7 @@ def _decoded(path: str) -> LargeImage:
     def decode() -> tuple[Image.Image, int]:
         with open(path, "rb") as f:
             image = Image.open(f)
+            check_planes(image)
             if has_deep_colours(image):
                 return colours_to_rgb(deep_colours(image, f), path), orientation_of(image)
             image.load()

@@ -295,13 +295,33 @@ def test_colours_of_16_bits_are_those_of_either_reader(tmp_path, more, nodata):
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_planes_of_16_bits_need_gdal(tmp_path, monkeypatch):
-    path = write_tiff(tmp_path / "a.tif", np.zeros((3, 50, 70), np.uint16), photometric="rgb", interleave="band")
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32"])
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize("compress", ["none", "deflate"])
+def test_bands_in_a_plane_each_are_read_by_gdal(tmp_path, dtype, count, compress):
+    """As rasterio writes them by default, as grey values of several bands."""
+    most = {"uint8": 255, "float32": 1}.get(dtype, 4095)
+    bands = (np.random.default_rng(0).random((count, 50, 70)) * most).astype(dtype)
+    bands[:, 0, 0] = most
+    path = write_tiff(tmp_path / "a.tif", bands, interleave="band", compress=compress)
+    shown = bands[:3] if count >= 3 else bands[[0, 0, 0]]
+    expected = np.rint(shown * (255 / most)).transpose(1, 2, 0)
+    for image in (read_rgb(path), open_large(path).crop((0, 0, 70, 50))):
+        np.testing.assert_array_equal(np.asarray(image), expected)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(
+    ("count", "more"), [(3, {"photometric": "rgb"}), (3, {"compress": "deflate"}), (3, {}), (1, {}), (2, {})], ids=str
+)
+def test_bands_in_a_plane_each_need_gdal(tmp_path, count, more, monkeypatch):
+    path = write_tiff(tmp_path / "a.tif", np.zeros((count, 50, 70), np.uint16), interleave="band", **more)
     monkeypatch.setattr(raster, "takes", lambda path: False)
-    with pytest.raises(
-        BrokenImageError, match=r"16 bits lie in a plane each; install rasterio \(pip install rasterio\)"
-    ):
-        read_rgb(path)
+    for read in (read_rgb, large_images._decoded):
+        with pytest.raises(
+            BrokenImageError, match=r"bands lie in a plane each; install rasterio \(pip install rasterio\)"
+        ):
+            read(path)
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -22,7 +22,7 @@ IMAGE_ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".ppm", ".pgm"),
 )
 ORIENTATION = 0x0112  # EXIF's tag
-BITS, PHOTOMETRIC, PLANES, NODATA = 258, 262, 284, 42113  # tags of TIFF; the last is GDAL's
+BITS, PHOTOMETRIC, SAMPLES, PLANES, NODATA = 258, 262, 277, 284, 42113  # tags of TIFF; the last is GDAL's
 # How the stored pixels become the image as it is seen.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -93,6 +93,7 @@ def decode_rgb(source: Any, name: str, turn: Callable[[Header], bool] = always_t
         header = _header(image)
         if not is_for_gdal:
             _check_size(image, header.orientation in _TURNS, name)
+            check_planes(image)
         if image.format in OF_PAGES and image.is_animated:  # type: ignore[attr-defined]
             _say_pages(name)
         wanted = turn(header) and header.orientation in _TURNS
@@ -137,11 +138,6 @@ def has_deep_colours(image: Image.Image) -> bool:
 def deep_colours(image: Image.Image, file: IO[bytes]) -> np.ndarray:
     """The colours of an image that `has_deep_colours`, by its file: uint16 [height, width, 3], RGB. A TIFF is turned, which
     `orientation_of` then tells, as of one that Pillow has loaded. Raises OSError."""
-    if getattr(image, "tag_v2", {}).get(PLANES, 1) != 1:  # OpenCV mixes the colours up
-        raise OSError(
-            "its colours of 16 bits lie in a plane each; install rasterio (pip install rasterio), which reads that, or save it "
-            "with the colours of each pixel together"
-        )
     file.seek(0)
     values = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None:
@@ -151,17 +147,36 @@ def deep_colours(image: Image.Image, file: IO[bytes]) -> np.ndarray:
     return values[:, :, 2::-1]
 
 
+def check_planes(image: Image.Image) -> None:
+    """Raise OSError for an opened TIFF of which only GDAL reads the planes."""
+    if _has_planes(image):
+        raise OSError(
+            "its bands lie in a plane each; install rasterio (pip install rasterio), which reads that, or save it with the "
+            "values of each pixel together"
+        )
+
+
+def _has_planes(image: Image.Image) -> bool:
+    """Whether the bands of a TIFF lie in a plane each, so that OpenCV mixes its colours up, or Pillow shows the first as grey or
+    does not decode even that, as of values of more than 8 bits that are not compressed."""
+    tags = getattr(image, "tag_v2", {})
+    is_grey = len(image.getbands()) == 1
+    is_deep = image.mode.startswith(("I", "F")) and image.info.get("compression") == "raw"
+    return tags.get(PLANES, 1) != 1 and (has_deep_colours(image) or (is_grey and tags.get(SAMPLES, 1) >= 3) or is_deep)
+
+
 def is_inverted(image: Image.Image) -> bool:
     """Whether the values of a loaded image are 0 for white: of TIFF, Pillow turns those of 8 bits round, and no others."""
     return image.mode.startswith(("I", "F")) and getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0
 
 
 def _is_for_gdal(image: Image.Image) -> bool:
-    """Whether GDAL knows more of an opened image than Pillow: which pixels have no value, and how other programs convert L*a*b*.
-    On colours in JPEG 2000 and on WebP within TIFF Pillow fails, not without noise."""
+    """Whether GDAL knows more of an opened image than Pillow: which pixels have no value, what lies in planes, and how other
+    programs convert L*a*b*. On colours in JPEG 2000 and on WebP within TIFF Pillow fails, not without noise."""
     is_grey = image.mode.startswith(("I", "F"))
     return (
         (is_grey and NODATA in getattr(image, "tag_v2", ()))
+        or _has_planes(image)
         or image.mode == "LAB"
         or (image.format == "JPEG2000" and not is_grey)
         or (image.format == "TIFF" and image.info.get("compression") == "webp")
