@@ -20,7 +20,8 @@ def check_files(images: dict[Any, dict], img_dir: str, name: str, read_images: b
     """Look at the files of images, which are sound entries."""
     by_digest: dict[bytes, str] = {}
     entries = list(images.values())
-    reader, names = AnnotatedImages.of_entries(name, img_dir, entries), ImageNames(img_dir)
+    reader = AnnotatedImages.of_entries(name, img_dir, entries)
+    names = ImageNames(img_dir, lambda: (entry["file_name"] for entry in entries))
     for image in progress_bar(entries, desc="checking", unit="image"):
         file = image["file_name"]
         path = names.path(file)

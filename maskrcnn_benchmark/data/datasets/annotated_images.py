@@ -46,7 +46,7 @@ class AnnotatedImages:
     @classmethod
     def of_entries(cls, name: str, root: str, entries: Sequence[dict]) -> "AnnotatedImages":
         """Of sound entries of a COCO file's images, whose files lie in the folder `root`."""
-        names = ImageNames(root)
+        names = ImageNames(root, lambda: (entry["file_name"] for entry in entries))
         return cls(name, len(entries), lambda i: (names.path(entries[i]["file_name"]), size_of(entries[i])))
 
     def read_at(self, index: int) -> Image.Image:

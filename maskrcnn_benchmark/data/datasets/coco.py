@@ -1,7 +1,7 @@
 """Data sets in COCO format: a folder of images and a JSON file of annotations."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,7 +105,7 @@ class COCODataset(CocoDetection):
         self.ids: list = index.image_ids[kept].tolist()
         self.id_to_img_map = dict(enumerate(self.ids))
         self._coco: COCO | None = None
-        self._names = ImageNames(root)
+        self._names = ImageNames(root, self._file_names)
         self._last_info: tuple[int | None, dict] = (None, {})
         self._images = AnnotatedImages(self._name, len(index.image_ids), self._image_at)
 
@@ -177,6 +177,9 @@ class COCODataset(CocoDetection):
                 f"The image with the id {entry['id']!r} cannot be read: {self._name} names no file of it"
             )
         return self._names.path(entry["file_name"])
+
+    def _file_names(self) -> Iterator[str | None]:
+        return (self._file.image(row)["file_name"] for row in range(len(self._file.index.image_ids)))
 
     def _image_at(self, row: int) -> tuple[str, tuple[int, int] | None]:
         """Path and annotated size of an image of the file."""

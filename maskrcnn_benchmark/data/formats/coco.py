@@ -59,7 +59,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     others = {key: value for key, value in coco.dataset.items() if key not in LISTS}
     originals = Originals(categories={new: old for old, new in numbers.items()}, others=others)
     content.originals = None if classes else originals
-    names = ImageNames(content.root)
+    names = ImageNames(content.root, lambda: (str(image["file_name"]) for image in coco.imgs.values()))
     for image_id in progress_bar(sorted(coco.imgs), desc="reading annotations", unit="image", leave=False):
         described = coco.imgs[image_id]
         image = None

@@ -99,7 +99,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     if is_of_fractions:
         content.notes.add("a table of fractions: boxes are taken as shares of the image's width and height", path)
     entries: dict[str, dict | None] = {}
-    image_names = ImageNames(str(root))
+    image_names = ImageNames(str(root), lambda: (_cell(row, places["image"]) for row in rows[first:]))
     unread: set[str] = set()
     listed = progress_bar(rows[first:], desc="reading annotations", unit="row", leave=False)
     for number, row in enumerate(listed, start=first + 1):

@@ -84,7 +84,8 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     if not entries:
         raise ValueError(f"{path} is no export of the VGG Image Annotator: its entries need `filename` and `regions`.")
     root = Path(images) if images else Path(path).parent
-    found, image_names = Content(str(root)), ImageNames(str(root))
+    found = Content(str(root))
+    image_names = ImageNames(str(root), lambda: (str(entry["filename"]) for entry in entries))
     regions = []
     for entry in progress_bar(entries, desc="reading annotations", unit="image", leave=False):
         with single():

@@ -112,7 +112,9 @@ def images_of_split(described: dict, path: Path, split: str, images: str = "") -
     roots = [base] if base.is_absolute() else [path.parent / base, base, path.parent]
     own = [Path(images)] if images else []
     files: list[Path] = []
-    for name in _entries(described, chosen):
+    names = _entries(described, chosen)
+    known = [ImageNames(str(root), lambda: names) for root in own or roots]
+    for name in names:
         # Exports of some sites name ../train/images in a data.yaml that lies beside train/.
         tries = [root / name for root in roots] + [path.parent / name.removeprefix("../")]
         found = next((t for t in tries if t.is_file() or (t.exists() and not own)), None)
@@ -120,7 +122,7 @@ def images_of_split(described: dict, path: Path, split: str, images: str = "") -
             files += matching
             continue
         if found is None and name.lower().endswith(IMAGE_ENDINGS):
-            found = next((Path(r, known) for r in own or roots if (known := ImageNames(str(r)).find(name))), None)
+            found = next((Path(k.root, file) for k in known if (file := k.find(name))), None)
         if found is None:
             found = _folder_elsewhere(described, chosen, name, own or [path.parent]) or next(iter(own), None)
         if found is None:
@@ -163,9 +165,9 @@ def listed_images(path: Path, images: str = "") -> list[Path]:
     """The images that a text file lists, each relative to it, to the folder `images`, or to the working directory; also those
     that had other folders in front where the list was made."""
     files = []
-    names = [ImageNames(folder) for folder in ([images] if images else []) + [str(path.parent)]]
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        name = line.strip()
+    lines = [line.strip() for line in read_text(path).splitlines()]
+    names = [ImageNames(folder, lambda: lines) for folder in ([images] if images else []) + [str(path.parent)]]
+    for number, name in enumerate(lines, start=1):
         if not name:
             continue
         file = next((f for f in (path.parent / name, Path(name)) if f.is_file()), None)

@@ -72,10 +72,22 @@ def test_names_of_another_machine(tmp_path, name):
 def test_a_name_stands_for_no_other_image(tmp_path):
     for name in ("train/1.jpg", "b.jpg", "c.jpg", "c.png"):
         image(tmp_path / name)
-    names = ImageNames(str(tmp_path))
-    assert [names.find(name) for name in ("val/1.jpg", "1.jpg", "", "c", "x/b.jpg", "y/b.jpg")] == [
-        *(None, None, None, None, "b.jpg", None)
-    ]
+    listed = ("val/1.jpg", "1.jpg", "", "c", "x/b.jpg")
+    names = ImageNames(str(tmp_path), lambda: listed)
+    assert [names.find(name) for name in listed] == [None, None, None, None, "b.jpg"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_name_that_fits_best_has_the_image(tmp_path, order, log):
+    """Whatever the order of reading: of b/0.jpg, d/B/1.jpg and 2.jpg in the folder b, and of 3.jpg none."""
+    for name in ("0.jpg", "1.jpg", "2.jpg", "3.jpg"):
+        image(tmp_path / "b" / name)
+    best = {"b/0.jpg": "0.jpg", "d/B/1.jpg": "1.jpg", "2.jpg": "2.jpg"}
+    listed = ["a/0.jpg", *best, "b/c/1.jpg", "a/2.jpg", "b/2.jpg", "a/3.jpg", "c/3.jpg"][::order]
+    names = ImageNames(str(tmp_path / "b"), lambda: listed)
+    assert [names.find(name) for name in listed] == [best.get(name) for name in listed]
+    (said,) = (record.getMessage() for record in log.records)
+    assert "1 image in" in said and "3.jpg that of 'a" in said.replace("c/3.jpg' and 'a", "a") and "--img-dir" in said
 
 
 def test_lists_and_folders_of_cvat(tmp_path):
