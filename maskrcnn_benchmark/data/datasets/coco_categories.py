@@ -5,6 +5,8 @@ from typing import Any
 
 from maskrcnn_benchmark.data.datasets.coco_entries import ids_of_one_kind, matching_id
 
+NO_CLASS = ("background", "placeholder", "none")  # names of what is no class
+
 
 def category_entries(categories: Any, name: str) -> list[dict]:
     """The "categories" of the file called `name`, with ids of one kind and names as text, each id and name once.
@@ -63,6 +65,15 @@ def has_placeholder(entries: list[dict], used: Collection) -> bool:
     ids = {matching_id(c["id"]) for c in entries}
     # In a set without objects nobody can tell.
     return 0 in ids and len(ids) > 1 and 0 not in used and bool(set(used) & ids)
+
+
+def says_placeholder(entries: list[dict]) -> bool:
+    """Whether category 0 says itself that it is no class: by its name, or as what all others belong to, as Roboflow writes it."""
+    zero = next((c for c in entries if matching_id(c["id"]) == 0), None)
+    if zero is None or len(entries) < 2:
+        return False
+    name = zero.get("given_name", zero["name"])
+    return name.strip("_ ").lower() in NO_CLASS or all(c.get("supercategory") == name for c in entries if c is not zero)
 
 
 def without_placeholder(entries: list[dict], placeholder: bool) -> list[dict]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from maskrcnn_benchmark.data.datasets.coco_categories import has_placeholder, without_placeholder
+from maskrcnn_benchmark.data.datasets.coco_categories import has_placeholder, says_placeholder, without_placeholder
 from maskrcnn_benchmark.data.datasets.coco_entries import matching_id
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.datasets.image_names import ImageNames
@@ -47,7 +47,16 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     )
     categories = sorted(coco.cats.values(), key=lambda category: category["id"])
     used = {matching_id(annotation.get("category_id")) for annotation in coco.anns.values()}
-    categories = without_placeholder(categories, has_placeholder(categories, used))
+    # Not by the objects alone, as in training: a split may have none of a class that another has, and classes are counted alike.
+    is_placeholder = says_placeholder(categories) and 0 not in used
+    if is_placeholder or has_placeholder(categories, used):
+        does = (
+            "says that it is no class, left out"
+            if is_placeholder
+            else "no object has, kept; trainings take it for no class"
+        )
+        content.notes.add(f"category 0, which {does}", f"{path}: {categories[0]['name']}")
+    categories = without_placeholder(categories, is_placeholder)
     if classes:
         by_name = {category["name"]: category for category in categories}
         unknown = [name for name in classes if name not in by_name]

@@ -90,6 +90,22 @@ def test_the_name_that_fits_best_has_the_image(tmp_path, order, log):
     assert "1 image in" in said and "3.jpg that of 'a" in said.replace("c/3.jpg' and 'a", "a") and "--img-dir" in said
 
 
+@pytest.mark.parametrize(
+    ("zero", "above", "is_kept"), [("cat", "", True), ("_background_", "", False), ("pets", "pets", False)]
+)
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_split_without_objects_of_category_0_keeps_its_numbers(tmp_path, zero, above, is_kept, labelled):
+    image(tmp_path / "a.jpg")
+    path = coco(tmp_path / "set.json", ["a.jpg"], ("dog",))
+    content = json.loads(path.read_text())
+    content["categories"] = [{"id": 0, "name": zero}, {"id": 1, "name": "dog", "supercategory": above}]
+    content["annotations"] = content["annotations"] if labelled else []
+    found = formats.read(str(text(path, json.dumps(content))))
+    assert list(found.names().values()) == [zero] * is_kept + ["dog"]
+    said = [sentence for sentence in found.notes.sentences() if sentence.startswith("category 0, which")]
+    assert len(said) == (labelled or not is_kept) and all(zero in sentence for sentence in said)
+
+
 def test_lists_and_folders_of_cvat(tmp_path):
     for split, name in (("train", "1"), ("valid", "2")):
         image(tmp_path / f"obj_{split}_data" / f"{name}.jpg")

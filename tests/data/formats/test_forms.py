@@ -592,7 +592,11 @@ def test_linked_folders_are_followed(images, tmp_path):
 def test_a_category_that_stands_for_none_is_left_out(images, tmp_path):
     content = {
         "images": [{"id": 1, "file_name": "a.jpg", "height": HEIGHT, "width": WIDTH}],
-        "categories": [{"id": 0, "name": "project"}, {"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+        "categories": [
+            {"id": 0, "name": "project", "supercategory": "none"},
+            {"id": 1, "name": "cat", "supercategory": "project"},
+            {"id": 2, "name": "dog", "supercategory": "project"},
+        ],
         "annotations": [{"id": 1, "image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4], "area": 12, "iscrowd": 0}],
     }
     (tmp_path / "robo.json").write_text(json.dumps(content))
