@@ -50,11 +50,12 @@ def number_of(parent: ET.Element, tag: str, path: str) -> float:
 
 def annotation_path(folder: str, name: str) -> str:
     """The annotation file of what an image set calls `name`, which may be the name of the image's file."""
-    path = os.path.join(folder, f"{name}.xml")
-    if not os.path.isfile(path):
-        stem = os.path.join(folder, f"{os.path.splitext(name)[0]}.xml")
-        return stem if os.path.isfile(stem) else path
-    return path
+    tries = [
+        os.path.join(folder, f"{stem}{ending}")
+        for stem in (name, os.path.splitext(name)[0])
+        for ending in (".xml", ".XML", ".Xml")
+    ]
+    return next(filter(os.path.isfile, tries), tries[0])
 
 
 def objects_of(
@@ -166,7 +167,7 @@ def names_of_objects(roots: Iterable[ET.Element]) -> list[str]:
 
 def _sound_annotations(folder: str) -> Iterator[ET.Element]:
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
-        if not name.endswith(".xml"):
+        if not name.lower().endswith(".xml"):
             continue
         try:
             yield read_annotation(os.path.join(folder, name))

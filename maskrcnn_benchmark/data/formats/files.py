@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -41,15 +41,21 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def list_annotations(folder: Path, ending: str) -> list[Path]:
-    """The files of a folder and those below it whose names end so, sorted; linked folders are followed."""
-    return sorted(Path(path) for path in files_below(str(folder)) if path.endswith(ending))
+    """The files of a folder and those below it whose names end so, in small letters or capitals, sorted; linked folders are
+    followed."""
+    return sorted(Path(path) for path in files_below(str(folder)) if path.lower().endswith(ending))
+
+
+def ending_in_any_case(ending: str) -> str:
+    """The pattern of files whose names end so, in small letters or capitals."""
+    return "*" + "".join(f"[{letter}{letter.upper()}]" for letter in ending)
 
 
 class ImagesByStem:
     """The images of a folder and those below it by their names without the ending."""
 
     def __init__(self, folder: Path):
-        self.files = list_images(folder)
+        self.folder, self.files = folder, list_images(folder)
         self._files: dict[str, list[Path]] = {}
         for file in self.files:
             self._files.setdefault(file.stem, []).append(file)
@@ -65,6 +71,12 @@ class ImagesByStem:
                 "(--img-dir, IMG_DIR), and read each folder by itself."
             )
         return fitting[0] if fitting else None
+
+    def note_others(self, named: Container[str], notes: Notes) -> None:
+        """Note the images that no file of annotations names, of `named` ones (`name_below`)."""
+        for file in self.files:
+            is_other = name_below(self.folder, file) not in named
+            notes.add("images without an annotation file, left out", str(file), is_other)
 
     def own(self, annotations: Path, image: Path, notes: Notes) -> Path:
         """Of an `image` that several files of annotations name, the one that has this file's name, where there is such: the file

@@ -18,6 +18,7 @@ from PIL import Image
 from maskrcnn_benchmark.data.formats.content import Content, box_of_polygons, clip_polygon, single
 from maskrcnn_benchmark.data.formats.files import (
     ImagesByStem,
+    ending_in_any_case,
     list_annotations,
     name_below,
     note_others,
@@ -39,7 +40,9 @@ OPEN_SHAPES = ("point", "points", "line", "linestrip")
 def recognises(path: Path) -> bool:
     """Whether this is a LabelMe file or a folder of them."""
     files = [path] if path.suffix.lower() == ".json" and path.is_file() else []
-    return any(map(_is_labelme, files or (islice(path.rglob("*.json"), LOOKED_AT) if path.is_dir() else ())))
+    return any(
+        map(_is_labelme, files or (islice(path.rglob(ending_in_any_case(".json")), LOOKED_AT) if path.is_dir() else ()))
+    )
 
 
 def _is_labelme(path: Path) -> bool:
@@ -85,6 +88,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     stems = ImagesByStem(root)
     known = {category["name"]: category["id"] for category in found.categories}
     claims = Counter((file.parent, _named_by(content)) for file, content in contents)
+    annotated: set[str] = set()
     for file, content in contents:
         named = _named_by(content)
         below = file.relative_to(place) if place.is_dir() else Path(file.name)
@@ -100,9 +104,12 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
                 inner = "; the copy in their imageData is not used" if content.get("imageData") else ""
                 found.add_missing(named or file.stem, f"files without an image, left out{inner}", str(file))
                 continue
+            annotated.add(name_below(root, image))
             sides = (content.get("imageWidth"), content.get("imageHeight"))
             entry = found.add_annotated(name_below(root, image), sides, str(file))
             _add_objects(found, entry, content["shapes"], known, file)
+    if place.is_dir():
+        stems.note_others(annotated, found.notes)
     return found
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from maskrcnn_benchmark.data.formats.content import Content, single
-from maskrcnn_benchmark.data.formats.files import ImagesByStem, name_below
+from maskrcnn_benchmark.data.formats.files import ImagesByStem, ending_in_any_case, name_below
 from maskrcnn_benchmark.utils.files import read_text
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from maskrcnn_benchmark.utils.wording import listed
@@ -27,7 +27,7 @@ def label_folder(path: Path, names: Iterable[str], fits: Callable[[str], bool]) 
 
 def has_labels(folder: Path, fits: Callable[[str], bool]) -> bool:
     """Whether the first line of a text file in this folder `fits`."""
-    for file in islice(sorted(folder.glob("*.txt")), LOOKED_AT) if folder.is_dir() else ():
+    for file in islice(sorted(folder.glob(ending_in_any_case(".txt"))), LOOKED_AT) if folder.is_dir() else ():
         with contextlib.suppress(ValueError):
             if fits(next((line for line in read_text(file).splitlines() if line.strip()), "")):
                 return True
@@ -44,7 +44,7 @@ def labelled_images(content: Content, folder: Path) -> Iterator[tuple[dict, list
     empty, each with its place."""
     root = Path(content.root)
     stems = ImagesByStem(root)
-    files = sorted(folder.glob("*.txt"))
+    files = sorted(folder.glob(ending_in_any_case(".txt")))
     labelled = {file.stem for file in files}
     for file in progress_bar(files, desc="reading annotations", unit="file", leave=False):
         entry, lines = None, []

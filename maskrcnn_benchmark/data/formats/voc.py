@@ -22,6 +22,7 @@ from maskrcnn_benchmark.data.datasets.voc_files import (
 from maskrcnn_benchmark.data.formats.content import SWAPPED, Content, single
 from maskrcnn_benchmark.data.formats.files import (
     ImagesByStem,
+    ending_in_any_case,
     list_annotations,
     name_below,
     note_others,
@@ -33,9 +34,8 @@ from maskrcnn_benchmark.utils.progress_bar import progress_bar
 
 def recognises(path: Path) -> bool:
     """Whether this is a folder with XML files, or with Annotations in it."""
-    return (
-        path.is_dir() and (next(path.glob("*.xml"), None) or next(path.glob("[Aa]nnotations/*.xml"), None)) is not None
-    )
+    files = ending_in_any_case(".xml")
+    return path.is_dir() and any(next(path.glob(f"{inner}{files}"), None) for inner in ("", "[Aa]nnotations/"))
 
 
 def splits(path: Path) -> list[str]:
@@ -82,6 +82,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     stems = ImagesByStem(root)
     claims = Counter((file.parent, _named_by(element)) for file, element in parsed)
     numbers = {class_key(name): i for i, name in enumerate(names, start=1)}
+    annotated: set[str] = set()
     for file, element in parsed:
         named = _named_by(element)
         written = Path((element.findtext("path") or "").strip())  # of the image on the machine where it was annotated
@@ -95,9 +96,12 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
             if image is None:
                 content.add_missing(named or file.stem, "annotation files without an image, left out", str(file))
                 continue
+            annotated.add(name_below(root, image))
             sides = [element.findtext(f"size/{side}") for side in ("width", "height")]
             entry = content.add_annotated(name_below(root, image), sides, str(file))
             _add_objects(content, entry, element, file, first_pixel, numbers)
+    if not split:
+        stems.note_others(annotated, content.notes)
     return content
 
 

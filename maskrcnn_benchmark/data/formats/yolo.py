@@ -21,6 +21,7 @@ import yaml
 
 from maskrcnn_benchmark.data.formats.content import SPLITS, Content, chosen_split, single
 from maskrcnn_benchmark.data.formats.files import (
+    ending_in_any_case,
     join_polygons,
     list_images,
     note_others,
@@ -56,7 +57,7 @@ def recognises(path: Path) -> bool:
 
 
 def _label_folders(folder: Path) -> Iterator[Path]:
-    if next(folder.glob("*.txt"), None) and (list_images(folder) or has_labels(folder, is_line)):
+    if next(folder.glob(ending_in_any_case(".txt")), None) and (list_images(folder) or has_labels(folder, is_line)):
         yield folder
     yield from (path for path in folder.glob("**/labels") if path.is_dir())
 
@@ -133,7 +134,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         labelled = next((folder for folder in tries if folder.is_dir()), None)
     seen: set[Path] = set()
     for file in progress_bar(files, desc="reading annotations", unit="file", leave=False):
-        label = _label_path(file) if labelled is None else labelled / file.relative_to(root).with_suffix(".txt")
+        label = _label_path(file) if labelled is None else _text_beside(labelled / file.relative_to(root))
         seen.add(label)
         with single(content.notes):
             entry = content.add_image(file.relative_to(root).as_posix())
@@ -142,7 +143,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         labels.check_outlines(str(place))
     folders = {label.parent for label in seen}
     images_there = {file.stem for file in files} | {f.stem for d in {f.parent for f in files} for f in list_images(d)}
-    for orphan in sorted(set().union(*(d.glob("*.txt") for d in folders if d.is_dir())) - seen):
+    for orphan in sorted(set().union(*(d.glob(ending_in_any_case(".txt")) for d in folders if d.is_dir())) - seen):
         if orphan.name not in CLASS_FILES and orphan.stem not in images_there:
             content.notes.add("label files without an image", str(orphan))
     if not names:
@@ -188,13 +189,19 @@ def _label_path(image: Path) -> Path:
     for i in range(len(parts) - 2, -1, -1):
         if parts[i] == "images":
             parts[i] = "labels"
-            moved = Path(*parts).with_suffix(".txt")
+            moved = _text_beside(Path(*parts))
             if moved.is_file() or moved.parent.is_dir():
                 return moved
             break
-    beside = image.with_suffix(".txt")
-    other = image.parent.parent / "labels" / beside.name  # of img/name.jpg
+    beside = _text_beside(image)
+    other = _text_beside(image.parent.parent / "labels" / image.name)  # of img/name.jpg
     return other if other.is_file() and not beside.is_file() else beside
+
+
+def _text_beside(path: Path) -> Path:
+    """The text file of a path's name, its ending in small letters or capitals."""
+    tries = [path.with_suffix(ending) for ending in (".txt", ".TXT", ".Txt")]
+    return next((file for file in tries if file.is_file()), tries[0])
 
 
 def replaced(content: Content, out: str) -> list[Path]:

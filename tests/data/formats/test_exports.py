@@ -106,6 +106,30 @@ def test_a_split_without_objects_of_category_0_keeps_its_numbers(tmp_path, zero,
     assert len(said) == (labelled or not is_kept) and all(zero in sentence for sentence in said)
 
 
+@pytest.mark.parametrize("form", ["voc", "labelme", "yolo", "dota"])
+def test_endings_in_capitals_and_images_without_annotations(tmp_path, form):
+    """Of a folder in which both forms of an ending occur, or only capitals."""
+    for name in "abc":
+        image(tmp_path / f"{name}.jpg")
+    shape = {"label": "car", "points": [[20, 10], [60, 30]], "shape_type": "rectangle"}
+    corners = "".join(
+        f"<{key}>{value}</{key}>" for key, value in zip(("xmin", "ymin", "xmax", "ymax"), (21, 11, 60, 30))
+    )
+    ending, content = {
+        "voc": ("xml", f"<annotation><object><name>car</name><bndbox>{corners}</bndbox></object></annotation>"),
+        "labelme": ("json", json.dumps({"shapes": [shape]})),
+        "yolo": ("txt", LINE),
+        "dota": ("txt", "20 10 60 10 60 30 20 30 car 0\n"),
+    }[form]
+    text(tmp_path / f"a.{ending.upper()}", content)
+    assert formats.form_of(str(tmp_path)) == form
+    text(tmp_path / f"b.{ending}", content)
+    found = formats.read(str(tmp_path))
+    assert boxes(found) == [BOX, BOX]
+    said = [s for s in found.notes.sentences() if "c.jpg" in s]
+    assert len(said) == 1 and said[0].startswith("images without a") and ": 1, first" in said[0]
+
+
 def test_lists_and_folders_of_cvat(tmp_path):
     for split, name in (("train", "1"), ("valid", "2")):
         image(tmp_path / f"obj_{split}_data" / f"{name}.jpg")
