@@ -113,6 +113,7 @@ class _StrictCheckpointer(DetectronCheckpointer):
         names = [name for name in self.model.state_dict() if not any(word in name for word in COMPUTED)]
         # Other shapes are refused by `_load_model`, with a list of them, where they are not allowed.
         found = matched_weights(self.model, weights, of_any_shape=not options(self.cfg).MODEL.WEIGHT_ALLOW_MISMATCH)
+        is_of_another = not found and not matched_weights(self.model, weights, of_any_shape=True)
         missing = [name for name in names if name not in found]
         theirs, ours = ({context_of(name).rpartition(".")[2] for name in some} for some in (weights, names))
         if (left_out := sorted(theirs - ours)) and found:
@@ -121,7 +122,7 @@ class _StrictCheckpointer(DetectronCheckpointer):
                 "detected without them is not what the model was trained for.",
                 listed(left_out),
             )
-        if not missing or not found or options(self.cfg).MODEL.WEIGHT_ALLOW_MISSING:
+        if not missing or is_of_another or options(self.cfg).MODEL.WEIGHT_ALLOW_MISSING:
             return
         raise CheckpointError(
             f"The weights lack {len(missing):,} of the model's {counted(len(names), 'tensor')}, which would stay random: "

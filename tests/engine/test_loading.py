@@ -93,7 +93,8 @@ def test_no_part_stays_untrained(config, tmp_path):
         load_detector(config, str(tmp_path / "body.pth"))
     config.MODEL.WEIGHT_ALLOW_MISMATCH = True  # a training's; what it leaves out here would be noise
     torch.save({**state, NAME: torch.zeros(99)}, tmp_path / "other.pth")
-    for name in ("body", "other"):
+    torch.save({name: torch.zeros(9, 9) for name, value in state.items() if value.dim()}, tmp_path / "shapes.pth")
+    for name in ("body", "other", "shapes"):
         with pytest.raises(CheckpointError, match="MODEL.WEIGHT_ALLOW_MISSING True goes on"):
             load_detector(config, str(tmp_path / f"{name}.pth"))
     config.MODEL.WEIGHT_ALLOW_MISSING = True
