@@ -15,9 +15,11 @@ from tqdm import tqdm
 from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages, size_of
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS, BrokenImageError
+from maskrcnn_benchmark.data.large_images import LargeImage
 from maskrcnn_benchmark.engine.prediction_results import Results
 from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.engine.shards import share
+from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.files import files_below
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from maskrcnn_benchmark.utils.video import Video, VideoError, VideoWriter, is_video
@@ -119,10 +121,22 @@ def predict_pictures(predictor: Predictor, paths: Sequence[str], results: Result
     """Predict on picture files."""
     waiting: deque[tuple[str, Any]] = deque()
 
+    def add(path: str, image_id: Any, picture: Any, found: BoxList) -> None:
+        if results.draw:
+            results.write_picture(path, picture, found)
+        results.add(path, found, image_id)
+        bar.update()
+
     def readable() -> Iterator[Any]:
         for path in paths:
             try:
                 image_id, picture = results.read(path)
+                if isinstance(
+                    picture, LargeImage
+                ):  # by itself: whether its pixels can be read is known when they are needed
+                    for _, found in predictor.stream([picture]):
+                        add(path, image_id, picture, found)
+                    continue
             except BrokenImageError as error:
                 results.end(path, str(error))
                 bar.update()
@@ -131,11 +145,7 @@ def predict_pictures(predictor: Predictor, paths: Sequence[str], results: Result
             yield picture
 
     for picture, found in predictor.stream(readable()):
-        path, image_id = waiting.popleft()
-        if results.draw:
-            results.write_picture(path, picture, found)
-        results.add(path, found, image_id)
-        bar.update()
+        add(*waiting.popleft(), picture, found)
 
 
 def predict_video(predictor: Predictor, source: str, results: Results, limit: int | None = None) -> None:

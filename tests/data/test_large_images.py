@@ -1,6 +1,7 @@
 """Images that are read part by part: the same pixels as of the whole, for every orientation, kind of file and reader."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from maskrcnn_benchmark.data import large_images
 from maskrcnn_benchmark.data.datasets import images, raster
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError, read_rgb
 from maskrcnn_benchmark.data.large_images import is_large, open_large
+from maskrcnn_benchmark.engine.predict_files import predict_files
+from maskrcnn_benchmark.engine.prediction_results import Results
 from maskrcnn_benchmark.engine.predictor import Predictor
 from tests.support.tiny import write_model
 
@@ -369,3 +372,17 @@ def test_values_of_no_depth_are_named_with_the_file(tmp_path):
     Image.fromarray(np.full((50, 70), -5.0, np.float32)).save(tmp_path / "b.tif")
     with pytest.raises(BrokenImageError, match=r"b.tif cannot be read: its grey values"):
         large_images._decoded(str(tmp_path / "b.tif"))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_damaged_large_file_is_named_and_the_others_are_predicted(tmp_path, small_is_large):
+    """What GDAL reads part by part turns out to be damaged where it is read."""
+    damaged = write_tiff(tmp_path / "a.tif", noise(channels=3).transpose(2, 0, 1))
+    Path(damaged).write_bytes(Path(damaged).read_bytes()[:6000])
+    Image.fromarray(noise(20, 10)).save(tmp_path / "b.png")
+    config, weights = write_model(tmp_path, INPUT__TILES__SIZE=32, MODEL__MASK_ON=False)
+    predictor, inputs = Predictor(config, weights), [damaged, str(tmp_path / "b.png")]
+    with Results(str(tmp_path / "out"), predictor, inputs) as results:
+        predict_files(predictor, results)
+    assert [image["file_name"] for image in results.images] == inputs[1:]
+    assert len(results.failures) == 1 and f"The image {damaged} cannot be read" in results.failures[0]
