@@ -132,6 +132,8 @@ def has_deep_colours(image: Image.Image) -> bool:
     if image.format == "TIFF":
         return max(image.tag_v2.get(BITS, (8,))) > 8  # type: ignore[attr-defined]
     tiles: Any = getattr(image, "tile", ())
+    if image.format == "PPM":
+        return bool(tiles) and tuple(tiles[0])[::3] == ("ppm", ("RGB", 65535))
     return image.format == "PNG" and bool(tiles) and str(tiles[0][3]).endswith(";16B")
 
 

@@ -9,6 +9,8 @@ from PIL import Image
 
 # Bits that cameras, microscopes and scanners fill of a 16-bit number; 8 is an ordinary image in a larger type.
 DEPTHS = (8, 10, 12, 14, 16)
+# Up to here floating point is fractions of 1: reflectance of snow, clouds and metal is up to twice that of a white surface.
+MOST_FRACTION = 2.0
 PILLOW_RGB = 4  # bytes of a pixel
 PART = 1 << 20  # pixels
 
@@ -39,8 +41,8 @@ def to_rgb(image: Image.Image, name: str) -> Image.Image:
     """A loaded image as RGB of 8 bits; the same object if it is that already.
 
     Grey values of 16 and 32 bits and of floating point are divided by the largest value of the depth that they fill: 8, 10, 12,
-    14 or 16 bits, or 1 for floating point from 0 to 1; NaN is black. What else there is Pillow converts: grey, palettes, CMYK,
-    and colours under transparency as they are stored.
+    14 or 16 bits, or 1 for floating point up to MOST_FRACTION, clipped there; NaN is black. What else there is Pillow converts:
+    grey, palettes, CMYK, and colours under transparency as they are stored.
 
     Raises ValueError for values that have no such depth.
     """
@@ -79,13 +81,13 @@ def _boxes(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
 
 def depth_of(low: float, high: float, is_float: bool, name: str) -> float:
     """The largest value of the depth that grey values from `low` to `high` fill: 2 to the power of 8, 10, 12, 14 or 16 less 1, or
-    1 for floating point up to that; said once. Raises ValueError for values that have no such depth."""
+    1 for floating point up to MOST_FRACTION; said once. Raises ValueError for values that have no such depth."""
     if not (low >= 0 and high < 2 ** DEPTHS[-1]):  # also NaN
         raise ValueError(
             f"its grey values go from {low:g} to {high:g}; they must lie between 0 and {2 ** DEPTHS[-1] - 1} (or 0 and 1). Save "
             "it with 8 or 16 bits"
         )
-    if is_float and high <= 1:
+    if is_float and high <= MOST_FRACTION:
         depth, largest = "floating point from 0 to 1", 1.0
     else:
         bits = next(bits for bits in DEPTHS if high < 2**bits)
