@@ -113,7 +113,7 @@ def test_endings_in_capitals_and_images_without_annotations(tmp_path, form):
         image(tmp_path / f"{name}.jpg")
     shape = {"label": "car", "points": [[20, 10], [60, 30]], "shape_type": "rectangle"}
     corners = "".join(
-        f"<{key}>{value}</{key}>" for key, value in zip(("xmin", "ymin", "xmax", "ymax"), (21, 11, 60, 30))
+        f"<{key}>{value}</{key}>" for key, value in zip(("xmin", "ymin", "xmax", "ymax"), (21, 11, 60, 30), strict=True)
     )
     ending, content = {
         "voc": ("xml", f"<annotation><object><name>car</name><bndbox>{corners}</bndbox></object></annotation>"),
