@@ -99,11 +99,11 @@ def name_below(root: Path, image: Path) -> str:
 
 def unique_stems(content: Content, flat: bool = False) -> dict[Any, str]:
     """A name without ending for each image's own file of annotations, by the image's id: that of the image, told apart by the
-    image's ending or a number where others have it too; without folders if `flat`."""
+    image's ending or a number where others have it too; without folders if `flat`. It leads nowhere outside of a folder."""
     stems: dict[Any, str] = {}
     taken: set[str] = set()
     for image in content.images:
-        path = Path(image["file_name"].lstrip("/"))
+        path = Path(*(part for part in Path(image["file_name"]).parts if part not in ("/", "//", "..")) or ("image",))
         plain, told = path.with_suffix("").as_posix(), f"{path.with_suffix('').as_posix()}_{path.suffix[1:]}"
         tries = chain((plain, told), (f"{told}_{i}" for i in count(2)))
         names = (name.replace("/", "_") if flat else name for name in tries)

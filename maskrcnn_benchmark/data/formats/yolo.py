@@ -185,14 +185,12 @@ def _folder_of(folder: Path, split: str) -> Path | None:
 
 
 def _label_path(image: Path) -> Path:
-    parts = list(image.parts)
+    parts = image.parts
     for i in range(len(parts) - 2, -1, -1):
         if parts[i] == "images":
-            parts[i] = "labels"
-            moved = _text_beside(Path(*parts))
+            moved = _text_beside(Path(*parts[:i], "labels", *parts[i + 1 :]))
             if moved.is_file() or moved.parent.is_dir():
                 return moved
-            break
     beside = _text_beside(image)
     other = _text_beside(image.parent.parent / "labels" / image.name)  # of img/name.jpg
     return other if other.is_file() and not beside.is_file() else beside

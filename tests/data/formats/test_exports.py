@@ -130,6 +130,24 @@ def test_endings_in_capitals_and_images_without_annotations(tmp_path, form):
     assert len(said) == 1 and said[0].startswith("images without a") and ": 1, first" in said[0]
 
 
+@pytest.mark.parametrize("form", ["yolo", "labelme", "voc", "via", "csv", "coco"])
+def test_names_that_leave_the_folder_are_not_followed_in_writing(tmp_path, form):
+    image(tmp_path / "images" / "a.jpg")
+    image(tmp_path / "a.jpg")
+    path = coco(tmp_path / "set.json", ["../images/a.jpg", "../a.jpg"])
+    content = formats.read(str(path), images=str(tmp_path / "images"))
+    before = set(tmp_path.rglob("*"))
+    out = tmp_path / "new" / "deep"
+    formats.write(content, form, str(out))
+    assert all(new.is_relative_to(tmp_path / "new") for new in set(tmp_path.rglob("*")) - before)
+    root = "" if form in ("yolo", "labelme") else str(tmp_path / "images")
+    if form != "voc":  # which looks for images by their names alone
+        assert boxes(formats.read(str(next(out.glob("*.json"), out) if form == "coco" else out), images=root)) == [
+            BOX,
+            BOX,
+        ]
+
+
 def test_lists_and_folders_of_cvat(tmp_path):
     for split, name in (("train", "1"), ("valid", "2")):
         image(tmp_path / f"obj_{split}_data" / f"{name}.jpg")
