@@ -29,7 +29,14 @@ from maskrcnn_benchmark.data.formats.content import REFUSED, Content, collect_re
 from maskrcnn_benchmark.data.suggest import as_table, suggest
 from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.engine.predictor_options import shipped_model
-from maskrcnn_benchmark.utils.files import check_folder, check_kind, check_other_file, read_json, write_json
+from maskrcnn_benchmark.utils.files import (
+    check_folder,
+    check_kind,
+    check_other_file,
+    check_picture_name,
+    read_json,
+    write_json,
+)
 
 MOST_SUGGESTED = 200_000  # annotations: reading more a second time would take minutes
 
@@ -136,6 +143,8 @@ def build_parser() -> CommandParser:
 def main() -> None:
     args = build_parser().parse_args()
     with command_line():
+        if args.sheet:
+            check_picture_name(args.sheet, "--sheet")
         if args.json:
             check_kind(args.json, _is_report, "a report of this command", "--json")
         reports = []
@@ -158,7 +167,7 @@ def main() -> None:
                 sheet = contact_sheet(content, img_dir)
                 if sheet is None or not cv2.imwrite(args.sheet, sheet):
                     raise OSError(
-                        f"No sheet was written to {args.sheet}: no image can be read, or the path is no .jpg or .png."
+                        f"No sheet was written to {args.sheet}: no image can be read, or the file cannot be written."
                     )
         if args.json:
             write_json(args.json, json.loads(json.dumps([report.as_dict() for report in reports])))

@@ -14,6 +14,7 @@ from maskrcnn_benchmark.data.transforms import build_transforms
 from maskrcnn_benchmark.engine import run
 from maskrcnn_benchmark.engine.command_line import argument_parser, command_line
 from maskrcnn_benchmark.engine.loading import load_detector
+from maskrcnn_benchmark.utils.files import check_picture_name
 from maskrcnn_benchmark.visualization import draw_weights, side_by_side
 
 
@@ -42,6 +43,7 @@ def build_parser() -> CommandParser:
 def main() -> None:
     args = build_parser().parse_args()
     with command_line():
+        check_picture_name(args.out, "--out")
         image = read_upright(args.image)
         if not all(0 <= p < size for p, size in zip(args.point, image.size, strict=True)):
             x, y = args.point
@@ -65,7 +67,5 @@ def main() -> None:
             rows.append(side_by_side(panels, titles))
         folder = os.path.dirname(os.path.abspath(args.out))
         if not os.path.isdir(folder) or not cv2.imwrite(args.out, np.concatenate(rows)):
-            raise OSError(
-                f"Cannot write {os.path.abspath(args.out)}: its folder must exist and its name end in .jpg or .png."
-            )
+            raise OSError(f"Cannot write {os.path.abspath(args.out)}: its folder must exist and be writable.")
         print(f"Wrote {args.out}")

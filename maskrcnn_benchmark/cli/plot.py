@@ -2,10 +2,12 @@
 
 from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.engine.command_line import command_line
+from maskrcnn_benchmark.utils.files import check_picture_name
 from maskrcnn_benchmark.utils.wording import counted
 from maskrcnn_benchmark.visualization.curves import plot
 from maskrcnn_benchmark.visualization.live import follow
 
+PLOT_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf", ".svg")  # that Matplotlib writes
 DEFAULT = ("loss", r"loss_.*", "lr", r"test/.*/AP", "images_s")
 
 
@@ -49,5 +51,6 @@ def main() -> None:
             except KeyboardInterrupt:
                 print()  # the ordinary end of a look
             return
+        check_picture_name(args.out, "--out", PLOT_ENDINGS)
         names = plot(args.runs, args.metrics, args.out, args.smooth)
         print(f"{counted(len(names), 'curve')} of {counted(len(args.runs), 'run')}: {args.out}")

@@ -6,9 +6,11 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
+
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")  # that OpenCV writes
 
 
 class UnwritableError(OSError):
@@ -138,6 +140,12 @@ def check_folder(path: str, what: str, files: Iterable[str] = ()) -> None:
                 else "cannot be written: it belongs to someone else, or is read-only"
             )
             raise OSError(f"{file} {why}. Name another folder as {what}.")
+
+
+def check_picture_name(path: str, option: str, endings: Sequence[str] = PICTURE_ENDINGS) -> None:
+    """Raise ValueError where `path`, which `option` names for a picture to be written, has another ending than these."""
+    if not path.lower().endswith(tuple(endings)):
+        raise ValueError(f"{option} must end in one of {', '.join(endings)}; got {path}.")
 
 
 def check_other_file(target: str, source: str, what: str) -> None:

@@ -135,6 +135,11 @@ def test_reports_and_sheets_replace_no_annotations_and_no_images(run_tool, tmp_p
     for option, path, said in (
         ("--json", tmp_path / "set.json", "is there already and is not a report of this command, so it stays"),
         ("--json", tmp_path / "images" / "a.png", "is there already and is not a report of this command, so it stays"),
+        (
+            "--sheet",
+            "sheet.abc",
+            "--sheet must end in one of .jpg, .jpeg, .png, .bmp, .webp, .tif, .tiff; got sheet.abc.",
+        ),
         ("--sheet", tmp_path / "images" / "a.png", "itself, which would be replaced"),
     ):
         code, printed = run_tool(*words, option, path)

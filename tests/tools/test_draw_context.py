@@ -46,6 +46,11 @@ def test_a_row_for_each_module(draw, tmp_path, image):
         assert near[2] - near[0] > 80 > abs(far[2] - far[0])
 
 
+def test_a_name_of_no_picture_is_refused_before_anything_is_read(draw):
+    code, printed = draw("--image", "no.png", "--point", 30, 40, "--out", "out.abc")
+    assert code == 1 and "--out must end in one of .jpg, .jpeg, .png" in printed and "out.abc" in printed
+
+
 def test_averaged_weights_are_drawn(draw, tmp_path, image):
     """As in testing: a checkpoint of a training with SOLVER.EMA gives its averaged weights."""
     cfg = defaults.clone()

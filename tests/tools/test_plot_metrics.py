@@ -66,4 +66,5 @@ def test_mistakes_get_a_sentence(run_tool, tmp_path):
     code, text = run_tool("plot_metrics", run, "--metrics", "AP60", "--out", tmp_path / "x.png")
     assert code == 1 and "No series is called AP60; there are loss, loss_mask, lr" in text
     (tmp_path / "a" / "metrics.jsonl").write_text("")
+    assert "--out must end in one of .png" in run_tool("plot_metrics", run, "--out", tmp_path / "x.abc")[1]
     assert "holds no number yet" in run_tool("plot_metrics", run)[1]
