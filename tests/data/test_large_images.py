@@ -1,5 +1,6 @@
 """Images that are read part by part: the same pixels as of the whole, for every orientation, kind of file and reader."""
 
+import struct
 import sys
 from pathlib import Path
 
@@ -386,3 +387,21 @@ def test_a_damaged_large_file_is_named_and_the_others_are_predicted(tmp_path, sm
         predict_files(predictor, results)
     assert [image["file_name"] for image in results.images] == inputs[1:]
     assert len(results.failures) == 1 and f"The image {damaged} cannot be read" in results.failures[0]
+
+
+def test_a_tile_that_is_larger_than_the_image_counts(tmp_path):
+    """As libtiff, which decodes it as a whole."""
+    Image.new("L", (16, 16)).save(tmp_path / "a.tif")
+    with Image.open(tmp_path / "a.tif") as image:
+        image.tag_v2[images.TILE_WIDTH], image.tag_v2[images.TILE_HEIGHT] = 16384, 16384
+        assert images._bytes_of(image, is_turned=False) == 5 * 16384**2 > images.MOST_BYTES
+
+
+@pytest.mark.parametrize("read", [read_rgb, open_large])
+def test_tiles_that_are_larger_than_the_image_are_refused_by_gdal(tmp_path, read):
+    pytest.importorskip("rasterio")
+    tags = {256: 16, 257: 16, 258: 16, 259: 8, 262: 1, 277: 3, 322: 16384, 323: 16384, 324: 0, 325: 0, 339: 1}
+    entries = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in tags.items())
+    (tmp_path / "a.tif").write_bytes(struct.pack("<4sIH", b"II*\0", 8, len(tags)) + entries + bytes(4))
+    with pytest.raises(BrokenImageError, match="its tiles of 16384 x 16384 pixels are larger than itself"):
+        read(str(tmp_path / "a.tif"))

@@ -23,6 +23,7 @@ IMAGE_ENDINGS = (
 )
 ORIENTATION = 0x0112  # EXIF's tag
 BITS, PHOTOMETRIC, SAMPLES, PLANES, NODATA = 258, 262, 277, 284, 42113  # tags of TIFF; the last is GDAL's
+TILE_WIDTH, TILE_HEIGHT = 322, 323
 # How the stored pixels become the image as it is seen.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -269,7 +270,10 @@ def _with_image(
 
 def _bytes_of(image: Image.Image, is_turned: bool) -> int:
     stored = 2 * len(image.getbands()) if has_deep_colours(image) else 0
-    return image.width * image.height * (bytes_per_pixel(image.mode) + stored + (PILLOW_RGB if is_turned else 0))
+    tags = getattr(image, "tag_v2", {})
+    # A tile is decoded as a whole, however little of it the image is.
+    pixels = max(image.width * image.height, tags.get(TILE_WIDTH, 0) * tags.get(TILE_HEIGHT, 0))
+    return pixels * (bytes_per_pixel(image.mode) + stored + (PILLOW_RGB if is_turned else 0))
 
 
 def _check_size(image: Image.Image, is_turned: bool, name: str) -> None:

@@ -22,6 +22,7 @@ from maskrcnn_benchmark.utils.wording import counted
 ENDINGS = (".tif", ".tiff", ".jp2", ".vrt", ".img")
 MOST_SIDE = 10**6  # pixels
 MOST_AT_ONCE = 1 << 24  # pixels that a window has at most, if it is to be made smaller
+MOST_IN_TILE = 1 << 26  # pixels of a tile that is larger than its image: GDAL decodes it as a whole
 BLOCK = 256  # rows that are looked at together for the largest value
 
 Box = tuple[int, int, int, int]
@@ -60,6 +61,11 @@ class Raster:
         if max(self.size) > MOST_SIDE or source.count < 1 or "complex" in source.dtypes[0]:
             raise ValueError(
                 f"it has {counted(source.count, 'band')} of {source.dtypes[0]} and {source.width} x {source.height} pixels"
+            )
+        height, width = source.block_shapes[0]
+        if height * width > max(self.size[0] * self.size[1], MOST_IN_TILE):
+            raise ValueError(
+                f"its tiles of {width} x {height} pixels are larger than itself and than any are that are read here"
             )
         self._dtype = np.dtype(source.dtypes[0])
         self._bands = [1, 2, 3] if source.count >= 3 else [1]

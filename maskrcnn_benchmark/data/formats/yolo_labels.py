@@ -20,6 +20,7 @@ LEAST_REACH = 0.5  # of the way from a box's middle to its side that its keypoin
 CORNERS = 8  # numbers of four corners, the form in which rotated boxes come
 STRAIGHT = 0.01  # of the image, by which the corners of a rotated box are off
 MOST_CLASSES = 100_000
+MOST_CHARACTERS = 4_000_000  # of a line: 100,000 corners of two numbers of 20
 
 
 def is_line(line: str) -> bool:
@@ -50,7 +51,14 @@ class LabelReader:
         if not path.is_file():
             notes.add("images without a label file, taken as without objects", image["file_name"])
             return
-        lines = [line.split() for line in read_text(path).splitlines()]
+        texts = read_text(path).splitlines()
+        longest = max(texts, key=len, default="")
+        if len(longest) > MOST_CHARACTERS:
+            raise ValueError(
+                f"{path}, line {texts.index(longest) + 1} has {len(longest):,} characters; a line has at most "
+                f"{MOST_CHARACTERS:,}, an outline of 100,000 corners. Simplify the outline."
+            )
+        lines = [line.split() for line in texts]
         if not any(lines):
             notes.add("empty label files: images without objects", str(path))
         seen: set[tuple[str, ...]] = set()

@@ -71,6 +71,7 @@ def test_yolo_boxes_and_outlines(images):
     [
         ("7 0.5 0.5 0.2 0.4", r"a.txt, line 2: class 7, but there are names for 0 to 1 alone"),
         ("0 0.5 0.5 0.2", r"a.txt, line 2 has 4 numbers; a line has 5 numbers"),
+        ("0" + " 0.5" * 1_000_000, r"a.txt, line 2 has 4,000,001 characters; a line has at most 4,000,000, an outline"),
         ("0 0.5 0.5 0.2 0.1 0.9", r"a.txt, line 2 has 6 numbers"),
         ("car 0.5 0.5 0.2 0.1", r"a.txt, line 2 holds something else than numbers"),
         ("0 0.5 nan 0.2 0.1", r"a.txt, line 2 holds a number that is not finite"),
