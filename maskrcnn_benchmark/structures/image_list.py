@@ -42,6 +42,8 @@ def to_image_list(tensors: ImageList | Tensor | Sequence[Tensor], size_divisible
     if isinstance(tensors, Tensor):
         if tensors.ndim not in (3, 4):
             raise ValueError(f"An image tensor has 3 or 4 dimensions; got the shape {list(tensors.shape)}.")
+        if tensors.ndim == 4 and tensors.shape[0] == 0:
+            raise ValueError(f"The batch of images is empty: its shape is {list(tensors.shape)}.")
         tensors = tensors[None] if tensors.ndim == 3 else tensors
         if size_divisible <= 0 or not any(n % size_divisible for n in tensors.shape[-2:]):
             return ImageList(tensors, [tensors.shape[-2:] for _ in tensors])  # nothing to pad: the same memory

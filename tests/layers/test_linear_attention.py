@@ -255,3 +255,24 @@ def test_the_keys_of_a_configuration_reach_it():
     non_local.merge_from_list(["REDUCTION", 4])
     module = LinearAttention.from_config(non_local, 256)
     assert (module.theta.out_channels, module.g.out_channels) == (32, 64)
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 0, 4), (0, 16, 3, 4)])
+def test_nothing_stays_nothing(shape):
+    module, x = LinearAttention(16), torch.zeros(shape, requires_grad=True)
+    y = module(x)
+    y.sum().backward()
+    assert y.shape == x.shape and all(p.grad is not None for p in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        (torch.zeros(16, 3, 4), r"takes a floating-point map \[B, C, H, W\]; got torch.float32 \[16, 3, 4\]"),
+        (torch.zeros(1, 16, 3, 4, dtype=torch.int64), "got torch.int64"),
+        (torch.zeros(1, 8, 3, 4), r"of 16 channels got a map \[B, C, H, W\] of \[1, 8, 3, 4\]"),
+    ],
+)
+def test_what_is_no_map_of_its_channels_is_said(x, said):
+    with pytest.raises(ValueError, match=f"linear_attention .*{said}"):
+        LinearAttention(16)(x)

@@ -47,6 +47,7 @@ def test_keeps_type_and_moves():
     ("bad", "error", "said"),
     [
         ([], ValueError, "list of images is empty"),
+        (torch.zeros(0, 3, 4, 4), ValueError, r"batch of images is empty: its shape is \[0, 3, 4, 4\]"),
         (torch.zeros(3, 4), ValueError, r"got the shape \[3, 4\]"),
         ([torch.zeros(3, 4)], TypeError, "got list"),
         ("image.jpg", TypeError, "got str"),

@@ -238,3 +238,9 @@ def first_half(channels: int) -> int:
 def _transform(channels: int, height: int, width: int, k_rows: int, k_columns: int) -> int:
     """To the lowest frequencies or back, one axis after the other."""
     return channels * height * k_columns * (width + k_rows)
+
+
+def check_map(x: Tensor, taker: str) -> None:
+    """Raise ValueError unless x is a map that `taker`, a kind of context, can take."""
+    if x.dim() != 4 or not x.is_floating_point():
+        raise ValueError(f"{taker} takes a floating-point map [B, C, H, W]; got {x.dtype} {list(x.shape)}.")

@@ -25,6 +25,7 @@ from torch.autograd.function import once_differentiable
 
 from maskrcnn_benchmark.layers.layout import any_layout
 
+from .algebra import check_map
 from .modules import NON_LOCAL, NonLocal, PairWeights, check_point, without_autocast
 
 _EPS = 1e-5  # of the variance of the channels
@@ -69,8 +70,13 @@ class LinearAttention(NonLocal):
         return cls(channels, non_local.REDUCTION)
 
     def forward(self, x: Tensor) -> Tensor:
+        check_map(x, "linear_attention")
+        if x.shape[1] != self.theta.in_channels:
+            raise ValueError(
+                f"linear_attention of {self.theta.in_channels} channels got a map [B, C, H, W] of {list(x.shape)}."
+            )
         with without_autocast(x):
-            if torch.compiler.is_compiling():
+            if torch.compiler.is_compiling() or x.numel() == 0:  # nothing has no maximum, which the sums start with
                 return self.literal(x)
             weights = [conv.weight for conv in (self.theta, self.phi, self.g, self.out)]
             biases = self.theta.bias, self.out.bias

@@ -15,7 +15,7 @@ from torch import Tensor
 from maskrcnn_benchmark.ops.library import has_kernels, ops, refuse_second_derivative
 
 from . import passes
-from .algebra import Weights, contract_backward, is_regrouped, literal_order, literal_order_backward
+from .algebra import Weights, check_map, contract_backward, is_regrouped, literal_order, literal_order_backward
 from .equations import dct_tables
 
 _FORWARD = "maskrcnn_benchmark::efficient_non_local"
@@ -50,8 +50,7 @@ def _tables(x: Tensor, dct_size: int) -> tuple[Tensor, Tensor]:
 
 
 def _check(x: Tensor, weights: Weights, dct_size: int) -> None:
-    if x.dim() != 4 or not x.is_floating_point():
-        raise ValueError(f"efficient_non_local takes a floating-point map [B, C, H, W]; got {x.dtype} {list(x.shape)}.")
+    check_map(x, "efficient_non_local")
     channels, inner = x.shape[1], weights.theta_bias.numel()
     expected = [inner * channels, inner] * 3 + [channels * inner, channels]
     for name, tensor, count in zip(Weights._fields, weights, expected, strict=True):
