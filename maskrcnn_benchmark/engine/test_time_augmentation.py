@@ -154,8 +154,9 @@ def _check(model: nn.Module) -> None:
     head = heads_by_name(model).get("roi_heads.box")
     if head is None:
         raise ConfigError(
-            "Test-time augmentation needs a detector with a box head; set TEST.BBOX_AUG.ENABLED to False for RPN_ONLY and "
-            "RETINANET_ON models, and for heads that MODEL.ROI_HEADS.NAME makes as one module."
+            f'Test-time augmentation needs a detector with a box head, and {type(model).__name__} has no `roi_heads["box"]`; '
+            "set TEST.BBOX_AUG.ENABLED to False for it, as for RPN_ONLY and RETINANET_ON models, and for heads that "
+            "MODEL.ROI_HEADS.NAME makes as one module."
         )
     selector = getattr(head, "post_processor", None)
     if not hasattr(selector, "filter_results"):

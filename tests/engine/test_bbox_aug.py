@@ -263,7 +263,7 @@ def test_models_and_keys_that_do_not_fit(config, images):
     with pytest.raises(ConfigError, match="scales PIL images itself"):
         make_box_augmentation(config(**ON)).detect(build(config(**ON)), to_image_list(torch.zeros(3, 64, 64)), CPU)
     proposer = build_detection_model(config(**ON, MODEL__RPN_ONLY=True, MODEL__MASK_ON=False)).eval()
-    with pytest.raises(ConfigError, match="needs a detector with a box head"):
+    with pytest.raises(ConfigError, match="needs a detector with a box head, and .* has no `roi_heads"):
         make_box_augmentation(config(**ON)).detect(proposer, images, CPU)
     with pytest.raises(ConfigError, match="TEST.BBOX_AUG.MASKS is 'mean'; it must be one of"):
         make_box_augmentation(config(**ON, TEST__BBOX_AUG__MASKS="mean"))
