@@ -107,6 +107,14 @@ class _WeightUnpickler(pickle.Unpickler):
         return self.ALLOWED[module, name]
 
 
+def check_is_file(path: str) -> None:
+    """Raise FileNotFoundError where there is no such file to load weights from."""
+    if os.path.isdir(path):
+        raise FileNotFoundError(f"{path!r} is a folder: name the checkpoint in it, a file.")
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no checkpoint {path!r}.")
+
+
 def load_pickle(path: str) -> dict[str, Any]:
     """The dictionary in a .pkl file, which may come from Python 2; arrays may be read-only.
 
@@ -114,8 +122,7 @@ def load_pickle(path: str) -> dict[str, Any]:
         CheckpointError: it is no pickle, or holds something else than arrays and plain containers.
         FileNotFoundError: there is no such file.
     """
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"There is no checkpoint {path!r}.")
+    check_is_file(path)
     try:
         with open(path, "rb") as file:
             content = file.read()

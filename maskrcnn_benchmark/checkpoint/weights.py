@@ -14,7 +14,7 @@ from yacs.config import CfgNode
 from maskrcnn_benchmark.checkpoint import detectron2, torchvision
 from maskrcnn_benchmark.checkpoint.claims import check_archive, check_stream, check_unpacked
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
-from maskrcnn_benchmark.checkpoint.pickles import load_pickle
+from maskrcnn_benchmark.checkpoint.pickles import check_is_file, load_pickle
 from maskrcnn_benchmark.checkpoint.wrappers import without_wrappers
 from maskrcnn_benchmark.utils import c2_model_loading, shipped
 from maskrcnn_benchmark.utils.imports import import_file
@@ -45,8 +45,7 @@ def is_checkpoint(path: str) -> bool:
 
 def load_file(path: str) -> dict[str, Any]:
     """Read a .pth file, tensors and plain containers only: a file from elsewhere cannot run code."""
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"There is no checkpoint {path!r}.")
+    check_is_file(path)
     try:
         with open(path, "rb") as file:
             # torch's way before 1.6: whatever its few bytes announce, no more is read than there is in memory.

@@ -260,6 +260,8 @@ def test_files_that_are_no_checkpoints(tmp_path):
     (tmp_path / "text.pth").write_text("hello")
     (tmp_path / "empty.pth").touch()
     torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(FileNotFoundError, match="is a folder: name the checkpoint in it"):
+        load_file(str(tmp_path))
     with pytest.raises(FileNotFoundError, match="There is no checkpoint"):
         load_file(str(tmp_path / "missing.pth"))
     sentences = {"text": r"not a readable checkpoint \(5 bytes\)", "empty": r"\(0 bytes\)", "list": "a list, not"}
