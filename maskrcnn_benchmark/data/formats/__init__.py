@@ -186,6 +186,9 @@ def write(content: Content, form: str, out: str) -> str:
             "the classes where the set is read (--classes, CLASSES)",
             ", ".join(names.values()),
         )
+    for image in content.images:
+        is_missing = not os.path.isfile(os.path.join(content.root, image["file_name"]))
+        content.notes.add("images that are not there, whose labels are written", image["file_name"], is_missing)
     return FORMATS[form].write(content, out) or out
 
 

@@ -264,9 +264,7 @@ def _link(content: Content, image: dict, folder: Path, stem: str) -> Path:
     link = folder / f"{stem}{source.suffix}"
     if link.exists() and not link.is_symlink():
         raise FileExistsError(f"{link} is an image itself, and not a link as it would be here. Name another folder.")
-    if not source.is_file():
-        content.notes.add("images that are not there, to which there is no link", str(source))
-    elif not link.is_symlink() or link.resolve() != source:
+    if source.is_file() and (not link.is_symlink() or link.resolve() != source):
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
         link.symlink_to(source)

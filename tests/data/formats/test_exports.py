@@ -148,6 +148,14 @@ def test_names_that_leave_the_folder_are_not_followed_in_writing(tmp_path, form)
         ]
 
 
+@pytest.mark.parametrize("form", ["csv", "yolo", "voc"])
+def test_images_that_are_not_there_are_said_in_every_form(tmp_path, form):
+    image(tmp_path / "a.jpg")
+    content = formats.read(str(coco(tmp_path / "set.json", ["a.jpg", "b.jpg"])))
+    formats.write(content, form, str(tmp_path / "out"))
+    assert "images that are not there, whose labels are written: 1, first b.jpg" in content.notes.sentences()
+
+
 def test_lists_and_folders_of_cvat(tmp_path):
     for split, name in (("train", "1"), ("valid", "2")):
         image(tmp_path / f"obj_{split}_data" / f"{name}.jpg")
