@@ -1,4 +1,4 @@
-"""Draw detections beside the annotations: one picture an image, and a sheet of all of them."""
+"""Draw detections beside the annotations: a picture of each of the images with most objects, and a sheet of these."""
 
 import os
 
