@@ -63,10 +63,10 @@ def plugins() -> dict[str, str]:
 
 
 def _groups() -> dict[str, dict[str, str]]:
-    """All commands by what they are for. Those that came with this package stand by themselves."""
+    """All commands by what they are for, and those of entry points by the package that adds them."""
     groups = dict(GROUPS)
     for name, module in plugins().items():
-        title = "Generated scenes and the paper" if module.startswith("enl_paper.") else "Added by other packages"
+        title = f"Added by {module.partition('.')[0]}"
         groups[title] = {**groups.get(title, {}), name: _summary(module)}
     return groups
 

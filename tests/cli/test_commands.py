@@ -106,7 +106,7 @@ def test_commands_of_other_packages(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(tmp_path)
     assert "greet" in commands.plugins() and "train" not in commands.plugins()
     assert commands.main(["--help"]) == 0 and "guest" not in sys.modules
-    assert re.search(r"Added by other packages:\n(  .*\n)*  greet +greet someone\n", capsys.readouterr().out)
+    assert re.search(r"Added by guest:\n(  .*\n)*  greet +greet someone\n", capsys.readouterr().out)
     assert commands.main(["greet", "you"]) == 3 and capsys.readouterr().out == "hello you\n"
     assert commands.main(["gret"]) == 2 and "did you mean `mrb greet`" in capsys.readouterr().err
 
