@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import struct
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any
@@ -244,11 +243,9 @@ def _with_image(
         # Of an opened file: a named one Pillow maps into memory where it can, and then confuses the sides of a turned TIFF.
         with (
             open(source, "rb") if isinstance(source, str) else contextlib.nullcontext(source) as f,
-            warnings.catch_warnings(),
+            Image.open(f) as image,
         ):
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is that of MOST_BYTES
-            with Image.open(f) as image:
-                return use(image)
+            return use(image)
     except BrokenImageError:
         raise
     except FileNotFoundError:
