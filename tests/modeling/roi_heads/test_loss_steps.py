@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 
@@ -61,6 +63,13 @@ def test_box_losses_are_of_what_was_drawn_last():
     assert all(map(torch.equal, whole, parts))
     with pytest.raises(ValueError, match=f"for 3 proposals, but `subsample` drew {len(drawn)}"):
         loss([logits[:3]], [deltas[:3]])
+
+
+def test_what_was_drawn_is_not_saved_with_the_model():
+    loss = evaluator()
+    before = len(pickle.dumps(loss))
+    loss.subsample([proposals()], [target(3)])
+    assert len(pickle.dumps(loss)) == before
 
 
 def test_a_second_stage_matches_anew():

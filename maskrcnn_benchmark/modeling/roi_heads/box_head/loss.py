@@ -1,5 +1,7 @@
 """The box head's losses, by maskrcnn-benchmark's names."""
 
+from typing import Any
+
 from torch import Tensor
 
 from maskrcnn_benchmark.modeling.balanced_positive_negative_sampler import BalancedPositiveNegativeSampler
@@ -14,6 +16,10 @@ class FastRCNNLossComputation(BoxLosses):
     """BoxLosses that remember what they drew: the losses are of the proposals that `subsample` returned last."""
 
     _proposals: list[BoxList] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was drawn: a model that is saved or copied whole takes no images' boxes along."""
+        return {name: value for name, value in vars(self).items() if name != "_proposals"}
 
     def subsample(self, proposals: list[BoxList], targets: list[BoxList]) -> list[BoxList]:
         """`BoxLosses.subsample`."""
