@@ -4,8 +4,8 @@
 
 FORK is a checkout, a bare git directory or a folder; it is only read. OUT must not exist. Files of the fork that are equal to any
 version of upstream's are this package's in OUT, the others are the fork's with dead names rewritten; OUT/PORT.md says all.
-The exit status is 0 if every module that imports in the fork by itself imports in OUT, the fork's code calls no native function
-of its own, which would be missing, and the check passes; else 1. What else needs a person is counted at the end.
+The exit status is 0 if every module that imports in the fork by itself imports in OUT (and the check passes)
+and none waits for an extension of the fork's own, else 1. What needs a person is counted at the end.
 """
 
 import argparse
