@@ -55,7 +55,7 @@ class LabelReader:
         longest = max(texts, key=len, default="")
         if len(longest) > MOST_CHARACTERS:
             raise ValueError(
-                f"{path}, line {texts.index(longest) + 1} has {len(longest):,} characters; a line has at most "
+                f"{path}, line {texts.index(longest) + 1} has {counted(len(longest), 'character')}; a line has at most "
                 f"{MOST_CHARACTERS:,}, an outline of 100,000 corners. Simplify the outline."
             )
         lines = [line.split() for line in texts]
