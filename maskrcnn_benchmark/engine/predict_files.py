@@ -131,11 +131,8 @@ def predict_pictures(predictor: Predictor, paths: Sequence[str], results: Result
         for path in paths:
             try:
                 image_id, picture = results.read(path)
-                if isinstance(
-                    picture, LargeImage
-                ):  # by itself: whether its pixels can be read is known when they are needed
-                    for _, found in predictor.stream([picture]):
-                        add(path, image_id, picture, found)
+                if isinstance(picture, LargeImage):  # by itself: that pixels cannot be read shows when they are needed
+                    add(path, image_id, picture, predictor(picture))
                     continue
             except BrokenImageError as error:
                 results.end(path, str(error))

@@ -16,8 +16,9 @@ def registered(registry: Mapping[str, Any], name: str, key: str) -> Any:
     except KeyError as error:
         file = os.environ.get(ENV_MODULE)
         loaded = f"names {file!r}, which did not register it" if file else "is not set"
+        said = error if isinstance(error, ConfigError) else f"{name!r} is not registered."  # in a fork's own registry
         raise ConfigError(
-            f"{key}: {error} A name of your own is registered by the file that {ENV_MODULE} names; it {loaded}."
+            f"{key}: {said} A name of your own is registered by the file that {ENV_MODULE} names; it {loaded}."
         ) from None
 
 
