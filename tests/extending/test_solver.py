@@ -6,30 +6,12 @@ import os
 import subprocess
 import sys
 
-OWN = """
-import torch
+import pytest
 
-import maskrcnn_benchmark.data.build
-import maskrcnn_benchmark.solver
+from tests.docs.blocks import ROOT, blocks_of
 
-
-def make_optimizer(cfg, model):
-    return torch.optim.AdamW(model.parameters(), lr=cfg.SOLVER.BASE_LR)
-
-
-def make_lr_scheduler(cfg, optimizer):
-    return torch.optim.lr_scheduler.OneCycleLR(optimizer, cfg.SOLVER.BASE_LR, total_steps=cfg.SOLVER.MAX_ITER)
-
-
-def make_data_sampler(dataset, shuffle, distributed):
-    return torch.utils.data.SequentialSampler(dataset)
-
-
-def setup_environment():
-    maskrcnn_benchmark.solver.make_optimizer = make_optimizer
-    maskrcnn_benchmark.solver.make_lr_scheduler = make_lr_scheduler
-    maskrcnn_benchmark.data.build.make_data_sampler = make_data_sampler
-"""
+DOCUMENT = ROOT / "docs/how-to/extend.md"
+OWN = ("AdamW", "OneCycleLR", "RandomSampler")
 ASKED = """
 import torch
 from maskrcnn_benchmark.engine import run
@@ -41,8 +23,11 @@ for made in (optimizer, scheduler, build._sampler(run.cfg, [1, 2, 3], True, Fals
 """
 
 
-def test_a_training_asks_for_ones_own(tmp_path):
-    (tmp_path / "own.py").write_text(OWN)
-    environment = dict(os.environ, TORCH_DETECTRON_ENV_MODULE=str(tmp_path / "own.py"))
-    done = subprocess.run([sys.executable, "-c", ASKED], env=environment, capture_output=True, text=True)
-    assert done.stdout.split() == ["AdamW", "OneCycleLR", "SequentialSampler"], done.stderr
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_training_asks_for_ones_own(is_named, tmp_path):
+    (own,) = (block.text for block in blocks_of(DOCUMENT.read_text()) if block.title == "adam.py")
+    (tmp_path / "own.py").write_text(own)
+    variable = {"TORCH_DETECTRON_ENV_MODULE": str(tmp_path / "own.py")} if is_named else {}
+    done = subprocess.run([sys.executable, "-c", ASKED], env=os.environ | variable, capture_output=True, text=True)
+    made = done.stdout.split()
+    assert len(made) == 3 and [is_named] * 3 == [a == b for a, b in zip(made, OWN, strict=True)], done.stderr

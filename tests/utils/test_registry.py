@@ -34,7 +34,9 @@ def test_an_unknown_name_of_a_configuration_gets_its_key_and_how_ones_own_is_loa
     monkeypatch.setenv("TORCH_DETECTRON_ENV_MODULE", file)
     with pytest.raises(ConfigError) as raised:
         registered(registry, "TinyFPN", "MODEL.BACKBONE.CONV_BODY")
-    assert str(raised.value).startswith("MODEL.BACKBONE.CONV_BODY: 'TinyFPN' is not") and str(raised.value).endswith(said)
+    assert str(raised.value).startswith("MODEL.BACKBONE.CONV_BODY: 'TinyFPN' is not") and str(raised.value).endswith(
+        said
+    )
 
 
 def test_a_class_is_made_by_from_config_where_it_has_one():
