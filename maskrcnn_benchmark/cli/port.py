@@ -40,6 +40,14 @@ def main() -> int:
         from maskrcnn_benchmark.porting.report import needs_person
 
         outcome = port(args.fork, args.out, args.check)
+    except ModuleNotFoundError as error:
+        if error.name != "libcst":
+            raise
+        print(
+            "error: porting a fork needs LibCST: pip install libcst, or install the package with its extra 'port'.",
+            file=sys.stderr,
+        )
+        return 1
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

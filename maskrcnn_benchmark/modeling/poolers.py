@@ -10,7 +10,7 @@ from maskrcnn_benchmark.layers import ROIAlign
 from maskrcnn_benchmark.layers.frozen_batch_norm import is_watched
 from maskrcnn_benchmark.layers.layout import any_layout, is_marked
 from maskrcnn_benchmark.modeling.batching import numbered
-from maskrcnn_benchmark.modeling.pooling import make_pooler
+from maskrcnn_benchmark.modeling.pooling import configured_pooler
 from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.ops.roi_align import multiscale_roi_align
 from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -95,3 +95,8 @@ class Pooler(nn.Module):
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}, scales={self.scales}, sampling_ratio={self.sampling_ratio}"
+
+
+def make_pooler(cfg, head_name: str) -> Pooler:
+    """The Pooler that cfg.MODEL[head_name] describes."""
+    return configured_pooler(Pooler, cfg, head_name)

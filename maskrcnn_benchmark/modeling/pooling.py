@@ -1,14 +1,11 @@
 """The pooler of a head."""
 
+from collections.abc import Callable
 from typing import Any
 
 
-def make_pooler(cfg, head_name: str) -> Any:
-    """The Pooler that cfg.MODEL[head_name] describes."""
-    from maskrcnn_benchmark.modeling import poolers  # which offers this function, too
-
+def configured_pooler(pooler: Callable[..., Any], cfg, head_name: str) -> Any:
+    """The pooler that cfg.MODEL[head_name] describes; `pooler` is the class Pooler, which may be a fork's."""
     head = cfg.MODEL[head_name]
     size = head.POOLER_RESOLUTION
-    return poolers.Pooler(
-        output_size=(size, size), scales=head.POOLER_SCALES, sampling_ratio=head.POOLER_SAMPLING_RATIO
-    )
+    return pooler(output_size=(size, size), scales=head.POOLER_SCALES, sampling_ratio=head.POOLER_SAMPLING_RATIO)

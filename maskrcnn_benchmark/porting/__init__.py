@@ -3,6 +3,8 @@
     fork.py         where FORK is and what it holds
     upstream.py     which of its files are upstream's
     rewriting.py    dead names put right in those that are not; rules/ says which
+    source.py       a file as rules see it
+    tensor_kinds.py, tensor_changes.py   what tensors of a function held, and what of that changed its meaning
     older_names.py  names of older versions of upstream
     dead_names.py   dead names that no rule knows
     native.py       functions of the fork's C++ and CUDA sources
@@ -14,5 +16,5 @@
     porting.py      all of it, in order
     apex_amp.py     what ported forks call in place of apex.amp
 
-Importing this folder costs nothing: LibCST, an optional extra, is imported by rewriting.py alone.
+Importing this folder costs nothing: LibCST is an optional extra.
 """

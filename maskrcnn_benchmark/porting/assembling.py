@@ -13,7 +13,8 @@ from pathlib import Path
 
 from . import displacing, older_names, upstream
 from .fork import Fork
-from .rewriting import Facts, Rewritten, _refused, _rename_async, rewrite
+from .rewriting import Rewritten, refused_by_python, rename_async, rewrite
+from .source import Facts
 
 OURS = Path(__file__).resolve().parents[1]  # this package
 ROOT = OURS.parent
@@ -131,7 +132,7 @@ def rewrite_file(fork: Fork, path: str, recent_torch: bool) -> Rewritten:
     rewritten = rewrite(text, Facts(path, fork.package, recent_torch))
     if rewritten.error is not None:
         # Python says the line of an error, LibCST where it noticed.
-        rewritten.error = _refused(_rename_async(text)[0]) or rewritten.error
+        rewritten.error = refused_by_python(rename_async(text)[0]) or rewritten.error
     return rewritten
 
 

@@ -152,7 +152,7 @@ def folded(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return state
 
 
-@pytest.mark.parametrize("layout", ["torchvision", "detectron"])
+@pytest.mark.parametrize("layout", ["torchvision", pytest.param("detectron", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mask", [True, False], ids=["mask", "faster"])
 @torch.no_grad()
 def test_detections_agree(tmp_path, torchvisions_conventions, mask, layout):

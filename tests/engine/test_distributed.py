@@ -38,6 +38,7 @@ def train_until_it_fails(folder: str) -> dict:
     return {"message": message, "weight": run.model.linear.weight.tolist(), "seen": run.model.seen}
 
 
+@pytest.mark.slow
 def test_a_bad_loss_in_one_process_stops_all_of_them(tmp_path):
     first, second = run_in_processes(train_until_it_fails, str(tmp_path))
     assert first["message"] == second["message"]
@@ -69,6 +70,7 @@ def train_with_an_unused_layer(folder: str, keys: list) -> dict:
     return {"weight": run.model.linear.weight.tolist()}
 
 
+@pytest.mark.slow
 def test_parameters_that_a_step_does_not_use_need_a_key(tmp_path):
     first, second = run_in_processes(train_with_an_unused_layer, str(tmp_path), ["SOLVER.FIND_UNUSED_PARAMETERS", True])
     assert first["weight"] == second["weight"]
@@ -182,6 +184,7 @@ def train_with_empty_images(folder: str) -> dict:
     return {name: p.detach().sum().item() for name, p in model.named_parameters()}
 
 
+@pytest.mark.slow
 def test_images_without_objects_in_one_process_or_all_hang_nobody(tmp_path):
     first, second = run_in_processes(train_with_empty_images, str(tmp_path))
     assert first == second and all(math.isfinite(v) for v in first.values())

@@ -66,6 +66,7 @@ def losses(folder: Path) -> list[tuple[int, float]]:
     return [(line["iteration"], line["loss"]) for line in lines]
 
 
+@pytest.mark.slow
 def test_killed_at_many_random_moments(tmp_path):
     resume(tmp_path / "whole")
     done = program("killed", tmp_path / "killed")

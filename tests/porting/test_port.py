@@ -390,6 +390,19 @@ def test_an_empty_word_is_no_folder(words, tmp_path):
     assert done.returncode == 2 and "is empty: name a folder" in done.stderr and not os.listdir(tmp_path)
 
 
+def test_without_libcst(monkeypatch, capsys, tmp_path):
+    import maskrcnn_benchmark
+    from maskrcnn_benchmark.cli.port import main
+
+    monkeypatch.setattr(maskrcnn_benchmark, "porting", maskrcnn_benchmark.porting)  # as it was, afterwards
+    for name in [name for name in sys.modules if name.startswith("maskrcnn_benchmark.porting")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "libcst", None)
+    monkeypatch.setattr(sys, "argv", ["port", str(tmp_path / "fork"), str(tmp_path / "out")])
+    assert main() == 1
+    assert "pip install libcst" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("lost", [False, True])
 def test_an_error_after_ctrl_c_is_ctrl_c(lost, tmp_path, monkeypatch):
     def interrupted(*_):

@@ -15,8 +15,9 @@ import torch
 pytest.importorskip("libcst")
 
 from maskrcnn_benchmark.porting import dead_names  # noqa: E402
-from maskrcnn_benchmark.porting.rewriting import Facts, rewrite  # noqa: E402
+from maskrcnn_benchmark.porting.rewriting import rewrite  # noqa: E402
 from maskrcnn_benchmark.porting.rules.names import MOVED, names_by_package  # noqa: E402
+from maskrcnn_benchmark.porting.source import Facts  # noqa: E402
 
 PACKAGE = "maskrcnn_benchmark"
 

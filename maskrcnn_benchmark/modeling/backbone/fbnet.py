@@ -16,7 +16,8 @@ from maskrcnn_benchmark.modeling.backbone.fbnet_builder import (
     unify_arch_def,
 )
 from maskrcnn_benchmark.modeling.backbone.fbnet_modeldef import MODEL_ARCH
-from maskrcnn_benchmark.modeling.pooling import make_pooler
+from maskrcnn_benchmark.modeling.poolers import Pooler
+from maskrcnn_benchmark.modeling.pooling import configured_pooler
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.wording import counted
 
@@ -152,7 +153,7 @@ class FBNetROIHead(nn.Module):
         blocks = [dict(b) for b in _get_head_stage(arch_def, head_name, use_blocks)]
         if stride_init:
             blocks[0]["block"] = [*blocks[0]["block"][:3], stride_init]
-        self.pooler = make_pooler(cfg, ARCH_CFG_NAME_MAPPING[head_name])
+        self.pooler = configured_pooler(Pooler, cfg, ARCH_CFG_NAME_MAPPING[head_name])
         self.head = nn.Sequential(
             OrderedDict(
                 [

@@ -6,12 +6,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
-from maskrcnn_benchmark.modeling import forks
 from maskrcnn_benchmark.modeling.backbone.resnet_blocks import (
     _TRANSFORMATION_MODULES,
     NO_DCN,
     StageSpec,
-    configured_block,
     make_stage,
 )
 
@@ -68,23 +66,3 @@ class ResNetHead(nn.Module):
         for stage in self.stages:
             x = getattr(self, stage)(x)
         return x
-
-
-def make_res5_head(cfg) -> Any:
-    """The last stage of the configured ResNet, for regions pooled from a C4 body's map."""
-    from maskrcnn_benchmark.modeling.backbone import resnet  # which imports this module
-
-    resnets = cfg.MODEL.RESNETS
-    # A fork's own head looks the block up by its name.
-    is_ours = resnet.ResNetHead is ResNetHead
-    return forks.call(
-        resnet.ResNetHead,
-        block_module=configured_block(cfg) if is_ours else resnets.TRANS_FUNC,
-        stages=(resnet.StageSpec(index=4, block_count=3, return_features=False),),
-        num_groups=resnets.NUM_GROUPS,
-        width_per_group=resnets.WIDTH_PER_GROUP,
-        stride_in_1x1=resnets.STRIDE_IN_1X1,
-        stride_init=None,
-        res2_out_channels=resnets.RES2_OUT_CHANNELS,
-        dilation=resnets.RES5_DILATION,
-    )

@@ -15,7 +15,7 @@ from maskrcnn_benchmark.modeling.rpn.anchor_windows import (  # noqa: F401 (for 
     _scale_enum,
     _whctrs,
 )
-from maskrcnn_benchmark.modeling.rpn.retinanet.anchors import make_anchor_generator_retinanet
+from maskrcnn_benchmark.modeling.rpn.retinanet.anchors import retinanet_anchors
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList
 
@@ -157,3 +157,8 @@ class AnchorGenerator(nn.Module):
 def make_anchor_generator(config) -> AnchorGenerator:
     rpn = config.MODEL.RPN
     return AnchorGenerator(rpn.ANCHOR_SIZES, rpn.ASPECT_RATIOS, rpn.ANCHOR_STRIDE, rpn.STRADDLE_THRESH)
+
+
+def make_anchor_generator_retinanet(config) -> AnchorGenerator:
+    """RetinaNet's anchors, which MODEL.RETINANET describes."""
+    return retinanet_anchors(AnchorGenerator, config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import libcst as cst
 from libcst import matchers as m
 
-from ..rewriting import File, NodeRule, argument, expression, without_last_comma
+from ..source import File, NodeRule, argument, expression, without_last_comma
 from .names import Rule
 
 DEVICE = Rule("the GPU by name", "The code names the GPU whatever MODEL.DEVICE says; without one it could not run.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..rewriting import NodeRule
+from ..source import NodeRule
 from . import devices, images, imports, python_calls, tensors, torch_calls
 
 # Calls first: the name that they call may be in the table of moved names, too.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import libcst as cst
 from libcst import matchers as m
 
-from ..rewriting import File, NodeRule, argument, expression, without_last_comma
+from ..source import File, NodeRule, argument, expression, without_last_comma
 from .names import Rule
 
 POINTS = Rule(

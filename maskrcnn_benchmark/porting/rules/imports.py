@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import libcst as cst
 from libcst import matchers
 
-from ..rewriting import File, NodeRule, dotted, expression
+from ..source import File, NodeRule, dotted, expression
 from .names import MOVED, Moved, Rule, names_by_package
 
 # Modules that are gone, all of whose useful names are elsewhere: an import of one goes when its uses went.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import libcst as cst
 from libcst import matchers as m
 
-from ..rewriting import File, NodeRule, argument, expression
+from ..source import File, NodeRule, argument, expression
 from .names import Rule
 from .torch_calls import _with_arg
 

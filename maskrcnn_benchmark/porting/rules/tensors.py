@@ -1,11 +1,11 @@
-"""Masks of zeros and ones, and integers divided by integers: what their tensors meant to torch in 2019 (tensor_kinds.py)."""
+"""Masks of zeros and ones, and integers divided by integers: what their tensors meant to torch in 2019 (tensor_changes.py)."""
 
 from __future__ import annotations
 
 import libcst as cst
 
-from ..rewriting import File, NodeRule, expression
-from ..tensor_kinds import plan
+from ..source import File, NodeRule, expression
+from ..tensor_changes import plan
 from .names import Rule
 from .torch_calls import _with_arg
 

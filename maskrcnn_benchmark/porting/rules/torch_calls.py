@@ -5,7 +5,7 @@ from __future__ import annotations
 import libcst as cst
 from libcst import matchers as m
 
-from ..rewriting import File, NodeRule, argument, expression, without_last_comma
+from ..source import File, NodeRule, argument, expression, without_last_comma
 from .names import APEX, Rule
 
 LOAD = Rule(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 
+@functools.cache
 def t_quantile(p: float, freedom: int) -> float:
     """The value below which Student's t with `freedom` degrees of freedom lies with probability p."""
     if not 0 < p < 1 or freedom < 1:

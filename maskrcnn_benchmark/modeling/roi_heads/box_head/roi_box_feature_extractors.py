@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import forks, registries
-from maskrcnn_benchmark.modeling.backbone.resnet_head import make_res5_head
+from maskrcnn_benchmark.modeling.backbone import resnet, resnet_head
+from maskrcnn_benchmark.modeling.backbone.resnet_blocks import configured_block
 from maskrcnn_benchmark.modeling.blocks import group_norm_options, make_conv3x3, make_fc
-from maskrcnn_benchmark.modeling.pooling import make_pooler
+from maskrcnn_benchmark.modeling.poolers import Pooler
+from maskrcnn_benchmark.modeling.pooling import configured_pooler
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.registered import maker
 
@@ -22,8 +24,8 @@ class ResNet50Conv5ROIFeatureExtractor(nn.Module):
 
     def __init__(self, config, in_channels: int):
         super().__init__()
-        self.pooler = make_pooler(config, "ROI_BOX_HEAD")
-        self.head = make_res5_head(config)
+        self.pooler = configured_pooler(Pooler, config, "ROI_BOX_HEAD")
+        self.head = _res5(config)
         self.out_channels = self.head.out_channels
 
     def forward(self, x: Sequence[Tensor], proposals: list[BoxList]) -> Tensor:
@@ -39,7 +41,7 @@ class FPN2MLPFeatureExtractor(nn.Module):
         super().__init__()
         head = cfg.MODEL.ROI_BOX_HEAD
         gn = group_norm_options(cfg)
-        self.pooler = make_pooler(cfg, "ROI_BOX_HEAD")
+        self.pooler = configured_pooler(Pooler, cfg, "ROI_BOX_HEAD")
         self.fc6 = make_fc(in_channels * head.POOLER_RESOLUTION**2, head.MLP_HEAD_DIM, head.USE_GN, gn)
         self.fc7 = make_fc(head.MLP_HEAD_DIM, head.MLP_HEAD_DIM, head.USE_GN, gn)
         self.out_channels = head.MLP_HEAD_DIM
@@ -58,7 +60,7 @@ class FPNXconv1fcFeatureExtractor(nn.Module):
         super().__init__()
         head = cfg.MODEL.ROI_BOX_HEAD
         gn = group_norm_options(cfg)
-        self.pooler = make_pooler(cfg, "ROI_BOX_HEAD")
+        self.pooler = configured_pooler(Pooler, cfg, "ROI_BOX_HEAD")
         layers: list[nn.Module] = []
         for _ in range(head.NUM_STACKED_CONVS):
             conv = make_conv3x3(
@@ -95,3 +97,21 @@ def make_roi_box_feature_extractor(cfg, in_channels: int | None = None) -> Any:
 
 
 _ROI_BOX_FEATURE_EXTRACTORS = registries.ROI_BOX_FEATURE_EXTRACTORS  # its name until 2019, for forks
+
+
+def _res5(cfg) -> Any:
+    """The last stage of the configured ResNet, for regions pooled from a C4 body's map."""
+    resnets = cfg.MODEL.RESNETS
+    # A fork's own head looks the block up by its name.
+    is_ours = resnet.ResNetHead is resnet_head.ResNetHead
+    return forks.call(
+        resnet.ResNetHead,
+        block_module=configured_block(cfg) if is_ours else resnets.TRANS_FUNC,
+        stages=(resnet.StageSpec(index=4, block_count=3, return_features=False),),
+        num_groups=resnets.NUM_GROUPS,
+        width_per_group=resnets.WIDTH_PER_GROUP,
+        stride_in_1x1=resnets.STRIDE_IN_1X1,
+        stride_init=None,
+        res2_out_channels=resnets.RES2_OUT_CHANNELS,
+        dilation=resnets.RES5_DILATION,
+    )

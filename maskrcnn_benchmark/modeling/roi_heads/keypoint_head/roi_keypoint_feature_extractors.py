@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import forks, registries
 from maskrcnn_benchmark.modeling.blocks import make_conv3x3
-from maskrcnn_benchmark.modeling.pooling import make_pooler
+from maskrcnn_benchmark.modeling.poolers import Pooler
+from maskrcnn_benchmark.modeling.pooling import configured_pooler
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.registered import maker
 
@@ -21,7 +22,7 @@ class KeypointRCNNFeatureExtractor(nn.Module):
 
     def __init__(self, cfg, in_channels: int):
         super().__init__()
-        self.pooler = make_pooler(cfg, "ROI_KEYPOINT_HEAD")
+        self.pooler = configured_pooler(Pooler, cfg, "ROI_KEYPOINT_HEAD")
         self.blocks = []
         for i, channels in enumerate(cfg.MODEL.ROI_KEYPOINT_HEAD.CONV_LAYERS, start=1):
             name = f"conv_fcn{i}"

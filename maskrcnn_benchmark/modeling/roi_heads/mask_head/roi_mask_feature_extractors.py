@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import forks, registries
 from maskrcnn_benchmark.modeling.blocks import group_norm_options, make_conv3x3
-from maskrcnn_benchmark.modeling.pooling import make_pooler
+from maskrcnn_benchmark.modeling.poolers import Pooler
+from maskrcnn_benchmark.modeling.pooling import configured_pooler
 from maskrcnn_benchmark.modeling.roi_heads.box_head.roi_box_feature_extractors import (
     ResNet50Conv5ROIFeatureExtractor,
 )
@@ -27,7 +28,7 @@ class MaskRCNNFPNFeatureExtractor(nn.Module):
     def __init__(self, cfg, in_channels: int):
         super().__init__()
         head = cfg.MODEL.ROI_MASK_HEAD
-        self.pooler = make_pooler(cfg, "ROI_MASK_HEAD")
+        self.pooler = configured_pooler(Pooler, cfg, "ROI_MASK_HEAD")
         self.blocks = []
         for i, channels in enumerate(head.CONV_LAYERS, start=1):
             name = f"mask_fcn{i}"

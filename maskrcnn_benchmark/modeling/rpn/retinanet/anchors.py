@@ -1,12 +1,13 @@
 """RetinaNet's anchors."""
 
+from collections.abc import Callable
 from typing import Any
 
 
-def make_anchor_generator_retinanet(config) -> Any:
-    """SCALES_PER_OCTAVE sizes on each level, evenly spaced on a logarithmic scale from ANCHOR_SIZES to OCTAVE times it."""
-    from maskrcnn_benchmark.modeling.rpn import anchor_generator  # which offers this function, too
-
+def retinanet_anchors(generator: Callable[..., Any], config) -> Any:
+    """`generator`, the class AnchorGenerator or a fork's, with SCALES_PER_OCTAVE sizes on each level, evenly spaced on a
+    logarithmic scale from ANCHOR_SIZES to OCTAVE times it.
+    """
     retinanet = config.MODEL.RETINANET
     strides, sizes = retinanet.ANCHOR_STRIDES, retinanet.ANCHOR_SIZES
     if len(strides) != len(sizes):
@@ -16,4 +17,4 @@ def make_anchor_generator_retinanet(config) -> Any:
         )
     count = retinanet.SCALES_PER_OCTAVE
     per_level = tuple(tuple(size * retinanet.OCTAVE ** (k / count) for k in range(count)) for size in sizes)
-    return anchor_generator.AnchorGenerator(per_level, retinanet.ASPECT_RATIOS, strides, retinanet.STRADDLE_THRESH)
+    return generator(per_level, retinanet.ASPECT_RATIOS, strides, retinanet.STRADDLE_THRESH)

@@ -9,7 +9,8 @@ from maskrcnn_benchmark.layers.convolution import Conv2d
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import forks
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
-from maskrcnn_benchmark.modeling.rpn.retinanet.anchors import make_anchor_generator_retinanet
+from maskrcnn_benchmark.modeling.rpn.anchor_generator import AnchorGenerator
+from maskrcnn_benchmark.modeling.rpn.retinanet.anchors import retinanet_anchors
 from maskrcnn_benchmark.modeling.rpn.retinanet.inference import make_retinanet_postprocessor
 from maskrcnn_benchmark.modeling.rpn.retinanet.loss import make_retinanet_loss_evaluator
 from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -61,7 +62,7 @@ class RetinaNetModule(nn.Module):
     def __init__(self, cfg, in_channels: int):
         super().__init__()
         self.cfg = cfg.clone()
-        self.anchor_generator = make_anchor_generator_retinanet(cfg)
+        self.anchor_generator = retinanet_anchors(AnchorGenerator, cfg)
         self.head = RetinaNetHead(cfg, in_channels)
         box_coder = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))
         self.box_selector_test = make_retinanet_postprocessor(cfg, box_coder, is_train=False)
