@@ -8,6 +8,9 @@ The form of the source, which may be DOTA's or VisDrone's too, is found by looki
 other form cannot hold is listed.
 """
 
+import os
+import sys
+
 from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.formats.cli_options import add_form_options, form_options
@@ -38,7 +41,12 @@ def main() -> None:
         formats.check_keeps(
             content, formats.locate(args.source, args.form, args.split)[1], args.to, args.out, args.overwrite
         )
-        written = formats.write(content, args.to, args.out)
+        try:
+            written = formats.write(content, args.to, args.out)
+        except KeyboardInterrupt:
+            if os.path.isdir(args.out):
+                print(f"{args.out} holds part of the set: give the command again, with --overwrite.", file=sys.stderr)
+            raise
         for sentence in content.notes.sentences():
             print(f"note: {sentence}")
         print(

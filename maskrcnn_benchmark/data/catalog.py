@@ -11,6 +11,7 @@ from maskrcnn_benchmark.data import datasets as D
 from maskrcnn_benchmark.data.formats.cache import as_coco_file
 from maskrcnn_benchmark.data.registries import DATASETS
 from maskrcnn_benchmark.utils.imports import import_file
+from maskrcnn_benchmark.utils.registered import registered
 from maskrcnn_benchmark.utils.wording import listed
 
 OTHER_FORMS = (".yaml", ".yml", ".txt", ".csv", ".tsv")  # endings of annotation files that are not COCO's
@@ -20,7 +21,7 @@ def dataset_class(name: str) -> Any:
     """The class that an entry's "factory" names: one that data/datasets/__init__.py holds, or that is registered in DATASETS."""
     for known in D.__all__:  # late, and here: predictions ask for no class, and COCODataset imports torchvision
         getattr(D, known)
-    return getattr(D, name, None) or DATASETS[name]
+    return getattr(D, name, None) or registered(DATASETS, name, "FACTORY of a data set")
 
 
 class ConfiguredCatalog:

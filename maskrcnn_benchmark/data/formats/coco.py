@@ -55,7 +55,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
             if is_placeholder
             else "no object has, kept; trainings take it for no class"
         )
-        content.notes.add(f"category 0, which {does}", f"{path}: {categories[0]['name']}")
+        content.notes.add(f"category 0, which {does}", f"{path}: {next(c['name'] for c in categories if c['id'] == 0)}")
     categories = without_placeholder(categories, is_placeholder)
     if classes:
         by_name = {category["name"]: category for category in categories}

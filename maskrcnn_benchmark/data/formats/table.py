@@ -2,6 +2,7 @@
 
 With a header the columns may stand in any order and be called as in TensorFlow's and other tools' tables (filename, xmin, ymin,
 xmax, ymax, class); without one they are image, x1, y1, x2, y2, class. A row with an image alone is an image without objects.
+Where a column "iscrowd" (or Open Images' "IsGroupOf") is 1, the box is a crowd's.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ MIDDLE = {
     "top": ("cy", "y_center", "ycenter", "center_y", "y_centre"),
 }
 IMAGE_SIZES = (("image_width", "image_height"), ("img_width", "img_height"), ("width", "height"))
+GROUPS = ("iscrowd", "is_crowd", "isgroupof", "is_group_of")  # a box around several objects, the last as in Open Images
 SLACK = 0.1  # by which fractions may leave the image
 EMPTY = ("", "nan")  # pandas writes the second
 ORDER = ("image", "left", "top", "right", "bottom", "class")
@@ -93,6 +95,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     content.name_classes(list(classes) or sorted(names))
     known = {category["name"]: category["id"] for category in content.categories}
     sizes = _image_size_columns(rows[0]) if first else None
+    groups = next((i for i, cell in enumerate(rows[0]) if cell.lower() in GROUPS), None) if first else None
     if sizes and extents and sizes[0] == places["right"]:
         sizes = None
     is_of_fractions = _are_fractions(rows[first:], places)
@@ -123,7 +126,9 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         elif any(_cell(row, places[key]).lower() not in EMPTY for key in ORDER[1:]):
             factors = (entry["width"], entry["height"]) if is_of_fractions else (1, 1)
             with single():
-                _add_row(content, entry, [_cell(row, places[key]) for key in ORDER[1:]], extents, factors, known, where)
+                is_crowd = groups is not None and _number(_cell(row, groups)) == 1
+                cells = [_cell(row, places[key]) for key in ORDER[1:]]
+                _add_row(content, entry, cells, extents, factors, known, where, is_crowd)
     return content
 
 
@@ -199,6 +204,7 @@ def _add_row(
     factors: tuple[float, float],
     known: dict[str, int],
     where: str,
+    is_crowd: bool,
 ) -> None:
     *texts, name = cells
     try:
@@ -230,7 +236,8 @@ def _add_row(
     if right <= left or bottom <= top:
         content.notes.add("boxes of no size, left out", where)
         return
-    content.add(image, known[name], (left, top, right - left, bottom - top))
+    content.notes.add("boxes around several objects, kept as crowds", where, is_crowd)
+    content.add(image, known[name], (left, top, right - left, bottom - top), iscrowd=is_crowd)
 
 
 def replaced(content: Content, out: str) -> list[Path]:
@@ -239,19 +246,19 @@ def replaced(content: Content, out: str) -> list[Path]:
 
 
 def write(content: Content, out: str) -> str:
-    """One file, `out` (or annotations.csv in the folder `out`), a row an object; images without objects have a row too. There is
-    a column "score" where objects have one. Returns the file's path."""
+    """One file, `out` (or annotations.csv in the folder `out`), a row an object; images without objects have a row too. There
+    are columns "iscrowd" and "score" where an object has one. Returns the file's path."""
     names, by_image = content.names(), content.by_image()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    scored = any("score" in annotation for annotation in content.annotations)
-    writer.writerow((*HEADER, "score") if scored else HEADER)
+    more = ["iscrowd"] if any(annotation.get("iscrowd") for annotation in content.annotations) else []
+    more += ["score"] if any("score" in annotation for annotation in content.annotations) else []
+    writer.writerow((*HEADER, *more))
     for image in progress_bar(content.images, desc="writing annotations", unit="image", leave=False):
         size = (image["file_name"], image["width"], image["height"])
-        objects = [a for a in by_image[image["id"]] if not a.get("iscrowd")]
-        for annotation in by_image[image["id"]]:
+        objects = by_image[image["id"]]
+        for annotation in objects:
             where = f"annotation {annotation['id']}"
-            content.notes.add("crowds, which a table cannot mark, left out", where, annotation.get("iscrowd", 0))
             content.notes.add("masks, which a table cannot hold, left out", where, bool(annotation.get("segmentation")))
             content.notes.add(
                 "keypoints, which a table cannot hold, left out", where, bool(annotation.get("keypoints"))
@@ -259,9 +266,9 @@ def write(content: Content, out: str) -> str:
         for annotation in objects:
             x, y, width, height = annotation["bbox"]
             row = (*size, names[annotation["category_id"]], x, y, round(x + width, 4), round(y + height, 4))
-            writer.writerow((*row, annotation.get("score", "")) if scored else row)
+            writer.writerow((*row, *(annotation.get(key, "") for key in more)))
         if not objects:
-            writer.writerow((*size, *[""] * (6 if scored else 5)))
+            writer.writerow((*size, *[""] * (5 + len(more))))
     (file,) = replaced(content, out)
     write_lines(file, text.getvalue().split("\n")[:-1])
     return str(file)

@@ -275,6 +275,17 @@ def test_tables_of_other_programs(tmp_path, table, found):
     assert content.names() == {1: "car"} and content.images[0]["file_name"] == "a.jpg"
 
 
+def test_boxes_of_groups_in_open_images(tmp_path):
+    image(tmp_path / "0a1b.jpg")
+    header = (
+        "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
+    )
+    rows = [f"0a1b,xclick,/m/0k4j,1,0.1,0.3,0.1,0.3,0,1,{group},0,0" for group in (0, 1, -1)]  # -1: not said
+    content = formats.read(str(text(tmp_path / "t.csv", "\n".join([header, *rows, ""]))))
+    assert [a["iscrowd"] for a in content.annotations] == [0, 1, 0]
+    assert any(s.startswith("boxes around several objects") for s in content.notes.sentences())
+
+
 def test_tables_of_via(tmp_path):
     image(tmp_path / "a.jpg")
     image(tmp_path / "b.jpg")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -14,10 +15,12 @@ import pycocotools.mask as mask_utils
 import pytest
 from PIL import Image, ImageOps
 
+from maskrcnn_benchmark.cli import convert
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.datasets import PascalVOCDataset
-from maskrcnn_benchmark.data.formats.files import join_polygons
+from maskrcnn_benchmark.data.formats import voc
+from maskrcnn_benchmark.data.formats.files import join_polygons, write_lines
 from tests.support.helpers import write_coco
 from tests.support.real_sets import AERIAL, BCCD, COCO, needs
 
@@ -631,7 +634,7 @@ def test_there_and_back(form, tmp_path):
     assert formats.form_of(written) == form
     after = formats.read(written, images="" if form == "yolo" else images)
     assert {i["file_name"] for i in after.images} == {i["file_name"] for i in before.images}
-    crowds = form in ("coco", "voc")
+    crowds = form in ("coco", "voc", "csv")
     kept = [a for a in before.annotations if crowds or not a["iscrowd"]]
     assert len(after.annotations) == len(kept) == (815 if crowds else 804)
     if not crowds:
@@ -647,6 +650,7 @@ def test_there_and_back(form, tmp_path):
         for a, b in pairs:
             assert before.names()[a["category_id"]] == after.names()[b["category_id"]]
             np.testing.assert_allclose(a["bbox"], b["bbox"], rtol=0, atol=1e-3)
+            assert a["iscrowd"] == b["iscrowd"]
             if b.get("segmentation") and not a["iscrowd"]:
                 masks = [
                     mask_utils.merge(mask_utils.frPyObjects(o["segmentation"], *sizes[image["id"]])) for o in (a, b)
@@ -714,6 +718,31 @@ def test_the_command(images, tmp_path, run_program):
         tool, folder / "classes.txt", "--to", "csv", "--out", folder / "classes.txt", "--form", "yolo"
     )
     assert code == 1 and "error: " in text
+
+
+def test_ctrl_c_leaves_a_part_that_the_same_command_completes(images, tmp_path_factory, monkeypatch, capsys):
+    folder, out = (
+        labels(images, {"a.txt": "0 0.5 0.5 0.2 0.4 ", "b.txt": "0 0.5 0.5 0.2 0.4 "}),
+        tmp_path_factory.mktemp("out") / "voc",
+    )
+    (folder / "classes.txt").write_text("car\n")
+    written = []
+
+    def stop_at_second(path, lines):
+        written.append(path)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        write_lines(path, lines)
+
+    monkeypatch.setattr(sys, "argv", ["convert", str(folder), "--to", "voc", "--out", str(out)])
+    with monkeypatch.context() as patch:
+        patch.setattr(voc, "write_lines", stop_at_second)
+        with pytest.raises(SystemExit):
+            convert.main()
+    assert f"{out} holds part of the set" in capsys.readouterr().err and len(list(out.rglob("*.xml"))) == 1
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--overwrite"])
+    convert.main()
+    assert len(objects(formats.read(str(out)))) == 2
 
 
 FILES = {"coco": "annotations.json", "via": "annotations.json", "csv": "annotations.csv"}

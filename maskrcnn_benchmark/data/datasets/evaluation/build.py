@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import Evaluator, check_expected, evaluated
 from maskrcnn_benchmark.data.datasets.evaluation.functions import FunctionEvaluator
 from maskrcnn_benchmark.data.datasets.voc import PascalVOCDataset
 from maskrcnn_benchmark.data.registries import EVALUATORS
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.utils.registered import registered
 
 
 def make_evaluator(
@@ -47,11 +47,7 @@ def _evaluator_class(dataset: Any) -> Any:
             f"{type(dataset).__name__} does not name its evaluation: give it an attribute `evaluator`, one of "
             f"{', '.join(sorted(EVALUATORS))}."
         )
-    if name not in EVALUATORS:
-        raise ConfigError(
-            f"{type(dataset).__name__} names the evaluator {name!r}; there are {', '.join(sorted(EVALUATORS))}."
-        )
-    return EVALUATORS[name]
+    return registered(EVALUATORS, name, f"{type(dataset).__name__}.evaluator")
 
 
 def _by_class(dataset: Any) -> str | None:
