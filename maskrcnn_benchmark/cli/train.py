@@ -5,6 +5,7 @@ import logging
 from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.engine import run
 from maskrcnn_benchmark.engine.command_line import argument_parser, command_line
+from maskrcnn_benchmark.engine.periodic_test import keep_if_best
 from maskrcnn_benchmark.engine.testing import check_evaluators
 
 
@@ -26,5 +27,5 @@ def main() -> None:
             check_evaluators(run.cfg)
         model = run.train(device)
         if not args.skip_test and run.cfg.DATASETS.TEST:
-            run.test(model, device)
+            keep_if_best(run.cfg, run.test(model, device))
             run.report_training(run.cfg)  # again, with the results of the test

@@ -55,10 +55,13 @@ def forget_reads(cfg: CfgNode) -> None:
 
 
 def warn_of_unread(cfg: CfgNode, is_train: bool, what: str = "") -> None:
-    """Name once each key that was given, says something else than the default, and was not read since `forget_reads`.
+    """Name once each key that was given, says something else than the default, and was not read since `forget_reads`; none where
+    that was not called, as by a training program of one's own.
 
     `what` is what is about to begin, by default a training or a test.
     """
+    if cfg.__dict__.get("reads") is None:
+        return
     found = []
     off_tiles = "" if is_train else _why_no_tiles(cfg)
     unread = {**_unread(cfg, _phase(is_train)), **({} if is_train else _tiles_of_no_size(cfg))}

@@ -19,7 +19,7 @@ from maskrcnn_benchmark.data.collate_batch import BatchCollator
 from maskrcnn_benchmark.data.copy_paste import CopyPasteDataset
 from maskrcnn_benchmark.data.datasets.converted import source_of
 from maskrcnn_benchmark.data.datasets.facts import has_annotations, image_sizes, labels_by_image
-from maskrcnn_benchmark.data.guarded import GuardedLoader, SeededBatches
+from maskrcnn_benchmark.data.guarded import GuardedLoader
 from maskrcnn_benchmark.data.items import FILTER, check_sample, say_empty
 from maskrcnn_benchmark.data.raw_batches import BBoxAugCollator
 from maskrcnn_benchmark.data.requirements import (
@@ -243,7 +243,8 @@ def make_data_loader(
                 replace=is_train,
                 names=own_names,
                 check=check,
-                batch_sampler=SeededBatches(batches, max(own.SEED, 0)) if is_train else batches,
+                batch_sampler=batches,
+                seed=max(own.SEED, 0) if is_train else None,
                 num_workers=cfg.DATALOADER.NUM_WORKERS,
                 prefetch_factor=_prefetch_factor(cfg),
                 collate_fn=collator,

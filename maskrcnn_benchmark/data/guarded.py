@@ -95,10 +95,13 @@ class GuardedDataset(Dataset):
 
 
 class GuardedLoader(DataLoader):
-    """A DataLoader whose unreadable images are named and replaced; its attribute `dataset` is the data set itself.
+    """A DataLoader whose unreadable images are named and replaced; its attributes `dataset` and `batch_sampler` are plain ones,
+    of which others can make a loader.
 
     Args:
         dataset: what the loader is asked about.
+        batch_sampler: gives batches of indices.
+        seed: see SeededBatches; None for items without seeds.
         source: what its items come from, if that is not the data set.
         max_broken, replace, names, check: see GuardedDataset.
         settings: of the DataLoader.
@@ -108,6 +111,8 @@ class GuardedLoader(DataLoader):
         self,
         dataset: Any,
         *,
+        batch_sampler: Any,
+        seed: int | None = None,
         source: Any = None,
         max_broken: int = 0,
         replace: bool = False,
@@ -115,9 +120,10 @@ class GuardedLoader(DataLoader):
         check: Callable[[Any], None] | None = None,
         **settings: Any,
     ):
-        super().__init__(dataset, **settings, worker_init_fn=start_worker)
+        super().__init__(dataset, batch_sampler=batch_sampler, **settings, worker_init_fn=start_worker)
         guarded = GuardedDataset(dataset if source is None else source, max_broken, replace, names, check)
-        self.reader: DataLoader = DataLoader(guarded, **settings, worker_init_fn=start_worker)
+        batches = batch_sampler if seed is None else SeededBatches(batch_sampler, seed)
+        self.reader: DataLoader = DataLoader(guarded, batch_sampler=batches, **settings, worker_init_fn=start_worker)
 
     def __iter__(self) -> Any:
         return iter(self.reader)

@@ -2,17 +2,21 @@
 
 import logging
 import math
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
+from maskrcnn_benchmark.checkpoint.weights import load_file
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult, is_named
 from maskrcnn_benchmark.engine.errors import EvaluationError
 from maskrcnn_benchmark.engine.saving import Saver
 from maskrcnn_benchmark.utils import distributed
+from maskrcnn_benchmark.utils.files import write_atomically
 
 
 def flat_metrics(names: Sequence[str], results: Sequence[EvaluationResult | None] | None) -> dict[str, float]:
@@ -25,6 +29,30 @@ def lower_is_better(names: Sequence[str], results: Sequence[EvaluationResult | N
     """Which of the `flat_metrics` are better when they are lower."""
     pairs = zip(names, results or (), strict=False)
     return {f"{name}/{m}" for name, found in pairs if found for m in found.flat if found.is_better_when_lower(m)}
+
+
+def keep_if_best(cfg, results: Sequence[EvaluationResult | None]) -> None:
+    """Make model_final.pth model_best.pth too where its test, which follows a training, is better than all within it."""
+    final = os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
+    if not (cfg.OUTPUT_DIR and os.path.isfile(final) and distributed.is_main_process()):
+        return
+    checkpoint = load_file(final)
+    best = checkpoint.get("best")
+    value = flat_metrics(cfg.DATASETS.TEST, results).get(best["metric"], math.nan) if best else math.nan
+    if not math.isfinite(value):
+        return
+    sign = -1 if best["metric"] in lower_is_better(cfg.DATASETS.TEST, results) else 1
+    if sign * value <= sign * best["value"]:
+        return
+    logging.getLogger("maskrcnn_benchmark.trainer").info(
+        "%s is %.4f at the end, better than the %.4f after iteration %d: model_best.pth is the last model",
+        best["metric"],
+        value,
+        best["value"],
+        best["iteration"],
+    )
+    checkpoint["best"] = {**best, "value": value, "iteration": checkpoint["iteration"], "tests_since": 0}
+    write_atomically(os.path.join(cfg.OUTPUT_DIR, "model_best.pth"), lambda f: torch.save(checkpoint, f))
 
 
 class PeriodicTest:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.convolution import is_plain, scaled
 from maskrcnn_benchmark.layers.layout import any_layout
+from maskrcnn_benchmark.utils.overriding import is_overridden, replaceable
 
 
 def _scale_and_shift(weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
@@ -35,6 +36,7 @@ class _Kept:
         return self.shifts[dtype]
 
 
+@replaceable("forward")
 @any_layout
 class FrozenBatchNorm2d(nn.Module):
     """Batch normalisation whose statistics and affine parameters are constants.
@@ -113,7 +115,9 @@ def conv_norm(x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
     one pass over the map less, and one map less to keep for the backward pass. Other classes, a fork's of the same name
     among them, may compute something else, and are called.
     """
-    if type(norm) is not FrozenBatchNorm2d or not can_be_fused(conv, norm) or conv.padding_mode != "zeros":
+    if type(norm) is not FrozenBatchNorm2d or is_overridden(norm, FrozenBatchNorm2d, "forward"):
+        return norm(conv(x))
+    if not can_be_fused(conv, norm) or conv.padding_mode != "zeros":
         return norm(conv(x))
     if norm.weight.dtype != x.dtype and not torch.is_autocast_enabled(x.device.type):
         return norm(conv(x))

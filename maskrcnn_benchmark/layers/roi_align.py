@@ -13,6 +13,7 @@ from maskrcnn_benchmark import _C
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.ops.function import gradients, run_operator
 from maskrcnn_benchmark.ops.roi_align import roi_align
+from maskrcnn_benchmark.utils.overriding import replaceable
 
 __all__ = ["ROIAlign", "_C", "_ROIAlign", "roi_align"]
 
@@ -32,6 +33,7 @@ class _ROIAlign(Function):
         return gradients(ctx, grad_output)
 
 
+@replaceable("forward")
 @any_layout
 class ROIAlign(nn.Module):
     """Module form of `roi_align`."""

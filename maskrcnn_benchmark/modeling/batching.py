@@ -91,12 +91,3 @@ def split_by_image(
     counts = group_sizes(groups, num_images + 1).tolist()[:num_images]
     rows = order[: sum(counts)]
     return list(zip(*(field[rows].split(counts) for field in fields), strict=True))
-
-
-def is_overridden(instance: object, base: type, *names: str) -> bool:
-    """Whether a subclass of `base`, or the instance itself, has another method under one of these names.
-
-    Where images, levels and classes are handled together there is no moment at which upstream's step for one of them could be
-    called; a class that has an override of such a step goes through the steps instead.
-    """
-    return any(getattr(getattr(instance, name), "__func__", None) is not getattr(base, name) for name in names)

@@ -3,7 +3,10 @@
 import torch
 from torch import Tensor
 
+from maskrcnn_benchmark.utils.overriding import replaceable
 
+
+@replaceable("__call__", "set_low_quality_matches_")
 class Matcher:
     """Assigns to each of N boxes the index of one of M objects, or a negative number.
 

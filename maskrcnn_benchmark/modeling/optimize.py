@@ -14,6 +14,7 @@ from maskrcnn_benchmark.layers.frozen_batch_norm import FrozenBatchNorm2d, can_b
 from maskrcnn_benchmark.modeling.poolers import Pooler
 from maskrcnn_benchmark.modeling.roi_heads.parts import STEPS, has_two_steps, heads_by_name
 from maskrcnn_benchmark.ops.winograd import WINOGRAD_CHANNELS, WinogradConv2d, has_winograds_form
+from maskrcnn_benchmark.utils.overriding import is_overridden
 
 # Packages in whose modules bn1 follows conv1. In others it may come first, or after an activation; and a Sequential with a
 # `forward` of its own may call its modules in any order.
@@ -153,7 +154,7 @@ def _pairs(module: nn.Module) -> list[tuple[nn.Module, str, nn.Module]]:
 def _affine(norm: nn.Module) -> tuple[Tensor, Tensor] | None:
     """Scale and shift, each Tensor[C], that a norm layer stands for; None if they depend on its input."""
     if type(norm) is FrozenBatchNorm2d:
-        return norm.affine()
+        return None if is_overridden(norm, FrozenBatchNorm2d, "forward") else norm.affine()
     if type(norm) is not nn.BatchNorm2d or norm.running_mean is None or norm.running_var is None:
         return None
     scale = (norm.running_var + norm.eps).rsqrt()

@@ -15,10 +15,12 @@ from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.ops.roi_align import multiscale_roi_align
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import box_area
+from maskrcnn_benchmark.utils.overriding import is_overridden, replaceable
 
 __all__ = ["LevelMapper", "Pooler", "make_pooler"]
 
 
+@replaceable("__call__")
 class LevelMapper:
     """The pyramid level of a box by its size (Lin et al. 2017, "Feature Pyramid Networks", equation 1)."""
 
@@ -80,7 +82,9 @@ class Pooler(nn.Module):
 
     def _is_changed(self) -> bool:
         """Whether someone put poolers or a mapping of their own in place of this package's, or watches them."""
-        if type(self.map_levels) is not LevelMapper or is_watched(*self.poolers):
+        if type(self.map_levels) is not LevelMapper or is_overridden(self.map_levels, LevelMapper, "__call__"):
+            return True
+        if is_watched(*self.poolers) or any(is_overridden(pool, ROIAlign, "forward") for pool in self.poolers):
             return True
         return not all(is_marked(type(pool)) for pool in self.poolers)
 

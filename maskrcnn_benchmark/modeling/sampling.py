@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskrcnn_benchmark.modeling.batching import is_overridden
+from maskrcnn_benchmark.utils.overriding import is_overridden, replaceable
 
 
+@replaceable("__call__")
 class BalancedPositiveNegativeSampler:
     """Draws `batch_size_per_image` boxes an image, at most the fraction `positive_fraction` of them positive.
 

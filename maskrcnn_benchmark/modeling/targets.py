@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskrcnn_benchmark.modeling.batching import is_overridden
 from maskrcnn_benchmark.modeling.matching import Matcher
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import MAX_BLOCK, MAX_BLOCK_CPU, box_iou, box_overlap
+from maskrcnn_benchmark.utils.overriding import is_overridden
 
 # What matchers say of boxes that stand for no object: maskrcnn-benchmark's constants.
 BELOW_LOW_THRESHOLD = -1

@@ -46,7 +46,8 @@ def _cat(tensors: list[Any] | tuple[Any, ...], dim: int = 0) -> Any:
 
 
 def cat_boxlist(bboxes: list[BoxList] | tuple[BoxList, ...]) -> BoxList:
-    """Join BoxLists of one image that agree in mode and fields. Of a single one, fields may be anything; of several, tensors."""
+    """Join BoxLists of one image that agree in mode and fields. Of a single one, fields may be anything; of several, tensors or
+    masks."""
     if not bboxes or not all(isinstance(b, BoxList) for b in bboxes):
         raise ValueError(f"cat_boxlist needs a non-empty list of BoxLists; got {bboxes!r}.")
     first = bboxes[0]

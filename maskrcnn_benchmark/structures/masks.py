@@ -1,6 +1,6 @@
 """The masks of the objects of one image, as polygons or as bitmaps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -277,12 +277,25 @@ class SegmentationMask:
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """torch's functions, as in `torch.stack(masks)`, take what `get_mask_tensor` gives."""
+        """torch's functions, as in `torch.stack(masks)`, take what `get_mask_tensor` gives; `torch.cat` of several joins them."""
+        if func is torch.cat and all(isinstance(part, SegmentationMask) for part in args[0]):
+            return cls._joined(args[0])
 
         def bitmaps(value: Any) -> Any:
             return value.get_mask_tensor() if isinstance(value, SegmentationMask) else value
 
         return func(*tree_map(bitmaps, args), **tree_map(bitmaps, kwargs or {}))
+
+    @staticmethod
+    def _joined(parts: Sequence["SegmentationMask"]) -> "SegmentationMask":
+        """The objects of several masks of one image, in the mode of the first."""
+        first = parts[0]
+        if any(part.size != first.size for part in parts):
+            raise ValueError(f"Masks of images of different size cannot be joined: {', '.join(map(str, parts))}.")
+        instances = [part.convert(first.mode).instances for part in parts]
+        if first.mode == "mask":
+            return first._of(BinaryMaskList._of(torch.cat([i.masks for i in instances])))
+        return first._of(PolygonList([polygons for i in instances for polygons in i], first.size))
 
     def next(self) -> "SegmentationMask":
         """The objects in turn, from the first after `iter()` on; StopIteration after the last. Loops use iterators of their

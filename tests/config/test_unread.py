@@ -37,6 +37,13 @@ def built(path: Path, *words) -> None:
     unread.warn_of_unread(config, is_train=False)
 
 
+def test_programs_that_note_no_reads_hear_nothing(log):
+    config = cfg.clone()
+    config.merge_from_list(["MODEL.MASK_ON", True])
+    unread.warn_of_unread(config, is_train=True)
+    assert said(log) == []
+
+
 def said(log) -> list[str]:
     return [r.getMessage() for r in log.records if r.getMessage().startswith(MARK)]
 

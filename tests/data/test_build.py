@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from maskrcnn_benchmark.config import ConfigError, cfg
 from maskrcnn_benchmark.data import build, make_data_loader
-from maskrcnn_benchmark.data.build import SeededBatches
 from maskrcnn_benchmark.data.catalog import ConfiguredCatalog
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
-from maskrcnn_benchmark.data.guarded import GuardedDataset, TooManyBrokenImagesError
+from maskrcnn_benchmark.data.guarded import GuardedDataset, SeededBatches, TooManyBrokenImagesError
 from maskrcnn_benchmark.data.samplers import GroupedBatchSampler, IterationBasedBatchSampler
 from tests.support.helpers import CONFIG, options, write_annotations, write_coco
 
@@ -64,6 +63,13 @@ def test_workers_do_not_change_what_is_drawn(config):
     ]
     assert len(by_workers[0]) == 7
     assert by_workers[0] == by_workers[1] == by_workers[2]
+
+
+def test_others_make_a_loader_of_its_parts(config):
+    """As accelerate and Lightning do, or whoever wants workers of another kind."""
+    loader = make_data_loader(config())
+    again = DataLoader(loader.dataset, batch_sampler=loader.batch_sampler, collate_fn=loader.collate_fn)
+    assert [ids for *_, ids in again] == [ids for *_, ids in loader]
 
 
 def test_an_iteration_draws_the_same_whatever_came_before(config):
@@ -264,12 +270,13 @@ def test_a_batch_divides_among_the_processes(config, monkeypatch, is_train, key)
     assert build._images_per_process(4, key) == 2
 
 
-def test_images_without_objects_take_part_when_asked(config, tmp_path):
+def test_images_without_objects_take_part_when_asked(config, tmp_path, log):
     content = write_coco(tmp_path, images=4, empty=(1, 2))
     write_annotations(tmp_path, "set", content)
     for keep, expected in ((False, [10, 11, 12, 13]), (True, [10, 13])):
         loader = make_data_loader(config(DATALOADER__FILTER_EMPTY_ANNOTATIONS=keep))
         assert loader.dataset.ids == expected
+    assert [r.getMessage() for r in log.records if "2 images of 4 without objects" in r.getMessage()]
     (test,) = make_data_loader(config(), is_train=False)
     assert test.dataset.ids == [10, 11, 12, 13]  # tests never leave any out
 

@@ -20,8 +20,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from maskrcnn_benchmark.checkpoint.errors import CheckpointError
-from maskrcnn_benchmark.data.build import SeededBatches
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
+from maskrcnn_benchmark.data.guarded import SeededBatches
 from maskrcnn_benchmark.data.samplers import GroupedBatchSampler, IterationBasedBatchSampler
 from maskrcnn_benchmark.engine import run as engine_run
 from maskrcnn_benchmark.engine import saving

@@ -15,7 +15,7 @@ from maskrcnn_benchmark.config import ConfigError, cfg
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
 from maskrcnn_benchmark.engine import run as engine_run
-from maskrcnn_benchmark.engine.periodic_test import PeriodicTest, flat_metrics
+from maskrcnn_benchmark.engine.periodic_test import PeriodicTest, flat_metrics, keep_if_best
 from maskrcnn_benchmark.engine.saving import Saver
 from maskrcnn_benchmark.solver import make_ema
 from maskrcnn_benchmark.utils import distributed as comm
@@ -158,6 +158,19 @@ def test_the_best_model_is_kept(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
     assert [line["test/one/bbox/AP"] for line in lines if "test/one/bbox/AP" in line][:3] == [0.1, 0.4, 0.3]
     assert (tmp_path / "last_checkpoint").read_text().endswith("model_final.pth")
+
+
+@pytest.mark.parametrize(("ap", "iteration"), [(0.39, 4), (0.41, 20), (math.nan, 4)])
+def test_the_test_at_the_end_counts_too(ap, iteration, tmp_path):
+    run, _ = run_with_tests(tmp_path, [0.1, 0.4, *[0.2] * 7])
+    cfg = run.cfg.clone()
+    cfg.OUTPUT_DIR = str(tmp_path)
+    keep_if_best(cfg, [result(ap), None])
+    best = run.saved("model_best")
+    assert best["iteration"] == best["best"]["iteration"] == iteration
+    assert torch.equal(best["model"]["linear.weight"], run.saved("model_final")["model"]["linear.weight"]) == (
+        iteration == 20
+    )
 
 
 @pytest.mark.parametrize("metric", ["segm/APs", "one/segm/APs"])

@@ -8,14 +8,21 @@ import torch
 from torch import nn
 
 from maskrcnn_benchmark.config import cfg as defaults
+from maskrcnn_benchmark.layers import FrozenBatchNorm2d, ROIAlign
 from maskrcnn_benchmark.modeling.backbone.resnet import ResNet
+from maskrcnn_benchmark.modeling.balanced_positive_negative_sampler import BalancedPositiveNegativeSampler
 from maskrcnn_benchmark.modeling.matcher import Matcher
 from maskrcnn_benchmark.modeling.optimize import fold_norms
-from maskrcnn_benchmark.modeling.poolers import Pooler
+from maskrcnn_benchmark.modeling.poolers import LevelMapper, Pooler
+from maskrcnn_benchmark.modeling.roi_heads.box_head.inference import PostProcessor
 from maskrcnn_benchmark.modeling.roi_heads.keypoint_head.inference import heatmaps_to_keypoints
+from maskrcnn_benchmark.modeling.roi_heads.mask_head import loss as mask_loss
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.loss import MaskRCNNLossComputation
+from maskrcnn_benchmark.modeling.rpn.anchor_generator import AnchorGenerator
+from maskrcnn_benchmark.modeling.rpn.inference import RPNPostProcessor
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
+from tests.modeling.test_training_step import batch, build
 
 
 @pytest.fixture
@@ -76,6 +83,47 @@ def test_poolers_of_a_level_call_their_hooks():
         pool.register_forward_hook(lambda *_: called.append(1))
     torch.testing.assert_close(pooler(maps, boxes), expected)
     assert len(called) == 2
+
+
+PATCHES = {
+    FrozenBatchNorm2d: ["forward"],
+    ROIAlign: ["forward"],
+    LevelMapper: ["__call__"],
+    AnchorGenerator: ["add_visibility_to"],
+    Matcher: ["__call__"],
+    BalancedPositiveNegativeSampler: ["__call__"],
+    RPNPostProcessor: ["forward_for_single_feature_map", "select_over_all_levels"],
+    PostProcessor: ["prepare_boxlist", "filter_results"],
+    MaskRCNNLossComputation: ["match_targets_to_proposals"],
+    mask_loss: ["project_masks_on_boxes"],
+}
+
+
+def test_patches_of_upstreams_steps_are_called(monkeypatch):
+    """As notebooks make them, on the class or in the module, after the model was built."""
+    model = build()
+    images, targets = batch(1, 2)
+
+    def run():
+        torch.manual_seed(0)
+        losses = model.train()(images, targets)
+        with torch.no_grad():
+            return losses, model.eval()(images)
+
+    expected, called = run(), set()
+
+    def patched(own, *key):
+        return lambda *args: (called.add(key), own(*args))[1]
+
+    for owner, names in PATCHES.items():
+        for name in names:
+            monkeypatch.setattr(owner, name, patched(getattr(owner, name), owner.__name__, name))
+    losses, results = run()
+    assert called == {(owner.__name__, name) for owner, names in PATCHES.items() for name in names}
+    for name, loss in expected[0].items():
+        torch.testing.assert_close(losses[name], loss, rtol=1e-3, atol=1e-4)
+    for result, other in zip(results, expected[1], strict=True):
+        torch.testing.assert_close(result.bbox, other.bbox, rtol=1e-4, atol=1e-2)
 
 
 def test_a_mask_loss_with_a_match_of_its_own():

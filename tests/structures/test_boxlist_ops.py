@@ -8,6 +8,7 @@ import torch
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import box_iou, clip_boxes
 from maskrcnn_benchmark.structures.boxlist_ops import _cat, boxlist_iou, boxlist_nms, cat_boxlist, remove_small_boxes
+from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 
 SIZE = (60, 50)
 
@@ -82,6 +83,19 @@ def test_cat():
     assert torch.equal(joined.bbox, torch.cat((a.bbox, b.bbox)))
     assert torch.equal(joined.get_field("scores"), torch.cat((a.get_field("scores"), b.get_field("scores"))))
     assert joined.size == SIZE
+
+
+@pytest.mark.parametrize("modes", [("poly", "poly"), ("mask", "mask"), ("mask", "poly")])
+def test_cat_joins_masks(modes):
+    objects = [[[0, 0, 10, 0, 10, 10]], [[20, 20, 40, 20, 40, 40]], [[5, 5, 9, 5, 9, 30]]]
+    parts = [random_boxes(1, 0), random_boxes(2, 1)]
+    for part, own, mode in zip(parts, (objects[:1], objects[1:]), modes, strict=True):
+        part.add_field("masks", SegmentationMask(SegmentationMask(own, SIZE), SIZE, mode))
+    masks = cat_boxlist(parts).get_field("masks")
+    assert isinstance(masks, SegmentationMask) and masks.mode == modes[0] and len(masks) == 3
+    assert torch.equal(masks.get_mask_tensor(), SegmentationMask(objects, SIZE).get_mask_tensor())
+    with pytest.raises(ValueError, match="different size"):
+        torch.cat([masks, SegmentationMask(objects, (9, 9))])
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,13 @@ def report(index: CocoIndex, name: str, only_trainable: bool) -> None:
             logger.warning(
                 "%s: left out %s (%s), for example id %s.", name, counted(count, "annotation"), reason, example
             )
+    if only_trainable and (left := int((~index.trainable).sum())):
+        logger.info(
+            "%s: %s of %d without objects to train on, left out (DATALOADER.FILTER_EMPTY_ANNOTATIONS).",
+            name,
+            counted(left, "image"),
+            len(index.image_ids),
+        )
     _note(name, meta["images"], 'left out {} without an "id", for example entry {}.', "image")
     if meta["image_ids"][0]:
         logger.warning(

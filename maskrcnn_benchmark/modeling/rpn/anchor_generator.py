@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
-from maskrcnn_benchmark.modeling.batching import is_overridden
 from maskrcnn_benchmark.modeling.rpn.anchor_windows import (  # noqa: F401 (for forks)
     _generate_anchors,
     _mkanchors,
@@ -18,6 +17,7 @@ from maskrcnn_benchmark.modeling.rpn.anchor_windows import (  # noqa: F401 (for 
 from maskrcnn_benchmark.modeling.rpn.retinanet.anchors import retinanet_anchors
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList
+from maskrcnn_benchmark.utils.overriding import is_overridden, replaceable
 
 __all__ = [
     "AnchorGenerator",
@@ -67,6 +67,7 @@ class BufferList(nn.Module):
         return iter(self._buffers.values())
 
 
+@replaceable("add_visibility_to")
 @any_layout
 class AnchorGenerator(nn.Module):
     """Anchors for each image and feature map.

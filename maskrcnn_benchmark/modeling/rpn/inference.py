@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling.batching import (
-    is_overridden,
     numbered,
     rank_of_kept,
     sizes_of_images,
@@ -23,8 +22,10 @@ from maskrcnn_benchmark.ops.nms import suppress
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import clip_boxes, xyxy_to_xywh
 from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
+from maskrcnn_benchmark.utils.overriding import is_overridden, replaceable
 
 
+@replaceable("forward_for_single_feature_map", "select_over_all_levels")
 @any_layout
 class RPNPostProcessor(nn.Module):
     """Selects proposals: best `pre_nms_top_n` of each level, suppression within it, best `post_nms_top_n` of what is left,

@@ -8,14 +8,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
-from maskrcnn_benchmark.modeling.batching import is_overridden, numbered, sizes_of_images
+from maskrcnn_benchmark.modeling.batching import numbered, sizes_of_images
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.detections import select_detections
 from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import clip_boxes
+from maskrcnn_benchmark.utils.overriding import is_overridden, replaceable
 
 
+@replaceable("prepare_boxlist", "filter_results")
 @any_layout
 class PostProcessor(nn.Module):
     """Scores above a threshold, class-wise suppression, and the best detections of each image.
@@ -28,7 +30,7 @@ class PostProcessor(nn.Module):
         cls_agnostic_bbox_reg: whether all classes share one box.
         bbox_aug_enabled: return the boxes of every class unfiltered, for test-time augmentation to merge.
 
-    All images go through one selection, unless a subclass overrides `prepare_boxlist` or `filter_results`: then these two are
+    All images go through one selection, unless `prepare_boxlist` or `filter_results` was replaced: then these two are
     called for each image, with the boxes of all classes.
     """
 

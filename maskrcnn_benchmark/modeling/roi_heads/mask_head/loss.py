@@ -13,6 +13,7 @@ from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.mask_ops import mask_targets
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
+from maskrcnn_benchmark.utils.overriding import is_overridden, replaceable
 from maskrcnn_benchmark.utils.wording import counted
 
 
@@ -28,18 +29,22 @@ def project_masks_on_boxes(
     return _cut_masks(segmentation_masks, proposals, own, discretization_size)
 
 
+_PROJECT = project_masks_on_boxes  # a patch of the module may put another in its place
+
+
 def _cut_masks(masks: SegmentationMask, proposals: BoxList, index: Tensor, size: int) -> Tensor:
     # Polygons are filled on the host, bitmaps cut where they are.
     boxes = proposals.convert("xyxy").bbox
     return mask_targets(masks, boxes, index, size).to(boxes.device, torch.float32, non_blocking=True)
 
 
+@replaceable("match_targets_to_proposals")
 class MaskRCNNLossComputation:
     """Binary cross-entropy of the mask of each proposal's own class.
 
     Which object a proposal stands for was decided by the box head ("labels", "matched_idxs"); proposals without these fields
     are matched here. Masks are cut from the target by index, because a copy of an object's whole mask for each of its
-    proposals would be large: `match_targets_to_proposals`, which makes one, is called only where a subclass has its own.
+    proposals would be large: `match_targets_to_proposals`, which makes one, is called only where it was replaced.
     """
 
     def __init__(self, proposal_matcher: Matcher, discretization_size: int):
@@ -60,14 +65,14 @@ class MaskRCNNLossComputation:
         float32 Tensor[R, M, M] of 0 and 1, meaningful where the class is positive. A proposal of an object without a mask
         ("has_mask" of the target) counts as background."""
         labels, masks, size = [], [], self.discretization_size
-        is_own = type(self).match_targets_to_proposals is not MaskRCNNLossComputation.match_targets_to_proposals
+        is_own = is_overridden(self, MaskRCNNLossComputation, "match_targets_to_proposals")
+        is_own |= project_masks_on_boxes is not _PROJECT
         for proposal, target in zip(proposals, targets, strict=True):
             if is_own:
                 objects = self.match_targets_to_proposals(proposal, target)
                 unmatched = objects.get_field("matched_idxs") == Matcher.BELOW_LOW_THRESHOLD
                 labels.append(objects.get_field("labels").to(torch.int64).masked_fill(unmatched, 0))
-                each = torch.arange(len(proposal), device=proposal.bbox.device)
-                masks.append(_cut_masks(objects.get_field("masks"), proposal, each, size))
+                masks.append(project_masks_on_boxes(objects.get_field("masks"), proposal, size))
                 continue
             objects = objects_of_proposals(self.proposal_matcher, proposal, target, ["labels"])
             classes = objects.get_field("labels").to(torch.int64)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
-from maskrcnn_benchmark.modeling.batching import is_overridden, numbered, rank_in_group, sizes_of_images
+from maskrcnn_benchmark.modeling.batching import numbered, rank_in_group, sizes_of_images
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.detections import boxlists_by_image, select_detections
 from maskrcnn_benchmark.modeling.rpn.levels import find_on_each_level, flatten_levels
@@ -19,8 +19,10 @@ from maskrcnn_benchmark.modeling.utils import cat
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxes import clip_boxes, xyxy_to_xywh
 from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
+from maskrcnn_benchmark.utils.overriding import is_overridden, replaceable
 
 
+@replaceable("forward_for_single_feature_map", "select_over_all_levels")
 @any_layout
 class RetinaNetPostProcessor(nn.Module):
     """Scores above a threshold, the best of them on each level, class-wise suppression over all levels, and the best
