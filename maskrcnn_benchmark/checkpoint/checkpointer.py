@@ -252,6 +252,7 @@ class DetectronCheckpointer(Checkpointer):
         keep = options(cfg).SOLVER.CHECKPOINTS_KEPT
         super().__init__(model, optimizer, scheduler, save_dir, save_to_disk, logger, keep)
         self.cfg = cfg.clone()
+        self.class_names: dict[int, str] = {}  # what the labels of the weights loaded last are called
 
     def _load_file(self, f: str) -> dict[str, Any]:
         return load_weights(self.cfg, f)
@@ -260,6 +261,7 @@ class DetectronCheckpointer(Checkpointer):
         return bool(options(self.cfg).MODEL.WEIGHT_ALLOW_MISMATCH)
 
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
+        self.class_names = checkpoint.get("class_names") or {}
         if not self._may_mismatch():
             super()._load_model(checkpoint)
             return

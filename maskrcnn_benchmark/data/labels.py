@@ -28,6 +28,31 @@ def set_class_names(model: Any, names: Mapping[int, str]) -> None:
     model.class_names = dict(names)
 
 
+def labelled_as(dataset: Any, known: Mapping[int, str]) -> dict[int, str]:
+    """Label a data set to train on as the weights do that the training starts from, where they have its classes in another order.
+
+    Args:
+        known: what the labels of the weights are called; empty if nobody knows.
+
+    Returns:
+        The name of each label from now on. Where the classes are others, that is said, and labels stay.
+    """
+    own = names_of(dataset)
+    if not known or not own or own == dict(known):
+        return own
+    if sorted(own.values()) == sorted(known.values()):
+        match_labels(dataset, known, "The training data")
+        return dict(known)
+    if len(own) == len(known):
+        logger.warning(
+            "The weights that the training starts from are of other classes (%s) than the data (%s): the layers that tell "
+            "classes start from theirs, in this order.",
+            listed(known.values(), 10),
+            listed(own.values(), 10),
+        )
+    return own
+
+
 def keep_placeholder(dataset: Any, num_classes: int) -> None:
     """Give the category that stands for no class (`has_placeholder`) a label too where the model counts it: upstream's models do.
 

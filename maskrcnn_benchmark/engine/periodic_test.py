@@ -38,11 +38,11 @@ def keep_if_best(cfg, results: Sequence[EvaluationResult | None]) -> None:
         return
     checkpoint = load_file(final)
     best = checkpoint.get("best")
-    value = flat_metrics(cfg.DATASETS.TEST, results).get(best["metric"], math.nan) if best else math.nan
-    if not math.isfinite(value):
+    if not best:
         return
+    value = flat_metrics(cfg.DATASETS.TEST, results).get(best["metric"], math.nan)
     sign = -1 if best["metric"] in lower_is_better(cfg.DATASETS.TEST, results) else 1
-    if sign * value <= sign * best["value"]:
+    if not sign * value > sign * best["value"]:  # not a number, too
         return
     logging.getLogger("maskrcnn_benchmark.trainer").info(
         "%s is %.4f at the end, better than the %.4f after iteration %d: model_best.pth is the last model",

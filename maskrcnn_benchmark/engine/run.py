@@ -21,7 +21,7 @@ from maskrcnn_benchmark.config.whole import cfg
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.data.auto_tiles import choose_tiles
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
-from maskrcnn_benchmark.data.labels import names_of, set_class_names
+from maskrcnn_benchmark.data.labels import labelled_as, set_class_names
 from maskrcnn_benchmark.engine import forks, trainer, training
 from maskrcnn_benchmark.engine.errors import EvaluationError
 from maskrcnn_benchmark.engine.loading import compile_backbone
@@ -169,7 +169,8 @@ def train(device: torch.device) -> nn.Module:
         "arguments": arguments,
     }
     # What a checkpoint's labels are called: its tests match categories by it.
-    arguments["class_names"] = names_of(common["data_loader"].dataset)
+    known = arguments.get("class_names") or getattr(checkpointer, "class_names", {})
+    arguments["class_names"] = labelled_as(common["data_loader"].dataset, known)
     for part in (model, tested):
         set_class_names(part, arguments["class_names"])
     if trainer.do_train is training.do_train:

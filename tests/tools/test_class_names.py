@@ -59,8 +59,20 @@ def test_a_checkpoint_knows_what_its_labels_are_called(run_tool, tmp_path):
     assert code == 0 and "other: categories are matched with the model's by name" in printed, printed
     again = json.loads((tmp_path / "again" / "inference" / "other" / "metrics.json").read_text())
     assert again["per_class"] == first["per_class"]
+
+    # Trainings that start from these weights, or go on from them, keep their order.
+    tuned = options(tmp_path, "other", "set", SOLVER__MAX_ITER=1, MODEL__MASK_ON=False, MODEL__WEIGHT=checkpoint)
+    gone_on = options(tmp_path, "other", "set", SOLVER__MAX_ITER=2, MODEL__MASK_ON=False)
+    for words_of_run, folder in (([*tuned, "OUTPUT_DIR", tmp_path / "tuned"], "tuned"), (gone_on, "run")):
+        code, printed = run_tool("train_net", *words, "--skip-test", *words_of_run)
+        assert code == 0 and "The training data: categories are matched with the model's by name" in printed, printed
+        names = torch.load(tmp_path / folder / "model_final.pth", weights_only=True)["class_names"]
+        assert names == {1: "red", 2: "blue"}
+
     other["categories"][0]["name"] = "violet"
     write_annotations(tmp_path, "other", other)
+    code, printed = run_tool("train_net", *words, "--skip-test", *tuned, "OUTPUT_DIR", tmp_path / "violet")
+    assert code == 0 and "of other classes (red, blue) than the data (violet, red)" in printed, printed
     code, printed = run_tool("test_net", *words, "--ckpt", checkpoint, *opts)
     assert (
         code == 1
