@@ -26,6 +26,7 @@ class Facts:
         small, median, large: the 10th, 50th and 90th percentile of the objects.
         densest: objects of the image with most; densest_image: its place in the set.
         masks: whether all objects have one.
+        keypoints: how many an object has; 0 for none, or where that differs.
     """
 
     images: int
@@ -38,6 +39,7 @@ class Facts:
     densest: int
     densest_image: int
     masks: bool
+    keypoints: int = 0
 
     @property
     def shorter(self) -> float:
@@ -62,13 +64,15 @@ def facts_of(content: Content) -> Facts:
         raise ValueError(f"There are no objects to go by: all of {found} are crowds or at most a pixel wide or high.")
     place = {image["id"]: i for i, image in enumerate(content.images)}
     counts = np.bincount([place[a["image_id"]] for a in objects], minlength=len(place))
-    return _facts(
+    keypoints = {len(a["keypoints"]) // 3 for a in objects if a.get("keypoints")}
+    facts = _facts(
         np.array([(i["height"], i["width"]) for i in content.images], dtype=np.int64).reshape(-1, 2),
         np.array([a["bbox"][2:] for a in objects], dtype=np.float64).reshape(-1, 2),
         counts,
         len(content.categories),
         all(a.get("segmentation") for a in objects),
     )
+    return dataclasses.replace(facts, keypoints=keypoints.pop() if len(keypoints) == 1 else 0)
 
 
 def facts_of_dataset(dataset: Any) -> Facts:

@@ -103,7 +103,21 @@ def _classes(facts: Facts, cfg: Any) -> list[Choice]:
         found.append(Choice("MODEL.RETINANET.NUM_CLASSES", facts.classes + 1, "the same for RetinaNet"))
     if cfg.MODEL.MASK_ON and not facts.masks:
         found.append(Choice("MODEL.MASK_ON", False, "not every object has a mask"))
-    return found
+    return found + (_keypoints(facts.keypoints, cfg) if facts.keypoints and not cfg.MODEL.RETINANET_ON else [])
+
+
+def _keypoints(count: int, cfg: Any) -> list[Choice]:
+    """The head of configs/e2e_keypoint_rcnn_R_50_FPN_1x.yaml, on the maps that the box head pools from."""
+    head = "MODEL.ROI_KEYPOINT_HEAD."
+    return [
+        Choice("MODEL.KEYPOINT_ON", True, f"objects have {counted(count, 'keypoint')}; False for boxes alone"),
+        Choice(f"{head}NUM_CLASSES", count, "the keypoints of an object"),
+        Choice(f"{head}SHARE_BOX_FEATURE_EXTRACTOR", False, "the box head's features are vectors"),
+        Choice(f"{head}POOLER_SCALES", tuple(cfg.MODEL.ROI_BOX_HEAD.POOLER_SCALES), "the maps of the box head"),
+        Choice(f"{head}POOLER_RESOLUTION", 14, "of what is pooled"),
+        Choice(f"{head}POOLER_SAMPLING_RATIO", 2, "samples along each side of its pixels"),
+        Choice(f"{head}RESOLUTION", 56, "of the heatmaps, four times that"),
+    ]
 
 
 def scale_for(facts: Facts) -> float:

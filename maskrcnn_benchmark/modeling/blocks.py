@@ -2,12 +2,22 @@
 
 from collections.abc import Callable
 
-from torch import nn
+from torch import Tensor, nn
 
+from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.layers.convolution import Conv2d
 from maskrcnn_benchmark.layers.group_norm import GroupNorm
 
 ConvBlock = Callable[..., nn.Module]
+
+
+def check_pooled(x: Tensor, group: str) -> None:
+    """Raise ConfigError unless these are maps of regions, Tensor[K, C, R, R], of which a head can make masks or heatmaps."""
+    if x.dim() != 4:
+        raise ConfigError(
+            f"MODEL.{group}.SHARE_BOX_FEATURE_EXTRACTOR is True, and the box head computes vectors, {list(x.shape)}, where "
+            "this head needs maps. Set it to False."
+        )
 
 
 def get_group_gn(dim: int, dim_per_gp: int, num_groups: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shlex
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from maskrcnn_benchmark.modeling.rpn.anchor_generator import AnchorGenerator
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxlist_ops import boxlist_iou
 from maskrcnn_benchmark.structures.image_list import ImageList
+from tests.support.people import write_people
 from tests.support.real_sets import AERIAL, BCCD, needs
 
 ROOT = Path(__file__).parents[2]
@@ -292,6 +294,24 @@ def test_the_splits_of_a_source_are_taken(tmp_path, run_program, form):
     assert [len(COCODataset(**args, remove_images_without_annotations=False)) for args in sets] == [2, 1]
     code, text = run_program(*words, "--no-test")
     assert code == 0 and "tested on" not in text and base(str(out)).DATASETS.TEST == ()
+
+
+def test_keypoints_are_trained(tmp_path, run_program):
+    write_people(tmp_path)
+    out, words = tmp_path / "out.yaml", [tmp_path / "people.json", "--img-dir", tmp_path / "people"]
+    code, text = run_program(ROOT / "tools/suggest_config.py", *words, "--out", out)
+    assert code == 0 and "KEYPOINT_ON" in text, text
+    small = ["SOLVER.MAX_ITER", 1, "INPUT.MIN_SIZE_TRAIN", "(64,)", "DATALOADER.NUM_WORKERS", 0, "MODEL.DEVICE", "cpu"]
+    small += ["SOLVER.IMS_PER_BATCH", 2, "OUTPUT_DIR", tmp_path / "run"]
+    train = [ROOT / "tools/train_net.py", "--skip-test", "--config-file", out, *small]
+    code, text = run_program(*train)
+    assert code == 0, text
+    losses = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert losses["loss_kp"] > 0
+    code, text = run_program(
+        *train, "MODEL.ROI_KEYPOINT_HEAD.SHARE_BOX_FEATURE_EXTRACTOR", True, "OUTPUT_DIR", tmp_path / "b"
+    )
+    assert code == 1 and "error: MODEL.ROI_KEYPOINT_HEAD.SHARE_BOX_FEATURE_EXTRACTOR is True" in text, text
 
 
 def test_no_file_but_a_configuration_is_replaced(tmp_path, run_program):

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import forks, registries
+from maskrcnn_benchmark.modeling.blocks import check_pooled
 from maskrcnn_benchmark.utils.registered import maker
 
 
@@ -22,6 +23,7 @@ class KeypointRCNNPredictor(nn.Module):
         nn.init.zeros_(self.kps_score_lowres.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        check_pooled(x, "ROI_KEYPOINT_HEAD")
         low = self.kps_score_lowres(x).contiguous()  # for losses that take views
         return F.interpolate(low, scale_factor=2, mode="bilinear", align_corners=False)
 

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import forks, registries
+from maskrcnn_benchmark.modeling.blocks import check_pooled
 from maskrcnn_benchmark.utils.registered import maker
 
 
@@ -28,6 +29,7 @@ class MaskRCNNC4Predictor(nn.Module):
         _init(self.conv5_mask, self.mask_fcn_logits)
 
     def forward(self, x: Tensor) -> Tensor:
+        check_pooled(x, "ROI_MASK_HEAD")
         return self.mask_fcn_logits(F.relu_(self.conv5_mask(x))).contiguous()  # for losses that take views
 
 
@@ -42,6 +44,7 @@ class MaskRCNNConv1x1Predictor(nn.Module):
         _init(self.mask_fcn_logits)
 
     def forward(self, x: Tensor) -> Tensor:
+        check_pooled(x, "ROI_MASK_HEAD")
         return self.mask_fcn_logits(x).contiguous()  # for losses that take views
 
 
