@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from maskrcnn_benchmark.data.datasets.images import decode_rgb, read_rgb
+from maskrcnn_benchmark.data.datasets.images import decode_rgb, orientation_of, read_rgb, turned
 from maskrcnn_benchmark.data.datasets.pixels import parts, to_rgb
 
 KINDS = (
-    "a path, a PIL image, a uint8 array [H, W, 3] in OpenCV's order BGR, or a tensor [3, H, W] in RGB (uint8, or floating "
-    "point from 0 to 1)"
+    "a path, a PIL image, a uint8 array [H, W, 3] in OpenCV's order BGR or [H, W] in grey, or a tensor [3, H, W] "
+    "in RGB (uint8, or floating point from 0 to 1)"
 )
 
 
@@ -36,10 +36,12 @@ def to_picture(source: Any) -> Image.Image:
     if isinstance(source, (str, os.PathLike)):
         return read_upright(source)
     if isinstance(source, Image.Image):
+        source.load()  # which turns a TIFF
         try:
-            return to_rgb(source, "given by PIL")
+            image = to_rgb(source, "given by PIL")
         except ValueError as error:
             raise ValueError(f"The PIL image (mode {source.mode}) cannot be used: {error}.") from None
+        return turned(image, orientation_of(source))
     if isinstance(source, np.ndarray):
         return Image.fromarray(np.ascontiguousarray(_checked(source)[:, :, ::-1]))
     if isinstance(source, Tensor):
@@ -48,9 +50,12 @@ def to_picture(source: Any) -> Image.Image:
 
 
 def _checked(array: np.ndarray) -> np.ndarray:
+    if array.dtype == np.uint8 and (array.ndim == 2 or array.shape[2:] == (1,)):
+        array = np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
         raise ValueError(
-            f"An array must be uint8 [H, W, 3] in the order BGR, as OpenCV reads it; got {array.dtype} {list(array.shape)}."
+            "An array must be uint8 [H, W, 3] in the order BGR or [H, W] in grey, as OpenCV reads it; got "
+            f"{array.dtype} {list(array.shape)}. The path of a file of another kind can be given instead."
         )
     return array
 

@@ -337,6 +337,27 @@ def test_an_image_of_the_user_stays_as_it_is():
     assert image.mode == "P" and image.info["transparency"] == bytes(range(20))
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["a.jpg", "a.tif", "a.png"])
+def test_an_opened_image_is_turned_as_its_file_is(orientation, name, tmp_path):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (8, 12, 3), dtype=np.uint8))
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / name, exif=exif)
+    with Image.open(tmp_path / name) as opened:
+        found = np.asarray(to_picture(opened))
+        again = np.asarray(to_picture(opened))
+    assert np.array_equal(found, np.asarray(read_rgb(tmp_path / name))) and np.array_equal(found, again)
+
+
+def test_grey_arrays(tmp_path):
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    for array in (grey, grey[..., None]):
+        assert (to_bgr(array) == grey[..., None]).all() and (np.asarray(to_picture(array)) == grey[..., None]).all()
+    with pytest.raises(ValueError, match=r"got uint16 \[3, 4\]. The path"):
+        to_picture(grey.astype(np.uint16))
+
+
 def test_an_image_of_a_worker_reaches_the_main_process(tmp_path):
     Image.fromarray(UPRIGHT).convert("RGB").save(tmp_path / "a.png")
     image = read_rgb(tmp_path / "a.png")

@@ -275,7 +275,7 @@ def test_a_video_frame_by_frame(seeing, tmp_path):
     [
         ("no.jpg", BrokenImageError, "The image no.jpg cannot be read: there is no such file"),
         (np.zeros((4, 4, 3)), ValueError, r"uint8 \[H, W, 3\] in the order BGR.*got float64 \[4, 4, 3\]"),
-        (np.zeros((4, 4), np.uint8), ValueError, r"got uint8 \[4, 4\]"),
+        (np.zeros((4, 4, 2), np.uint8), ValueError, r"got uint8 \[4, 4, 2\]"),
         (torch.zeros(4, 4, 3), ValueError, r"\[3, H, W\] in the order RGB; got the shape \[4, 4, 3\]"),
         (torch.full((3, 4, 4), 7.0), ValueError, "values from 0 to 1; got 7 to 7"),
         (torch.full((3, 4, 4), float("nan")), ValueError, "values from 0 to 1; got nan"),
@@ -298,7 +298,7 @@ def test_whole_numbers_of_any_width_are_pixels():
         np.testing.assert_array_equal(np.asarray(to_picture(pixels.to(dtype))), expected)
 
 
-@pytest.mark.parametrize("picture", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 3))])
+@pytest.mark.parametrize("picture", [np.zeros((9, 9, 2), np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 3))])
 def test_arrays_that_are_no_pictures_are_not_drawn_on(seeing, picture):
     predictor = seeing()
     found = predictor(np.zeros((9, 9, 3), np.uint8))
