@@ -80,6 +80,7 @@ FRACTION, SHARE = number(0, 1), number(-math.inf, 1)  # a share of 0 or less tur
 POSITIVE, NOT_NEGATIVE = number(0, above=True), number(0)
 COUNT, COUNT_OR_NONE = whole(1), whole(0)
 SIDE = whole(1, MOST_PIXELS)
+MOST_JITTER = 5  # of a factor from 1 - x to 1 + x: what is larger was meant in percent
 NAMES = some(TEXT)
 SIZES = some(one_or_some(POSITIVE), least=1)
 OFF_OR_COUNT = Rule(
@@ -187,7 +188,7 @@ _TABLE: dict[str, Any] = {
         },
     },
     "INPUT": {
-        **dict.fromkeys(("BRIGHTNESS", "CONTRAST", "SATURATION"), NOT_NEGATIVE),
+        **dict.fromkeys(("BRIGHTNESS", "CONTRAST", "SATURATION"), number(0, MOST_JITTER)),
         "HUE": number(0, 0.5),
         **dict.fromkeys(("HORIZONTAL_FLIP_PROB_TRAIN", "VERTICAL_FLIP_PROB_TRAIN", "COPY_PASTE_PROB"), FRACTION),
         **dict.fromkeys(("MAX_SIZE_TEST", "MAX_SIZE_TRAIN", "MIN_SIZE_TEST", "SCALE_JITTER_SIZE"), SIDE),

@@ -262,6 +262,8 @@ def _nearest(dotted: str, root: CfgNode) -> str:
     if not close:  # right name, wrong group
         tail = dotted.rsplit(".", 1)[-1]
         close = [key for key in known if key.rsplit(".", 1)[-1] == tail][:1]
+    if not close:  # right name, in small letters
+        close = [key for key in known if key.upper() == dotted.upper()][:1]
     return f"; did you mean {close[0]!r}?" if close else "."
 
 

@@ -24,6 +24,22 @@ def dataset_class(name: str) -> Any:
     return getattr(D, name, None) or registered(DATASETS, name, "FACTORY of a data set")
 
 
+def tested_as_trained(cfg) -> list[str]:
+    """The data sets of DATASETS.TEST whose images and annotations are those of one of DATASETS.TRAIN."""
+    catalog = dataset_catalog(cfg)
+
+    def place(name: str) -> dict | None:
+        """What the set is read from, paths as they are on the disk; None for one that is in no catalog, which others say."""
+        try:
+            args = catalog.get(name)["args"]
+        except (ConfigError, KeyError, RuntimeError):  # the last is upstream's
+            return None
+        return {key: os.path.realpath(v) if isinstance(v, str) and os.path.exists(v) else v for key, v in args.items()}
+
+    trained = [place(name) for name in cfg.DATASETS.TRAIN]
+    return [name for name in cfg.DATASETS.TEST if (found := place(name)) is not None and found in trained]
+
+
 class ConfiguredCatalog:
     """A catalog of data sets in which the entries of DATASETS.DEFINITIONS come first.
 

@@ -95,6 +95,10 @@ class PeriodicTest:
                 raise
         metric, best = self.metric, self.arguments.get("best")
         if metric is None:
+            self.logger.warning(
+                "This test measured nothing: no best model is kept%s.",
+                ", and SOLVER.EARLY_STOP ends nothing" if self.patience else "",
+            )
             return False
         value = metrics.get(metric, math.nan)
         if not math.isfinite(value):

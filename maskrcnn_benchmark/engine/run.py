@@ -20,6 +20,7 @@ from maskrcnn_benchmark.config.unread import forget_reads
 from maskrcnn_benchmark.config.whole import cfg
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.data.auto_tiles import choose_tiles
+from maskrcnn_benchmark.data.catalog import tested_as_trained
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
 from maskrcnn_benchmark.data.labels import labelled_as, set_class_names
 from maskrcnn_benchmark.engine import forks, trainer, training
@@ -126,6 +127,10 @@ def train(device: torch.device) -> nn.Module:
         logging.getLogger("maskrcnn_benchmark").warning(
             "OUTPUT_DIR is empty: no checkpoint and nothing else of this training will be saved. Set OUTPUT_DIR to a folder to "
             "keep the model."
+        )
+    for name in tested_as_trained(cfg):
+        logging.getLogger("maskrcnn_benchmark").warning(
+            "%s is trained on as well as tested on: its results say nothing of new images.", name
         )
     model = build_model(device)
     optimizer = make_optimizer(cfg, model)

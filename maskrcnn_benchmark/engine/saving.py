@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from maskrcnn_benchmark.checkpoint import forks
+from maskrcnn_benchmark.utils.files import UnwritableError
 
 logger = logging.getLogger("maskrcnn_benchmark.trainer")
 
@@ -16,6 +17,8 @@ LAST_TRIES_S, LAST_PAUSE_S = 120, 10
 def why_not_written(error: Exception) -> OSError | None:
     """The error as one of the disk, if it is: torch's writer of files, which a fork's checkpointer may call with a path, raises
     RuntimeErrors of its own."""
+    if isinstance(error, UnwritableError):
+        return OSError(f"{error.filename}: {error.strerror}")  # what to do is said here
     if isinstance(error, OSError):
         return error
     said = str(error)

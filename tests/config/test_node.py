@@ -50,6 +50,7 @@ def test_lists_and_tuples_stand_for_each_other(cfg, write):
         ("SOLVER:\n  BASE_RL: 0.1\n", "SOLVER.BASE_RL", "SOLVER.BASE_LR"),
         ("MODEL:\n  RPN_ONYL: True\n", "MODEL.RPN_ONYL", "MODEL.RPN_ONLY"),
         ("MAX_ITER: 10\n", "MAX_ITER", "SOLVER.MAX_ITER"),
+        ("SOLVER:\n  max_iter: 10\n", "SOLVER.max_iter", "SOLVER.MAX_ITER"),
         ("MODEL:\n  BACKBONE:\n    ZZZZZZZZZZZZZZZZZZZZZZ: 1\n", "MODEL.BACKBONE.ZZZZZZZZZZZZZZZZZZZZZZ", None),
     ],
 )

@@ -44,9 +44,8 @@ def test_a_checkpoint_knows_what_its_labels_are_called(run_tool, tmp_path):
         annotation["category_id"] = {3: 7, 7: 3}[annotation["category_id"]]
     write_annotations(tmp_path, "other", other)
     words = ("--config-file", CONFIG)
-    code, printed = run_tool(
-        "train_net", *words, *options(tmp_path, "set", "other", SOLVER__MAX_ITER=1, MODEL__MASK_ON=False)
-    )
+    first_run = options(tmp_path, "set", "other", SOLVER__MAX_ITER=1, MODEL__MASK_ON=False)
+    code, printed = run_tool("train_net", *words, *first_run)
     assert code == 0, printed
     assert "other: categories are matched with the model's by name" in printed
     checkpoint = tmp_path / "run" / "model_final.pth"
@@ -60,9 +59,12 @@ def test_a_checkpoint_knows_what_its_labels_are_called(run_tool, tmp_path):
     again = json.loads((tmp_path / "again" / "inference" / "other" / "metrics.json").read_text())
     assert again["per_class"] == first["per_class"]
 
+    assert "trained on as well as tested on" not in printed
     # Trainings that start from these weights, or go on from them, keep their order.
     tuned = options(tmp_path, "other", "set", SOLVER__MAX_ITER=1, MODEL__MASK_ON=False, MODEL__WEIGHT=checkpoint)
     gone_on = options(tmp_path, "other", "set", SOLVER__MAX_ITER=2, MODEL__MASK_ON=False)
+    same = options(tmp_path, "other", "other", SOLVER__MAX_ITER=0, MODEL__MASK_ON=False, OUTPUT_DIR="")
+    assert "other is trained on as well as tested on" in run_tool("train_net", *words, "--skip-test", *same)[1]
     for words_of_run, folder in (([*tuned, "OUTPUT_DIR", tmp_path / "tuned"], "tuned"), (gone_on, "run")):
         code, printed = run_tool("train_net", *words, "--skip-test", *words_of_run)
         assert code == 0 and "The training data: categories are matched with the model's by name" in printed, printed
