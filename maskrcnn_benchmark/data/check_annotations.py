@@ -18,6 +18,9 @@ from maskrcnn_benchmark.data.datasets.coco_masks import to_rle, usable_mask
 
 # A box may leave its image by this much, pixels: annotations are rounded.
 SLACK = 1.0
+# So many boxes are taken for corners where such a share of them leaves their image by COCO's meaning, and by the other nearly all
+# lie within it.
+LEAST_BOXES, LEAST_BEYOND, NEARLY_ALL = 5, 0.1, 0.99
 
 
 def check_annotations(annotations: list, images: dict, categories: dict, report: Report) -> list[dict]:
@@ -60,6 +63,9 @@ def check_annotations(annotations: list, images: dict, categories: dict, report:
         usable.append(sound)
     if usable and all(0 <= min(a["bbox"]) and max(a["bbox"]) <= 1 for a in usable):
         report.add("box_fractions", f"{usable[0]['bbox']}")
+    if are_corners(usable, images):
+        report.withdraw("box_beyond")
+        report.add("box_corners", f"{usable[0]['bbox']}")
     _check_masks(usable, images, report)
     _check_keypoints(usable, report)
     return usable
@@ -96,6 +102,18 @@ def box_defect(box: list[float], image: dict) -> str | None:
     if min(x, y) < -SLACK or x + width > right + SLACK or y + height > bottom + SLACK:
         return "box_beyond"
     return None
+
+
+def are_corners(annotations: list[dict], images: dict) -> bool:
+    """Whether boxes look like x1, y1, x2, y2 rather than x, y, width, height. `images`: entries by "image_id"."""
+    sized = [(a["bbox"], i) for a in annotations if "width" in (i := images[a["image_id"]])]
+    beyond = sum(box_defect(box, image) == "box_beyond" for box, image in sized)
+    inside = sum(
+        -SLACK <= x1 < x2 <= image["width"] + SLACK and -SLACK <= y1 < y2 <= image["height"] + SLACK
+        for (x1, y1, x2, y2), image in sized
+    )
+    count = len(sized)
+    return count >= LEAST_BOXES and beyond >= max(2, LEAST_BEYOND * count) and inside >= NEARLY_ALL * count
 
 
 def _check_masks(annotations: list[dict], images: dict, report: Report) -> None:

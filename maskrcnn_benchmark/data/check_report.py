@@ -91,6 +91,11 @@ KINDS = {
         True,
         "sets whose boxes all lie within one pixel: shares of the image's width and height, where COCO's boxes are pixels",
     ),
+    "box_corners": (
+        True,
+        "sets whose boxes look like corners (x1, y1, x2, y2), where COCO's boxes are x, y, width, height: write x2 - x1 and "
+        "y2 - y1 in place of x2 and y2",
+    ),
     "box_empty": (True, "boxes without width or height; they are left out of training"),
     "box_outside": (True, "boxes outside their image; they are left out of training"),
     "box_beyond": (False, "boxes that reach more than a pixel beyond their image; they are clipped"),
@@ -117,6 +122,10 @@ class Report:
 
     def add(self, kind: str, example: Any) -> None:
         self._found[kind].add(example)
+
+    def withdraw(self, kind: str) -> None:
+        """Forget what only follows from another finding."""
+        self._found[kind] = Finding(kind, *KINDS[kind])
 
     def add_notes(self, notes: Notes) -> None:
         """What reading a form other than COCO's changed or left out."""

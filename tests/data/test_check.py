@@ -56,6 +56,11 @@ def on_disk(action):
     return lambda content, root: action(root / "set")
 
 
+def as_corners(annotation: dict) -> None:
+    x, y, width, height = annotation["bbox"]
+    annotation["bbox"] = [x, y, x + width, y + height]
+
+
 EMPTY_MASK = [[200, 200, 210, 200, 210, 210]]
 DEFECTS = {
     "image_id": repeated("images", file_name="3.jpg"),
@@ -75,6 +80,7 @@ DEFECTS = {
     "same_annotation": repeated("annotations", id=99),
     "box_form": changed("annotations", 0, bbox=[1, 2, float("nan"), 4]),
     "box_fractions": lambda content, root: [a.update(bbox=[0.1, 0.2, 0.3, 0.4]) for a in content["annotations"]],
+    "box_corners": lambda content, root: [as_corners(a) for a in content["annotations"]],
     "box_empty": changed("annotations", 0, bbox=[1, 2, 0, 4]),
     "box_outside": changed("annotations", 0, bbox=[200, 2, 3, 4]),
     "box_beyond": changed("annotations", 0, bbox=[60, 2, 40, 4]),
@@ -116,6 +122,13 @@ def test_each_defect(kind, sound):
     DEFECTS[kind](content, root)
     found = kinds(content, root)
     assert kind in found and found - {kind} <= ALSO.get(kind, set())
+
+
+def test_a_few_boxes_that_leave_their_image_are_no_corners(sound):
+    root, content = sound
+    for annotation in content["annotations"][:3]:
+        annotation["bbox"] = [60, 2, 70, 4]
+    assert kinds(content, root) == {"box_beyond"}
 
 
 def test_images_without_objects_are_a_note(tmp_path):

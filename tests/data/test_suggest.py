@@ -24,6 +24,7 @@ from maskrcnn_benchmark.modeling.rpn.anchor_generator import AnchorGenerator
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.boxlist_ops import boxlist_iou
 from maskrcnn_benchmark.structures.image_list import ImageList
+from tests.support.helpers import write_annotations, write_coco
 from tests.support.people import write_people
 from tests.support.real_sets import AERIAL, BCCD, needs
 
@@ -237,6 +238,17 @@ def test_bccd_with_its_splits(tmp_path, run_program):
         and entry["CLASSES"] == ["Platelets", "RBC", "WBC"]
         or list(entry["CLASSES"]) == ["Platelets", "RBC", "WBC"]
     )
+
+
+def test_corners_for_coco_boxes_are_said(tmp_path, run_program):
+    content = write_coco(tmp_path)
+    for annotation in content["annotations"]:
+        x, y, width, height = annotation["bbox"]
+        annotation["bbox"] = [x, y, x + width, y + height]
+    write_annotations(tmp_path, "set", content)
+    words = (tmp_path / "set.json", "--img-dir", tmp_path / "set", "--out", tmp_path / "x.yaml")
+    code, text = run_program(ROOT / "tools" / "suggest_config.py", *words)
+    assert code == 0 and "note: sets whose boxes look like corners" in text
 
 
 def test_mistakes_get_a_sentence(tmp_path, run_program):
