@@ -46,7 +46,8 @@ def check_annotations(annotations: list, images: dict, categories: dict, report:
                 report.add("id_form", f"{word}_id of {name}")
         box = box_of(annotation.get("bbox"))
         kind = "box_form" if box is None else box_defect(box, image or {})
-        if kind is None and any(isinstance(v, str) for v in annotation["bbox"]):
+        is_text = kind is None and any(isinstance(v, str) for v in annotation["bbox"])
+        if is_text:
             report.add("box_text", name)
         if kind is not None:
             report.add(kind, name)
@@ -55,13 +56,19 @@ def check_annotations(annotations: list, images: dict, categories: dict, report:
         if box is None or image is None or category is None or kind not in (None, "box_beyond"):
             continue
         sound = annotation_entry(annotation, box, keys["image_id"], keys["category_id"])
-        sound = {**sound, "area": _area(sound, box, name, report)}
+        area: Any = sound.get("area")
+        if not area_is_sound(area, box[2], box[3]):
+            if not (is_text and isinstance(area, str)):  # which is said of its box
+                report.add("area", name)
+            area = box[2] * box[3]
+        sound = {**sound, "area": float(area)}
         same = (sound["image_id"], sound["category_id"], *box)
         if same in seen and not sound["iscrowd"]:
             report.add("same_annotation", name)
         seen.add(same)
         usable.append(sound)
     if usable and all(0 <= min(a["bbox"]) and max(a["bbox"]) <= 1 for a in usable):
+        report.withdraw("area")  # which is in pixels
         report.add("box_fractions", f"{usable[0]['bbox']}")
     if are_corners(usable, images):
         report.withdraw("box_beyond")
@@ -81,14 +88,6 @@ def _check_id(annotation: dict, place: int, ids: set, report: Report) -> Any:
     if isinstance(id, (int, str)):
         ids.add(id)
     return f"entry {place}" if id is None else shown_id(id)
-
-
-def _area(annotation: dict, box: list[float], name: Any, report: Report) -> float:
-    area = annotation.get("area")
-    if area_is_sound(area, box[2], box[3]):
-        return float(area)  # type: ignore[arg-type]
-    report.add("area", name)
-    return box[2] * box[3]
 
 
 def box_defect(box: list[float], image: dict) -> str | None:

@@ -96,7 +96,7 @@ DEFECTS = {
     "area": without("annotations", 0, "area"),
     "iscrowd": changed("annotations", 0, iscrowd=None),
     "box_text": lambda content, root: content["annotations"][0].update(
-        bbox=[str(v) for v in content["annotations"][0]["bbox"]]
+        bbox=[str(v) for v in content["annotations"][0]["bbox"]], area=str(content["annotations"][0]["area"])
     ),
     "mask_form": lambda content, root: content["annotations"][0].update(
         segmentation=content["annotations"][0]["segmentation"][0]
@@ -112,7 +112,6 @@ ALSO = {  # what one defect brings along
     "same_file_name": {"no_objects"},
     "category_fields": {"category_unknown", "no_objects"},
     "category_name": {"category_unused"},
-    "box_fractions": {"area"},
 }
 
 
