@@ -155,7 +155,7 @@ def main() -> None:
                 reports[-1].add_notes(read.notes)
             print(reports[-1].as_text())
             is_readable = read is None or not any(what.endswith(REFUSED) for what in read.notes.counts)
-            if is_readable and len(content["annotations"]) <= MOST_SUGGESTED:
+            if is_readable and len(content.get("annotations", [])) <= MOST_SUGGESTED:
                 with contextlib.suppress(ValueError, OSError):  # what is broken was said above
                     print(suggestions(read or formats.read(source.path, "coco", img_dir)))
             if args.sheet and number == 0:

@@ -32,10 +32,12 @@ DENSE = 100  # objects of an image: COCO's metrics count as many detections
 def load(ann_file: str) -> dict:
     """The content of an annotation file. Raises FileNotFoundError or ValueError with a sentence."""
     content = read_json(ann_file)
-    if isinstance(content, dict) and content.get("annotations") is None:
-        content["annotations"] = []
+    if not isinstance(content, dict):
+        content = {}
+    if content.get("annotations", []) is None:
+        del content["annotations"]
     for key in ("images", "categories", "annotations"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+        if not isinstance({"annotations": [], **content}.get(key), list):  # COCO's own test sets have no annotations
             raise ValueError(f'{ann_file} is not in COCO format: it has no list "{key}".')
     return content
 
@@ -51,6 +53,10 @@ def check(content: dict, img_dir: str, name: str, read_images: bool = True) -> R
     """
     report = Report(name)
     annotations = content.get("annotations") or []
+    if "annotations" not in content:
+        report.add("not_annotated", name)
+    elif not annotations:
+        report.add("nothing", "annotations")
     if not isinstance(content.get("info", {}), dict):
         report.add("info_form", "info")
     images = _check_images(content["images"], report)

@@ -58,6 +58,10 @@ KINDS = {
     "same_file_name": (True, "entries of images that name a file which another entry names"),
     "same_picture": (False, "image files with the same bytes as another one"),
     "nothing": (True, "lists of the file that are empty: there is nothing to train on"),
+    "not_annotated": (
+        False,
+        'files without "annotations", as those of COCO\'s own test sets: images to predict on, and nothing to train on',
+    ),
     "no_objects": (
         False,
         "images without objects; training leaves them out unless DATALOADER.FILTER_EMPTY_ANNOTATIONS is False",

@@ -70,6 +70,8 @@ DEFECTS = {
     "broken_file": on_disk(lambda folder: (folder / "0.jpg").write_bytes(b"no picture")),
     "same_file_name": repeated("images", id=99),
     "same_picture": on_disk(lambda folder: shutil.copy(folder / "0.jpg", folder / "2.jpg")),
+    "nothing": lambda content, root: content.update(annotations=[]),
+    "not_annotated": lambda content, root: content.pop("annotations"),
     "category_fields": without("categories", 0, "name"),
     "category_name": repeated("categories", id=8),
     "category_placeholder": lambda content, root: content["categories"].insert(0, {"id": 0, "name": "red"}),

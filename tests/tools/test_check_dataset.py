@@ -39,6 +39,27 @@ def test_what_is_broken_is_said_without_a_named_folder_too(run_tool, tmp_path):
         assert code == 1 and printed.count("PROBLEM") >= 3, printed
 
 
+@pytest.mark.parametrize("words", [(), ("--img-dir", "set")])
+def test_a_file_without_objects_is_a_problem_unless_it_has_no_list_of_them(run_tool, tmp_path, words):
+    """As COCO's own test sets, of which `mrb convert` leaves the list out too."""
+    content = write_coco(tmp_path)
+    file = tmp_path / "set" / "x.json"
+    words = [tmp_path / word if word == "set" else word for word in words]
+    for annotations, expected, said in (
+        (
+            {"annotations": []},
+            1,
+            "PROBLEM: lists of the file that are empty: there is nothing to train on: 1 (annotations)",
+        ),
+        ({}, 0, 'note: files without "annotations"'),
+    ):
+        file.write_text(json.dumps({key: content[key] for key in ("images", "categories")} | annotations))
+        code, printed = run_tool("check_dataset", file, *words)
+        assert code == expected and said in printed, printed
+        formats.write(formats.read(str(file)), "coco", str(tmp_path / "out.json"))
+        assert ("annotations" in json.loads((tmp_path / "out.json").read_text())) == bool(annotations)
+
+
 def test_the_sets_of_a_configuration(run_tool, tmp_path):
     write_coco(tmp_path)
     config = tmp_path / "my.yaml"

@@ -45,6 +45,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     coco = load_coco(
         path, useless=False, lost=lambda what, where: content.notes.add(f"{what}, left out", f"{path}: {where}")
     )
+    content.annotated = "annotations" in coco.dataset
     categories = sorted(coco.cats.values(), key=lambda category: category["id"])
     used = {matching_id(annotation.get("category_id")) for annotation in coco.anns.values()}
     # Not by the objects alone, as in training: a split may have none of a class that another has, and classes are counted alike.
@@ -127,11 +128,13 @@ def write(content: Content, out: str) -> str:
 
 
 def _as_it_was(content: Content, originals: Originals) -> dict:
-    return {
+    result = {
         **originals.others,
         "images": [{**originals.fields[i["id"]], **i, "id": originals.images[i["id"]]} for i in content.images],
         "categories": [{**c, "id": originals.categories[c["id"]]} for c in content.categories],
-        "annotations": [
+    }
+    if content.annotated:
+        result["annotations"] = [
             {
                 **a,
                 "id": originals.annotations[a["id"]],
@@ -139,5 +142,5 @@ def _as_it_was(content: Content, originals: Originals) -> dict:
                 "category_id": originals.categories[a["category_id"]],
             }
             for a in content.annotations
-        ],
-    }
+        ]
+    return result

@@ -115,6 +115,7 @@ class Content:
             "iscrowd", and where there are any "segmentation" and "keypoints".
         missing: images that were left out because there is no such file.
         originals: of a set in COCO's format, what its file calls all this.
+        annotated: False for a file in COCO's format without a list of annotations, as those of COCO's own test sets.
     """
 
     root: str
@@ -124,6 +125,7 @@ class Content:
     notes: Notes = dataclasses.field(default_factory=Notes)
     missing: list[str] = dataclasses.field(default_factory=list)
     originals: Originals | None = None
+    annotated: bool = True
 
     def name_classes(self, names: Sequence[str]) -> None:
         """Make the categories, in this order."""
@@ -210,7 +212,8 @@ class Content:
 
     def as_coco(self) -> dict:
         """The content of a file in COCO's format."""
-        return {"info": {}, "images": self.images, "categories": self.categories, "annotations": self.annotations}
+        content = {"info": {}, "images": self.images, "categories": self.categories}
+        return {**content, "annotations": self.annotations} if self.annotated else content
 
 
 def box_of_polygons(polygons: Sequence[Sequence[float]]) -> tuple[float, float, float, float]:
