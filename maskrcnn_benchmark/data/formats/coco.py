@@ -19,14 +19,14 @@ OTHER_SIZE = "images whose size is not the one that the file says, left out"
 
 
 def recognises(path: Path) -> bool:
-    """Whether this is a file in COCO's format."""
+    """Whether this is a file in COCO's format, also one that lacks "categories", of which `read` says so."""
     if path.suffix.lower() != ".json" or not path.is_file():
         return False
     try:
         content = read_json(path)
     except ValueError:
         return False
-    return isinstance(content, dict) and {"images", "categories"} <= set(content)
+    return isinstance(content, dict) and "images" in content and bool({"categories", "annotations"} & set(content))
 
 
 def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = ()) -> Content:

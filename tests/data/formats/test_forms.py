@@ -704,6 +704,12 @@ def test_unknown_forms_get_the_names_of_the_known(tmp_path):
         formats.read(str(tmp_path), images=str(tmp_path / "nowhere"))
 
 
+def test_a_coco_file_without_categories_is_said_to_lack_them(tmp_path):
+    (tmp_path / "x.json").write_text('{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []}')
+    with pytest.raises(ValueError, match="x.json is not in COCO format: it has no categories"):
+        formats.read(str(tmp_path / "x.json"))
+
+
 def test_the_command(images, tmp_path, run_program):
     folder = labels(images, {"a.txt": "0 0.5 0.5 0.2 0.4 "})
     (folder / "classes.txt").write_text("car\n")
