@@ -53,14 +53,14 @@ def main() -> None:
     with command_line():
         if args.frames is not None and args.frames < 1:
             raise ValueError(f"--frames must be 1 or more; got {args.frames}.")
+        distributed.init_from_environment("cpu", timeout_s=LONGEST_RUN)
+        distributed.take_gpu()
+        setup_logger("maskrcnn_benchmark", "", distributed.get_rank())
         inputs = find_inputs(args.input, args.out)
         if os.path.exists(args.out) and not os.path.isdir(args.out):
             raise NotADirectoryError(f"--out {args.out} is a file; name a folder.")
         if not args.no_drawing:
             check_not_replaced(args.out, inputs, "--out")
-        distributed.init_from_environment("cpu", timeout_s=LONGEST_RUN)
-        distributed.take_gpu()
-        setup_logger("maskrcnn_benchmark", "", distributed.get_rank())
         annotated = AnnotatedInputs(args.ann_file, inputs) if args.ann_file else None
         predictor = make_predictor(
             args, threshold=args.threshold, classes=args.classes, top_k=args.top_k, batch_size=args.batch_size

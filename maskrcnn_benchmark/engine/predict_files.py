@@ -1,6 +1,7 @@
 """Detection in files: pictures and videos go in; pictures, videos and COCO results come out."""
 
 import glob
+import logging
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,23 +15,27 @@ from tqdm import tqdm
 
 from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages, size_of
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
-from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS, BrokenImageError
+from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS, UNREAD_ENDINGS, BrokenImageError, unread_images
 from maskrcnn_benchmark.data.large_images import LargeImage
 from maskrcnn_benchmark.engine.prediction_results import Results
 from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.engine.shards import share
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.utils import distributed
 from maskrcnn_benchmark.utils.files import files_below
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from maskrcnn_benchmark.utils.video import Video, VideoError, VideoWriter, is_video
 from maskrcnn_benchmark.utils.wording import counted
+
+logger = logging.getLogger(__name__)
 
 # A video that ends before this share of the frames that its header promises is taken for a broken one.
 COMPLETE = 0.95
 
 
 def find_inputs(words: Iterable[str], out: str = "") -> list[str]:
-    """Files and addresses of what is named: files, folders with all below them, patterns, addresses of streams.
+    """Files and addresses of what is named: files, folders with all below them, patterns, addresses of streams. Images of kinds
+    that are not read are left out of folders, with a warning.
 
     Args:
         out: the folder for results; where it lies in a folder that is looked through, what is below it is no input.
@@ -38,6 +43,7 @@ def find_inputs(words: Iterable[str], out: str = "") -> list[str]:
     Raises FileNotFoundError for a name that stands for nothing.
     """
     found: list[str] = []
+    unread: list[str] = []
     for word in words:
         if os.path.isfile(word) or ("://" in word and not os.path.exists(word)):
             found.append(word)
@@ -46,14 +52,21 @@ def find_inputs(words: Iterable[str], out: str = "") -> list[str]:
             files = files_below(word)
             below = [path for path in files if path.lower().endswith(IMAGE_ENDINGS) or is_video(path)]
             below = _without_results(below, word, out)
+            others = [path for path in files if path.lower().endswith(UNREAD_ENDINGS)]
             if not below:
-                raise FileNotFoundError(f"There is no picture and no video in the folder {word}.")
+                said = " ".join(
+                    filter(None, (f"There is no picture and no video in the folder {word}.", unread_images(others)))
+                )
+                raise FileNotFoundError(said)
+            unread += others
         else:
             below = sorted(path for path in glob.glob(_literal_folders(word), recursive=True) if os.path.isfile(path))
             below = _without_results(below, _literal_part(word)[0], out)
             if not below:
                 raise FileNotFoundError(f"There is no file, folder or pattern {word} to predict on.")
         found += below
+    if unread and distributed.is_main_process():
+        logger.warning("Left out: %s", unread_images(unread))
     return list(dict.fromkeys(found))
 
 

@@ -192,6 +192,17 @@ def test_the_scale_is_said_once(tmp_path, log, monkeypatch):
     assert "a.png holds values of 16 bits; they are scaled to 8 bits" in record.getMessage()
 
 
+@pytest.mark.skipif(".avif" not in images.IMAGE_ENDINGS, reason="Pillow is built without AVIF")
+def test_avif_is_read_and_another_kind_says_what_to_do(tmp_path):
+    path = tmp_path / "a.avif"
+    Image.new("RGB", (32, 20), (200, 100, 50)).save(path)
+    assert np.abs(np.asarray(read_rgb(path), int) - (200, 100, 50)).max() < 8 and image_size(str(path)) == (32, 20)
+    (tmp_path / "b.heic").write_bytes(b"....ftypheic")
+    with pytest.raises(images.BrokenImageError, match="b.heic cannot be read: .*; convert it to JPEG or PNG"):
+        read_rgb(tmp_path / "b.heic")
+    assert not set(images.IMAGE_ENDINGS) & set(images.UNREAD_ENDINGS)
+
+
 @pytest.mark.parametrize(("ending", "several"), [("tif", True), ("gif", True), ("tif", False), ("png", False)])
 def test_an_image_of_several_pages_is_the_first(tmp_path, log, monkeypatch, ending, several):
     monkeypatch.setattr(images, "_said_pages", pixels.OnceForAll())

@@ -266,6 +266,17 @@ def test_two_pictures_that_would_be_one_annotated_image(predict, tmp_path):
     assert code == 1 and "would both be the image" in printed.splitlines()[-1], printed
 
 
+def test_images_of_kinds_that_are_not_read_are_said(tmp_path, caplog):
+    for name in ("a.heic", "deep/b.DNG"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match="no picture .* 2 image files are of a kind that is not read, .*a.heic"):
+        find_inputs([str(tmp_path / "set")])
+    (tmp_path / "set" / "c.png").write_bytes(b"")
+    assert find_inputs([str(tmp_path / "set")]) == [str(tmp_path / "set" / "c.png")]
+    assert "Left out: 2 image files are of a kind that is not read" in caplog.text
+
+
 def test_linked_folders_are_followed_once(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "a.jpg").write_bytes(b"")

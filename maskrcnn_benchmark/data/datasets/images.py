@@ -7,20 +7,29 @@ import contextlib
 import logging
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from maskrcnn_benchmark.data.datasets import raster
 from maskrcnn_benchmark.data.datasets.pixels import PILLOW_RGB, OnceForAll, bytes_per_pixel, colours_to_rgb, to_rgb
+from maskrcnn_benchmark.utils.wording import counted
 
+_AVIF = (".avif", ".avifs")
+_READS_AVIF = "avif" in features.modules and features.check("avif")  # Pillow may be built without
 IMAGE_ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jp2", ".ppm", ".pgm"),
+    *(_AVIF if _READS_AVIF else ()),
 )
+# Of images that are not looked for: other codecs, what cameras store before they develop it, and drawings.
+UNREAD_ENDINGS = tuple(
+    ".heic .heif .hif .jxl .jxr .dng .cr2 .cr3 .nef .nrw .arw .srf .sr2 .orf .rw2 .raf .pef .srw .x3f .3fr .iiq .erf .kdc .rwl "
+    ".psd .psb .xcf .exr .svg .eps".split()
+) + (() if _READS_AVIF else _AVIF)
 ORIENTATION = 0x0112  # EXIF's tag
 BITS, PHOTOMETRIC, SAMPLES, PLANES, NODATA = 258, 262, 277, 284, 42113  # tags of TIFF; the last is GDAL's
 TILE_WIDTH, TILE_HEIGHT = 322, 323
@@ -40,13 +49,21 @@ _BACK = {
     Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270,
 }
 # Formats with an image on each page; the further ones of a photograph (MPO) are previews.
-OF_PAGES = ("TIFF", "GIF", "WEBP")
+OF_PAGES = ("TIFF", "GIF", "WEBP", "AVIF")
 SWAPS_SIDES = (5, 6, 7, 8)
 PNG_EXIF = {"exif", "Raw profile type exif", "Raw profile type APP1"}  # where Pillow looks for it in a PNG
 MOST_BYTES = 5 * 178_956_970  # so much do the most pixels that Pillow takes for genuine need as grey values and as RGB
 
 _said_pages = OnceForAll()
 LARGER = "cut it into parts (`mrb predict` without --ann-file and Predictor read larger files as they are)"
+
+
+def unread_images(files: Sequence[str | os.PathLike]) -> str:
+    """The sentence on files of UNREAD_ENDINGS, "" for none."""
+    if not files:
+        return ""
+    count = counted(len(files), "image file is", "image files are")
+    return f"{count} of a kind that is not read, for example {files[0]}: convert such files to JPEG or PNG."
 
 
 class BrokenImageError(OSError):
@@ -256,8 +273,9 @@ def _with_image(
                 return of_raster(raster.Raster(source))
             except ValueError as error:
                 raise BrokenImageError(f"The image {name} cannot be read: {error}") from None
+        todo = "; convert it to JPEG or PNG" if name.lower().endswith(UNREAD_ENDINGS) else _lacking(source)
         raise BrokenImageError(
-            f"The image {name} cannot be read: it is no image, or of an unknown kind{_lacking(source)}"
+            f"The image {name} cannot be read: it is no image, or of an unknown kind{todo}"
         ) from None
     except Image.DecompressionBombError:  # raised for twice as many pixels, before we are asked
         raise BrokenImageError(

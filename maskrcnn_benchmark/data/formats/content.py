@@ -46,6 +46,7 @@ class Notes:
 SWAPPED = "boxes whose corners are swapped, taken in order"
 REFUSED = "training and tests refuse them"
 BROKEN = "image files that cannot be read, left out"
+UNREAD = "image files of kinds that are not read; convert them to JPEG or PNG"
 _refused: ContextVar[Notes | None] = ContextVar("_refused", default=None)
 
 
@@ -160,10 +161,10 @@ class Content:
             raise FileNotFoundError(f"{path}: none of its images can be read. {self.notes.places[BROKEN][0]}")
         names = [image["file_name"] for image in self.images] or self.missing
         if names and not any(os.path.isfile(os.path.join(self.root, name)) for name in names):
-            raise FileNotFoundError(
-                f"{path}: none of its images is in {self.root}; the first is {names[0]}. Name the folder of the images: "
-                "--img-dir, or IMG_DIR in DATASETS.DEFINITIONS."
-            )
+            todo = "Name the folder of the images: --img-dir, or IMG_DIR in DATASETS.DEFINITIONS."
+            if unread := self.notes.places.get(UNREAD):
+                todo = f"{unread[0]} is of a kind that is not read: convert such images to JPEG or PNG."
+            raise FileNotFoundError(f"{path}: none of its images is in {self.root}; the first is {names[0]}. {todo}")
 
     def add_annotated(self, file_name: str, sides: Sequence[Any], where: str) -> dict:
         """The entry of a new image whose annotations say (width, height), as numbers or text; what is none is not said.

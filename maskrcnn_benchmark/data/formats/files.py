@@ -14,8 +14,8 @@ import numpy as np
 import pycocotools.mask as mask_utils
 
 from maskrcnn_benchmark.data.datasets.coco_tree import to_rle
-from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS
-from maskrcnn_benchmark.data.formats.content import Content, Notes, polygon_area
+from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS, UNREAD_ENDINGS
+from maskrcnn_benchmark.data.formats.content import UNREAD, Content, Notes, polygon_area
 from maskrcnn_benchmark.utils.files import files_below, read_text, write_atomically
 
 NEAREST_OF = 1000  # corners: with all of them, a mask of thousands of specks would take minutes
@@ -35,9 +35,9 @@ def read_rows(path: Path) -> list[list[str]]:
     return [[cell.strip() for cell in row] for row in rows]
 
 
-def list_images(folder: Path) -> list[Path]:
+def list_images(folder: Path, endings: tuple[str, ...] = IMAGE_ENDINGS) -> list[Path]:
     """The image files of a folder and those below it, in order of their names; linked folders are followed."""
-    return [Path(path) for path in files_below(str(folder)) if path.lower().endswith(IMAGE_ENDINGS)]
+    return [Path(path) for path in files_below(str(folder)) if path.lower().endswith(endings)]
 
 
 def list_annotations(folder: Path, ending: str) -> list[Path]:
@@ -52,10 +52,12 @@ def ending_in_any_case(ending: str) -> str:
 
 
 class ImagesByStem:
-    """The images of a folder and those below it by their names without the ending."""
+    """The images of a folder and those below it by their names without the ending; those of kinds that are not read are noted."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, notes: Notes):
         self.folder, self.files = folder, list_images(folder)
+        for file in list_images(folder, UNREAD_ENDINGS):
+            notes.add(UNREAD, str(file))
         self._files: dict[str, list[Path]] = {}
         for file in self.files:
             self._files.setdefault(file.stem, []).append(file)

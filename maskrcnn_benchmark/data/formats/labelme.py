@@ -85,7 +85,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         {shape["label"].strip() for _, content in contents for shape in content["shapes"] if _is_name(shape)}
     )
     found.name_classes(list(classes) or labels)
-    stems = ImagesByStem(root)
+    stems = ImagesByStem(root, found.notes)
     known = {category["name"]: category["id"] for category in found.categories}
     claims = Counter((file.parent, _named_by(content)) for file, content in contents)
     annotated: set[str] = set()

@@ -43,7 +43,7 @@ def labelled_images(content: Content, folder: Path) -> Iterator[tuple[dict, list
     """Each image of `content.root` that has a file of its name in `folder`: its entry, which is new, and the lines that are not
     empty, each with its place."""
     root = Path(content.root)
-    stems = ImagesByStem(root)
+    stems = ImagesByStem(root, content.notes)
     files = sorted(folder.glob(ending_in_any_case(".txt")))
     labelled = {file.stem for file in files}
     for file in progress_bar(files, desc="reading annotations", unit="file", leave=False):

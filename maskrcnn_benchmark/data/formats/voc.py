@@ -79,7 +79,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     content = Content(str(root))
     names = list(classes) or _names(content, folder, [element for _, element in parsed])
     content.name_classes(names)
-    stems = ImagesByStem(root)
+    stems = ImagesByStem(root, content.notes)
     claims = Counter((file.parent, _named_by(element)) for file, element in parsed)
     numbers = {class_key(name): i for i, name in enumerate(names, start=1)}
     annotated: set[str] = set()

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from maskrcnn_benchmark.data.formats.content import SPLITS, Content, chosen_split, single
+from maskrcnn_benchmark.data.datasets.images import UNREAD_ENDINGS, unread_images
+from maskrcnn_benchmark.data.formats.content import SPLITS, UNREAD, Content, chosen_split, single
 from maskrcnn_benchmark.data.formats.files import (
     ending_in_any_case,
     join_polygons,
@@ -108,7 +109,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
         raise FileNotFoundError(f"There is no {path}: a data.yaml, a list of images or a folder was expected.")
     if not files:
         where = "it is an empty list" if place.is_file() and not described else f"looked below {folder}"
-        raise ValueError(f"{path} names no image: {where}.")
+        raise ValueError(" ".join(filter(None, (f"{path} names no image: {where}.", _unread(folder)))))
     files = [Path(os.path.abspath(file)) for file in files]
     twice = [str(file) for file, count in Counter(files).items() if count > 1]
     root = Path(os.path.commonpath([str(f.parent) for f in files]))
@@ -142,10 +143,16 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     with single():
         labels.check_outlines(str(place))
     folders = {label.parent for label in seen}
-    images_there = {file.stem for file in files} | {f.stem for d in {f.parent for f in files} for f in list_images(d)}
+    places = {file.parent for file in files}
+    images_there = {file.stem for file in files} | {f.stem for d in places for f in list_images(d)}
+    unread = sorted({f for d in places for f in list_images(d, UNREAD_ENDINGS)})
+    for file in unread:
+        content.notes.add(UNREAD, str(file))
+    stems_unread = {file.stem for file in unread}
     for orphan in sorted(set().union(*(d.glob(ending_in_any_case(".txt")) for d in folders if d.is_dir())) - seen):
         if orphan.name not in CLASS_FILES and orphan.stem not in images_there:
-            content.notes.add("label files without an image", str(orphan))
+            is_unread = orphan.stem in stems_unread
+            content.notes.add("label files without an image" + is_unread * " of a kind that is read", str(orphan))
     if not names:
         highest = max((a["category_id"] for a in content.annotations), default=0)
         content.name_classes([str(i) for i in range(highest)])
@@ -172,10 +179,13 @@ def _of_split(folder: Path, labelled: Path, split: str) -> list[Path]:
         return listed_images(labelled / f"{chosen}.txt", str(folder))
     inner = next((f for f in (folder / "images", folder) if f.is_dir() and list_images(f)), None)
     if inner is None:
-        raise FileNotFoundError(
-            f"{folder} has no images. Name their folder: --img-dir, or IMG_DIR in DATASETS.DEFINITIONS."
-        )
+        todo = _unread(folder) or "Name their folder: --img-dir, or IMG_DIR in DATASETS.DEFINITIONS."
+        raise FileNotFoundError(f"{folder} has no images. {todo}")
     return list_images(inner)
+
+
+def _unread(folder: Path) -> str:
+    return unread_images(list_images(folder, UNREAD_ENDINGS))
 
 
 def _folder_of(folder: Path, split: str) -> Path | None:

@@ -103,6 +103,27 @@ def test_yolo_boxes_that_leave_the_image_are_cut_and_counted(images):
     assert notes["label files without an image"] == 1
 
 
+UNREAD = "image files of kinds that are not read; convert them to JPEG or PNG"
+
+
+@pytest.mark.parametrize("form", ["yolo", "voc", "labelme", "dota", "visdrone"])
+def test_images_of_kinds_that_are_not_read_are_named(tmp_path, images, form):
+    """Beside others, and where there are no others."""
+    texts = {"yolo": "0 0.5 0.5 0.1 0.1", "dota": "1 1 9 1 9 9 1 9 car 0", "visdrone": "1,1,9,9,1,4,0,0"}
+    texts |= {"voc": "<annotation/>", "labelme": '{"shapes": []}'}
+    ending = {"voc": ".xml", "labelme": ".json"}.get(form, ".txt")
+    (images / "x.HEIC").write_bytes(b"")
+    labels(images, {f"a{ending}": texts[form], f"x{ending}": texts[form]})
+    notes = formats.read(str(tmp_path / "labels"), form, images=str(images)).notes
+    assert notes.places[UNREAD] == [str(images / "x.HEIC")]
+    assert sum("without an image" in what for what in notes.counts) == 1
+    for other in ("a.jpg", "b.png", "with space/c.jpg"):
+        (images / other).unlink()
+    (images.parent / "labels" / f"a{ending}").unlink()
+    with pytest.raises((ValueError, FileNotFoundError), match="x.HEIC.*: convert .* to JPEG or PNG"):
+        formats.read(str(tmp_path / "labels"), form, images=str(images)).check_images("set")
+
+
 def test_yolo_data_yaml_names_splits(images, tmp_path):
     labels(images, {"a.txt": "0 0.5 0.5 0.2 0.4"})
     (tmp_path / "val.txt").write_text("images/a.jpg\n\nimages/with space/c.jpg\n")
