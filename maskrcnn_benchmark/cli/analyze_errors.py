@@ -32,10 +32,10 @@ from maskrcnn_benchmark.utils.wording import counted
 
 
 def chosen_set(args: argparse.Namespace) -> tuple[str, str, str]:
-    """Annotation file, folder of the images and folder of the results."""
+    """Annotation file, folder of the images, and folder or file of the results."""
     if args.ann_file:
         if not args.results:
-            raise ValueError("--ann-file wants --results, the folder with bbox.json that a test wrote.")
+            raise ValueError("--ann-file wants --results, the folder that a test or prediction wrote, or its file.")
         return (*annotations_of(args.ann_file, args.img_dir, split=args.split), args.results)
     if not args.config_file:
         raise ValueError("Give --config-file, or --ann-file with --img-dir and --results.")
@@ -68,7 +68,12 @@ def build_parser() -> CommandParser:
     parser.add_argument("--ann-file", default="", metavar="FILE", help="annotations in any form `mrb convert` reads")
     parser.add_argument("--img-dir", default="", metavar="FOLDER", help="their images")
     parser.add_argument("--split", default="", metavar="NAME", help="of annotations that hold several")
-    parser.add_argument("--results", default="", metavar="FOLDER", help="with bbox.json (OUTPUT_DIR/inference/NAME)")
+    parser.add_argument(
+        "--results",
+        default="",
+        metavar="PATH",
+        help="a folder that `mrb test` (OUTPUT_DIR/inference/NAME) or `mrb predict` wrote, or a file of results in COCO's format",
+    )
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder for the report")
     parser.add_argument("--task", choices=("bbox", "segm"), default="bbox", help="boxes (default) or masks")
     parser.add_argument(
@@ -93,7 +98,9 @@ def main() -> None:
         truth = load_coco(ann_file)
         results = [entry for of_image in read_detections(folder, truth).values() for entry in of_image]
         if args.task == "segm" and not all("segmentation" in entry for entry in results):
-            raise ValueError(f"There are no masks in {folder}: it has no segm.json.")
+            raise ValueError(
+                f'There are no masks in {folder}: it has no segm.json, or its detections have no "segmentation".'
+            )
         if not truth.anns:
             raise ValueError(f"{source_of(ann_file)} holds no objects to compare detections with.")
         check_folder(args.out, "--out", FILES)

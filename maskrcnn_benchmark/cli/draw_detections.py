@@ -20,7 +20,11 @@ def build_parser() -> CommandParser:
     parser = CommandParser(description=__doc__)
     parser.add_argument("--ann-file", required=True, help="annotations in COCO format")
     parser.add_argument("--img-dir", required=True, help="folder of the images")
-    parser.add_argument("--results", required=True, help="folder with bbox.json (OUTPUT_DIR/inference/NAME)")
+    parser.add_argument(
+        "--results",
+        required=True,
+        help="a folder that `mrb test` (OUTPUT_DIR/inference/NAME) or `mrb predict` wrote, or a file of results in COCO's format",
+    )
     parser.add_argument("--out", required=True, help="folder for the pictures")
     parser.add_argument(
         "--count", type=int, default=12, help="images to draw, those with most objects first (default 12)"

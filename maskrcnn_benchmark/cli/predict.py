@@ -34,7 +34,8 @@ def build_parser() -> CommandParser:
     parser.add_argument(
         "--ann-file",
         metavar="FILE",
-        help="annotations in COCO format: image ids and which way up images are come from it",
+        help="annotations in COCO format: image ids and which way up images are come from it; for an evaluation "
+        "(mrb analyze errors) let low scores through, --threshold 0.01",
     )
     parser.add_argument("--frames", type=int, metavar="N", help="only the first N frames of each video or stream")
     parser.add_argument("--no-drawing", action="store_true", help="write the JSON files alone")

@@ -1,4 +1,4 @@
-"""Detections in COCO's format, as a test wrote them, read back."""
+"""Detections in COCO's format, as a test, a prediction or another program wrote them, read back."""
 
 import logging
 import os
@@ -14,22 +14,30 @@ from maskrcnn_benchmark.utils.wording import counted
 logger = logging.getLogger(__name__)
 
 
-def read_detections(folder: str, coco: COCO, threshold: float = 0.0) -> dict[Any, list[dict]]:
-    """Detections by the ids of their images, of bbox.json and, if there is one, with the masks of segm.json.
+def read_detections(source: str, coco: COCO, threshold: float = 0.0) -> dict[Any, list[dict]]:
+    """Detections by the ids of their images, of a file in COCO's format of results, with masks of segm.json beside bbox.json.
 
     Args:
-        folder: OUTPUT_DIR/inference/NAME.
+        source: the file, or a folder with bbox.json (OUTPUT_DIR/inference/NAME) or predictions.json (the folder of a prediction).
         coco: the annotations that were tested on. Detections of other images are left out, with a warning.
         threshold: the least score.
 
     Each has "bbox", "score" and the "category_id" of the annotations. Raises FileNotFoundError or ValueError with a sentence.
     """
-    path = os.path.join(folder, "bbox.json")
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"There is no {path}; `mrb test` writes it to OUTPUT_DIR/inference/NAME.")
+    tries = [source, *(os.path.join(source, name) for name in ("bbox.json", "predictions.json"))]
+    path = next((name for name in tries if os.path.isfile(name)), "")
+    if not path:
+        raise FileNotFoundError(
+            f"There is no {os.path.join(source, 'bbox.json')}; `mrb test` writes it to OUTPUT_DIR/inference/NAME, and `mrb predict` "
+            f"a predictions.json to --out. A file {source} in COCO's format of results is not there either."
+        )
+    folder, name = os.path.split(path)
     detections = _entries(path)
+    if name == "predictions.json":
+        _check_numbers(path, os.path.join(folder, "images.json"), coco)
     segm_path = os.path.join(folder, "segm.json")
-    masks = _entries(segm_path) if os.path.isfile(segm_path) else [{}] * len(detections)
+    with_masks = name == "bbox.json" and os.path.isfile(segm_path)
+    masks = _entries(segm_path) if with_masks else [{}] * len(detections)
     if len(masks) != len(detections):
         raise ValueError(
             f"{segm_path} holds {counted(len(masks), 'detection')} and bbox.json {len(detections)}: they are of different "
@@ -66,7 +74,10 @@ def read_detections(folder: str, coco: COCO, threshold: float = 0.0) -> dict[Any
                 detection["segmentation"] = mask["segmentation"]
             found.setdefault(images[image], []).append(detection)
     if others and others == len(detections):
-        raise ValueError(f"{path}: none of its detections is of an image of the annotations; they are of another set.")
+        raise ValueError(
+            f"{path}: none of its detections is of an image of the annotations; they are of another set, or of a prediction "
+            "without --ann-file."
+        )
     if others:
         logger.warning(
             "%s: %s of images that the annotations do not have.",
@@ -74,6 +85,22 @@ def read_detections(folder: str, coco: COCO, threshold: float = 0.0) -> dict[Any
             counted(others, "detection is", "detections are"),
         )
     return found
+
+
+def _check_numbers(path: str, images: str, coco: COCO) -> None:
+    """Raise ValueError where a prediction, which lists its `images`, numbered them itself: other images have these ids."""
+    content = read_json(images) if os.path.isfile(images) else {}
+    entries = content.get("images") if isinstance(content, dict) else None
+    names = {matching_id(id): image.get("file_name") for id, image in coco.imgs.items()}
+    for image in entries if isinstance(entries, list) else []:
+        if not isinstance(image, dict):
+            continue
+        theirs, ours = str(image.get("file_name")), names.get(matching_id(image.get("id")))
+        if ours and os.path.basename(theirs) != os.path.basename(ours):
+            raise ValueError(
+                f"{path}: its image {image['id']} is {theirs}, and that of the annotations is {ours}. Predict with --ann-file, "
+                "so that the ids are theirs."
+            )
 
 
 def _entries(path: str) -> list[dict]:

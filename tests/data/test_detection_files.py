@@ -38,6 +38,28 @@ def test_detections_are_grouped_by_image_with_their_masks(tmp_path, coco):
     assert [len(found) for found in read_detections(folder, coco).values()] == [2, 1]
 
 
+@pytest.mark.parametrize("name", ["bbox", "predictions", "of another program"])
+def test_a_folder_or_a_file_of_detections(tmp_path, coco, name):
+    folder = tmp_path / "found"
+    folder.mkdir()
+    write(folder, **{name: FOUND})
+    expected = {10: FOUND[:2], 11: FOUND[2:]}
+    assert read_detections(str(folder / f"{name}.json"), coco) == expected
+    if name != "of another program":
+        assert read_detections(str(folder), coco) == expected
+
+
+def test_predictions_that_number_their_images_themselves_are_refused(tmp_path, coco):
+    """Their 10 would be another image than that of the annotations, 0.jpg."""
+    for file, is_refused in (("photos/0.jpg", False), ("photos/7.jpg", True)):
+        write(tmp_path, predictions=FOUND, images={"images": [{"id": 10, "file_name": file}]})
+        if not is_refused:
+            assert set(read_detections(str(tmp_path), coco)) == {10, 11}
+            continue
+        with pytest.raises(ValueError, match="image 10 is photos/7.jpg, .* is 0.jpg. Predict with --ann-file"):
+            read_detections(str(tmp_path), coco)
+
+
 def test_ids_as_text_are_the_annotations_own(tmp_path, coco):
     folder = write(tmp_path, bbox=[{**FOUND[0], "image_id": "10", "category_id": "7", "score": "0.9"}])
     assert read_detections(folder, coco, 0.5) == {10: [FOUND[0]]}
