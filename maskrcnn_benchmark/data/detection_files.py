@@ -13,6 +13,8 @@ from maskrcnn_benchmark.utils.wording import counted
 
 logger = logging.getLogger(__name__)
 
+SLACK = 1e-3  # by which rounding takes a score out of 0 to 1
+
 
 def read_detections(source: str, coco: COCO, threshold: float = 0.0) -> dict[Any, list[dict]]:
     """Detections by the ids of their images, of a file in COCO's format of results, with masks of segm.json beside bbox.json.
@@ -28,8 +30,8 @@ def read_detections(source: str, coco: COCO, threshold: float = 0.0) -> dict[Any
     path = next((name for name in tries if os.path.isfile(name)), "")
     if not path:
         raise FileNotFoundError(
-            f"There is no {os.path.join(source, 'bbox.json')}; `mrb test` writes it to OUTPUT_DIR/inference/NAME, and `mrb predict` "
-            f"a predictions.json to --out. A file {source} in COCO's format of results is not there either."
+            f"There is no {os.path.join(source, 'bbox.json')}; `mrb test` writes it to OUTPUT_DIR/inference/NAME, and `mrb "
+            f"predict` a predictions.json to --out. A file {source} in COCO's format of results is not there either."
         )
     folder, name = os.path.split(path)
     detections = _entries(path)
@@ -52,6 +54,11 @@ def read_detections(source: str, coco: COCO, threshold: float = 0.0) -> dict[Any
             raise ValueError(
                 f"{path}: entry {place} is no detection, which has a 'bbox' of four numbers and a 'score': {shown(entry)}. "
                 "Test again."
+            )
+        if not -SLACK <= score <= 1 + SLACK:
+            raise ValueError(
+                f"{path}: entry {place} has the score {score:g}; scores are from 0 to 1. Divide those in percent by 100, and "
+                "make probabilities of logits."
             )
         category = matching_id(entry.get("category_id"))
         if category not in categories:

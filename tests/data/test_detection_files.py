@@ -84,6 +84,8 @@ def test_detections_of_other_images_are_counted(tmp_path, coco, caplog):
         ({"bbox": [{**FOUND[0], "bbox": [1, 2, 3]}]}, "entry 0 is no detection"),
         ({"bbox": [FOUND[0], {**FOUND[1], "score": None}]}, "entry 1 is no detection"),
         ({"bbox": [{**FOUND[0], "category_id": 99}]}, "is of category 99"),
+        ({"bbox": [FOUND[0], {**FOUND[1], "score": 62.9}]}, "entry 1 has the score 62.9; scores are from 0 to 1"),
+        ({"bbox": [{**FOUND[0], "score": -0.5}]}, "entry 0 has the score -0.5"),
         ({"bbox": FOUND, "segm": FOUND[:1]}, "holds 1 detection and bbox.json 3"),
     ],
 )
