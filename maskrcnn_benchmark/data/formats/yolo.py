@@ -20,7 +20,7 @@ import numpy as np
 import yaml
 
 from maskrcnn_benchmark.data.datasets.images import UNREAD_ENDINGS, unread_images
-from maskrcnn_benchmark.data.formats.content import SPLITS, UNREAD, Content, chosen_split, single
+from maskrcnn_benchmark.data.formats.content import SPLITS, Content, chosen_split, single
 from maskrcnn_benchmark.data.formats.files import (
     ending_in_any_case,
     join_polygons,
@@ -34,7 +34,6 @@ from maskrcnn_benchmark.data.formats.text_labels import has_labels
 from maskrcnn_benchmark.data.formats.turned import SeenImages
 from maskrcnn_benchmark.data.formats.yolo_labels import LabelReader, is_line
 from maskrcnn_benchmark.data.formats.yolo_sets import (
-    CLASS_FILES,
     class_file,
     class_names,
     description_in,
@@ -42,6 +41,7 @@ from maskrcnn_benchmark.data.formats.yolo_sets import (
     images_of_split,
     keypoint_shape,
     listed_images,
+    note_orphans,
     read_description,
     splits_of,
 )
@@ -133,26 +133,22 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     elif described and images and not any(_label_path(file).is_file() for file in files):
         tries = (Path(place.parent, *parts) for parts in (("labels", split), (split, "labels"), ("labels",)))
         labelled = next((folder for folder in tries if folder.is_dir()), None)
+
+    def label_of(image: Path) -> Path:
+        if labelled is None or not image.is_relative_to(root):
+            return _label_path(image)
+        return _text_beside(labelled / image.relative_to(root))
+
     seen: set[Path] = set()
     for file in progress_bar(files, desc="reading annotations", unit="file", leave=False):
-        label = _label_path(file) if labelled is None else _text_beside(labelled / file.relative_to(root))
+        label = label_of(file)
         seen.add(label)
         with single(content.notes):
             entry = content.add_image(file.relative_to(root).as_posix())
             labels.read(entry, label)
     with single():
         labels.check_outlines(str(place))
-    folders = {label.parent for label in seen}
-    places = {file.parent for file in files}
-    images_there = {file.stem for file in files} | {f.stem for d in places for f in list_images(d)}
-    unread = sorted({f for d in places for f in list_images(d, UNREAD_ENDINGS)})
-    for file in unread:
-        content.notes.add(UNREAD, str(file))
-    stems_unread = {file.stem for file in unread}
-    for orphan in sorted(set().union(*(d.glob(ending_in_any_case(".txt")) for d in folders if d.is_dir())) - seen):
-        if orphan.name not in CLASS_FILES and orphan.stem not in images_there:
-            is_unread = orphan.stem in stems_unread
-            content.notes.add("label files without an image" + is_unread * " of a kind that is read", str(orphan))
+    note_orphans(content, files, label_of, seen, bool(split))
     if not names:
         highest = max((a["category_id"] for a in content.annotations), default=0)
         content.name_classes([str(i) for i in range(highest)])

@@ -6,16 +6,16 @@ import contextlib
 import glob
 import os
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from maskrcnn_benchmark.data.datasets.image_names import ImageNames
-from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS
-from maskrcnn_benchmark.data.formats.content import chosen_split, single
-from maskrcnn_benchmark.data.formats.files import list_images
+from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS, UNREAD_ENDINGS
+from maskrcnn_benchmark.data.formats.content import UNREAD, Content, chosen_split, single
+from maskrcnn_benchmark.data.formats.files import ending_in_any_case, list_annotations, list_images
 from maskrcnn_benchmark.data.formats.yolo_labels import MOST_CLASSES
 from maskrcnn_benchmark.utils.files import read_text
 from maskrcnn_benchmark.utils.wording import counted
@@ -180,6 +180,37 @@ def listed_images(path: Path, images: str = "") -> list[Path]:
                 raise FileNotFoundError(f"{path}, line {number}: there is no image {name}.")
             files.append(file)
     return files
+
+
+def note_orphans(
+    content: Content, files: Sequence[Path], label_of: Callable[[Path], Path], seen: set[Path], is_split: bool
+) -> None:
+    """Note the images that are not read, and the label files that are of no image: beside those that were `seen`, and in all of
+    the folder labels/ that belongs to the images, or of a split in its part of that."""
+    places, within = {file.parent for file in files}, {label.parent for label in seen}
+    inner: dict[Path, set[str]] = {}
+    for place in places:
+        if "images" in place.parts:
+            last = len(place.parts) - place.parts[::-1].index("images")
+            inner.setdefault(Path(*place.parts[: last - 1]), set()).add(str(Path(*place.parts[last:])))
+    for folder, below in inner.items():
+        part = os.path.commonpath(below) if is_split else "."
+        if found := list_annotations(folder / "labels" / part, ".txt"):
+            within |= {path.parent for path in found}
+            places.add(folder / "images" / part)
+    unread = {file for place in places for file in list_images(place, UNREAD_ENDINGS)}
+    for file in sorted(unread):
+        content.notes.add(UNREAD, str(file))
+    texts = {
+        file for folder in within for file in folder.glob(ending_in_any_case(".txt")) if file.name not in CLASS_FILES
+    }
+    if others := texts - seen:
+        others -= {label_of(image) for place in places for image in list_images(place)}
+        of_unread = {label_of(image) for image in unread}
+        for file in sorted(others):
+            content.notes.add(
+                "label files without an image" + (file in of_unread) * " of a kind that is read", str(file)
+            )
 
 
 def description_in(folder: Path) -> Path | None:

@@ -103,6 +103,26 @@ def test_yolo_boxes_that_leave_the_image_are_cut_and_counted(images):
     assert notes["label files without an image"] == 1
 
 
+def test_yolo_labels_without_an_image_are_found_in_all_folders_of_labels(images, tmp_path):
+    """Also where an image of that name lies elsewhere, or no image beside; of a split in its own folders."""
+    (tmp_path / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [car]\n")
+    for name in ("train/p/a.jpg", "train/q/b.png", "val/c.jpg"):
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(images / "a.jpg", images / name)
+    labels(images, dict.fromkeys(("train/p/a.txt", "train/q/b.txt", "val/c.txt"), "0 0.5 0.5 0.2 0.4"))
+
+    def others(**keys: str) -> list[str]:
+        places = formats.read(str(tmp_path / "data.yaml"), **keys).notes.places.get("label files without an image", [])
+        return [str(Path(place).relative_to(tmp_path / "labels")) for place in places]
+
+    assert others(split="train") == others(split="val") == []
+    labels(images, dict.fromkeys(("train/a.txt", "train/r/d.txt", "val/e.TXT", "b.txt"), "0 0.5 0.5 0.2 0.4"))
+    assert others(split="train") == ["train/a.txt", "train/r/d.txt"] and others(split="val") == ["val/e.TXT"]
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [car]\n")
+    (images / "b.png").unlink()
+    assert others() == ["b.txt", "train/a.txt", "train/r/d.txt", "val/e.TXT"]
+
+
 UNREAD = "image files of kinds that are not read; convert them to JPEG or PNG"
 
 
