@@ -148,7 +148,7 @@ def _check_keypoint_names(categories: dict[Any, dict], annotations: list, report
             keypoint_names([category], count)[0] if keypoint_names([category], count) else ()
         ):
             report.add("keypoints_names", repeated)
-    if count and told_flips(keypoint_names(list(categories.values()), count), count) is None:
+    if count and told_flips(list(categories.values()), count) is None:
         report.add("keypoints_mirror", next(iter(categories.values()), {"name": "?"})["name"])
 
 

@@ -112,7 +112,10 @@ KINDS = {
         'objects whose "keypoints" are not x, y and visibility of as many keypoints as the others\'',
     ),
     "keypoints_names": (True, "names that several keypoints have; such a file trains no keypoints"),
-    "keypoints_mirror": (False, "keypoints whose names do not tell left from right; see INPUT.KEYPOINT_FLIP_PAIRS"),
+    "keypoints_mirror": (
+        False,
+        "keypoints of which nothing tells left from right, names or a flip_idx; see INPUT.KEYPOINT_FLIP_PAIRS",
+    ),
 }
 
 

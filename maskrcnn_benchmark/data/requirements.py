@@ -81,7 +81,7 @@ def check_flips(cfg, dataset: Dataset, name: str) -> None:
         names = listed(part.keypoint_names, 20) or "without names"
         problem = (
             f"{name}: nothing tells which of its keypoints ({names}) change places in a mirror: their names do not differ in "
-            "left and right, and INPUT.KEYPOINT_FLIP_PAIRS names no pairs."
+            "left and right, no flip_idx of a data.yaml says so, and INPUT.KEYPOINT_FLIP_PAIRS names no pairs."
         )
         default = STANDARD.INPUT.HORIZONTAL_FLIP_PROB_TRAIN
         if source.VERTICAL_FLIP_PROB_TRAIN > 0 or source.HORIZONTAL_FLIP_PROB_TRAIN not in (0, default):

@@ -99,7 +99,7 @@ class COCODataset(CocoDetection):
         names = index.meta["keypoint_names"]
         self.is_of_persons = are_a_persons(names, self.num_keypoints)
         self.keypoint_names: list[str] = names[0] if names else []
-        self.keypoint_flips = told_flips(names, self.num_keypoints)
+        self.keypoint_flips = told_flips(index.meta["categories"], self.num_keypoints)
         self.skeleton = skeleton(index.meta["categories"], self.num_keypoints)
         kept = index.trainable if remove_images_without_annotations else slice(None)
         self.ids: list = index.image_ids[kept].tolist()

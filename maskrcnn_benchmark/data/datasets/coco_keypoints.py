@@ -101,9 +101,19 @@ def _mirrored(name: str, names: Sequence[str]) -> str | None:
     return name
 
 
-def told_flips(names: list[list[str]], count: int) -> list[int] | None:
-    """`flip_indices` of the lists of names that a file has, None where they do not tell or do not agree."""
-    if are_a_persons(names, count):
-        return PersonKeypoints.FLIP_INDS.tolist()
-    found = [flip_indices(of_one) for of_one in names]
+def is_mirror(value: Any, count: int) -> bool:
+    """Whether a value says of each of `count` keypoints, from 0, which it turns into in a mirror, and that one into it."""
+    is_order = isinstance(value, list) and all(type(i) is int for i in value) and sorted(value) == list(range(count))
+    return is_order and all(value[other] == i for i, other in enumerate(value))
+
+
+def told_flips(entries: list[dict], count: int) -> list[int] | None:
+    """What categories say in "flip_idx", which a YOLO set's come with, or else `flip_indices` of the names of their keypoints;
+    None where neither tells or they do not agree."""
+    found = [entry["flip_idx"] for entry in entries if is_mirror(entry.get("flip_idx"), count)]
+    if not found:
+        names = keypoint_names(entries, count)
+        if are_a_persons(names, count):
+            return PersonKeypoints.FLIP_INDS.tolist()
+        found = [flip_indices(of_one) for of_one in names]
     return found[0] if found and all(indices == found[0] for indices in found) else None

@@ -111,7 +111,8 @@ class Content:
     Attributes:
         root: folder that the images' "file_name" is relative to.
         images: "id" (from 1), "file_name", "width", "height" in pixels.
-        categories: "id" (from 1), "name"; of a set with keypoints "keypoints" (names) and "skeleton".
+        categories: "id" (from 1), "name"; of a set with keypoints "keypoints" (names), "skeleton" and, where that is told,
+            "flip_idx": what each turns into in a mirror, from 0.
         annotations: "id", "image_id", "category_id", "bbox" (x, y, width, height in pixels from the image's corner), "area",
             "iscrowd", and where there are any "segmentation" and "keypoints".
         missing: images that were left out because there is no such file.

@@ -2,7 +2,7 @@
 
     class center_x center_y width height                     a box
     class x1 y1 x2 y2 x3 y3 ...                              an outline (the segment form)
-    class center_x center_y width height x y [visible] ...   keypoints, where data.yaml has kpt_shape
+    class center_x center_y width height x y [visible] ...   keypoints, where data.yaml has kpt_shape (and flip_idx)
 
 What is named is data.yaml (path, train, val, test, names), a text file that lists images, or a folder. The labels of
 .../images/name.jpg are .../labels/name.txt, or name.txt beside the image.
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from maskrcnn_benchmark.data.datasets.coco_keypoints import told_flips
 from maskrcnn_benchmark.data.datasets.images import UNREAD_ENDINGS, unread_images
 from maskrcnn_benchmark.data.formats.content import SPLITS, Content, chosen_split, single
 from maskrcnn_benchmark.data.formats.files import (
@@ -39,6 +40,7 @@ from maskrcnn_benchmark.data.formats.yolo_sets import (
     description_in,
     given_names,
     images_of_split,
+    keypoint_flips,
     keypoint_shape,
     listed_images,
     note_orphans,
@@ -125,6 +127,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
             "class numbers without a name, which no object has; labels are without gaps", str(place), gaps
         )
     points = keypoint_shape(described, place)
+    flips = keypoint_flips(described, place, points[0]) if points else None
     is_told = "kpt_shape" in described and points is None
     labels = LabelReader(content, {number: i for i, number in enumerate(names, start=1)}, points, is_told)
     labelled = None
@@ -156,6 +159,8 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     if points:
         for category in content.categories:
             category["keypoints"], category["skeleton"] = [str(i + 1) for i in range(points[0])], []
+            if flips is not None:
+                category["flip_idx"] = flips
     return content
 
 
@@ -235,6 +240,8 @@ def write(content: Content, out: str) -> None:
     keypoints = max(counts, default=0)
     if len(counts) == 1:
         described["kpt_shape"] = [keypoints, 3]
+        if (flips := told_flips(content.categories, keypoints)) is not None:
+            described["flip_idx"] = flips
     elif counts:
         content.notes.add("numbers of keypoints that differ from object to object; keypoints are left out", out)
     by_image, as_seen = content.by_image(), SeenImages(content)

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from maskrcnn_benchmark.data.datasets.coco_keypoints import is_mirror
 from maskrcnn_benchmark.data.datasets.image_names import ImageNames
 from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS, UNREAD_ENDINGS
 from maskrcnn_benchmark.data.formats.content import UNREAD, Content, chosen_split, single
@@ -233,6 +234,17 @@ def class_file(folder: Path) -> list[str]:
             if (directory / name).is_file():
                 return [line.strip() for line in read_text(directory / name).splitlines() if line.strip()]
     return []
+
+
+def keypoint_flips(described: dict, path: Path, count: int) -> list[int] | None:
+    """Which of `count` keypoints each one turns into in a mirror; None where a data.yaml does not say so. Raises ValueError."""
+    flips = described.get("flip_idx") or None  # an empty list says nothing
+    if flips is not None and not is_mirror(flips, count):
+        raise ValueError(
+            f"{path}: flip_idx must list what each of {counted(count, 'keypoint')} turns into in a mirror, like [1, 0] for two "
+            f"that change places; got {_shown(flips)}."
+        )
+    return flips
 
 
 def keypoint_shape(described: dict, path: Path) -> tuple[int, int] | None:

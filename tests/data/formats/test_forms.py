@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pycocotools.mask as mask_utils
 import pytest
+import yaml
 from PIL import Image, ImageOps
 
 from maskrcnn_benchmark.cli import convert
 from maskrcnn_benchmark.config.node import ConfigError
 from maskrcnn_benchmark.data import formats
-from maskrcnn_benchmark.data.datasets import PascalVOCDataset
+from maskrcnn_benchmark.data.datasets import COCODataset, PascalVOCDataset
 from maskrcnn_benchmark.data.formats import voc
 from maskrcnn_benchmark.data.formats.files import join_polygons, write_lines
 from tests.support.helpers import write_coco
@@ -186,6 +187,11 @@ def nested(name: str) -> str:
         (nested("train: images\nnames: [c]\nnc: *"), "nc must be the number of classes; got "),
         (nested("train: images\nnames: [c]\nkpt_shape: *"), "kpt_shape must be "),
         ("train: images\nnames: [c]\nkpt_shape: [1000000000, 3]", "kpt_shape must be "),
+        (
+            nested("train: images\nnames: [c]\nkpt_shape: [2, 3]\nflip_idx: *"),
+            "flip_idx must list what each of 2 keypoints",
+        ),
+        ("train: images\nnames: [c]\nkpt_shape: [3, 3]\nflip_idx: [1, 2, 0]", "flip_idx must list .*; got .1, 2, 0."),
         ("train: images\nnames: {4000000000: c}", "has the number 4000000000; a set has at most 100,000 classes"),
         ("train: images\nnames: [[c, d]]", "each of `names` must be the name of a class"),
     ],
@@ -305,6 +311,22 @@ def test_yolo_keypoints(images, tmp_path):
     assert again.annotations[0]["keypoints"] == content.annotations[0]["keypoints"] and objects(again) == objects(
         content
     )
+
+
+@pytest.mark.parametrize("flips", [[1, 0, 2], [0, 1, 2], [], None])
+def test_yolo_keypoints_that_change_places(images, tmp_path, flips):
+    """A set of COCO's format made of them tells it too, and YOLO's again; names of left and right become YOLO's."""
+    labels(images, {"a.txt": "0 0.5 0.5 0.2 0.4 0.5 0.5 2 0.25 0.1 0 0.5 0.4 2"})
+    said = "" if flips is None else f"flip_idx: {flips}\n"
+    (tmp_path / "data.yaml").write_text(f"train: images\nnames: [face]\nkpt_shape: [3, 3]\n{said}")
+    content = formats.read(str(tmp_path))
+    formats.write(content, "coco", str(tmp_path / "set.json"))
+    assert COCODataset(str(tmp_path / "set.json"), str(images), True).keypoint_flips == (flips or None)
+    formats.write(formats.read(str(tmp_path / "set.json"), images=str(images)), "yolo", str(tmp_path / "again"))
+    assert yaml.safe_load((tmp_path / "again" / "data.yaml").read_text()).get("flip_idx") == (flips or None)
+    content.categories[0] = {"id": 1, "name": "face", "keypoints": ["left eye", "nose", "right eye"]}
+    formats.write(content, "yolo", str(tmp_path / "again"))
+    assert yaml.safe_load((tmp_path / "again" / "data.yaml").read_text())["flip_idx"] == [2, 1, 0]
 
 
 @needs(AERIAL)
