@@ -6,6 +6,7 @@ class.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -27,10 +28,15 @@ from maskrcnn_benchmark.structures.boxlist_ops import cat_boxlist
 from maskrcnn_benchmark.structures.image_list import ImageList, to_image_list
 from maskrcnn_benchmark.structures.keypoint import Keypoints
 from maskrcnn_benchmark.structures.merging import merge_greedily, suppress
+from maskrcnn_benchmark.utils import distributed
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
+from maskrcnn_benchmark.utils.wording import counted
+
+logger = logging.getLogger(__name__)
 
 View = tuple[int, Tile | None]  # the image's place in the list, and the tile; None: the whole image
 SHOWN = 100  # tiles of an image from which a bar tells how far it is
+MANY = 500  # from which they are counted before the work begins
 EDGE = 3.0  # pixels of the network's input: a box that comes as near to an edge is taken as cut by it
 SEEN = float(FEW_PIXELS)  # pixels of the network's input along an object that the whole image is trusted to show
 
@@ -60,6 +66,7 @@ class TiledDetection:
         self.tiling, self.transforms, self.to_input = tiling, transforms, to_input
         self.batch_size, self.size_divisible = batch_size, size_divisible
         self.progress: Callable[[int, int], None] | None = None
+        self._said_many = False
 
     def detect(
         self, model: Callable[[ImageList], list[BoxList]], images: Sequence[Image.Image | LargeImage], device: Any
@@ -72,6 +79,7 @@ class TiledDetection:
         if isinstance(images, ImageList) or not all(isinstance(image, (Image.Image, LargeImage)) for image in images):
             raise ConfigError("Tiles are cut from PIL images: build the data loader with the same INPUT.TILES.")
         views = [self._views(image) for image in images]
+        self._say_many(images, views)
         found: list[list[BoxList]] = [[] for _ in images]
         done, count = 0, sum(map(len, views))
         bar = progress_bar(total=count, desc="tiles", unit="tile", leave=False, disable=count <= SHOWN * len(images))
@@ -95,6 +103,21 @@ class TiledDetection:
         if len(tiles) == 1:
             return [None]
         return [*([None] if self.tiling.whole else []), *tiles]
+
+    def _say_many(self, images: Sequence[Image.Image | LargeImage], views: Sequence[Sequence[Tile | None]]) -> None:
+        """Warn of very many tiles, of the first such image."""
+        counts = [len(of_image) - of_image.count(None) for of_image in views]
+        most = max(counts, default=0)
+        if most <= MANY or self._said_many or not distributed.is_main_process():
+            return
+        self._said_many = True
+        logger.warning(
+            "An image of %d x %d pixels is cut into %s of %d pixels, which take their time. A larger INPUT.TILES.SIZE (or a "
+            "smaller OVERLAP) makes fewer.",
+            *images[counts.index(most)].size,
+            counted(most, "tile"),
+            self.tiling.size,
+        )
 
     def _prepared(
         self, images: Sequence[Image.Image | LargeImage], batches: Iterable[list[View]], device: torch.device

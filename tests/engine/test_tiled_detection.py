@@ -189,6 +189,25 @@ def test_tiles_of_several_images_share_batches():
         assert together.bbox.equal(single.bbox) and together.size == single.size
 
 
+def test_very_many_tiles_are_said_once_before_the_work(caplog):
+    tiled, images = TiledDetection(Tiling(16, 0.25), to_input, to_input, 4), [scene((s, s), []) for s in (40, 320)]
+
+    def stop(batch: ImageList) -> list[BoxList]:
+        raise RuntimeError("the work")
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="the work"):
+            tiled.detect(stop, images, CPU)
+    (record,) = caplog.records
+    assert (
+        f"An image of 320 x 320 pixels is cut into {len(tiled.tiling.tiles((320, 320)))} tiles of 16"
+        in record.getMessage()
+    )
+    caplog.clear()
+    detect(Finder(), images, size=32)
+    assert not caplog.records
+
+
 def test_masks_and_keypoints_go_along():
     size, boxes = (200, 100), many((200, 100), 10, 30)
     (found,) = detect(Finder(masks=True, keypoints=True), [scene(size, boxes)], size=80)
