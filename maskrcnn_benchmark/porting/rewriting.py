@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import libcst as cst
@@ -39,6 +39,7 @@ class _Transformer(cst.CSTTransformer):
     def __init__(self, file: File, rules: Sequence[tuple[type, NodeRule]]):
         super().__init__()
         self.file = file
+        self.became: dict[cst.CSTNode, cst.CSTNode] = {}  # simple statements, as they were
         self.rules: dict[type, list[NodeRule]] = {}
         for kind, rule in rules:
             self.rules.setdefault(kind, []).append(rule)
@@ -51,7 +52,27 @@ class _Transformer(cst.CSTTransformer):
             if type(updated_node) is not type(original_node):
                 break  # a rule before made it something else
             updated_node = rule(self.file, original_node, updated_node)
+        if isinstance(original_node, (cst.SimpleStatementLine, cst.SimpleStatementSuite)):
+            several = isinstance(updated_node, cst.FlattenSentinel)
+            self.became[original_node] = updated_node[0] if several else updated_node  # type: ignore[index]
         return updated_node
+
+
+class _ImportsBeside(cst.CSTTransformer):
+    """Puts imports before statements."""
+
+    def __init__(self, wanted: dict[cst.CSTNode, Iterable[str]]):
+        super().__init__()
+        self.wanted = wanted
+
+    def on_leave(self, original_node: cst.CSTNode, updated_node: cst.CSTNode):  # type: ignore[override]
+        lines = [
+            cst.ensure_type(cst.parse_statement(f"import {m}"), cst.SimpleStatementLine)
+            for m in sorted(self.wanted.get(original_node, ()))
+        ]
+        if lines and isinstance(updated_node, cst.SimpleStatementSuite):  # def f(): import a; return a.b
+            return updated_node.with_changes(body=[*(line.body[0] for line in lines), *updated_node.body])
+        return cst.FlattenSentinel([*lines, updated_node]) if lines else updated_node
 
 
 def rewrite(source: str, facts: Facts) -> Rewritten:
@@ -71,9 +92,13 @@ def rewrite(source: str, facts: Facts) -> Rewritten:
     if refused is not None:
         return Rewritten(source, error=refused)
     file = File(facts, wrapper)
-    module = wrapper.module.visit(_Transformer(file, ALL))
+    transformer = _Transformer(file, ALL)
+    module = wrapper.module.visit(transformer)
+    module = module.visit(
+        _ImportsBeside({transformer.became[node]: names for node, names in file.imports_beside.items()})
+    )
     assert isinstance(module, cst.Module)
-    module = _add_imports(module, [name for name in file.new_imports if file.aliases.get(name) != name])
+    module = _add_imports(module, list(file.new_imports))
     changes = sorted([*early, *file.changes], key=lambda change: change.line)
     return Rewritten(module.code, changes, sorted(file.remarks, key=lambda remark: remark.line))
 

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import libcst as cst
 from libcst import matchers
-from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider, QualifiedNameProvider
+from libcst.metadata import (
+    ImportAssignment,
+    MetadataWrapper,
+    ParentNodeProvider,
+    PositionProvider,
+    QualifiedNameProvider,
+    ScopeProvider,
+)
 
 from .rules.names import Moved, Rule
+
+# What every port has installed: Python's library, and what the package itself needs.
+ALWAYS_THERE = {*sys.stdlib_module_names, *"PIL cv2 numpy pycocotools torch torchvision tqdm yacs yaml".split()}
 
 
 @dataclass(frozen=True)
@@ -55,10 +66,13 @@ class File:
         self._names = wrapper.resolve(QualifiedNameProvider)
         self._positions = wrapper.resolve(PositionProvider)
         self._parents = wrapper.resolve(ParentNodeProvider)
+        self._scopes = wrapper.resolve(ScopeProvider)
         self.changes: list[Change] = []
         self.remarks: list[Remark] = []
-        self.new_imports: dict[str, None] = {}
-        self.aliases = _imported_modules(wrapper.module)
+        self.new_imports: dict[str, None] = {}  # at the top of the file
+        self.imports_beside: dict[cst.CSTNode, dict[str, None]] = {}  # before a statement with an import of the file's
+        self._aliases = _imported_modules(wrapper.module)
+        self._at_top = {name.split(".")[0] for node in _top_imports(wrapper.module) for name in _names_of(node)}
         self.memo: dict = {}  # of what rules work out once for a file
         self._used, self._bound = _all_names(wrapper.module)
         self._methods = _all_methods(wrapper.module)
@@ -99,24 +113,58 @@ class File:
     def code(self, node: cst.CSTNode) -> str:
         return self.module.code_for_node(node)
 
-    def need_import(self, modules: str) -> None:
-        """Have the file import these modules (commas between), each under its full name."""
+    def need_import(self, modules: str, at: cst.CSTNode) -> None:
+        """Have the file import these modules (commas between), each under its full name, for an expression in place of `at`.
+
+        What not every port has is imported where the name in `at` is: the module still imports without it if it did.
+        """
         for module in filter(None, (m.strip() for m in modules.split(","))):
-            self.new_imports[module] = None
+            if module in self._names_at(at, module):
+                continue
+            first = module.split(".")[0]
+            beside = None if first in ALWAYS_THERE | self._at_top | {self.facts.package} else self._importing(at)
+            (self.new_imports if beside is None else self.imports_beside.setdefault(beside, {}))[module] = None
 
-    def module_name(self, module: str) -> str:
-        """What the file calls a module; it is imported if the file does not."""
-        if module in self.aliases:
-            return self.aliases[module]
-        self.need_import(module)
-        return module
+    def module_name(self, module: str, at: cst.CSTNode) -> str:
+        """What the file calls a module in the place of `at`; it is imported if the file does not."""
+        front = at
+        while isinstance(front, cst.Attribute):
+            front = front.value
+            if module in self.names(front):
+                return self.code(front)
+        names = self._names_at(at, module)
+        if not names:
+            self.need_import(module, at)
+        return names[0] if names else module
 
-    def spell(self, target: Moved) -> str:
-        """An expression for what moved, its module imported."""
+    def spell(self, target: Moved, at: cst.CSTNode) -> str:
+        """An expression for what moved and `at` names, its module imported."""
         if target.expression:
-            self.need_import(target.module)
+            self.need_import(target.module, at)
             return target.expression
-        return ".".join(part for part in (target.module and self.module_name(target.module), target.name) if part)
+        return ".".join(part for part in (target.module and self.module_name(target.module, at), target.name) if part)
+
+    def _names_at(self, at: cst.CSTNode, module: str) -> list[str]:
+        """What imports of a module call it, of those that reach the place of `at`."""
+
+        def is_module(name: str) -> bool:
+            return any(
+                found.name == module for b in self._bindings(at, name) for found in b.get_qualified_names_for(name)
+            )
+
+        return list(filter(is_module, self._aliases.get(module, ())))
+
+    def _bindings(self, at: cst.CSTNode, name: str) -> list[ImportAssignment]:
+        """Imports that bind the first part of a dotted name in the place of `at`."""
+        scope = self._scopes.get(at)
+        return [bound for bound in scope[name.split(".")[0]] if isinstance(bound, ImportAssignment)] if scope else []
+
+    def _importing(self, at: cst.CSTNode) -> cst.CSTNode | None:
+        """The statement that imports what `at` begins with; None if one does at the top of the file, or if none does."""
+        while isinstance(at, cst.Attribute):
+            at = at.value
+        lines = [self.parent(bound.node) for bound in self._bindings(at, dotted(at))]
+        return None if any(self.parent(line) is self.module for line in lines if line) else next(iter(lines), None)
 
     def changed(self, rule: Rule, original: cst.CSTNode, new: cst.CSTNode | str) -> None:
         after = new if isinstance(new, str) else self.code(new)
@@ -166,15 +214,32 @@ def without_last_comma(args: Sequence[cst.Arg]) -> list[cst.Arg]:
     return args
 
 
-def _imported_modules(module: cst.Module) -> dict[str, str]:
-    """Modules that the top level imports, with the name that each has there."""
-    found: dict[str, str] = {}
+def _imported_modules(module: cst.Module) -> dict[str, list[str]]:
+    """Modules that are imported, at whatever depth, with the names that they have there."""
+    found: dict[str, list[str]] = {}
+    for node in matchers.findall(module, matchers.Import() | matchers.ImportFrom()):
+        if isinstance(node, (cst.Import, cst.ImportFrom)):
+            for name, alias in _names_of(node).items():
+                found.setdefault(name, []).append(alias)
+    return found
+
+
+def _top_imports(module: cst.Module) -> Iterator[cst.Import | cst.ImportFrom]:
+    """Imports outside of functions, classes, conditions and `try`."""
     for statement in module.body:
         for small in statement.body if isinstance(statement, cst.SimpleStatementLine) else ():
-            if isinstance(small, cst.Import):
-                for alias in small.names:
-                    found.setdefault(dotted(alias.name), alias.evaluated_alias or dotted(alias.name))
-    return found
+            if isinstance(small, (cst.Import, cst.ImportFrom)):
+                yield small
+
+
+def _names_of(node: cst.Import | cst.ImportFrom) -> dict[str, str]:
+    """Dotted names that an import binds, with the local name of each."""
+    if isinstance(node, cst.Import):
+        return {dotted(alias.name): alias.evaluated_alias or dotted(alias.name) for alias in node.names}
+    if node.relative or isinstance(node.names, cst.ImportStar):
+        return {}
+    names = {f"{dotted(node.module)}.{alias.evaluated_name}": alias for alias in node.names}
+    return {name: alias.evaluated_alias or alias.evaluated_name for name, alias in names.items()}
 
 
 def _all_names(module: cst.Module) -> tuple[set[str], set[str]]:
@@ -189,8 +254,8 @@ def _all_names(module: cst.Module) -> tuple[set[str], set[str]]:
             used.add(dotted(node.name))
             bound.add(node.evaluated_alias or dotted(node.name).split(".")[0])
     for node in matchers.findall(module, matchers.ImportFrom()):
-        if isinstance(node, cst.ImportFrom) and not node.relative and not isinstance(node.names, cst.ImportStar):
-            used |= {f"{dotted(node.module)}.{alias.evaluated_name}" for alias in node.names}
+        if isinstance(node, cst.ImportFrom):
+            used |= _names_of(node).keys()
     for node in matchers.findall(module, matchers.FunctionDef() | matchers.ClassDef()):
         if isinstance(node, (cst.FunctionDef, cst.ClassDef)):
             bound.add(node.name.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import io
@@ -79,6 +80,48 @@ def test_a_local_name_is_not_a_module():
         return np.float
     """
     assert not ported(code).changes
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("def f(x):\n    import matplotlib.pyplot as plt\n    return plt.cm.get_cmap(x)\n", "return plt.get_cmap(x)"),
+        (
+            "def f(x):\n    from matplotlib import cm\n    return cm.get_cmap(x)\n",
+            "    import matplotlib.pyplot\n    from",
+        ),
+        (
+            "def f(x): import scipy.misc as m; return m.comb(x, 2)\n",
+            "(x): import scipy.special; import scipy.misc as m;",
+        ),
+        (
+            "def f(x):\n    import scipy.ndimage.filters\n    return scipy.ndimage.filters.convolve(x)\n",
+            "return scipy.ndimage.c",
+        ),
+        ("def f(x):\n    import yaml as y\n    return y.load(x)\n", "Loader=y.FullLoader"),
+        (
+            "def f(x):\n    import distutils.version as v\n    return v.LooseVersion(x)\n",
+            "    import packaging.version\n",
+        ),
+        (
+            "try:\n    from scipy import misc\nexcept ImportError:\n    misc = None\nmisc.comb(3, 2)\n",
+            "    import scipy.special\n",
+        ),
+        ("if a:\n    import skimage.measure as m\n    m.compare_ssim(b)\n", "    import skimage.metrics\n"),
+    ],
+)
+def test_what_is_imported_in_a_function_or_under_a_condition_is_not_imported_at_the_top(code, expected):
+    done = ported(code)
+    assert expected in done.text
+    top = [node for node in ast.parse(done.text).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    assert not top
+
+
+def test_imports_that_a_fork_has_at_its_top_already_or_always_stay_there():
+    code = (
+        "'''doc'''\nimport scipy.misc\ndef f(x):\n    import numpy as np\n    return np.NINF, scipy.misc.comb(x, 2)\n"
+    )
+    assert ported(code).text.startswith("'''doc'''\nimport numpy\nimport scipy.special\nimport scipy.misc\n")
 
 
 def test_functions_that_numpy_removed():

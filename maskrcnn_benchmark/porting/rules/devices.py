@@ -11,8 +11,8 @@ from .names import Rule
 DEVICE = Rule("the GPU by name", "The code names the GPU whatever MODEL.DEVICE says; without one it could not run.")
 
 
-def _chosen(file: File) -> str:
-    return f'"cuda" if {file.module_name("torch")}.cuda.is_available() else "cpu"'
+def _chosen(file: File, at: cst.CSTNode) -> str:
+    return f'"cuda" if {file.module_name("torch", at)}.cuda.is_available() else "cpu"'
 
 
 def _is_cuda(arg: cst.Arg | None) -> bool:
@@ -38,9 +38,9 @@ def moves(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpressi
         return updated
     args = list(updated.args)
     if func.attr.value == "cuda" and not any(arg.keyword is None or arg.keyword.value == "device" for arg in args):
-        new = updated.with_changes(func=func.with_changes(attr=cst.Name("to")), args=[_argument(file), *args])
+        new = updated.with_changes(func=func.with_changes(attr=cst.Name("to")), args=[_argument(file, original), *args])
     elif func.attr.value == "to" and args and args[0].keyword is None and _is_cuda(args[0]):
-        new = updated.with_changes(args=[args[0].with_changes(value=expression(_chosen(file))), *args[1:]])
+        new = updated.with_changes(args=[args[0].with_changes(value=expression(_chosen(file, original))), *args[1:]])
     else:
         return updated
     new = new.with_changes(args=without_last_comma(new.args))
@@ -48,8 +48,8 @@ def moves(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpressi
     return new
 
 
-def _argument(file: File) -> cst.Arg:
-    return cst.Arg(expression(_chosen(file)), comma=cst.Comma(whitespace_after=cst.SimpleWhitespace(" ")))
+def _argument(file: File, at: cst.CSTNode) -> cst.Arg:
+    return cst.Arg(expression(_chosen(file, at)), comma=cst.Comma(whitespace_after=cst.SimpleWhitespace(" ")))
 
 
 def arguments(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
@@ -60,7 +60,9 @@ def arguments(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpr
     of_torch = any(name.startswith("torch.") for name in file.names(original.func))
     if given is None or not _is_cuda(given) or not (of_torch or new_tensor) or _guarded(file, original):
         return updated
-    args = [arg.with_changes(value=expression(_chosen(file))) if arg is given else arg for arg in updated.args]
+    args = [
+        arg.with_changes(value=expression(_chosen(file, original))) if arg is given else arg for arg in updated.args
+    ]
     new = updated.with_changes(args=args)
     file.changed(DEVICE, original, new)
     return new
@@ -76,7 +78,7 @@ def types(file: File, original: cst.Attribute, updated: cst.Attribute) -> cst.Ba
     )
     if not name or not (called or cast) or _guarded(file, original):
         return updated
-    torch = file.module_name("torch")
+    torch = file.module_name("torch", original)
     kind = updated.attr.value  # which may have become another: a mask's is BoolTensor
     new = expression(f"({torch}.cuda.{kind} if {torch}.cuda.is_available() else {torch}.{kind})")
     file.changed(DEVICE, original, new)
@@ -89,7 +91,7 @@ def waits(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpressi
     if not named or not isinstance(file.parent(original), cst.Expr) or _guarded(file, original):
         return updated
     new = cst.BooleanOperation(
-        left=expression(f"{file.module_name('torch')}.cuda.is_available()"), operator=cst.And(), right=updated
+        left=expression(f"{file.module_name('torch', original)}.cuda.is_available()"), operator=cst.And(), right=updated
     )
     file.changed(DEVICE, original, new)
     return new

@@ -41,16 +41,13 @@ def import_names(file: File, original: cst.Import, updated: cst.Import) -> cst.B
         if target is None or target.expression or target.name:
             kept.append(alias)
             continue
-        bound = alias.evaluated_alias or (dotted(alias.name) if "." not in dotted(alias.name) else None)
-        if bound is None:
-            file.need_import(target.module)
-            file.changed(target.rule, original, f"import {target.module}")
-            continue
         name = ".".join(filter(None, (target.module, target.name)))
-        new = cst.parse_statement(f"import {name}" + ("" if bound == name else f" as {bound}"))
+        bound = alias.evaluated_alias or (dotted(alias.name) if "." not in dotted(alias.name) else name)
+        code = f"import {name}" + ("" if bound == name else f" as {bound}")
+        new = cst.parse_statement(code)
         assert isinstance(new, cst.SimpleStatementLine) and isinstance(new.body[0], cst.Import)
         kept.append(new.body[0].names[0])
-        file.changed(target.rule, original, f"import {name} as {bound}")
+        file.changed(target.rule, original, code)
     if not kept:
         return cst.Pass() if _alone(file, original) else cst.RemoveFromParent()
     names = [alias.with_changes(comma=cst.MaybeSentinel.DEFAULT) for alias in kept]
@@ -109,7 +106,7 @@ def _split(file: File, original: cst.CSTNode, small: cst.ImportFrom) -> Iterator
         statement = cst.parse_statement(code)
         assert isinstance(statement, cst.SimpleStatementLine)
         if target.expression or "." in target.name:
-            file.need_import(target.module)
+            file.need_import(target.module, original)
         file.changed(target.rule, original, code)
         yield statement.body[0]
 
@@ -146,7 +143,7 @@ def attributes(file: File, original: cst.Attribute, updated: cst.Attribute) -> c
         if target.module == front and target.name and "." not in target.name:
             new: cst.BaseExpression = updated.with_changes(attr=cst.Name(target.name))
         else:
-            new = expression(file.spell(target))
+            new = expression(file.spell(target, original))
         if new.deep_equals(updated):
             continue
         file.changed(target.rule, original, new)

@@ -40,7 +40,7 @@ def yaml_load(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpr
         return updated
     if any(arg.star == "**" for arg in original.args):
         return updated
-    new = _with_arg(updated, f"Loader={file.module_name('yaml')}.FullLoader")
+    new = _with_arg(updated, f"Loader={file.module_name('yaml', original.func)}.FullLoader")
     file.changed(YAML, original, new)
     return new
 
@@ -48,7 +48,7 @@ def yaml_load(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpr
 def getargspec(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
     if not file.calls(original, "inspect.getargspec"):
         return updated
-    function = expression(f"{file.module_name('inspect')}.getfullargspec")
+    function = expression(f"{file.module_name('inspect', original.func)}.getfullargspec")
     new: cst.BaseExpression = updated.with_changes(func=function)
     parent = file.parent(original)
     targets = parent.targets if isinstance(parent, cst.Assign) else ()
@@ -73,7 +73,7 @@ def local_rank(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExp
     ]
     if "--local_rank" not in flags:
         return updated
-    file.need_import("os")
+    file.need_import("os", original)
     from_environment = expression('int(os.environ.get("LOCAL_RANK", 0))')
     args = []
     for arg in updated.args:
@@ -135,7 +135,9 @@ def builtin_names(file: File, original: cst.Name, updated: cst.Name) -> cst.Base
 def numpy_functions(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
     plain = [file.code(arg.value) for arg in updated.args if arg.keyword is None and not arg.star]
     names = file.names(original.func)
-    code, numpy = "", file.aliases.get("numpy", "numpy")
+    if names.isdisjoint(f"numpy.{name}" for name in ("asscalar", "msort", "asfarray", "in1d")):
+        return updated
+    code, numpy = "", file.module_name("numpy", original.func)
     if "numpy.asscalar" in names and len(plain) == 1:
         code = f"({plain[0]}).item()"
     elif "numpy.msort" in names and len(plain) == 1:
@@ -147,8 +149,6 @@ def numpy_functions(file: File, original: cst.Call, updated: cst.Call) -> cst.Ba
         code = f"{numpy}.isin({numpy}.ravel({plain[0]}), {plain[1]}{rest})"
     if not code:
         return updated
-    if numpy == "numpy":
-        file.need_import("numpy")
     new = expression(code)
     file.changed(NUMPY, original, new)
     return new

@@ -76,7 +76,7 @@ def operations(file: File, original: cst.BinaryOperation, updated: cst.BinaryOpe
         space = {"whitespace_before": divide.whitespace_before, "whitespace_after": divide.whitespace_after}
         new = updated.with_changes(operator=cst.FloorDivide(**space))
     else:
-        file.need_import("torch")
+        file.need_import("torch", original)
         new = expression(f'torch.div({file.code(updated.left)}, {file.code(updated.right)}, rounding_mode="trunc")')
     file.changed(rule, original, new)
     return new

@@ -137,7 +137,7 @@ def linear_algebra(file: File, original: cst.Call, updated: cst.Call) -> cst.Bas
         code = f"torch.linalg.cholesky({plain[0]})" + (".mT" if upper else "")
     if not code:
         return updated
-    file.need_import("torch")
+    file.need_import("torch", original)
     new = expression(code)
     file.changed(LINEAR_ALGEBRA, original, new)
     return new
@@ -210,7 +210,7 @@ def apex_optimizers(file: File, original: cst.Call, updated: cst.Call) -> cst.Ba
         if argument(original, "weight_decay", 6) is None and not any(arg.star for arg in original.args):
             new = _with_arg(new, "weight_decay=0")
         if _literal(argument(original, "adam_w_mode")) is False:
-            file.need_import("torch.optim")
+            file.need_import("torch.optim", original)
             new = new.with_changes(func=expression("torch.optim.Adam"))
     if not new.deep_equals(updated):
         file.changed(APEX, original, new)
@@ -240,7 +240,7 @@ def stft(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpressio
         return updated
     if argument(original, "return_complex", 8) is not None:
         return updated
-    file.need_import("torch")
+    file.need_import("torch", original)
     new = expression(f"torch.view_as_real({file.code(_with_arg(updated, 'return_complex=True'))})")
     file.changed(STFT, original, new)
     return new
@@ -343,7 +343,7 @@ def transforms_of_dataset(file: File, original: cst.ClassDef, updated: cst.Class
 def upsample_bilinear(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
     if not file.calls(original, "torch.nn.functional.upsample_bilinear"):
         return updated
-    file.need_import("torch.nn.functional")
+    file.need_import("torch.nn.functional", original)
     new = _with_arg(updated.with_changes(func=expression("torch.nn.functional.interpolate")), 'mode="bilinear"')
     new = _with_arg(new, "align_corners=True")
     file.changed(Rule("upsample", "torch.nn.functional.interpolate is what upsample was."), original, new)
