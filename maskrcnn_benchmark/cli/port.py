@@ -37,7 +37,7 @@ def main() -> int:
     args = build_parser().parse_args()
     try:
         from maskrcnn_benchmark.porting.porting import REPORT, port
-        from maskrcnn_benchmark.porting.report import needs_person
+        from maskrcnn_benchmark.porting.report import left_alone, needs_person
 
         outcome = port(args.fork, args.out, args.check)
     except ModuleNotFoundError as error:
@@ -61,6 +61,8 @@ def main() -> int:
     called = sum(bool(missing.callers) for missing in outcome.native)
     if called:
         print(f"{counted(called, 'native function is', 'native functions are')} called and missing.")
+    if kept := left_alone(outcome):
+        print(kept)
     left = len(needs_person(outcome))
     print(f"{counted(left, 'thing needs', 'things need')} a person. See {args.out / REPORT}.")
     return int(outcome.failed)

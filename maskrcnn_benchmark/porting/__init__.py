@@ -5,6 +5,7 @@
     rewriting.py    dead names put right in those that are not; rules/ says which
     source.py       a file as rules see it
     tensor_kinds.py, tensor_changes.py   what tensors of a function held, and what of that changed its meaning
+    torch_age.py    whether the fork was written for a torch that divides whole numbers truly
     older_names.py  names of older versions of upstream
     dead_names.py   dead names that no rule knows
     native.py       functions of the fork's C++ and CUDA sources

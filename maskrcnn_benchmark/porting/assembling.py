@@ -15,6 +15,7 @@ from . import displacing, older_names, upstream
 from .fork import Fork
 from .rewriting import Rewritten, refused_by_python, rename_async, rewrite
 from .source import Facts
+from .torch_age import Sign, sign_in
 
 OURS = Path(__file__).resolve().parents[1]  # this package
 ROOT = OURS.parent
@@ -37,8 +38,6 @@ def __getattr__(name):
         raise NotImplementedError(name)
     return missing
 """
-# Signs of a fork written for a torch in which `/` of integer tensors is true division.
-_RECENT_TORCH = re.compile(r"rounding_mode|floor_divide|true_divide|torch\.(cuda\.)?amp\b|weights_only")
 
 
 @dataclass
@@ -61,8 +60,14 @@ class Taken:
 
 @dataclass
 class Assembly:
-    """What `assemble` did: every file of the fork, and the Python texts taken over, by path."""
+    """What `assemble` did: every file of the fork, and the Python texts taken over, by path.
 
+    Attributes:
+        recent_torch: why the fork was written for a torch that divides whole numbers truly, if it was. One sign decides for all
+            files: they ran with the same torch.
+    """
+
+    recent_torch: Sign | None = None
     taken: list[Taken] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
 
@@ -72,7 +77,9 @@ def survey(fork: Fork) -> Assembly:
     assembly = Assembly()
     states = {path: upstream.state(path, fork.read(path), fork.package) for path in fork.files}
     own = [path for path, state in states.items() if state != "upstream" and path.endswith(".py")]
-    recent = any(_RECENT_TORCH.search(fork.read(path).decode(errors="replace")) for path in own)
+    signs = (sign_in(path, fork.read(path).decode("utf-8-sig", errors="replace")) for path in own)
+    assembly.recent_torch = next(filter(None, signs), None)
+    recent = assembly.recent_torch is not None
     for path, state in states.items():
         if _left_out(path, fork):
             assembly.taken.append(Taken(path, state, "left out"))
@@ -130,6 +137,10 @@ def rewrite_file(fork: Fork, path: str, recent_torch: bool) -> Rewritten:
         line = data[: error.start].count(b"\n") + 1
         return Rewritten(data.decode("latin-1"), error=(line, "the file's text is not encoded as UTF-8"))
     rewritten = rewrite(text, Facts(path, fork.package, recent_torch))
+    if recent_torch:
+        done = {(change.line, change.rule, change.before) for change in rewritten.changes}
+        older = rewrite(text, Facts(path, fork.package)).changes
+        rewritten.left = [change for change in older if (change.line, change.rule, change.before) not in done]
     if rewritten.error is not None:
         # Python says the line of an error, LibCST where it noticed.
         rewritten.error = refused_by_python(rename_async(text)[0]) or rewritten.error

@@ -13,6 +13,8 @@ from .dead_names import Dead
 from .fork import Fork
 from .importing import Failure
 from .native import Missing
+from .source import Change
+from .torch_age import Sign
 
 # Names of modules whose package on the index is called otherwise.
 PIP_NAMES = {
@@ -72,6 +74,11 @@ class Outcome:
         }
 
     @property
+    def left(self) -> list[tuple[str, Change]]:
+        """What would have been rewritten in a fork of an older torch, by file."""
+        return [(file.path, change) for file in self.assembly.taken if file.rewritten for change in file.rewritten.left]
+
+    @property
     def failed(self) -> bool:
         return bool(self.broken or self.unbuilt) or self.check_failed
 
@@ -92,6 +99,7 @@ def write_report(outcome: Outcome) -> str:
         _imports(outcome),
         _check(outcome),
         _rewritten(outcome),
+        _left(outcome),
         _files(outcome),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -113,6 +121,9 @@ def _summary(outcome: Outcome) -> str:
         verdict = f"**{said} not import here.**"
     unbuilt = len(outcome.unbuilt)
     wanting = counted(unbuilt, "module needs", "modules need")
+    sign = outcome.assembly.recent_torch
+    reason = f"or later: {_said_of(sign)}" if sign else "or earlier: nothing in it needs a later one"
+    age = f"Its code is taken to be of torch {'1.5' if sign else '1.4'} {reason}."
     return "\n".join(
         [
             "## Summary",
@@ -125,6 +136,7 @@ def _summary(outcome: Outcome) -> str:
             f"{states['upstream']} upstream's that this package has not); {changes} pieces of code in them were rewritten.",
             f"- {counted(count['left out'], 'file was', 'files were')} left out: native sources and the fork's build, in whose "
             "place are this package's.",
+            f"- {age}",
             f"- Dead names without a rule: {len(outcome.dead)}; native functions that are missing: {len(outcome.native)}; "
             f"third-party packages that are missing: {len(outcome.third_party)}.",
         ]
@@ -255,6 +267,31 @@ def _rewritten(outcome: Outcome) -> str:
             rows = [(str(c.line), c.rule.name, _code(c.before), _code(c.after)) for c in file.rewritten.changes]
             lines += ["", f"### {file.path}", "", _table(("line", "rule", "before", "after"), rows)]
     return "\n".join(lines)
+
+
+def left_alone(outcome: Outcome) -> str:
+    """A sentence about what was not rewritten because of the torch that the fork was written for; "" if that changed nothing."""
+    sign, count = outcome.assembly.recent_torch, len(outcome.left)
+    if sign is None or not count:
+        return ""
+    kept = counted(count, "piece of code stays as it is", "pieces of code stay as they are")
+    return f"{kept} because the fork was taken to be written for torch 1.5 or later: {_said_of(sign)}."
+
+
+def _said_of(sign: Sign) -> str:
+    return f"{sign.path}:{sign.line} has `{sign.code}`, which came with torch {sign.since}"
+
+
+def _left(outcome: Outcome) -> str:
+    if not outcome.left:
+        return ""
+    text = (
+        f"{left_alone(outcome)} If a file of these was last run with an earlier torch, rewrite it as the last column says: "
+        "it divided whole numbers without a fraction, and sampled and scaled by other defaults."
+    )
+    rows = [(f"{path}:{c.line}", c.rule.name, _code(c.before), _code(c.after)) for path, c in outcome.left]
+    head = ("line", "rule", "as it is", "of an earlier torch")
+    return "\n".join(["## What an earlier torch would have meant", "", text, "", _table(head, rows)])
 
 
 def _files(outcome: Outcome) -> str:

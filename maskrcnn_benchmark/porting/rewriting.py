@@ -24,12 +24,14 @@ class Rewritten:
     """A file's new text and what was done.
 
     Attributes:
+        left: changes that were not made, because the fork was written for a later torch than they are for.
         error: why the file was left as it is, if it does not parse: (line, message).
     """
 
     text: str
     changes: list[Change] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
+    left: list[Change] = field(default_factory=list)
     error: tuple[int, str] | None = None
 
 

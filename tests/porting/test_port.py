@@ -18,7 +18,7 @@ from maskrcnn_benchmark.porting.dead_names import Dead  # noqa: E402
 from maskrcnn_benchmark.porting.fork import ForkError, open_fork  # noqa: E402
 from maskrcnn_benchmark.porting.native import Missing  # noqa: E402
 from maskrcnn_benchmark.porting.porting import port  # noqa: E402
-from maskrcnn_benchmark.porting.report import Outcome, needs_person, write_report  # noqa: E402
+from maskrcnn_benchmark.porting.report import Outcome, left_alone, needs_person, write_report  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 # Stands for a file of upstream's: its blob id is made known below.
@@ -233,6 +233,34 @@ def test_a_name_of_an_older_upstream_brings_the_forks_module(tmp_path, known):
     assert (
         "tiny_core/structures/bounding_box.py: an older upstream's, for cat" in (tmp_path / "out/PORT.md").read_text()
     )
+
+
+@pytest.mark.parametrize(
+    ("code", "sign"),
+    [
+        ("import torch as t\ny = t.floor_divide(3, 2)\n", "2 has `floor_divide`, which came with torch 1.5"),
+        ("y = x.true_divide(2)\n", "1 has `true_divide`, which came with torch 1.5"),
+        ("from torch.cuda.amp import autocast\n", "1 has `torch.cuda.amp`, which came with torch 1.6"),
+        ("import torch\n\nf = torch.amp.autocast\n", "3 has `torch.amp`, which came with torch 1.6"),
+        ("y = div(x,\n  rounding_mode='floor')\n", "2 has `rounding_mode=`, which came with torch 1.8"),
+        ("import numpy as np\ny = np.true_divide(3, 2)  # torch.floor_divide\n'weights_only, torch.cuda.amp'\n", ""),
+    ],
+)
+def test_what_the_age_of_a_forks_torch_rests_on(code, sign, tmp_path, known):
+    older = "def f(x):\n    return x.topk(3)[1] / 10, F.grid_sample(x, x), torch.load(x)\n"
+    own = {"tiny_core/a.py": code, "tiny_core/b.py": f"import torch\nimport torch.nn.functional as F\n{older}"}
+    fork = open_fork(write_fork(tmp_path / "fork", **own), tmp_path / "scratch")
+    outcome = Outcome(fork, assembling.survey(fork))
+    report = write_report(outcome)
+    divides = "x.topk(3)[1] // 10" in outcome.assembly.texts["tiny_core/b.py"]
+    assert divides != bool(sign) and "weights_only=False" in outcome.assembly.texts["tiny_core/b.py"]
+    assert [(path, change.line) for path, change in outcome.left] == [("tiny_core/b.py", 4)] * 2 * bool(sign)
+    if sign:
+        assert f"torch 1.5 or later: tiny_core/a.py:{sign}." in report
+        assert "2 pieces of code stay as they are because" in left_alone(outcome)
+        assert "| tiny_core/b.py:4 | integer division | `x.topk(3)[1] / 10` | `x.topk(3)[1] // 10` |" in report
+    else:
+        assert "taken to be of torch 1.4 or earlier" in report and not left_alone(outcome)
 
 
 @pytest.mark.parametrize(
