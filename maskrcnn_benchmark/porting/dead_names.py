@@ -37,6 +37,7 @@ ALWAYS_DEAD = {
             "fromimage",
         )
     },
+    "scipy.interpolate.interp2d": "SciPy 1.14 removed it; RegularGridInterpolator or RectBivariateSpline does it",
     "apex.fp16_utils": "ported code has no apex; torch.amp does what it did",
     "apex.multi_tensor_apply": "ported code has no apex; torch's _foreach functions do what it did",
 }
@@ -170,6 +171,9 @@ class _Scan(ast.NodeVisitor):
         if isinstance(func, ast.Attribute) and func.attr in DEAD_METHODS and self._may_be_tensor(func):
             why = DEAD_METHODS[func.attr]
             self.dead.append(Dead(self.path, node.lineno, f"Tensor.{func.attr}", why, self.guards > 0))
+        if self._dotted(func) == "torch.fft":
+            why = "torch.fft is a module since torch 1.8; torch.view_as_real(torch.fft.fftn(...)) gives what the function gave"
+            self.dead.append(Dead(self.path, node.lineno, "torch.fft()", why, self.guards > 0))
         self.generic_visit(node)
 
     def _may_be_tensor(self, method: ast.Attribute) -> bool:

@@ -97,6 +97,17 @@ class File:
         """Whether a class in the file has a method of this name: calls of it may mean that one."""
         return name in self._methods
 
+    def bases_around(self, node: cst.CSTNode) -> set[str]:
+        """Dotted names of the bases of the class that `node` stands in."""
+        owner: cst.CSTNode | None = node
+        while owner is not None and not isinstance(owner, cst.ClassDef):
+            owner = self.parent(owner)
+        return (
+            {name for base in owner.bases for name in self.names(base.value)}
+            if isinstance(owner, cst.ClassDef)
+            else set()
+        )
+
     def is_unbound(self, node: cst.Name) -> bool:
         """Whether this is a name by itself, not a part of another, that nothing in the file binds."""
         parent = self.parent(node)

@@ -22,6 +22,7 @@ class Plan:
     to_bool: set[int] = field(default_factory=set)  # dtypes and calls of byte()
     invert: dict[int, str] = field(default_factory=dict)  # "~", or "== 0" where it may be no tensor
     divide: dict[int, str] = field(default_factory=dict)  # "floor" or "trunc", or "" where it may be no tensor
+    minus: set[int] = field(default_factory=set)  # mask - mask
     counts: set[int] = field(default_factory=set)  # what asks how many masks hold
 
 
@@ -84,8 +85,11 @@ class _Changes:
         return (
             isinstance(node, cst.BinaryOperation)
             and isinstance(node.operator, cst.Add)
-            and all(isinstance(term, cst.Comparison) or self.scope.kind(term) == "mask" for term in _terms(node))
+            and all(map(self._is_mask, _terms(node)))
         )
+
+    def _is_mask(self, node: cst.BaseExpression) -> bool:
+        return isinstance(node, cst.Comparison) or self.scope.kind(node) == "mask"
 
     def _called(self, node: cst.Call, names: set[str]) -> cst.BaseExpression | None:
         """The tensor that is given to a method of one of these names, or to torch's function of that name."""
@@ -123,6 +127,8 @@ class _Changes:
                     self.made.invert[id(node)] = "== 0"
                 elif id(node) not in self.made.invert:
                     self.made.invert[id(node)] = ""
+        elif isinstance(node.operator, cst.Subtract) and self._is_mask(node.left) and self._is_mask(node.right):
+            self.made.minus.add(id(node))
         elif self.file.facts.recent_torch:
             return
         elif isinstance(node.operator, cst.Divide):

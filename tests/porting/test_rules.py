@@ -12,6 +12,8 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
+import torchvision.transforms as T
+from PIL import Image
 
 pytest.importorskip("libcst")
 
@@ -122,6 +124,82 @@ def test_imports_that_a_fork_has_at_its_top_already_or_always_stay_there():
         "'''doc'''\nimport scipy.misc\ndef f(x):\n    import numpy as np\n    return np.NINF, scipy.misc.comb(x, 2)\n"
     )
     assert ported(code).text.startswith("'''doc'''\nimport numpy\nimport scipy.special\nimport scipy.misc\n")
+
+
+def test_arguments_that_libraries_renamed_or_dropped():
+    names = run(
+        """
+        import io, json
+        import numpy as np
+        import torch
+        import torchvision.transforms as T, torchvision.transforms.functional as TF
+        from torch.optim import lr_scheduler
+        from torchvision.utils import make_grid
+        from PIL import Image
+        class Own(lr_scheduler._LRScheduler):
+            def __init__(self, optimizer, last_epoch=-1, verbose=False):
+                super(Own, self).__init__(optimizer, last_epoch, verbose)
+            def get_lr(self):
+                return [0.25]
+        made = (
+            lr_scheduler.ReduceLROnPlateau(optimizer, "min", verbose=True),
+            torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "min", 0.1, 10, True, 0.5),
+            lr_scheduler.StepLR(optimizer, 2, 0.5, -1, False),
+            lr_scheduler.ExponentialLR(optimizer, 0.5, verbose=False,),
+            Own(optimizer),
+        )
+        turned = TF.rotate(image, 45, resample=Image.BILINEAR), TF.rotate(image, 45, resample=False)
+        drawn = T.RandomRotation((45, 45), resample=False), T.RandomAffine((45, 45), resample=Image.BILINEAR, fillcolor=7)
+        grid = make_grid(torch.tensor([[[[-1.0, 1.0]]]]), normalize=True, range=(-1, 1))
+        counts, median = np.histogram([1, 1], bins=1, normed=True)[0], np.percentile([1, 2], 50, interpolation="lower")
+        read = json.load(io.StringIO("[1]"), encoding="utf-8"), np.array([1], copy=False)
+        """,
+        optimizer=torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0),
+        image=Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)),
+    )
+    plateau, step, own = names["made"][1], names["made"][2], names["made"][-1]
+    assert plateau.threshold == 0.5 and step.gamma == 0.5 and own.get_last_lr() == [0.25]
+    smooth, nearest = (np.asarray(image) for image in names["turned"])
+    assert (smooth != nearest).any() and (nearest == np.asarray(names["image"].rotate(45))).all()
+    turned, sheared = names["drawn"]
+    assert turned.interpolation == T.InterpolationMode.NEAREST and sheared.interpolation == T.InterpolationMode.BILINEAR
+    assert sheared.fill == 7 and names["grid"].unique().tolist() == [0.0, 1.0]
+    assert names["counts"].tolist() == [1.0] and names["median"] == 1 and names["read"] == ([1], np.array([1]))
+
+
+def test_methods_and_readings_that_numpy_and_python_removed():
+    names = run(
+        """
+        import threading
+        import numpy as np
+        import xml.etree.ElementTree as ET
+        root = ET.fromstring("<a><b/><b/></a>")
+        tags = [child.tag for child in root.getchildren()], len(list(root.getiterator("b"))), ET.tostring(root.getchildren()[0])
+        data = np.array([1, 2], np.uint8).tostring()
+        read = np.fromstring(data, np.uint8), np.fromstring(data, dtype=np.uint8, sep=""), np.fromstring("1 2", sep=" ")
+        read[0][0] = 9
+        alive = threading.current_thread().isAlive()
+        """
+    )
+    assert names["tags"] == (["b", "b"], 2, b"<b />") and names["data"] == b"\x01\x02" and names["alive"]
+    assert [numbers.tolist() for numbers in names["read"]] == [[9, 2], [1, 2], [1, 2]]
+
+
+def test_the_pixels_of_a_figure():
+    pytest.importorskip("matplotlib").use("Agg")
+    names = run(
+        """
+        import matplotlib.pyplot as plt
+        import numpy as np
+        figure, axes = plt.subplots(figsize=(2, 1), dpi=10)
+        axes.hist([1, 2], normed=True)
+        axes.grid(b=True)
+        figure.canvas.draw()
+        pixels = np.fromstring(figure.canvas.tostring_rgb(), dtype=np.uint8, sep="").reshape(10, 20, 3)
+        plt.close(figure)
+        """
+    )
+    assert names["pixels"].max() == 255
 
 
 def test_functions_that_numpy_removed():
@@ -506,7 +584,8 @@ def test_the_gpu_by_name(monkeypatch):
         import torch
         def f(x):
             y = torch.zeros(1, 4).to('cuda') + x.cuda().sum() + x.cuda(non_blocking=True).sum()
-            z = torch.ones(2, device="cuda") + x.new_ones(2, device="cuda")
+            y = y + x.cuda(0).sum() + x.cuda(device=x.get_device()).sum() + x.cuda(1, True).sum() + x.to("cuda:0").sum()
+            z = torch.ones(2, device="cuda:0") + x.new_ones(2, device=f"cuda:{x}") + torch.zeros(2, device="cuda:{}".format(1))
             return y, z, x.type(torch.cuda.FloatTensor), torch.cuda.LongTensor([1]), torch.device("cuda")
         def g(x):
             if torch.cuda.is_available():
@@ -515,7 +594,7 @@ def test_the_gpu_by_name(monkeypatch):
         """
     )
     y, z, floats, whole, device = names["f"](torch.tensor([1, 2]))
-    assert y.tolist() == [[6.0] * 4] and z.tolist() == [2.0, 2.0] and device.type == "cpu"
+    assert y.tolist() == [[18.0] * 4] and z.tolist() == [2.0, 2.0] and device.type == "cpu"
     assert floats.dtype == torch.float32 and whole.dtype == torch.int64
     assert names["g"](whole) is whole
 
@@ -721,6 +800,17 @@ def test_sums_of_masks_are_left_to_a_person():
     ]
 
 
+def test_a_mask_minus_a_mask_is_left_to_a_person():
+    code = """
+    import torch
+    def f(a, b):
+        m = torch.eq(a, b)
+        return (a > 0) - (b < 3), m - (a > 0), (a > 0).int() - (b < 3).int(), a - b, m - a
+    """
+    done = ported(code)
+    assert [r.text.split("`")[1] for r in done.remarks] == ["(a > 0) - (b < 3)", "m - (a > 0)"] and not done.changes
+
+
 def dead(code: str) -> list[tuple[int, str]]:
     found, _ = dead_names.find("a.py", textwrap.dedent(code), ())
     return [(name.line, name.name) for name in found]
@@ -739,6 +829,7 @@ def test_dead_methods_of_tensors():
 
 
 def test_names_that_are_dead_installed_or_not():
+    assert dead("import torch\ny, z = torch.fft(x, 1), torch.fft.fftn(x)\n") == [(2, "torch.fft()")]
     assert dead("from scipy.misc import imresize\nfrom scipy import misc\nmisc.imsave('a', x)\n") == [
         (1, "scipy.misc.imresize"),
         (3, "scipy.misc.imsave"),

@@ -5,18 +5,25 @@ from __future__ import annotations
 import libcst as cst
 from libcst import matchers as m
 
-from ..source import File, NodeRule, argument, expression, without_last_comma
+from ..source import File, NodeRule, argument, expression
 from .names import Rule
+from .torch_calls import _with_arg
 
 DEVICE = Rule("the GPU by name", "The code names the GPU whatever MODEL.DEVICE says; without one it could not run.")
 
 
-def _chosen(file: File, at: cst.CSTNode) -> str:
-    return f'"cuda" if {file.module_name("torch", at)}.cuda.is_available() else "cpu"'
+def _chosen(file: File, at: cst.CSTNode, gpu: str = '"cuda"') -> cst.BaseExpression:
+    return expression(f'{gpu} if {file.module_name("torch", at)}.cuda.is_available() else "cpu"')
 
 
 def _is_cuda(arg: cst.Arg | None) -> bool:
-    return arg is not None and isinstance(arg.value, cst.SimpleString) and arg.value.evaluated_value == "cuda"
+    """Whether this is "cuda", "cuda:0", f"cuda:{rank}" or "cuda:{}".format(rank)."""
+    value = arg.value if arg is not None else None
+    if isinstance(value, cst.Call) and m.matches(value.func, m.Attribute(attr=m.Name("format"))):
+        value = cst.ensure_type(value.func, cst.Attribute).value
+    if isinstance(value, cst.FormattedString):
+        return isinstance(value.parts[0], cst.FormattedStringText) and value.parts[0].value.startswith("cuda")
+    return isinstance(value, cst.SimpleString) and str(value.evaluated_value).startswith("cuda")
 
 
 def _guarded(file: File, node: cst.CSTNode) -> bool:
@@ -30,26 +37,32 @@ def _guarded(file: File, node: cst.CSTNode) -> bool:
 
 
 def moves(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
-    """x.cuda() and x.to("cuda")."""
+    """x.cuda(), x.cuda(0) and x.to("cuda")."""
     func = updated.func
     if not isinstance(func, cst.Attribute) or not file.uses("torch") or _guarded(file, original):
         return updated
     if file.defines_method(func.attr.value):
         return updated
     args = list(updated.args)
-    if func.attr.value == "cuda" and not any(arg.keyword is None or arg.keyword.value == "device" for arg in args):
-        new = updated.with_changes(func=func.with_changes(attr=cst.Name("to")), args=[_argument(file, original), *args])
+    if func.attr.value == "cuda" and not any(arg.star for arg in args):
+        given, later = argument(updated, "device", 0), argument(updated, "non_blocking", 1)
+        number = given is not None and isinstance(given.value, cst.Integer)
+        gpu = '"cuda"' if given is None else f'"cuda:{file.code(given.value)}"' if number else file.code(given.value)
+        new = updated.with_changes(
+            func=func.with_changes(attr=cst.Name("to")), args=[cst.Arg(_chosen(file, original, gpu))]
+        )
+        if later is not None:
+            new = _with_arg(new, f"non_blocking={file.code(later.value)}")
     elif func.attr.value == "to" and args and args[0].keyword is None and _is_cuda(args[0]):
-        new = updated.with_changes(args=[args[0].with_changes(value=expression(_chosen(file, original))), *args[1:]])
+        new = updated.with_changes(args=[_of_choice(file, original, args[0]), *args[1:]])
     else:
         return updated
-    new = new.with_changes(args=without_last_comma(new.args))
     file.changed(DEVICE, original, new)
     return new
 
 
-def _argument(file: File, at: cst.CSTNode) -> cst.Arg:
-    return cst.Arg(expression(_chosen(file, at)), comma=cst.Comma(whitespace_after=cst.SimpleWhitespace(" ")))
+def _of_choice(file: File, at: cst.CSTNode, arg: cst.Arg) -> cst.Arg:
+    return arg.with_changes(value=_chosen(file, at, file.code(arg.value)))
 
 
 def arguments(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpression:
@@ -60,9 +73,7 @@ def arguments(file: File, original: cst.Call, updated: cst.Call) -> cst.BaseExpr
     of_torch = any(name.startswith("torch.") for name in file.names(original.func))
     if given is None or not _is_cuda(given) or not (of_torch or new_tensor) or _guarded(file, original):
         return updated
-    args = [
-        arg.with_changes(value=expression(_chosen(file, original))) if arg is given else arg for arg in updated.args
-    ]
+    args = [_of_choice(file, original, arg) if arg is given else arg for arg in updated.args]
     new = updated.with_changes(args=args)
     file.changed(DEVICE, original, new)
     return new

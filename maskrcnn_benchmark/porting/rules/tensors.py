@@ -61,6 +61,12 @@ def operations(file: File, original: cst.BinaryOperation, updated: cst.BinaryOpe
             new = new.with_changes(lpar=updated.lpar, rpar=updated.rpar)
         file.changed(INVERT, original, new)
         return new
+    if id(original) in todo.minus:
+        file.remark(
+            original,
+            f"`{file.code(original)}`: torch refuses `-` of bool tensors, which comparisons give since torch 1.2; if these are "
+            "tensors, write a & ~b for what is in the first alone, or .int() after each for numbers.",
+        )
     if id(original) not in todo.divide:
         return updated
     if not todo.divide[id(original)]:
