@@ -471,6 +471,30 @@ def test_the_smallest_configuration_comes_first():
     assert min(names, key=trial.size_of) == names[1] and max(names, key=trial.size_of) == names[0]
 
 
+@pytest.mark.parametrize("tools", [("train_net.py", "test_net.py"), ("train_net.py",), ("test_net.py",)])
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_check_runs_the_tools_that_are_there(tools, apart, tmp_path, monkeypatch):
+    ran = []
+
+    def run(words, out):
+        ran.append(" ".join(words[1:3]))
+        (tmp_path / "trial/output/model.pth").touch()
+        return 0, "loss: 1.5"
+
+    chosen = {"file": "a.yaml", "keys": {}, "catalog": "c.py", "set": "s"}
+    monkeypatch.setattr(trial, "_choose", lambda *_: chosen)
+    monkeypatch.setattr(trial, "_run", run)
+    monkeypatch.setattr(losses, "compare", lambda *_: ("- compared", apart))
+    (tmp_path / "out/tools").mkdir(parents=True)
+    for tool in tools:
+        (tmp_path / "out/tools" / tool).write_text("--skip-test")
+    fork = open_fork(write_fork(tmp_path / "fork"), tmp_path / "scratch")
+    lines, failed = trial.run(fork, assembling.Assembly(), tmp_path / "out", tmp_path, tmp_path, lambda sentence: None)
+    assert failed == apart and lines[-1] == "- compared" and len(ran) == 1 + ("test_net.py" in tools)
+    said = [line for line in lines if "the fork has no" in line]
+    assert len(said) == 2 - len(tools) and all(tool not in "".join(said) for tool in tools)
+
+
 def test_settings_have_the_types_of_the_forks_keys(tmp_path):
     keys = {
         "INPUT.MIN_SIZE_TRAIN": [800],
