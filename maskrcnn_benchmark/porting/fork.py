@@ -8,7 +8,14 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-MARK = "structures/bounding_box.py"  # what every fork's package has
+from . import upstream
+
+MARK = "structures/bounding_box.py"  # what every whole fork's package has
+TELLING = 3  # so many paths of upstream's modules below one folder tell a fork of changed files alone
+SOUGHT = (
+    f"a package of a fork has the file {MARK}, or {TELLING} others at paths of maskrcnn-benchmark's modules (config/defaults.py, "
+    "engine/trainer.py), or one if the folder is called maskrcnn_benchmark. Give the folder or git directory of the fork itself."
+)
 LEFT_OUT = {".git", ".hg", ".svn", "__pycache__", ".ipynb_checkpoints", ".idea", ".vscode"}
 BUILT = (".so", ".pyd", ".pyc", ".o", ".egg-info")
 
@@ -77,10 +84,7 @@ def open_fork(path: Path, scratch: Path) -> Fork:
     files, links = _follow_links(folder, names)
     packages = _find_packages(files)
     if not packages:
-        raise ForkError(
-            f"{str(path)!r} holds no fork of maskrcnn-benchmark: no package in it has the file {MARK}. "
-            "Give the folder or git directory of the fork itself."
-        )
+        raise ForkError(f"{str(path)!r} holds no fork of maskrcnn-benchmark: {SOUGHT}")
     package = packages[0]
     prefix = "" if package.parent == PurePosixPath(".") else f"{package.parent}/"
     inside = [name.removeprefix(prefix) for name in files if name.startswith(prefix)]
@@ -116,10 +120,7 @@ def _branch_with_package(git: Path, path: Path) -> str:
         )
         if listed.returncode == 0 and _find_packages(listed.stdout.decode(errors="replace").split("\n")):
             return branch
-    raise ForkError(
-        f"{str(path)!r} holds no fork of maskrcnn-benchmark: no package in its branches has the file {MARK}. "
-        "Give the folder or git directory of the fork itself."
-    )
+    raise ForkError(f"{str(path)!r} holds no fork of maskrcnn-benchmark in its branches: {SOUGHT}")
 
 
 def _describe(git: Path, branch: str, path: Path) -> tuple[str, dict[str, list[str]]]:
@@ -231,6 +232,20 @@ def _list_checkout(folder: Path) -> list[str]:
 
 
 def _find_packages(names: list[str]) -> list[PurePosixPath]:
-    """Folders that hold MARK, the least nested first."""
-    found = [PurePosixPath(name).parents[1] for name in names if name.endswith(f"/{MARK}")]
-    return sorted((p for p in found if p.name.isidentifier()), key=lambda path: (len(path.parts), str(path)))
+    """Folders of a fork's modules: those that hold MARK, then those of changed files alone, the least nested first."""
+    front = f"{upstream.NAME}/"
+    known = {
+        path.removeprefix(front) for path in upstream.versions() if path.startswith(front) and path.endswith(".py")
+    }
+    known -= {path for path in known if path.endswith("__init__.py")}
+    held: dict[PurePosixPath, set[str]] = {}
+    for name in names:
+        parts = name.split("/")
+        for start in range(1, len(parts)):
+            if (rest := "/".join(parts[start:])) in known:
+                held.setdefault(PurePosixPath(*parts[:start]), set()).add(rest)
+    found = [p for p, has in held.items() if MARK in has or len(has) >= (1 if p.name == upstream.NAME else TELLING)]
+    return sorted(
+        (p for p in found if p.name.isidentifier()),
+        key=lambda path: (MARK not in held[path], len(path.parts), str(path)),
+    )

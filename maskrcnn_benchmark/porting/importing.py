@@ -10,8 +10,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import upstream
+from .fork import Fork
+
 TIMEOUT_S = 900
-_LACKING = re.compile(r"(?:No module named|cannot import name) '([\w.]+)'")
+_LACKING = re.compile(r"(?:No module named|cannot import name) '([\w.]+)'(?: from '([\w.]+)')?")
 # One process for all, in the order of the list: a module that ends the process is named by the next start.
 _PROGRAM = """
 import importlib, json, sys, warnings
@@ -45,6 +48,14 @@ class Failure:
         """Whether one of these modules, named without its packages, is what it lacks."""
         found = _LACKING.search(self.reason)
         return found is not None and found[1].rpartition(".")[2] in modules
+
+    def lacks_upstreams(self, fork: Fork) -> bool:
+        """Whether what it lacks is a module of upstream's that the fork has no file of: it holds changed files alone."""
+        found = _LACKING.search(self.reason)
+        name, module = found.groups() if found else ("", "")
+        paths = (dotted.replace(".", "/") for dotted in (name, module, f"{module}.{name}") if dotted)
+        files = (f"{path}{end}" for path in paths for end in (".py", "/__init__.py"))
+        return any(upstream.path_of(f, fork.package) in upstream.versions() and f not in fork.files for f in files)
 
 
 def module_name(path: str) -> str:

@@ -238,7 +238,7 @@ def _imports(outcome: Outcome) -> str:
     told = {**outcome.broken, **outcome.unbuilt}
     both = {name: why for name, why in outcome.out_failures.items() if name not in told}
     for title, failures in (
-        ("These import in the fork by itself:", outcome.broken),
+        ("These import in the fork by itself, as far as its own files go:", outcome.broken),
         ("These need an extension of the fork's own, which is built neither here nor in the fork:", outcome.unbuilt),
         ("These do not import in the fork by itself either:", both),
     ):

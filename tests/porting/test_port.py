@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("libcst")
 
-from maskrcnn_benchmark.porting import assembling, losses, rewriting, trial, upstream  # noqa: E402
+from maskrcnn_benchmark.porting import assembling, importing, losses, rewriting, trial, upstream  # noqa: E402
 from maskrcnn_benchmark.porting.dead_names import Dead  # noqa: E402
 from maskrcnn_benchmark.porting.fork import ForkError, open_fork  # noqa: E402
 from maskrcnn_benchmark.porting.native import Missing  # noqa: E402
@@ -378,6 +378,31 @@ def test_a_package_deeper_in_the_repository(tmp_path):
     assert found.root == tmp_path / "fork/detection" and "paper.txt" not in found.files and found.elsewhere == 1
 
 
+@pytest.mark.parametrize(
+    ("files", "package"),
+    [
+        (["maskrcnn_benchmark/engine/trainer.py"], "maskrcnn_benchmark"),
+        (["x/maskrcnn_benchmark/config/defaults.py"], "maskrcnn_benchmark"),
+        (["core/engine/trainer.py", "core/config/defaults.py", "core/modeling/rpn/rpn.py"], "core"),
+        (["core/engine/trainer.py", "core/config/defaults.py", "core/engine/__init__.py", "core/new.py"], None),
+        (["a/engine/trainer.py", "a/solver/build.py", "a/data/build.py", "b/c/structures/bounding_box.py"], "c"),
+    ],
+)
+def test_a_fork_of_changed_files_alone_is_told_by_upstreams_paths(files, package, tmp_path):
+    for file in files:
+        (tmp_path / "fork" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "fork" / file).write_text("x = 1\n")
+    if package is None:
+        with pytest.raises(ForkError, match=r"has the file structures/bounding_box.py, or 3 others at paths of"):
+            open_fork(tmp_path / "fork", tmp_path / "scratch")
+        return
+    found = open_fork(tmp_path / "fork", tmp_path / "scratch")
+    assert found.package == package and len(found.modules()) == sum(f"{package}/" in file for file in files)
+    gone = [f"{package}.layers", f"{package}.layers.nms", "numpy.float"]
+    reasons = [f"No module named '{name}'" for name in gone] + [f"cannot import name 'nms' from '{package}.layers' (x)"]
+    assert [importing.Failure(reason).lacks_upstreams(found) for reason in reasons] == [True, True, False, True]
+
+
 @pytest.mark.parametrize("case", ["no folder", "no package", "an empty git directory"])
 def test_what_is_no_fork_gets_a_sentence(case, tmp_path):
     fork = tmp_path / "fork"
@@ -450,8 +475,6 @@ def test_an_error_after_ctrl_c_is_ctrl_c(lost, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_nothing_is_left_of_a_port_that_stops(error, tmp_path, monkeypatch):
-    from maskrcnn_benchmark.porting import importing
-
     def stop(*_):
         raise error
 
