@@ -220,17 +220,15 @@ class _Scan(ast.NodeVisitor):
         if parts[0] in REMOVED_MODULES:
             self.dead.append(Dead(self.path, line, name, f"Python or setuptools removed {parts[0]}", self.guards > 0))
             return
+        found = resolve(tuple(parts))
+        if found == parts[0] and found not in sys.stdlib_module_names:
+            self.absent.setdefault(found, line)
         for end in range(2, len(parts) + 1):
             why = ALWAYS_DEAD.get(".".join(parts[:end]))
             if why:
                 self.dead.append(Dead(self.path, line, ".".join(parts[:end]), why, self.guards > 0))
                 return
-        found = resolve(tuple(parts))
-        if found == parts[0]:
-            if parts[0] not in sys.stdlib_module_names:
-                self.absent.setdefault(parts[0], line)
-            return
-        if found:
+        if found and found != parts[0]:
             why = f"{found.rpartition('.')[0]} has no {found.rpartition('.')[2]}"
             self.dead.append(Dead(self.path, line, found, why, self.guards > 0))
 

@@ -88,6 +88,9 @@ def _port_into(fork: Fork, building: Path, scratch: Path, check: bool, say) -> O
     assembling.make_control(fork, assembly, control)
     outcome.control_failures = importing.import_all(control, names, own, scratch)
     outcome.out_failures = importing.import_all(building, names, own, scratch)
+    for name, why in outcome.out_failures.items():  # what a package needs that is there, too
+        if why.third_party and why.third_party not in local:
+            outcome.third_party.setdefault(why.third_party, name)
     for name, why in list(outcome.control_failures.items()):
         lacking = outcome.out_failures.get(name, why).third_party
         if not lacking and why.lacks_upstreams(fork):  # of a fork of changed files alone, all have to import

@@ -828,6 +828,14 @@ def test_dead_methods_of_tensors():
     assert not dead("import torch\nclass A:\n    def lstsq(self):\n        return self.lstsq()\n")
 
 
+def test_a_package_that_is_missing_is_named_though_what_is_imported_from_it_is_dead(monkeypatch):
+    monkeypatch.setattr(dead_names, "ALWAYS_DEAD", {"no_such_package.misc.old": "It was removed."})
+    code = "import os\nfrom no_such_package.misc import old\ndef f():\n    import nor_this.one\n"
+    found, absent = dead_names.find("a.py", code, ())
+    assert [one.name for one in found] == ["no_such_package.misc.old"]
+    assert absent == {"no_such_package": 2, "nor_this": 4}
+
+
 def test_names_that_are_dead_installed_or_not():
     assert dead("import torch\ny, z = torch.fft(x, 1), torch.fft.fftn(x)\n") == [(2, "torch.fft()")]
     assert dead("from scipy.misc import imresize\nfrom scipy import misc\nmisc.imsave('a', x)\n") == [
