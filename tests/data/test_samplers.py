@@ -59,6 +59,22 @@ def test_upstreams_sampler_takes_its_seed_as_an_attribute():
     assert list(sampler) == share(50, 2, 1, seed=3, epoch=4)
 
 
+@pytest.mark.parametrize("n", [10, 11])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_samplers_of_forks_compute_with_num_samples_and_total_size(n, shuffle):
+    class Backwards(DistributedSampler):
+        def __iter__(self):
+            order = list(range(len(self.dataset)))[::-1]
+            order += order[: self.total_size - len(order)]
+            return iter(order[self.num_samples * self.rank : self.num_samples * (self.rank + 1)])
+
+    samplers = [Backwards(range(n), 4, rank, shuffle) for rank in range(4)]
+    assert {(s.num_samples, s.total_size) for s in samplers} == {(3, 12)}
+    assert [i for s in samplers for i in s] == [*range(n)[::-1], *range(n)[: n - 13 : -1]]
+    samplers[0].num_samples = 5
+    assert len(samplers[0]) == 5 or not shuffle
+
+
 def batches(n: int, groups: list[int], size: int, seed: int = 0) -> GroupedBatchSampler:
     sampler = SeededSampler(range(n), num_replicas=1, rank=0, seed=seed)
     return GroupedBatchSampler(sampler, groups, size)
