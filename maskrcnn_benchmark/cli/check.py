@@ -2,7 +2,7 @@
 
     mrb check data/train.json --img-dir data/train [--sheet sheet.jpg] [--json report.json]
     mrb check cars/data.yaml --split train      # any form that `mrb convert` reads
-    mrb check --config-file my.yaml             # the data sets of DATASETS.TRAIN and TEST
+    mrb check my.yaml                           # the data sets of DATASETS.TRAIN and TEST
 
 After the report stands what `mrb suggest` would choose for the set, with its reasons. The exit status is 0 if all is fine, 1 if
 there are problems; notes alone are fine.
@@ -18,7 +18,7 @@ from typing import Any
 import cv2
 
 from maskrcnn_benchmark.config import cfg
-from maskrcnn_benchmark.config.command_line import CommandParser, KeyParser
+from maskrcnn_benchmark.config.command_line import CommandParser, KeyParser, is_configuration
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.catalog import dataset_catalog
@@ -68,6 +68,8 @@ class Source:
 
 def chosen_sets(args: argparse.Namespace) -> dict[str, Source]:
     """What to check, by name."""
+    if args.source.lower().endswith((".yaml", ".yml")) and not args.config_file and is_configuration(args.source):
+        args.config_file, args.source = args.source, ""
     source = args.source or args.ann_file
     if bool(source) == bool(args.config_file) or (args.source and args.ann_file):
         raise ValueError(

@@ -14,10 +14,9 @@ import shlex
 from typing import Any
 
 import torch
-import yaml
 
 from maskrcnn_benchmark.config import cfg
-from maskrcnn_benchmark.config.command_line import CommandParser
+from maskrcnn_benchmark.config.command_line import CommandParser, is_configuration
 from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.check_annotations import are_corners
 from maskrcnn_benchmark.data.check_report import KINDS
@@ -26,7 +25,7 @@ from maskrcnn_benchmark.data.set_facts import Facts
 from maskrcnn_benchmark.data.suggest import Choice, as_table, suggest
 from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.engine.predictor_options import shipped_model
-from maskrcnn_benchmark.utils.files import check_kind, read_text, write_atomically
+from maskrcnn_benchmark.utils.files import check_kind, write_atomically
 from maskrcnn_benchmark.utils.shipped import find_config, name_of
 from maskrcnn_benchmark.utils.wording import counted
 
@@ -121,15 +120,6 @@ def _start(base: str, weights: str, on_gpu: bool) -> tuple[str, str]:
     return find_config(base), name_of(weights) if weights else ""
 
 
-def _is_configuration(path: str) -> bool:
-    """Whether a file is one that this command or a user wrote to train with: its keys say so."""
-    try:
-        content = yaml.safe_load(read_text(path))
-    except (ValueError, yaml.YAMLError):
-        return False
-    return isinstance(content, dict) and bool(set(content) & {"_BASE_", *cfg})
-
-
 def build_parser() -> CommandParser:
     parser = CommandParser(description=__doc__)
     parser.add_argument("source", metavar="SOURCE", help="annotations to train on: a file or folder of any form")
@@ -167,7 +157,7 @@ def build_parser() -> CommandParser:
 def main() -> None:
     args = build_parser().parse_args()
     with command_line():
-        check_kind(args.out, _is_configuration, "a configuration", "--out")
+        check_kind(args.out, is_configuration, "a configuration", "--out")
         on_gpu = torch.cuda.is_available()
         base, weights = _start(args.base, args.weights, on_gpu)
         config = cfg.clone()

@@ -9,9 +9,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+import yaml
 from yacs.config import CfgNode
 
 from maskrcnn_benchmark.config.whole import cfg
+from maskrcnn_benchmark.utils.files import read_text
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -92,6 +94,15 @@ class KeyParser(CommandParser):
         """Whether this is an option whose one value follows."""
         action = self._option_string_actions.get(word)
         return action is not None and action.nargs is None
+
+
+def is_configuration(path: str) -> bool:
+    """Whether a file is a configuration, of a user or as `mrb suggest` writes it: its keys say so."""
+    try:
+        content = yaml.safe_load(read_text(path))
+    except (ValueError, yaml.YAMLError):
+        return False
+    return isinstance(content, dict) and bool(set(content) & {"_BASE_", *cfg})
 
 
 def is_key(word: str) -> bool:

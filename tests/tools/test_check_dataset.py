@@ -66,8 +66,9 @@ def test_the_sets_of_a_configuration(run_tool, tmp_path):
     config.write_text(
         f"DATASETS: {{TRAIN: \"('mine',)\", DEFINITIONS: {{mine: {{IMG_DIR: {tmp_path}/set, ANN_FILE: {tmp_path}/set.json}}}}}}"
     )
-    code, printed = run_tool("check_dataset", "--config-file", config)
-    assert code == 0 and printed.startswith("mine\n")
+    for words in (("--config-file", config), (config,), (config, "DATASETS.TEST", "('mine',)")):
+        code, printed = run_tool("check_dataset", *words)
+        assert code == 0 and printed.startswith("mine\n")
     code, printed = run_tool("check_dataset", "--ann-file", tmp_path / "set.json")
     assert code == 1 and "set.json: none of its images is in" in printed and "--img-dir" in printed
 

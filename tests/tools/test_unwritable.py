@@ -39,7 +39,9 @@ def test_an_empty_set_is_a_problem(tmp_path, capsys):
 def test_what_is_no_annotation(tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text("DATASETS: {TRAIN: [a]}\n")
     (tmp_path / "empty.txt").touch()
-    assert "it is a configuration: name it with --config-file" in run(capsys, "check", tmp_path / "mine.yaml")
+    assert "There is no data set 'a'" in run(capsys, "check", tmp_path / "mine.yaml")
+    out = tmp_path / "out.yaml"
+    assert "it is a configuration, not annotations" in run(capsys, "suggest", tmp_path / "mine.yaml", "--out", out)
     assert "names no image: it is an empty list" in run(capsys, "check", tmp_path / "empty.txt")
     assert "is not a readable checkpoint" in run(capsys, "publish", tmp_path / "mine.yaml", tmp_path / "small.pth")
     assert "Ports go from 0 to 65535; got --port 99999" in run(capsys, "web", "--port", 99999)

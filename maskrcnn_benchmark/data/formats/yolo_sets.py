@@ -103,7 +103,7 @@ def images_of_split(described: dict, path: Path, split: str, images: str = "") -
     """The images of a split of data.yaml, and the folder that its paths are relative to: `images`, if that is named."""
     there = splits_of(described)
     if not there:
-        hint = "; it is a configuration: name it with --config-file" if described.get("DATASETS") else ""
+        hint = "; it is a configuration, not annotations" if described.get("DATASETS") else ""
         raise ValueError(
             f"{path} names no images: a data.yaml has one of the keys {', '.join(DESCRIBED_SPLITS)}{hint}."
         )
