@@ -359,6 +359,10 @@ def test_an_opened_image_is_turned_as_its_file_is(orientation, name, tmp_path):
         found = np.asarray(to_picture(opened))
         again = np.asarray(to_picture(opened))
     assert np.array_equal(found, np.asarray(read_rgb(tmp_path / name))) and np.array_equal(found, again)
+    for turn in (True, False):  # what was read stays as it was read
+        read = read_rgb(tmp_path / name, lambda header, turn=turn: turn)
+        for image in (read, pickle.loads(pickle.dumps(read))):
+            assert np.array_equal(np.asarray(to_picture(image)), np.asarray(read))
 
 
 def test_grey_arrays(tmp_path):

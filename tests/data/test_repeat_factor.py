@@ -106,7 +106,7 @@ def test_a_configuration_turns_it_on(tmp_path):
         config = cfg.clone()
         config.merge_from_file(str(CONFIG))
         config.merge_from_list(options(tmp_path, SOLVER__MAX_ITER=200, **keys))
-        return Counter(i for batch in make_data_loader(config).batch_sampler for i, _ in batch)
+        return Counter(i for batch in make_data_loader(config).batch_sampler for i in batch)
 
     plain, repeated = drawn(), drawn(DATALOADER__REPEAT_FACTOR_THRESHOLD=0.5)
     assert max(plain.values()) - min(plain.values()) <= 2

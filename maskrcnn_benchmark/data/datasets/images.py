@@ -125,9 +125,18 @@ def decode_rgb(source: Any, name: str, turn: Callable[[Header], bool] = always_t
         if wanted != is_turned:
             method = _TURNS[header.orientation]
             result = result.transpose(method if wanted else _BACK[method])
-        return result
+        return _settled(result)
 
     return _with_image(source, name, decode, lambda file: _decode_raster(file, name))
+
+
+def _settled(image: Image.Image) -> Image.Image:
+    """An image that nobody is to turn any more: without what says its orientation."""
+    for key in ("exif", "xmp", "XML:com.adobe.xmp", *PNG_EXIF):
+        image.info.pop(key, None)
+    with contextlib.suppress(Exception):  # a damaged entry says nothing
+        image.getexif().pop(ORIENTATION, None)
+    return image
 
 
 def _pixels(image: Image.Image, source: Any, name: str) -> Image.Image:
