@@ -27,7 +27,7 @@ struct RoiAlignOptions {
 inline RoiAlignOptions roi_align_options(const Tensor& like, const Tensor& rois, const std::optional<Tensor>& levels,
                                          const std::vector<double>& scales, const std::vector<int64_t>& output_size,
                                          int64_t sampling_ratio, bool aligned) {
-  const char* op = "multiscale_roi_align";
+  const char* op = "roi_align";
   MRB_CHECK(rois.dim() == 2 && rois.size(1) == 5, op,
             ": rois must have shape [K, 5] (image index, x1, y1, x2, y2), got ", shape_of(rois));
   MRB_CHECK_FLOATING(rois, op, "rois");
@@ -48,7 +48,7 @@ inline RoiAlignOptions roi_align_options(const Tensor& like, const Tensor& rois,
 }
 
 inline void check_features(const std::vector<Tensor>& features, const std::vector<double>& scales) {
-  const char* op = "multiscale_roi_align";
+  const char* op = "roi_align";
   MRB_CHECK(!features.empty() && features.size() <= kMaxLevels, op, ": expected 1 to ", kMaxLevels,
             " feature levels, got ", features.size());
   MRB_CHECK(features.size() == scales.size(), op, ": expected one scale per feature level, got ", scales.size(),
@@ -71,7 +71,7 @@ inline void check_features(const std::vector<Tensor>& features, const std::vecto
 // sizes: N, C, then height and width of each level.
 inline void check_gradient(const Tensor& grad, const Tensor& rois, const std::vector<int64_t>& sizes,
                            const std::vector<double>& scales, const std::vector<int64_t>& output_size) {
-  const char* op = "multiscale_roi_align_backward";
+  const char* op = "roi_align_backward";
   MRB_CHECK_FLOATING(grad, op, "grad");
   MRB_CHECK(!scales.empty() && scales.size() <= kMaxLevels && sizes.size() == 2 + 2 * scales.size(), op,
             ": sizes must hold N, C and the height and width of each of the ", scales.size(), " levels, got ",

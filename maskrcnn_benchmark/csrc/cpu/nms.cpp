@@ -169,14 +169,14 @@ Tensor keep_by_rank(const NmsOrder& order, double iou_threshold, int64_t limit) 
 
 std::tuple<Tensor, Tensor> suppress(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& groups,
                                     double iou_threshold, int64_t most) {
-  check_nms("suppress", boxes, scores, groups, iou_threshold);
+  check_nms("nms", boxes, scores, groups, iou_threshold);
   const NmsOrder order = order_boxes(boxes, scores, groups);
   return {order.by_score, keep_by_rank(order, iou_threshold, most >= 0 ? most : boxes.size(0))};
 }
 
 Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& groups, double iou_threshold,
                    int64_t max_output) {
-  check_nms("batched_nms", boxes, scores, groups, iou_threshold);
+  check_nms("nms", boxes, scores, groups, iou_threshold);
   const NmsOrder order = order_boxes(boxes, scores, groups);
   const int64_t limit = max_output >= 0 ? max_output : boxes.size(0);
   return select_kept(order, keep_by_rank(order, iou_threshold, limit), max_output);

@@ -28,9 +28,9 @@ std::vector<PlacedRoi<A>> place_rois(const RoiAlignOptions& options, int64_t ima
   for (int64_t k = 0; k < options.num_rois(); ++k) {
     const A* roi = rois + 5 * k;
     const int64_t level = levels ? levels[k] : 0;
-    MRB_CHECK(roi[0] >= A(0) && roi[0] < static_cast<A>(images), "multiscale_roi_align: RoI ", k, " names image ",
+    MRB_CHECK(roi[0] >= A(0) && roi[0] < static_cast<A>(images), "roi_align: RoI ", k, " names image ",
               roi[0], " in a batch of ", images);
-    MRB_CHECK(level >= 0 && level < num_levels, "multiscale_roi_align: RoI ", k, " names level ", level, " of ",
+    MRB_CHECK(level >= 0 && level < num_levels, "roi_align: RoI ", k, " names level ", level, " of ",
               num_levels);
     placed.push_back({k, level, static_cast<int64_t>(roi[0]), roi, roi_is_finite(roi)});
   }

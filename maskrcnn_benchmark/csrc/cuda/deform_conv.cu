@@ -100,7 +100,7 @@ void im2col(const Tensor& pixels, const Tensor& offset, const std::optional<Tens
             const std::vector<int64_t>& padding, const std::vector<int64_t>& dilation, int64_t deformable_groups,
             int64_t first_row, Tensor columns) {
   const DeformArguments arguments{kernel, stride, padding, dilation, deformable_groups, first_row};
-  check_deform("deform_im2col", columns, pixels, offset, mask, arguments);
+  check_deform("deform_conv", columns, pixels, offset, mask, arguments);
   if (columns.numel() == 0) {
     return;
   }
@@ -120,7 +120,7 @@ void col2im(const Tensor& grad_columns, const Tensor& pixels, const Tensor& offs
             const std::vector<int64_t>& padding, const std::vector<int64_t>& dilation, int64_t deformable_groups,
             int64_t first_row, Tensor grad_pixels, Tensor grad_offset, std::optional<Tensor> grad_mask) {
   const DeformArguments arguments{kernel, stride, padding, dilation, deformable_groups, first_row};
-  check_deform("deform_col2im", grad_columns, pixels, offset, mask, arguments);
+  check_deform("deform_conv", grad_columns, pixels, offset, mask, arguments);
   check_deform_gradients(grad_pixels, grad_offset, grad_mask, pixels, offset, mask);
   if (grad_columns.numel() == 0) {
     return;

@@ -253,7 +253,7 @@ Tensor keep_by_rank(const NmsOrder& order, double iou_threshold) {
 
 std::tuple<Tensor, Tensor> suppress(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& groups,
                                     double iou_threshold, int64_t /*most*/) {
-  check_nms("suppress", boxes, scores, groups, iou_threshold);
+  check_nms("nms", boxes, scores, groups, iou_threshold);
   const torch::stable::accelerator::DeviceGuard guard(boxes.get_device_index());
   const NmsOrder order = order_boxes(boxes, scores, groups);
   return {order.by_score, keep_by_rank(order, iou_threshold)};
@@ -261,7 +261,7 @@ std::tuple<Tensor, Tensor> suppress(const Tensor& boxes, const Tensor& scores, c
 
 Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& groups, double iou_threshold,
                    int64_t max_output) {
-  check_nms("batched_nms", boxes, scores, groups, iou_threshold);
+  check_nms("nms", boxes, scores, groups, iou_threshold);
   const torch::stable::accelerator::DeviceGuard guard(boxes.get_device_index());
   const NmsOrder order = order_boxes(boxes, scores, groups);
   return select_kept(order, keep_by_rank(order, iou_threshold), max_output);
