@@ -84,6 +84,18 @@ def test_losses_get_contiguous_maps(config: str, head: str) -> None:
 
 
 @torch.no_grad()
+def test_the_weights_as_one_vector() -> None:
+    """As docs/explanation/upstream.md says: in both directions, and equal to the vector of contiguous weights."""
+    model = model_of("e2e_faster_rcnn_R_50_FPN_1x.yaml", *SMALL)
+    vector = torch.cat([p.reshape(-1) for p in model.parameters()])
+    contiguous = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
+    assert vector.equal(torch.nn.utils.parameters_to_vector(contiguous.parameters()))
+    torch.nn.utils.vector_to_parameters(2 * vector, model.parameters())
+    for ours, plain in zip(model.parameters(), contiguous.parameters(), strict=True):
+        assert ours.equal(2 * plain)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("config", ["e2e_faster_rcnn_R_50_FPN_1x.yaml", "e2e_mask_rcnn_fbnet.yaml"])
 def test_a_whole_model_is_saved_and_loaded(config: str) -> None:
     model, file = model_of(config, *SMALL, "MODEL.ROI_HEADS.SCORE_THRESH", 0.0), io.BytesIO()
