@@ -95,6 +95,15 @@ def test_the_weights_as_one_vector() -> None:
         assert ours.equal(2 * plain)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+def test_torchscript_is_refused_with_a_sentence() -> None:
+    model, x = model_of("e2e_faster_rcnn_R_50_FPN_1x.yaml", *SMALL), torch.randn(1, 3, 64, 64)
+    for compile in (lambda: torch.jit.script(model), lambda: torch.jit.trace(model, x)):
+        with pytest.raises(NotImplementedError, match="mrb export"):
+            compile()
+    assert len(torch.jit.trace(model.backbone, x)(x)) == 5
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("config", ["e2e_faster_rcnn_R_50_FPN_1x.yaml", "e2e_mask_rcnn_fbnet.yaml"])
 def test_a_whole_model_is_saved_and_loaded(config: str) -> None:

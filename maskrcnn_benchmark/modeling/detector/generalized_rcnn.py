@@ -1,5 +1,7 @@
 """A detector: backbone, region proposals (or RetinaNet's dense predictions), heads."""
 
+from typing import NoReturn
+
 import torch
 from torch import Tensor, nn
 from yacs.config import CfgNode
@@ -31,6 +33,13 @@ class GeneralizedRCNN(nn.Module):
         """Of maps and weights."""
         return torch.channels_last if self.is_channels_last else torch.contiguous_format
 
+    def __prepare_scriptable__(self) -> NoReturn:
+        """What torch.jit.script calls first."""
+        raise NotImplementedError(
+            "A detector cannot be a TorchScript program, because it returns BoxLists: write it as ONNX or by torch.export, "
+            "with `mrb export`."
+        )
+
     def forward(
         self, images: ImageList | Tensor | list[Tensor], targets: list[BoxList] | None = None
     ) -> dict[str, Tensor] | list[BoxList]:
@@ -44,6 +53,8 @@ class GeneralizedRCNN(nn.Module):
             In training the losses by name; otherwise a BoxList for each image, with "scores" and "labels" (and "mask",
             "keypoints"), or with "objectness" if the model stops at proposals.
         """
+        if torch.jit.is_tracing():
+            self.__prepare_scriptable__()
         if self.training and targets is None:
             raise ValueError("In training mode the model needs targets; call model.eval() to detect objects.")
         images = to_image_list(images)
