@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from . import upstream
@@ -87,7 +88,8 @@ def import_all(tree: Path, names: list[str], own: tuple[str, ...], scratch: Path
         for name, reason in finished.items():
             if reason:
                 lacking = third_party.get(name, "").split(".")[0]
-                failures[name] = Failure(_relative(reason, tree), "" if lacking in own else lacking)
+                known = lacking in own or not lacking or find_spec(lacking) is not None  # torch, of torch._six
+                failures[name] = Failure(_relative(reason, tree), "" if known else lacking)
         started = [line[0] for line in lines if line[1] == "started"]
         broken = started[-1] if started and started[-1] not in finished else None
         if broken is None and len(finished) < len(remaining):

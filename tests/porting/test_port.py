@@ -403,6 +403,21 @@ def test_a_fork_of_changed_files_alone_is_told_by_upstreams_paths(files, package
     assert [importing.Failure(reason).lacks_upstreams(found) for reason in reasons] == [True, True, False, True]
 
 
+def test_a_package_that_lacks_a_module_is_not_missing(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    modules = {
+        "a": "import json.gone\n",
+        "b": "import no_such_package_anywhere.gone\n",
+        "c": "import a.gone\n",
+        "d": "",
+    }
+    for name, text in modules.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    failures = importing.import_all(tmp_path, list(modules), ("a",), tmp_path / "scratch")
+    found = {name: failure.third_party for name, failure in failures.items()}
+    assert found == {"a": "", "b": "no_such_package_anywhere", "c": ""}
+
+
 @pytest.mark.parametrize("case", ["no folder", "no package", "an empty git directory"])
 def test_what_is_no_fork_gets_a_sentence(case, tmp_path):
     fork = tmp_path / "fork"
