@@ -21,7 +21,7 @@ from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.config.command_line import CommandParser, KeyParser, is_configuration
 from maskrcnn_benchmark.config.options import options
 from maskrcnn_benchmark.data import formats
-from maskrcnn_benchmark.data.catalog import dataset_catalog
+from maskrcnn_benchmark.data.catalog import dataset_catalog, tested_as_trained
 from maskrcnn_benchmark.data.check import check, contact_sheet, load
 from maskrcnn_benchmark.data.datasets.coco_entries import file_name
 from maskrcnn_benchmark.data.formats.cli_options import OPTIONS, add_form_options, form_options
@@ -171,6 +171,8 @@ def main() -> None:
                     raise OSError(
                         f"No sheet was written to {args.sheet}: no image can be read, or the file cannot be written."
                     )
+        for sentence in tested_as_trained(cfg) if args.config_file else ():
+            print(f"note: {sentence}")
         if args.json:
             write_json(args.json, json.loads(json.dumps([report.as_dict() for report in reports])))
         if any(report.problems for report in reports):

@@ -25,7 +25,7 @@ def dataset_class(name: str) -> Any:
 
 
 def tested_as_trained(cfg) -> list[str]:
-    """The data sets of DATASETS.TEST whose images and annotations are those of one of DATASETS.TRAIN."""
+    """A sentence for each data set of DATASETS.TEST whose images and annotations are those of one of DATASETS.TRAIN."""
     catalog = dataset_catalog(cfg)
 
     def place(name: str) -> dict | None:
@@ -37,7 +37,8 @@ def tested_as_trained(cfg) -> list[str]:
         return {key: os.path.realpath(v) if isinstance(v, str) and os.path.exists(v) else v for key, v in args.items()}
 
     trained = [place(name) for name in cfg.DATASETS.TRAIN]
-    return [name for name in cfg.DATASETS.TEST if (found := place(name)) is not None and found in trained]
+    shared = [name for name in cfg.DATASETS.TEST if (found := place(name)) is not None and found in trained]
+    return [f"{name} is trained on as well as tested on: its results say nothing of new images." for name in shared]
 
 
 class ConfiguredCatalog:

@@ -128,10 +128,8 @@ def train(device: torch.device) -> nn.Module:
             "OUTPUT_DIR is empty: no checkpoint and nothing else of this training will be saved. Set OUTPUT_DIR to a folder to "
             "keep the model."
         )
-    for name in tested_as_trained(cfg):
-        logging.getLogger("maskrcnn_benchmark").warning(
-            "%s is trained on as well as tested on: its results say nothing of new images.", name
-        )
+    for sentence in tested_as_trained(cfg):
+        logging.getLogger("maskrcnn_benchmark").warning("%s", sentence)
     model = build_model(device)
     optimizer = make_optimizer(cfg, model)
     scheduler = make_lr_scheduler(cfg, optimizer)

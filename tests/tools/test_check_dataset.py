@@ -69,6 +69,7 @@ def test_the_sets_of_a_configuration(run_tool, tmp_path):
     for words in (("--config-file", config), (config,), (config, "DATASETS.TEST", "('mine',)")):
         code, printed = run_tool("check_dataset", *words)
         assert code == 0 and printed.startswith("mine\n")
+        assert ("note: mine is trained on as well as tested on" in printed) == ("DATASETS.TEST" in words)
     code, printed = run_tool("check_dataset", "--ann-file", tmp_path / "set.json")
     assert code == 1 and "set.json: none of its images is in" in printed and "--img-dir" in printed
 
