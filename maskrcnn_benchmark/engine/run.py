@@ -39,6 +39,7 @@ from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils import distributed
 from maskrcnn_benchmark.utils.checkpoint import DetectronCheckpointer
 from maskrcnn_benchmark.utils.files import check_folder
+from maskrcnn_benchmark.utils.log_file import early_warnings, into_file
 from maskrcnn_benchmark.utils.logger import setup_logger
 from maskrcnn_benchmark.utils.miscellaneous import mkdir
 from maskrcnn_benchmark.utils.run_record import record_run, save_config
@@ -54,10 +55,11 @@ def set_up(args: Namespace, phase: str = "") -> torch.device:
 
     With a `phase`, "TRAIN" or "TEST", something has to name data sets for it.
     """
-    if args.config_file:
-        cfg.merge_from_file(args.config_file)
-    cfg.merge_from_list(args.opts)
-    check_config(cfg)
+    with early_warnings("maskrcnn_benchmark") as warned:
+        if args.config_file:
+            cfg.merge_from_file(args.config_file)
+        cfg.merge_from_list(args.opts)
+        check_config(cfg)
     if phase and not (args.config_file or cfg.DATASETS[phase]):
         raise ConfigError(
             f"No configuration was named: `mrb {phase.lower()} CONFIG`. `mrb suggest` writes one for your images and labels; the "
@@ -76,6 +78,7 @@ def set_up(args: Namespace, phase: str = "") -> torch.device:
     if cfg.OUTPUT_DIR:
         check_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR", WRITTEN)
     logger = setup_logger("maskrcnn_benchmark", cfg.OUTPUT_DIR, distributed.get_rank())
+    into_file(logger, warned)
     scale_to_batch(cfg, distributed.get_world_size())
     choose_tiles(cfg)
     cfg.freeze()

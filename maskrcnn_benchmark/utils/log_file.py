@@ -1,6 +1,7 @@
 import contextlib
 import logging
 import sys
+from collections.abc import Iterable, Iterator
 
 
 class LogFile(logging.FileHandler):
@@ -19,3 +20,39 @@ class LogFile(logging.FileHandler):
             self._failed = True
             with contextlib.suppress(OSError):  # which may be a file on the same disk
                 print(f"WARNING: {self.baseFilename} is not complete: {error}.", file=sys.stderr)
+
+
+class _Early(logging.Handler):
+    """Keeps warnings, and shows them as Python does where no handler is."""
+
+    def __init__(self, records: list[logging.LogRecord]):
+        super().__init__(logging.WARNING)
+        self.records = records
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+        if not logging.getLogger().handlers and logging.lastResort is not None:
+            logging.lastResort.handle(record)
+
+
+@contextlib.contextmanager
+def early_warnings(name: str) -> Iterator[list[logging.LogRecord]]:
+    """Warnings of what runs before there is a file for them, such as the reading of a configuration; for `into_file`."""
+    records: list[logging.LogRecord] = []
+    logger, handler = logging.getLogger(name), _Early(records)
+    if logger.handlers:  # of a program that has a log of its own
+        yield records
+        return
+    logger.addHandler(handler)
+    try:
+        yield records
+    finally:
+        logger.removeHandler(handler)
+
+
+def into_file(logger: logging.Logger, records: Iterable[logging.LogRecord]) -> None:
+    """Write records to the LogFile of a logger, if it has one."""
+    for handler in logger.handlers:
+        if isinstance(handler, LogFile):
+            for record in records:
+                handler.handle(record)

@@ -105,6 +105,15 @@ def test_a_run_is_recorded(tool, tmp_path, capfd):
     assert (out / "inference" / "set" / "metrics.json").read_text() == metrics
 
 
+def test_warnings_of_the_configuration_stand_in_the_log(tool, tmp_path):
+    write_coco(tmp_path)
+    twice = tmp_path / "twice.yaml"
+    twice.write_text(f'_BASE_: "{CONFIG}"\nSOLVER:\n  MAX_ITER: 5\nSOLVER:\n  GAMMA: 0.5\n')
+    assert tool("train_net", "--skip-test", "--config-file", str(twice), *options(tmp_path, SOLVER__MAX_ITER=0)) == 0
+    said = "twice.yaml, line 4: SOLVER stands in line 2 already."
+    assert (tmp_path / "run" / "log.txt").read_text().count(said) == 1
+
+
 def test_a_run_that_ended_early_goes_on_when_asked(tool, tmp_path, capfd):
     write_coco(tmp_path)
     assert train(tool, tmp_path, "--skip-test", SOLVER__MAX_ITER=2) == 0
