@@ -112,11 +112,11 @@ class TiledDetection:
             return
         self._said_many = True
         logger.warning(
-            "An image of %d x %d pixels is cut into %s of %d pixels, which take their time. A larger INPUT.TILES.SIZE (or a "
+            "An image of %d x %d pixels is cut into %s of %s, which take their time. A larger INPUT.TILES.SIZE (or a "
             "smaller OVERLAP) makes fewer.",
             *images[counts.index(most)].size,
             counted(most, "tile"),
-            self.tiling.size,
+            counted(self.tiling.size, "pixel"),
         )
 
     def _prepared(

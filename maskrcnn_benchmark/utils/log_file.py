@@ -25,13 +25,13 @@ class LogFile(logging.FileHandler):
 class _Early(logging.Handler):
     """Keeps warnings, and shows them as Python does where no handler is."""
 
-    def __init__(self, records: list[logging.LogRecord]):
+    def __init__(self, records: list[logging.LogRecord], is_alone: bool):
         super().__init__(logging.WARNING)
-        self.records = records
+        self.records, self.is_alone = records, is_alone
 
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append(record)
-        if not logging.getLogger().handlers and logging.lastResort is not None:
+        if self.is_alone and logging.lastResort is not None:
             logging.lastResort.handle(record)
 
 
@@ -39,10 +39,8 @@ class _Early(logging.Handler):
 def early_warnings(name: str) -> Iterator[list[logging.LogRecord]]:
     """Warnings of what runs before there is a file for them, such as the reading of a configuration; for `into_file`."""
     records: list[logging.LogRecord] = []
-    logger, handler = logging.getLogger(name), _Early(records)
-    if logger.handlers:  # of a program that has a log of its own
-        yield records
-        return
+    logger = logging.getLogger(name)
+    handler = _Early(records, is_alone=not logger.hasHandlers())
     logger.addHandler(handler)
     try:
         yield records
