@@ -112,7 +112,7 @@ class TiledDetection:
             return
         self._said_many = True
         logger.warning(
-            "An image of %d x %d pixels is cut into %s of %s, which take their time. A larger INPUT.TILES.SIZE (or a "
+            "An image (%d x %d) is cut into %s of %s, which take their time. A larger INPUT.TILES.SIZE (or a "
             "smaller OVERLAP) makes fewer.",
             *images[counts.index(most)].size,
             counted(most, "tile"),

@@ -199,10 +199,7 @@ def test_very_many_tiles_are_said_once_before_the_work(caplog):
         with pytest.raises(RuntimeError, match="the work"):
             tiled.detect(stop, images, CPU)
     (record,) = caplog.records
-    assert (
-        f"An image of 320 x 320 pixels is cut into {len(tiled.tiling.tiles((320, 320)))} tiles of 16"
-        in record.getMessage()
-    )
+    assert f"An image (320 x 320) is cut into {len(tiled.tiling.tiles((320, 320)))} tiles of 16" in record.getMessage()
     caplog.clear()
     detect(Finder(), images, size=32)
     assert not caplog.records
