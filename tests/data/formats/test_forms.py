@@ -808,7 +808,7 @@ def test_ctrl_c_leaves_a_part_that_the_same_command_completes(images, tmp_path_f
         patch.setattr(voc, "write_lines", stop_at_second)
         with pytest.raises(SystemExit):
             convert.main()
-    assert f"{out} holds part of the set" in capsys.readouterr().err and len(list(out.rglob("*.xml"))) == 1
+    assert f"{out} may hold part of the set" in capsys.readouterr().err and len(list(out.rglob("*.xml"))) == 1
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--overwrite"])
     convert.main()
     assert len(objects(formats.read(str(out)))) == 2
