@@ -45,7 +45,9 @@ def main() -> None:
             written = formats.write(content, args.to, args.out)
         except KeyboardInterrupt:
             if os.path.isdir(args.out):
-                print(f"{args.out} may hold part of the set: give the command again, with --overwrite.", file=sys.stderr)
+                print(
+                    f"{args.out} may hold part of the set: give the command again, with --overwrite.", file=sys.stderr
+                )
             raise
         for sentence in content.notes.sentences():
             print(f"note: {sentence}")
