@@ -18,7 +18,7 @@ import torch
 from maskrcnn_benchmark.config import cfg
 from maskrcnn_benchmark.config.command_line import CommandParser, is_configuration
 from maskrcnn_benchmark.data import formats
-from maskrcnn_benchmark.data.check_annotations import are_corners
+from maskrcnn_benchmark.data.check_annotations import other_meaning
 from maskrcnn_benchmark.data.check_report import KINDS
 from maskrcnn_benchmark.data.formats.cli_options import add_form_options, form_options
 from maskrcnn_benchmark.data.set_facts import Facts
@@ -166,8 +166,9 @@ def main() -> None:
         own = form_options(args)
         content = formats.read(args.source, args.form, args.img_dir, args.split, **own)
         content.check_images(args.source)
-        if are_corners(content.annotations, {image["id"]: image for image in content.images}):
-            content.notes.add(KINDS["box_corners"][1], str(content.annotations[0]["bbox"]))
+        meaning = other_meaning(content.annotations, {image["id"]: image for image in content.images})
+        if meaning is not None:
+            content.notes.add(KINDS[meaning][1], str(content.annotations[0]["bbox"]))
         memory = torch.cuda.get_device_properties(0).total_memory / 2**30 if on_gpu else None
         facts, choices = suggest(content, config, memory, weights)
         name = re.sub(r"[^\w.-]+", "_", os.path.splitext(os.path.basename(args.out))[0]).strip("_") or "own"

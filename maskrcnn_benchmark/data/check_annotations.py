@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pycocotools.mask as mask_utils
 
 from maskrcnn_benchmark.data.check_report import Report
@@ -18,9 +19,12 @@ from maskrcnn_benchmark.data.datasets.coco_masks import to_rle, usable_mask
 
 # A box may leave its image by this much, pixels: annotations are rounded.
 SLACK = 1.0
-# So many boxes are taken for corners where such a share of them leaves their image by COCO's meaning, and by the other nearly all
-# lie within it.
+# So many boxes are taken for corners or centres where such a share of them leaves their image by COCO's meaning, and by the other
+# nearly all lie within it.
 LEAST_BOXES, LEAST_BEYOND, NEARLY_ALL = 5, 0.1, 0.99
+# A mask is taken for another object's where its extent and the box share less of their union and lie farther apart, pixels: small
+# objects' are rounded.
+LEAST_SHARED, APART = 0.25, 2.0
 
 
 def check_annotations(annotations: list, images: dict, categories: dict, report: Report) -> list[dict]:
@@ -67,14 +71,19 @@ def check_annotations(annotations: list, images: dict, categories: dict, report:
             report.add("same_annotation", name)
         seen.add(same)
         usable.append(sound)
-    if usable and all(0 <= min(a["bbox"]) and max(a["bbox"]) <= 1 for a in usable):
-        report.withdraw("area")  # which is in pixels
-        report.add("box_fractions", f"{usable[0]['bbox']}")
-    if are_corners(usable, images):
-        report.withdraw("box_beyond")
-        report.add("box_corners", f"{usable[0]['bbox']}")
     _check_masks(usable, images, report)
     _check_keypoints(usable, report)
+    if usable and all(0 <= min(a["bbox"]) and max(a["bbox"]) <= 1 for a in usable):
+        report.withdraw("area")  # which is in pixels, as masks are
+        report.withdraw("mask_elsewhere")
+        report.add("box_fractions", f"{usable[0]['bbox']}")
+    if usable and all(a["iscrowd"] for a in usable):
+        report.add("crowds_alone", shown_id(usable[0].get("id")))
+    meaning = other_meaning(usable, images)
+    if meaning is not None:
+        report.withdraw("box_beyond")
+        report.withdraw("mask_elsewhere")
+        report.add(meaning, f"{usable[0]['bbox']}")
     return usable
 
 
@@ -103,16 +112,34 @@ def box_defect(box: list[float], image: dict) -> str | None:
     return None
 
 
-def are_corners(annotations: list[dict], images: dict) -> bool:
-    """Whether boxes look like x1, y1, x2, y2 rather than x, y, width, height. `images`: entries by "image_id"."""
+def other_meaning(annotations: list[dict], images: dict) -> str | None:
+    """The kind of finding, "box_corners" or "box_centres", where boxes look like x1, y1, x2, y2 or like the middle and the size
+    rather than x, y, width, height. `images`: entries by "image_id"."""
     sized = [(a["bbox"], i) for a in annotations if "width" in (i := images[a["image_id"]])]
     beyond = sum(box_defect(box, image) == "box_beyond" for box, image in sized)
-    inside = sum(
-        -SLACK <= x1 < x2 <= image["width"] + SLACK and -SLACK <= y1 < y2 <= image["height"] + SLACK
-        for (x1, y1, x2, y2), image in sized
-    )
     count = len(sized)
-    return count >= LEAST_BOXES and beyond >= max(2, LEAST_BEYOND * count) and inside >= NEARLY_ALL * count
+    if count < LEAST_BOXES or beyond < max(2, LEAST_BEYOND * count):
+        return None
+    meanings = {
+        "box_corners": lambda x1, y1, x2, y2: (x1, y1, x2 - x1, y2 - y1),
+        "box_centres": lambda x, y, width, height: (x - width / 2, y - height / 2, width, height),
+    }
+    for kind, corner_and_size in meanings.items():
+        inside = sum(box_defect(list(corner_and_size(*box)), image) is None for box, image in sized)
+        if inside >= NEARLY_ALL * count:
+            return kind
+    return None
+
+
+def _is_elsewhere(box: list[float], extent: list[float], image: dict) -> bool:
+    """Whether a mask, of the extent [x, y, width, height], is that of another box."""
+    left, top = max(box[0], 0), max(box[1], 0)
+    right, bottom = min(box[0] + box[2], image["width"]), min(box[1] + box[3], image["height"])
+    corners = extent[0], extent[1], extent[0] + extent[2], extent[1] + extent[3]
+    if all(abs(a - b) <= APART for a, b in zip((left, top, right, bottom), corners, strict=True)):
+        return False
+    shared = mask_utils.iou(np.array([[left, top, right - left, bottom - top]]), np.array([extent]), [0])
+    return shared.item() < LEAST_SHARED
 
 
 def _check_masks(annotations: list[dict], images: dict, report: Report) -> None:
@@ -129,10 +156,15 @@ def _check_masks(annotations: list[dict], images: dict, report: Report) -> None:
         mask = usable_mask(segmentation, annotation["bbox"], image["height"], image["width"])
         if mask is None:
             report.add("mask_invalid", name)
-        elif mask_utils.area(to_rle(mask, image["height"], image["width"])) == 0:
+            continue
+        rle = to_rle(mask, image["height"], image["width"])
+        if mask_utils.area(rle) == 0:
             report.add("mask_empty", name)
-        elif mask is not segmentation:
+            continue
+        if mask is not segmentation:
             report.add("mask_form", name)
+        if _is_elsewhere(annotation["bbox"], mask_utils.toBbox(rle).tolist(), image):
+            report.add("mask_elsewhere", name)
 
 
 def _check_keypoints(annotations: list[dict], report: Report) -> None:

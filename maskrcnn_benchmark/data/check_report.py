@@ -89,6 +89,7 @@ KINDS = {
     "same_annotation": (True, "annotations with the image, category and box of another one"),
     "area": (True, 'annotations without a possible "area"; it is computed from the mask or the box'),
     "iscrowd": (True, 'annotations whose "iscrowd" is missing, or not 0 or 1; it is taken as 0 where it means neither'),
+    "crowds_alone": (True, 'sets in which each object is a crowd ("iscrowd" 1): training and tests leave crowds out'),
     "box_form": (True, 'annotations without a "bbox" of four finite numbers; they are left out'),
     "box_text": (True, "boxes whose numbers are text; they are read as numbers"),
     "box_fractions": (
@@ -100,12 +101,22 @@ KINDS = {
         "sets whose boxes look like corners (x1, y1, x2, y2), where COCO's boxes are x, y, width, height: write x2 - x1 and "
         "y2 - y1 in place of x2 and y2",
     ),
+    "box_centres": (
+        True,
+        "sets whose boxes look like centres (x, y of the middle, width, height), where COCO's x and y are those of the corner "
+        "above on the left: subtract half of the width and height",
+    ),
     "box_empty": (True, "boxes without width or height; they are left out of training"),
     "box_outside": (True, "boxes outside their image; they are left out of training"),
     "box_beyond": (False, "boxes that reach more than a pixel beyond their image; they are clipped"),
     "mask_missing": (True, 'objects without a "segmentation" in a file where others have one; they train no masks'),
     "mask_invalid": (True, "masks that cannot be read, or of another size than their image; they train no masks"),
     "mask_empty": (True, "masks without a pixel"),
+    "mask_elsewhere": (
+        True,
+        "objects whose box and the extent of whose mask share less than a quarter of their union: one of them is another "
+        "object's, or the box is not x, y, width, height",
+    ),
     "mask_form": (True, "masks in a form that is not COCO's but is understood"),
     "keypoints_form": (
         True,

@@ -52,7 +52,8 @@ def keep_if_best(cfg, results: Sequence[EvaluationResult | None]) -> None:
         best["iteration"],
     )
     checkpoint["best"] = {**best, "value": value, "iteration": checkpoint["iteration"], "tests_since": 0}
-    write_atomically(os.path.join(cfg.OUTPUT_DIR, "model_best.pth"), lambda f: torch.save(checkpoint, f))
+    for path in (os.path.join(cfg.OUTPUT_DIR, "model_best.pth"), final):  # what a resumed training has to surpass
+        write_atomically(path, lambda f: torch.save(checkpoint, f))
 
 
 class PeriodicTest:

@@ -61,6 +61,18 @@ def as_corners(annotation: dict) -> None:
     annotation["bbox"] = [x, y, x + width, y + height]
 
 
+def as_centre(annotation: dict) -> None:
+    x, y, width, height = annotation["bbox"]
+    annotation["bbox"] = [x + width / 2, y + height / 2, width, height]
+
+
+def exchange_masks(annotations: list[dict]) -> None:
+    """Those of the first two objects that lie apart."""
+    first = annotations[0]
+    other = next(a for a in annotations if a["image_id"] == first["image_id"] and a is not first)
+    first["segmentation"], other["segmentation"] = other["segmentation"], first["segmentation"]
+
+
 EMPTY_MASK = [[200, 200, 210, 200, 210, 210]]
 DEFECTS = {
     "image_id": repeated("images", file_name="3.jpg"),
@@ -83,6 +95,9 @@ DEFECTS = {
     "box_form": changed("annotations", 0, bbox=[1, 2, float("nan"), 4]),
     "box_fractions": lambda content, root: [a.update(bbox=[0.1, 0.2, 0.3, 0.4]) for a in content["annotations"]],
     "box_corners": lambda content, root: [as_corners(a) for a in content["annotations"]],
+    "box_centres": lambda content, root: [as_centre(a) for a in content["annotations"]],
+    "crowds_alone": lambda content, root: [a.update(iscrowd=1) for a in content["annotations"]],
+    "mask_elsewhere": lambda content, root: exchange_masks(content["annotations"]),
     "box_empty": changed("annotations", 0, bbox=[1, 2, 0, 4]),
     "box_outside": changed("annotations", 0, bbox=[200, 2, 3, 4]),
     "box_beyond": changed("annotations", 0, bbox=[60, 2, 40, 4]),
@@ -114,6 +129,8 @@ ALSO = {  # what one defect brings along
     "same_file_name": {"no_objects"},
     "category_fields": {"category_unknown", "no_objects"},
     "category_name": {"category_unused"},
+    "crowds_alone": {"category_unused", "no_objects"},
+    "box_beyond": {"mask_elsewhere"},
 }
 
 
@@ -128,7 +145,7 @@ def test_each_defect(kind, sound):
 def test_a_few_boxes_that_leave_their_image_are_no_corners(sound):
     root, content = sound
     for annotation in content["annotations"][:3]:
-        annotation["bbox"] = [60, 2, 70, 4]
+        annotation.update(bbox=[60, 2, 70, 4], segmentation=[[60, 2, 80, 2, 80, 6, 60, 6]])
     assert kinds(content, root) == {"box_beyond"}
 
 

@@ -168,6 +168,7 @@ def test_the_test_at_the_end_counts_too(ap, iteration, tmp_path):
     keep_if_best(cfg, [result(ap), None])
     best = run.saved("model_best")
     assert best["iteration"] == best["best"]["iteration"] == iteration
+    assert run.saved("model_final")["best"]["value"] == best["best"]["value"]  # what a resumed training has to surpass
     assert torch.equal(best["model"]["linear.weight"], run.saved("model_final")["model"]["linear.weight"]) == (
         iteration == 20
     )

@@ -194,4 +194,6 @@ def write(content: Content, form: str, out: str) -> str:
 
 def place_of_images(content: Content, form: str) -> str:
     """What is said, behind what was written, of the folder that names of images count from; "" where the form says so itself."""
-    return f" (its images are in {content.root}, for --img-dir or IMG_DIR)" if form in WITHOUT_PLACES else ""
+    if form not in WITHOUT_PLACES or all(os.path.isabs(image["file_name"]) for image in content.images):
+        return ""
+    return f" (its images are in {content.root}, for --img-dir or IMG_DIR)"
