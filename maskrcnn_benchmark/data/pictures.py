@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from maskrcnn_benchmark.data.datasets.images import decode_rgb, orientation_of, read_rgb, turned
+from maskrcnn_benchmark.data.datasets.images import decode_rgb, orientation_of, read_rgb, settled, turned
 from maskrcnn_benchmark.data.datasets.pixels import parts, to_rgb
 
 KINDS = (
@@ -41,7 +41,8 @@ def to_picture(source: Any) -> Image.Image:
             image = to_rgb(source, "given by PIL")
         except ValueError as error:
             raise ValueError(f"The PIL image (mode {source.mode}) cannot be used: {error}.") from None
-        return turned(image, orientation_of(source))
+        orientation = orientation_of(source)
+        return image if orientation == 1 else settled(turned(image, orientation))  # given again, it is not turned again
     if isinstance(source, np.ndarray):
         return Image.fromarray(np.ascontiguousarray(_checked(source)[:, :, ::-1]))
     if isinstance(source, Tensor):

@@ -115,6 +115,19 @@ def test_a_photograph_is_turned_as_its_exif_entry_says(seeing, tmp_path):
     assert seeing()(tmp_path / "turned.jpg").size == (40, 80)
 
 
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif"])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_pictures_by_pil_are_turned_once(kind, orientation, tmp_path):
+    pixels = np.repeat(np.arange(40 * 80, dtype=np.uint8).reshape(40, 80, 1), 3, axis=2)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / f"a.{kind}", exif=exif)
+    given = Image.open(tmp_path / f"a.{kind}")
+    once, by_path = to_picture(given), to_picture(tmp_path / f"a.{kind}")
+    for picture in (once, to_picture(once), to_picture(given)):  # the image that was given is as it was
+        assert np.array_equal(picture, by_path)
+
+
 def test_batches_hold_pictures_of_one_size(seeing):
     predictor = seeing(batch_size=2)
     small, large = np.zeros((40, 60, 3), np.uint8), np.zeros((80, 60, 3), np.uint8)

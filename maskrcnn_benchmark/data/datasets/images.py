@@ -125,12 +125,12 @@ def decode_rgb(source: Any, name: str, turn: Callable[[Header], bool] = always_t
         if wanted != is_turned:
             method = _TURNS[header.orientation]
             result = result.transpose(method if wanted else _BACK[method])
-        return _settled(result)
+        return settled(result)
 
     return _with_image(source, name, decode, lambda file: _decode_raster(file, name))
 
 
-def _settled(image: Image.Image) -> Image.Image:
+def settled(image: Image.Image) -> Image.Image:
     """An image that nobody is to turn any more: without what says its orientation."""
     for key in ("exif", "xmp", "XML:com.adobe.xmp", *PNG_EXIF):
         image.info.pop(key, None)
