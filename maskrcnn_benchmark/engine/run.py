@@ -148,7 +148,14 @@ def train(device: torch.device) -> nn.Module:
         save_config(cfg, os.path.join(cfg.OUTPUT_DIR, CONFIG_NAME))
         if distributed.is_main_process():
             record_run(cfg.OUTPUT_DIR)
-    ema = make_ema(cfg, model, arguments.pop("ema", None))
+    averaged = arguments.pop("ema", None)
+    ema = make_ema(cfg, model, averaged)
+    if (
+        averaged is not None and ema is None and arguments["iteration"]
+    ):  # not of weights that another training starts from
+        logging.getLogger("maskrcnn_benchmark.trainer").warning(
+            "The checkpoint holds averaged weights (SOLVER.EMA), this training keeps none: its checkpoints are without them."
+        )
     tested = model if ema is None else ema.module
     early_stopped = arguments.pop("early_stopped", False) and own.SOLVER.EARLY_STOP > 0
     budget = make_time_budget(cfg, arguments.get("seconds", 0.0))

@@ -56,6 +56,15 @@ def losses(root: Path, name: str = "run") -> dict[int, float]:
     return {entry["iteration"]: entry["loss"] for entry in map(json.loads, lines)}
 
 
+def test_averaged_weights_that_a_resumed_training_drops_are_said(tool, tmp_path):
+    write_coco(tmp_path)
+    assert train(tool, tmp_path, "--skip-test", SOLVER__MAX_ITER=1, SOLVER__EMA=0.5) == 0
+    written = tmp_path / "run" / "log.txt"
+    assert "this training keeps none" not in written.read_text()
+    assert train(tool, tmp_path, "--skip-test", SOLVER__MAX_ITER=2) == 0
+    assert "this training keeps none" in written.read_text()
+
+
 def test_a_run_leaves_what_the_readme_names(tool, tmp_path, capfd):
     write_coco(tmp_path)
     assert train(tool, tmp_path, TENSORBOARD=True) == 0
