@@ -150,9 +150,8 @@ def train(device: torch.device) -> nn.Module:
             record_run(cfg.OUTPUT_DIR)
     averaged = arguments.pop("ema", None)
     ema = make_ema(cfg, model, averaged)
-    if (
-        averaged is not None and ema is None and arguments["iteration"]
-    ):  # not of weights that another training starts from
+    is_resumed = arguments["iteration"] > 0  # rather than begun with another training's weights
+    if is_resumed and averaged is not None and ema is None:
         logging.getLogger("maskrcnn_benchmark.trainer").warning(
             "The checkpoint holds averaged weights (SOLVER.EMA), this training keeps none: its checkpoints are without them."
         )
