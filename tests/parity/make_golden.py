@@ -36,9 +36,6 @@ def describe(name: str, train: bool, coco: Path | None, count: int) -> dict[str,
         for proposals in facts["proposals"]:
             proposals["top"] = proposals.pop("all")[:SHOWN]
         return facts
-    if "C4" in name and not cfg.MODEL.RPN_ONLY:
-        extractor = model.roi_heads["box"].feature_extractor
-        extractor.forward = probe.in_portions(extractor.forward)
     return {**facts, **probe.describe_training(model, images, targets)}
 
 

@@ -6,14 +6,12 @@ The weights, the synthetic images and the settings are those with which the file
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -30,6 +28,9 @@ SETTINGS = {
     "MODEL.RPN.BATCH_SIZE_PER_IMAGE": 1_000_000,
     "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": 1_000_000,
 }
+# Of proposals that go through a network one by one: more of them show nothing that these do not, and take minutes.
+FEW_PROPOSALS = {"MODEL.RPN.POST_NMS_TOP_N_TRAIN": 100, "MODEL.RPN.POST_NMS_TOP_N_TEST": 100}
+ONE_BY_ONE = ("e2e_faster_rcnn_R_50_C4_1x", "e2e_faster_rcnn_fbnet")
 # Variance times fan-in of convolutions and linear layers whose name holds the word; 2 for the others.
 GAINS = {"fpn_": 0.5, "cls_score": 0.35, "cls_logits": 0.35, "bbox_pred": 0.005}
 PIXEL_GAIN = 2 / 60**2  # of the layer that sees pixels, which are of the order of 60
@@ -39,11 +40,12 @@ SHOWN = 30  # detections listed one by one
 
 
 def load_config(name: str):
-    """The configuration of configs/**/NAME.yaml with SETTINGS; of two of a name, the one that is not in a folder."""
+    """The configuration of configs/**/NAME.yaml with its SETTINGS; of two of a name, the one that is not in a folder."""
     cfg = defaults.clone()
     path = min(CONFIGS.rglob(f"{name}.yaml"), key=lambda path: len(path.parts))
     cfg.merge_from_file(str(path))
-    cfg.merge_from_list([word for pair in SETTINGS.items() for word in pair])
+    settings = {**SETTINGS, **(FEW_PROPOSALS if name in ONE_BY_ONE else {})}
+    cfg.merge_from_list([word for pair in settings.items() for word in pair])
     cfg.freeze()
     return cfg
 
@@ -166,26 +168,6 @@ def describe_detections(detections: BoxList) -> dict[str, Any]:
     facts["boxes"] = detections.bbox[:SHOWN].tolist()
     facts["boxes_abs"] = detections.bbox.double().abs().mean().item()
     return facts
-
-
-def in_portions(extract: Callable[..., Tensor], size: int = 64) -> Callable[..., Tensor]:
-    """A C4 model's feature extractor's `forward` for `size` proposals at a time, recomputed in the backward pass: res5 on 4,000
-    proposals would take 12 GB. The predictor's first step, the mean of each map, is done for each portion, so that its own
-    sees maps of one pixel.
-    """
-
-    def mean_of_maps(features: Sequence[Tensor], proposals: list[BoxList]) -> Tensor:
-        return extract(features, proposals).mean(dim=(2, 3), keepdim=True)
-
-    def forward(features: Sequence[Tensor], proposals: list[BoxList]) -> Tensor:
-        results = []
-        for mine in proposals:
-            for start in range(0, len(mine), size):
-                part = [p[start : start + size] if p is mine else p[:0] for p in proposals]
-                results.append(checkpoint(mean_of_maps, features, part, use_reentrant=False))
-        return torch.cat(results)
-
-    return forward
 
 
 @torch.no_grad()

@@ -22,8 +22,8 @@ from tests.support.once import once
 
 GOLDEN = Path(__file__).parent / "golden"
 MODELS = sorted({path.stem for path in GOLDEN.glob("*/*.json") if not path.stem.endswith("_train")})
-# A minute and more on one core: thousands of proposals that go through res5, or through a head of four convolutions, one by one;
-# what is computed in float64.
+# Half a minute and more on one core: proposals that go through res5, or through a head of four convolutions, one by one; what is
+# computed in float64.
 SLOW = {
     *("e2e_faster_rcnn_R_50_C4_1x", "e2e_faster_rcnn_fbnet", "e2e_mask_rcnn_R_50_FPN_Xconv1fc_1x_gn"),
     "e2e_keypoint_rcnn_R_50_FPN_1x",
@@ -170,17 +170,12 @@ def test_detections(inference, source, name):
 
 def test_training(model, cfg, source, name, monkeypatch):
     expected = golden(source, f"{name}_train")
-    if "C4" in name and model.roi_heads is not None and source == "synthetic" and os.environ.get("MRB_TEST_COCO"):
-        pytest.skip("five minutes: on COCO's images alone, where they are there")
     images, targets, _ = read_inputs(source, cfg, len(expected["image_sizes"]))
     if name in FLOAT64:
         model = copy.deepcopy(model).double()
         images.tensors = images.tensors.double()
         for target in targets:
             target.bbox = target.bbox.double()
-    if "C4" in name and model.roi_heads is not None:
-        extractor = model.roi_heads["box"].feature_extractor
-        monkeypatch.setattr(extractor, "forward", probe.in_portions(extractor.forward))
     filtered, conv3x3 = [], convolution.conv3x3
 
     def counted(*tensors):
