@@ -1,6 +1,6 @@
 """Exported detectors on the disk: ONNX, a torch.export program, or a library compiled ahead of time."""
 
-import io
+import copy
 import os
 import re
 import tempfile
@@ -25,13 +25,9 @@ def _write_onnx(program: ExportedProgram, path: str, names: tuple[str, ...], not
         raise ImportError(
             f"Writing ONNX needs the packages onnx and onnxscript ({error}): pip install onnx onnxscript."
         ) from None
-    # The conversion leaves marks on the program (with torch 2.14 it compiles no more), so a copy is converted.
-    stored = io.BytesIO()
-    torch.export.save(program, stored)
-    stored.seek(0)
     try:
         converted: Any = torch.onnx.export(
-            torch.export.load(stored),
+            copy.deepcopy(program),  # the conversion changes it
             dynamo=True,
             opset_version=18,
             input_names=["image"],
@@ -39,6 +35,9 @@ def _write_onnx(program: ExportedProgram, path: str, names: tuple[str, ...], not
             custom_translation_table=TABLE,
             verbose=False,
         )
+        # A copy has the symbols of the program, which compiles no more while some of them belong to no node of it (torch 2.14).
+        mode: Any = torch._guards.detect_fake_mode([node.meta.get("val") for node in program.graph.nodes])
+        mode.shape_env.pending_fresh_unbacked_symbols.clear()
     except torch.onnx.OnnxExporterError as error:
         operator = _UNKNOWN_OPERATOR.search(str(error))
         if operator is None:
