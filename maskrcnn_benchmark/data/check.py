@@ -127,6 +127,12 @@ def _check_categories(entries: list, annotations: list, report: Report) -> dict[
     for name, count in Counter(c["name"] for c in categories.values()).items():
         if count > 1:
             report.add("category_name", name)
+    spellings: dict[str, set[str]] = {}
+    for category in categories.values():
+        spellings.setdefault("".join(category["name"].split()).casefold(), set()).add(category["name"])
+    for names in spellings.values():
+        if len(names) > 1:
+            report.add("category_spelling", ", ".join(map(repr, sorted(names))))
     numbers = [c for c in categories if isinstance(c, int)]
     low, high = min(numbers, default=0), max(numbers, default=0)
     for number in range(low, min(high, low + 10_000)):

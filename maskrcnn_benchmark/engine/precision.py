@@ -23,7 +23,9 @@ def dtype_on(cfg, device: torch.device) -> torch.dtype:
     dtype = dtype_of(cfg)
     if device.type != "cpu" or dtype in fast_dtypes():
         return dtype
-    _say_once(f"DTYPE {cfg.DTYPE} is computed in float32: this processor would take many times as long in 16 bits.")
+    _say_once(
+        f"The configuration's DTYPE, {cfg.DTYPE}, is computed in float32: 16 bits would take many times as long here."
+    )
     return torch.float32
 
 

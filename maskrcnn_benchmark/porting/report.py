@@ -152,6 +152,11 @@ def _running(outcome: Outcome) -> str:
             lines.append(f"    python {tool} --config-file configs/....yaml")
     if "tools/train_net.py" in paths:
         lines.append("    torchrun --nproc_per_node=8 tools/train_net.py --config-file configs/....yaml")
+    if not any(path.startswith("configs/") for path in paths):
+        lines += [
+            "",
+            "The fork has no configs/: copy this package's from its repository (and demo/, to run its demo), or name your own.",
+        ]
     return "\n".join(lines)
 
 

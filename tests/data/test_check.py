@@ -120,6 +120,9 @@ DEFECTS = {
     ),
     "keypoints_form": changed("annotations", 0, keypoints=[1, 2]),
     "keypoints_mirror": changed("annotations", 0, keypoints=[1, 2, 2]),
+    "category_spelling": lambda content, root: content["categories"].append(
+        {"id": 8, "name": f" {content['categories'][0]['name'].upper()}"}
+    ),
     "category_name_form": changed("categories", 0, name=5),
     "mask_empty": changed("annotations", 0, segmentation=EMPTY_MASK),
 }
@@ -129,6 +132,7 @@ ALSO = {  # what one defect brings along
     "same_file_name": {"no_objects"},
     "category_fields": {"category_unknown", "no_objects"},
     "category_name": {"category_unused"},
+    "category_spelling": {"category_unused"},
     "crowds_alone": {"category_unused", "no_objects"},
     "box_beyond": {"mask_elsewhere"},
 }

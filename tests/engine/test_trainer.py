@@ -246,7 +246,7 @@ def test_a_processor_without_16_bits_computes_in_float32(dtype, monkeypatch, log
     for _ in range(2):
         with autocast(config, torch.device("cpu")):
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
-    assert log.text.count(f"DTYPE {dtype} is computed in float32") == 1
+    assert log.text.count(f"DTYPE, {dtype}, is computed in float32") == 1
     assert precision.dtype_on(config, torch.device("cuda")) == precision.DTYPES[dtype]
 
 

@@ -167,3 +167,28 @@ def test_detections_have_their_fields():
 def test_training_needs_targets():
     with pytest.raises(ValueError, match="needs targets"):
         build()(batch(1)[0])
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        (lambda images, targets: (images, targets[:1]), ValueError, "Each image needs its target.*: 2 and 1"),
+        (lambda images, targets: (images, [{"boxes": t.bbox} for t in targets]), TypeError, "are BoxLists.*got dict"),
+        (lambda images, targets: ([i.byte() for i in images], targets), TypeError, "floating-point.*torch.uint8"),
+        (
+            lambda images, targets: (torch.stack(images)[:, :, :, :120], targets),
+            ValueError,
+            "128 x 96.*an ImageList says",
+        ),
+    ],
+)
+def test_what_cannot_be_a_batch_is_said(changed, error, message):
+    with pytest.raises(error, match=message):
+        build()(*changed(*batch(1, 2)))
+
+
+def test_a_body_has_so_many_parts_to_fix():
+    with pytest.raises(
+        ValueError, match="FREEZE_CONV_BODY_AT is 9; this body has 5 parts to fix: stem, res2, res3, res4, res5"
+    ):
+        build(**{"MODEL.BACKBONE.FREEZE_CONV_BODY_AT": 9})

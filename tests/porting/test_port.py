@@ -211,6 +211,7 @@ def test_an_extension_of_the_forks_own_is_told_apart(tmp_path, known):
 
 def test_what_needs_a_person_is_counted_and_fails_no_port(tmp_path):
     outcome = Outcome(open_fork(write_fork(tmp_path / "fork"), tmp_path / "scratch"), assembling.Assembly())
+    assert "The fork has no configs/: copy this package's" in write_report(outcome)
     outcome.dead = [Dead("a.py", 1, "numpy.gone", "NumPy has none.")]
     outcome.native = [Missing("idle", "a.cpp", ())]
     assert len(needs_person(outcome)) == 2

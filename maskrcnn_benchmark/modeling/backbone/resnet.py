@@ -168,7 +168,13 @@ class ResNet(nn.Module):
 
     def _freeze_backbone(self, freeze_at: int) -> None:
         """Fix the parameters of the first `freeze_at` of stem, res2, res3, ..."""
-        for name in ["stem", *self.stages][: max(freeze_at, 0)]:
+        parts = ["stem", *self.stages]
+        if freeze_at > len(parts):
+            raise ValueError(
+                f"MODEL.BACKBONE.FREEZE_CONV_BODY_AT is {freeze_at}; this body has {len(parts)} parts to fix: stem, "
+                f"{', '.join(STAGE_NAMES[: len(self.stages)])}."
+            )
+        for name in parts[: max(freeze_at, 0)]:
             getattr(self, name).requires_grad_(False)
 
     def forward(self, x: Tensor) -> list[Tensor]:

@@ -9,6 +9,7 @@ from yacs.config import CfgNode
 from maskrcnn_benchmark.layers.layout import any_layout, best_layout
 from maskrcnn_benchmark.modeling import forks
 from maskrcnn_benchmark.modeling.backbone import build_backbone
+from maskrcnn_benchmark.modeling.detector.inputs import check_images, check_targets
 from maskrcnn_benchmark.modeling.roi_heads.roi_heads import build_roi_heads
 from maskrcnn_benchmark.modeling.rpn.rpn import build_rpn
 from maskrcnn_benchmark.structures.bounding_box import BoxList
@@ -55,9 +56,10 @@ class GeneralizedRCNN(nn.Module):
         """
         if torch.jit.is_tracing():
             self.__prepare_scriptable__()
-        if self.training and targets is None:
-            raise ValueError("In training mode the model needs targets; call model.eval() to detect objects.")
         images = to_image_list(images)
+        check_images(images)
+        if self.training:
+            check_targets(images, targets)
         features = self.backbone(images.tensors.contiguous(memory_format=self.layout))
         proposals, losses = self.rpn(images, features, targets)
         if not self.roi_heads:  # None, or a fork's empty list
