@@ -89,7 +89,7 @@ KINDS = {
     "image_unknown": (True, "annotations of an image that is not in the file"),
     "annotation_form": (True, "annotations that are no objects; they are left out"),
     "annotation_id": (True, "annotation ids that occur more than once; they are numbered anew inside"),
-    "annotation_id_form": (False, "annotation ids that are no whole numbers above 0; they are numbered anew inside"),
+    "annotation_id_form": (True, "annotation ids that are no whole numbers above 0; they are numbered anew inside"),
     "same_annotation": (True, "annotations with the image, category and box of another one"),
     "area": (True, 'annotations without a possible "area"; it is computed from the mask or the box'),
     "iscrowd": (True, 'annotations whose "iscrowd" is missing, or not 0 or 1; it is taken as 0 where it means neither'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 LEAST = 10  # letters of the words in a row that a message shares with one in the sources; the others are filled in
 
 
+@functools.cache
 def literals() -> str:
     """Every text in the sources; what is filled in is a line break."""
     found = []
@@ -39,14 +41,11 @@ def quoted() -> list[str]:
     return [m for m in messages if " " in m]
 
 
-SOURCES = literals()
-
-
 def longest_shared(message: str) -> str:
     """The longest row of the message's words that the sources have in one text."""
     words = message.split()
     rows = (" ".join(words[i:j]).strip(" ,;:.") for i in range(len(words)) for j in range(i + 1, len(words) + 1))
-    return max((row for row in rows if row in SOURCES), key=len, default="")
+    return max((row for row in rows if row in literals()), key=len, default="")
 
 
 @pytest.mark.parametrize("message", quoted())
