@@ -97,7 +97,7 @@ EXPECTED = Rule(
 
 def _is_device(value: Any) -> bool:
     name, colon, index = value.partition(":") if isinstance(value, str) else ("", "", "")
-    return name.isidentifier() and name not in ("gpu", "GPU") and (not colon or index.isdecimal())
+    return name in ("cpu", "cuda") and (not colon or index.isdecimal())
 
 
 _HEAD = {

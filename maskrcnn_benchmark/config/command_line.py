@@ -37,6 +37,17 @@ class CommandParser(argparse.ArgumentParser):
         super().error(message)
 
 
+class _Once(argparse.Action):
+    """An option that is refused when it is given again, instead of forgetting what it was."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        if getattr(namespace, self.dest) != self.default:
+            parser.error(
+                f"{option_string} is given twice: one configuration is read. A file takes another as its start with _BASE_."
+            )
+        setattr(namespace, self.dest, values)
+
+
 class KeyParser(CommandParser):
     """A parser whose results have `opts`, the pairs KEY VALUE of the command line, [key, value, key, value, ...].
 
@@ -51,6 +62,7 @@ class KeyParser(CommandParser):
         self.needs_config = required
         self.add_argument(
             "--config-file",
+            action=_Once,
             default="",
             metavar="CONFIG",
             help="a YAML file, or the name of a configuration of the package, like enl/faster_rcnn_R_50_FPN_3enl_td",

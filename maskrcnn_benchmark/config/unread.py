@@ -63,12 +63,12 @@ def warn_of_unread(cfg: CfgNode, is_train: bool, what: str = "") -> None:
     if cfg.__dict__.get("reads") is None:
         return
     found = []
-    off_tiles = "" if is_train else _why_no_tiles(cfg)
-    unread = {**_unread(cfg, _phase(is_train)), **({} if is_train else _tiles_of_no_size(cfg))}
+    off_tiles = _why_no_tiles(cfg, is_train)
+    unread = {**_unread(cfg, _phase(is_train)), **_tiles_of_no_size(cfg, "TRAIN" if is_train else "TEST")}
     for key, source in sorted(unread.items()):
         of_tiles = off_tiles if key.startswith(TILES) else ""
         is_off = of_tiles or any(key.startswith(group) and not is_on(cfg) for group, is_on in SWITCHES.items())
-        if key in _said or (is_off and source != COMMAND_LINE and key != f"{TILES}TEST"):
+        if key in _said or (is_off and source != COMMAND_LINE and key not in (f"{TILES}TRAIN", f"{TILES}TEST")):
             continue
         _said.add(key)
         reason = INSTEAD.get(key, "") or of_tiles
@@ -78,19 +78,19 @@ def warn_of_unread(cfg: CfgNode, is_train: bool, what: str = "") -> None:
         logging.getLogger("maskrcnn_benchmark").warning("No effect on this %s: %s.", what, listed(found, 10))
 
 
-def _why_no_tiles(cfg: CfgNode) -> str:
+def _why_no_tiles(cfg: CfgNode, is_train: bool) -> str:
     tiles = cfg.INPUT.get("TILES", {})
     if not tiles.get("SIZE"):
         return f"there are no tiles, as {TILES}SIZE is 0"
-    return "" if tiles.get("TEST") else f"there are no tiles, as {TILES}TEST is False"
+    return "" if is_train or tiles.get("TEST") else f"there are no tiles, as {TILES}TEST is False"
 
 
-def _tiles_of_no_size(cfg: CfgNode) -> dict[str, str]:
-    """INPUT.TILES.TEST where it asks for tiles, which is its default too, and whoever set it said nothing of their size."""
+def _tiles_of_no_size(cfg: CfgNode, when: str) -> dict[str, str]:
+    """INPUT.TILES.TRAIN or TEST where it asks for tiles, perhaps as its default does, and whoever set it gave no size."""
     tiles = cfg.INPUT.get("TILES", {})
     given = getattr(tiles, "__dict__", {}).get("given", {})
-    is_useless = tiles.get("TEST") and not tiles.get("SIZE") and "TEST" in given and given["TEST"] != given.get("SIZE")
-    return {f"{TILES}TEST": given["TEST"]} if is_useless else {}
+    is_useless = tiles.get(when) and not tiles.get("SIZE") and when in given and given[when] != given.get("SIZE")
+    return {f"{TILES}{when}": given[when]} if is_useless else {}
 
 
 def _phase(is_train: bool) -> Any:

@@ -74,17 +74,23 @@ class ConfiguredCatalog:
         return {"factory": factory, "args": args}
 
     def _of_catalog(self, name: str) -> dict:
+        failure: Exception
         try:
             return self.catalog.get(name)
         except (ConfigError, RuntimeError) as error:  # maskrcnn-benchmark's catalog raises the second
-            if not self.definitions:
+            failure = error
+        except KeyError as error:  # as a catalog of one's own looks it up
+            if error.args != (name,):
                 raise
-            close = difflib.get_close_matches(str(name), list(self.definitions), n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            rest = str(error).removeprefix(f"There is no data set {name!r}. ")
-            raise ConfigError(
-                f"There is no data set {name!r}; {hint}DATASETS.DEFINITIONS has {listed(list(self.definitions), 20)}. {rest}"
-            ) from None
+            failure = ConfigError(f"There is no data set {name!r}. The catalog of PATHS_CATALOG has none of that name.")
+        if not self.definitions:
+            raise failure
+        close = difflib.get_close_matches(str(name), list(self.definitions), n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        rest = str(failure).removeprefix(f"There is no data set {name!r}. ")
+        raise ConfigError(
+            f"There is no data set {name!r}; {hint}DATASETS.DEFINITIONS has {listed(list(self.definitions), 20)}. {rest}"
+        )
 
 
 def annotations_of(ann_file: str, img_dir: str = "", form: str = "", split: str = "") -> tuple[str, str]:

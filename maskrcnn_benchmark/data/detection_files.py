@@ -17,7 +17,8 @@ SLACK = 1e-3  # by which rounding takes a score out of 0 to 1
 
 
 def read_detections(source: str, coco: COCO, threshold: float = 0.0) -> dict[Any, list[dict]]:
-    """Detections by the ids of their images, of a file in COCO's format of results, with masks of segm.json beside bbox.json.
+    """Detections by the ids of their images, of a file in COCO's format of results, with the masks and keypoints of the files
+    beside a bbox.json.
 
     Args:
         source: the file, or a folder with bbox.json (OUTPUT_DIR/inference/NAME) or predictions.json (the folder of a prediction).
@@ -37,18 +38,26 @@ def read_detections(source: str, coco: COCO, threshold: float = 0.0) -> dict[Any
     detections = _entries(path)
     if name == "predictions.json":
         _check_numbers(path, os.path.join(folder, "images.json"), coco)
-    segm_path = os.path.join(folder, "segm.json")
-    with_masks = name == "bbox.json" and os.path.isfile(segm_path)
-    masks = _entries(segm_path) if with_masks else [{}] * len(detections)
-    if len(masks) != len(detections):
-        raise ValueError(
-            f"{segm_path} holds {counted(len(masks), 'detection')} and bbox.json {len(detections)}: they are of different "
-            "tests. Test again."
-        )
+    beside = {"segm.json": "segmentation", "keypoints.json": "keypoints"} if name == "bbox.json" else {}
+    for file, field in beside.items():
+        more_path = os.path.join(folder, file)
+        if not os.path.isfile(more_path):
+            continue
+        more = _entries(more_path)
+        if len(more) != len(detections):
+            raise ValueError(
+                f"{more_path} holds {counted(len(more), 'detection')} and bbox.json {len(detections)}: they are of different "
+                "tests. Test again."
+            )
+        detections = [
+            {**entry, field: one[field]} if field in one else entry for entry, one in zip(detections, more, strict=True)
+        ]
     images, categories = ({matching_id(id): id for id in entries} for entries in (coco.imgs, coco.cats))
     found: dict[Any, list[dict]] = {}
     others = 0
-    for place, (entry, mask) in enumerate(zip(detections, masks, strict=True)):
+    for place, entry in enumerate(detections):
+        if name == "keypoints.json" and "bbox" not in entry:
+            raise ValueError(f"{path} has keypoints without boxes: name the folder, where bbox.json is beside it.")
         box, score = box_of(entry.get("bbox")), number(entry.get("score"))
         if box is None or score is None:
             raise ValueError(
@@ -77,8 +86,6 @@ def read_detections(source: str, coco: COCO, threshold: float = 0.0) -> dict[Any
                 "image_id": images[image],
                 "category_id": categories[category],
             }
-            if "segmentation" in mask:
-                detection["segmentation"] = mask["segmentation"]
             found.setdefault(images[image], []).append(detection)
     if others and others == len(detections):
         raise ValueError(

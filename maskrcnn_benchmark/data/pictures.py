@@ -2,8 +2,10 @@
 
 import io
 import os
+from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -19,6 +21,26 @@ KINDS = (
 
 
 WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+def write_picture(path: str, picture: np.ndarray) -> None:
+    """Write uint8 [H, W, 3], BGR, in the format of the path's ending. Raises OSError with a sentence."""
+    if not cv2.imwrite(path, picture):
+        raise OSError(f"Cannot write {path}: the disk is full, or the folder cannot be written to.")
+
+
+def drawing_names(paths: Sequence[str], ending: str) -> list[str]:
+    """A name for the drawing of each image, no two the same: "x.png", and "x_2.png" for one of another folder."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for path in paths:
+        stem = os.path.splitext(os.path.basename(path))[0]
+        name, number = f"{stem}{ending}", 2
+        while name in taken:
+            name, number = f"{stem}_{number}{ending}", number + 1
+        names.append(name)
+        taken.add(name)
+    return names
 
 
 def read_upright(path: str | os.PathLike) -> Image.Image:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 from PIL import Image
 
 from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS
 from maskrcnn_benchmark.data.large_images import LargeImage
+from maskrcnn_benchmark.data.pictures import write_picture
 from maskrcnn_benchmark.engine import shards
 from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.engine.shards import Attempt, Shards
@@ -137,8 +137,7 @@ class Results:
 
     def write_picture(self, source: str, picture: Any, found: BoxList) -> None:
         path = self.path_for(source, _picture_ending(source))
-        if not cv2.imwrite(path, self.predictor.draw(picture, found)):
-            raise OSError(f"Cannot write {path}: the disk is full, or the folder cannot be written to.")
+        write_picture(path, self.predictor.draw(picture, found))
 
 
 def predictor_settings(predictor: Predictor) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Exported detectors on the disk: ONNX, a torch.export program, or a library compiled ahead of time."""
 
 import copy
+import errno
 import os
 import re
 import tempfile
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from maskrcnn_benchmark.utils.files import write_atomically
+from maskrcnn_benchmark.utils.files import UnwritableError, write_atomically
 
 _UNKNOWN_OPERATOR = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'")  # as torch.onnx says it
 
@@ -51,7 +52,7 @@ def _write_onnx(program: ExportedProgram, path: str, names: tuple[str, ...], not
 
 
 def _write_program(program: ExportedProgram, path: str, names: tuple[str, ...], notes: Mapping[str, str]) -> None:
-    torch.export.save(program, path, extra_files=dict(notes))
+    write_atomically(path, lambda file: torch.export.save(program, file, extra_files=dict(notes)))
 
 
 def _write_package(program: ExportedProgram, path: str, names: tuple[str, ...], notes: Mapping[str, str]) -> None:
@@ -84,9 +85,18 @@ def write(
     """
     if format not in FORMATS:
         raise ValueError(f"A detector is exported as {', '.join(FORMATS)}; got {format!r}.")
-    folder = os.path.dirname(os.path.abspath(path))
+    folder, name = os.path.split(os.path.abspath(path))
     os.makedirs(folder, exist_ok=True)
-    FORMATS[format][1](program, path, names, notes or {})
+    # Beside its place until it is whole. What is too large for a file of ONNX lies in others, which have to be there before it.
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as partial:
+        try:
+            FORMATS[format][1](program, os.path.join(partial, name), names, notes or {})
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise UnwritableError(error.errno, error.strerror, path) from error
+            raise
+        for made in sorted(os.listdir(partial), key=lambda made: made == name):
+            os.replace(os.path.join(partial, made), os.path.join(folder, made))
 
 
 def quantize_onnx(path: str, images: Iterable[Tensor]) -> None:

@@ -205,8 +205,11 @@ def settings(keys: dict, catalog: Path, output: Path) -> list[str]:
         if key.startswith("DATASETS.") and isinstance(value, list) and value and isinstance(value[0], str):
             if "TRAIN" in key or "TEST" in key:
                 wanted[key] = TRAIN_SET if "TRAIN" in key else TEST_SET
-        if key.startswith("MODEL.") and key.endswith((".SCORE_THRESH", ".INFERENCE_TH")):
-            wanted[key] = -1.0  # so that a model of two iterations finds something, and all of the test runs
+        # So that a model of two iterations finds something, and all of the test runs.
+        if key.startswith("MODEL.") and key.endswith(".SCORE_THRESH"):
+            wanted[key] = -1.0
+        if key.startswith("MODEL.") and key.endswith(".INFERENCE_TH"):  # whose logarithm may be taken
+            wanted[key] = 1e-6
     words: list[str] = []
     for key, value in wanted.items():
         if key in keys:

@@ -178,8 +178,8 @@ def check_not_replaced(folder: str, sources: Iterable[str], what: str) -> None:
 
 
 def files_below(folder: str) -> list[str]:
-    """All files in a folder and those below it, sorted; folders that are links are followed, each folder once. Raises OSError
-    with a sentence for a folder that may not be read."""
+    """All files in a folder and those below it, sorted; folders that are links are followed, each folder once, and links to what
+    is gone are files. Raises OSError with a sentence for a folder that may not be read."""
 
     def refuse(error: OSError) -> None:
         if not isinstance(error, (FileNotFoundError, NotADirectoryError)):  # which have no files
@@ -195,5 +195,6 @@ def files_below(folder: str) -> list[str]:
             folders.clear()
             continue
         seen.add(place)
-        found += [os.path.join(path, file) for file in files if os.path.isfile(os.path.join(path, file))]
+        names = (os.path.join(path, file) for file in files)
+        found += [name for name in names if os.path.isfile(name) or not os.path.exists(name)]
     return sorted(found)

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from maskrcnn_benchmark.data.pictures import write_picture
 from maskrcnn_benchmark.visualization.lettering import put_text
 
 CELL = 176  # pixels along a crop's side in the sheet
@@ -72,8 +73,7 @@ def crop_sheet(
             row = [cells[id(crop)] for crop in of[start : start + columns]]
             row += [np.full_like(row[0], 255)] * (max(columns, 3) - len(row))
             rows.append(np.concatenate(row, axis=1))
-    if not cv2.imwrite(path, np.concatenate(rows)):
-        raise OSError(f"Cannot write {path}: the disk is full, or the folder cannot be written to.")
+    write_picture(path, np.concatenate(rows))
     return len(cells)
 
 

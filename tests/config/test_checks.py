@@ -65,7 +65,7 @@ def test_every_configuration_that_is_shipped_is_allowed(path):
         ("MODEL.RPN.ANCHOR_SIZES", (), "entries, each a number, above 0, or a tuple of 1 or more such entries."),
         ("MODEL.RPN.BG_IOU_THRESHOLD", 0.9, "at most FG_IOU_THRESHOLD, 0.7"),
         ("MODEL.ROI_BOX_HEAD.NUM_CLASSES", 1, "2 or more"),
-        ("MODEL.DEVICE", "gpu", "a device such as"),
+        *(("MODEL.DEVICE", name, "a device such as") for name in ("gpu", "cdua", "mps", "cuda:x", "")),
         ("MODEL.WEIGHT", None, "text"),
         ("MODEL.MASK_ON", 1, "True or False"),
         ("MODEL.RESNETS.STAGE_WITH_DCN", (True,), "a tuple of 4 entries, each True or False"),

@@ -23,7 +23,7 @@ def nothing_was_said(monkeypatch):
     monkeypatch.setattr(unread, "_said", set())
 
 
-def built(path: Path, *words) -> None:
+def built(path: Path, *words, is_train: bool = False) -> None:
     """Read what a training and a test read of MODEL and INPUT, and warn."""
     config = cfg.clone()
     config.merge_from_file(str(path))
@@ -31,10 +31,10 @@ def built(path: Path, *words) -> None:
     unread.forget_reads(config)
     with torch.device("meta"):
         build_detection_model(config)
-    for is_train in (True, False):
-        build_transforms(config, is_train)
+    for of_training in (True, False):
+        build_transforms(config, of_training)
     make_tiling(config)
-    unread.warn_of_unread(config, is_train=False)
+    unread.warn_of_unread(config, is_train)
 
 
 def test_programs_that_note_no_reads_hear_nothing(log):
@@ -120,6 +120,15 @@ def test_tiles_of_a_file(tmp_path, log):
         path.write_text(f'_BASE_: "{CONFIG}"\nINPUT: {{TILES: {{{tiles}}}}}\n')
         built(path)
         assert said(log) == [f"{MARK}test: {text}" for text in expected], tiles
+
+
+def test_tiles_of_no_size_in_a_training(log):
+    built(CONFIG, "INPUT.TILES.TRAIN", True)
+    assert said(log) == []
+    built(CONFIG, "INPUT.TILES.TRAIN", True, is_train=True)
+    (text,) = said(log)
+    named = "INPUT.TILES.TRAIN (the command line; there are no tiles, as INPUT.TILES.SIZE is 0), "
+    assert text.startswith(f"{MARK}training: {named}SOLVER.")  # no schedule is built here
 
 
 def test_a_prediction(tmp_path, log):

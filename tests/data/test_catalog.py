@@ -159,6 +159,15 @@ def test_an_unknown_name_is_told_ones_own_first(monkeypatch):
     with pytest.raises(RuntimeError):
         ConfiguredCatalog({}, catalog.catalog).get("other")
 
+    monkeypatch.setattr(catalog.catalog, "get", staticmethod(lambda name: {"here": {}}[name]))
+    assert ConfiguredCatalog({}, catalog.catalog).get("here") == {}
+    for definitions in (catalog.definitions, {}):
+        with pytest.raises(ConfigError, match="There is no data set 'other'.*The catalog of PATHS_CATALOG has none"):
+            ConfiguredCatalog(definitions, catalog.catalog).get("other")
+    monkeypatch.setattr(catalog.catalog, "get", staticmethod(lambda name: {}["its folder"]))
+    with pytest.raises(KeyError, match="its folder"):
+        catalog.get("other")
+
 
 def test_a_converted_set_is_called_by_the_users_file(tmp_path):
     """Not by the file in COCO's format that was made of it."""

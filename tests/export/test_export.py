@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.config import cfg
-from maskrcnn_benchmark.export import ExportableDetector, export_program, write
+from maskrcnn_benchmark.export import FORMATS, ExportableDetector, export_program, write
 from maskrcnn_benchmark.layers import batched_nms, multiscale_roi_align
 from maskrcnn_benchmark.layers.non_local import LinearAttention
 from maskrcnn_benchmark.modeling.batching import group_sizes, rank_in_group
@@ -154,6 +155,20 @@ def test_what_is_written_is_the_model(exported, tmp_path):
     with torch._inductor.config.patch({"aot_inductor.compile_wrapper_opt_level": "O0"}):  # compiled sooner
         write(program, "aoti", str(tmp_path / "m.package.pt2"), detector.names)
     assert_finds_the_same(torch._inductor.aoti_load_package(str(tmp_path / "m.package.pt2")), detector)
+
+
+@pytest.mark.parametrize("format", ["onnx", "torch"])
+def test_an_export_that_fails_leaves_the_one_before(format, tmp_path, monkeypatch):
+    def fill(program, path, names, notes):
+        Path(path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / f"model{FORMATS[format][0]}"
+    path.write_bytes(b"before")
+    monkeypatch.setitem(FORMATS, format, (FORMATS[format][0], fill))
+    with pytest.raises(OSError, match=rf"{path.name} cannot be written \(No space left on device\): make room"):
+        write(None, format, str(path), ())
+    assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == b"before"
 
 
 class _Nms(nn.Module):

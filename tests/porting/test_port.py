@@ -541,11 +541,12 @@ def test_settings_have_the_types_of_the_forks_keys(tmp_path):
         "DATASETS.SOURCE_TRAIN": ["a"],
         "MODEL.WEIGHT": "x",
         "MODEL.MINE.INFERENCE_TH": 0.05,
+        "MODEL.MINE.SCORE_THRESH": 0.05,
     }
     words = trial.settings(keys, tmp_path / "c.py", tmp_path)
     given = dict(zip(words[::2], words[1::2], strict=True))
     expected = {"INPUT.MIN_SIZE_TRAIN": "(128,)", "INPUT.MAX_SIZE_TRAIN": "192", "MODEL.WEIGHT": ""}
-    expected["MODEL.MINE.INFERENCE_TH"] = "-1.0"  # all that is found
+    expected |= {"MODEL.MINE.INFERENCE_TH": "1e-06", "MODEL.MINE.SCORE_THRESH": "-1.0"}  # all that is found
     assert given == {**expected, "DATASETS.SOURCE_TRAIN": f"('{trial.TRAIN_SET}',)"}
 
 

@@ -88,6 +88,40 @@ def test_pictures_show_annotations_and_detections(tool, tmp_path, capfd):
     assert (abs(nothing.astype(int) - again) <= 1).all()  # the weak detection is not drawn
 
 
+def test_drawing_images_of_one_name_and_keypoints(tool, tmp_path, capfd, monkeypatch):
+    content = write_coco(tmp_path, images=2)
+    for annotation in content["annotations"]:
+        x, y, w, h = annotation["bbox"]
+        annotation.update(keypoints=[x, y, 2, x + w // 2, y + h // 2, 1, 0, 0, 0], num_keypoints=2)
+    (tmp_path / "set" / "b").mkdir()
+    (tmp_path / "set" / "1.jpg").rename(tmp_path / "set" / "b" / "0.jpg")
+    content["images"][1]["file_name"] = "b/0.jpg"
+    content["categories"] = [{**c, "skeleton": [[1, 2], [2, 9]]} for c in content["categories"]]
+    write_annotations(tmp_path, "set", content)
+    first = content["annotations"][0]
+    (tmp_path / "results").mkdir()
+    detection = {key: first[key] for key in ("image_id", "category_id")} | {"score": 0.9}
+    flags = {"ann_file": tmp_path / "set.json", "img_dir": tmp_path / "set"}
+    (tmp_path / "results" / "bbox.json").write_text(json.dumps([detection | {"bbox": first["bbox"]}]))
+    drawn = {}
+    for found in (None, first["keypoints"]):
+        if found:
+            (tmp_path / "results" / "keypoints.json").write_text(json.dumps([detection | {"keypoints": found}]))
+        assert tool("draw_detections", **flags, results=tmp_path / "results", out=tmp_path / "pictures") == 0
+        assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["0.png", "0_2.png", "sheet.jpg"]
+        drawn[found is None] = cv2.imread(str(tmp_path / "pictures" / "0.png"))
+    different = (drawn[True] != drawn[False]).any(axis=(0, 2))
+    assert (
+        different[len(different) // 2 :].any() and not different[: len(different) // 2].any()
+    )  # the detections' side alone
+    assert tool("draw_detections", **flags, results=tmp_path / "results/keypoints.json", out=tmp_path / "pictures") == 1
+    assert "keypoints without boxes: name the folder" in capfd.readouterr().err
+    monkeypatch.setattr(cv2, "imwrite", lambda *words: False)  # as on a full disk
+    assert tool("draw_detections", **flags, results=tmp_path / "results", out=tmp_path / "pictures") == 1
+    printed = capfd.readouterr()
+    assert "0.png: the disk is full" in printed.err and "Wrote" not in printed.out
+
+
 def test_drawing_without_results(tool, tmp_path, capfd):
     write_coco(tmp_path)
     flags = {"ann_file": tmp_path / "set.json", "img_dir": tmp_path / "set", "results": tmp_path / "none"}

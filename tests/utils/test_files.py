@@ -87,6 +87,8 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     (tmp_path / "locked").mkdir()
     (tmp_path / "a.txt").touch()
     assert files_below(str(tmp_path)) == [str(tmp_path / "a.txt")] and files_below(str(tmp_path / "none")) == []
+    (tmp_path / "b.jpg").symlink_to("gone.jpg")  # is named where it cannot be read
+    assert files_below(str(tmp_path)) == [str(tmp_path / "a.txt"), str(tmp_path / "b.jpg")]
     scan = os.scandir
 
     def refuse(path: str):
