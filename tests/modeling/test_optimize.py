@@ -216,7 +216,15 @@ def test_a_head_of_ones_own_finds_the_same(monkeypatch):
     model = own_head(monkeypatch, "MODEL.MASK_ON", False)
     fast = optimize_for_inference(model)
     assert sum(isinstance(m, WinogradConv2d) for m in fast.roi_heads["box"].modules()) == 1
-    assert_same_detections(model, fast, image(128, 160), atol=1e-3)
+    # Random weights magnify rounding, on some processors beyond a hundredth of a pixel: it is measured by what float64 finds.
+    x = image(128, 160)
+    with torch.inference_mode():
+        (plain,), (found,), (exact,) = model(x), fast(x), copy.deepcopy(model).double()(x.double())
+    assert len(plain) == len(found) == len(exact) == 100
+    assert torch.equal(plain.get_field("labels"), found.get_field("labels"))
+    for value in (lambda d: d.bbox, lambda d: d.get_field("scores")):
+        rounding = (value(plain) - value(exact)).abs().max()
+        assert rounding < 0.05 and (value(found) - value(exact)).abs().max() <= 4 * rounding
 
 
 def test_an_optimised_detector_is_saved_copied_and_loaded(monkeypatch):

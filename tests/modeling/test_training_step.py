@@ -189,6 +189,6 @@ def test_what_cannot_be_a_batch_is_said(changed, error, message):
 
 def test_a_body_has_so_many_parts_to_fix():
     with pytest.raises(
-        ValueError, match="FREEZE_CONV_BODY_AT is 9; this body has 5 parts to fix: stem, res2, res3, res4, res5"
+        ValueError, match="FREEZE_CONV_BODY_AT is 9; this body has no more to fix than stem, res2, res3, res4, res5"
     ):
         build(**{"MODEL.BACKBONE.FREEZE_CONV_BODY_AT": 9})

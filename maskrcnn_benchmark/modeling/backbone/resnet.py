@@ -171,7 +171,7 @@ class ResNet(nn.Module):
         parts = ["stem", *self.stages]
         if freeze_at > len(parts):
             raise ValueError(
-                f"MODEL.BACKBONE.FREEZE_CONV_BODY_AT is {freeze_at}; this body has {len(parts)} parts to fix: stem, "
+                f"MODEL.BACKBONE.FREEZE_CONV_BODY_AT is {freeze_at}; this body has no more to fix than stem, "
                 f"{', '.join(STAGE_NAMES[: len(self.stages)])}."
             )
         for name in parts[: max(freeze_at, 0)]:
