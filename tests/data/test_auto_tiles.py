@@ -65,6 +65,7 @@ def test_a_set_that_is_not_there_is_named():
         choose_tiles(config)
 
 
+@pytest.mark.slow
 def test_a_training_keeps_what_was_chosen(tmp_path, run_program):
     write_coco(tmp_path, size=200)
     tools = CONFIG.parents[2] / "tools"

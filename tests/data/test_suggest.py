@@ -308,6 +308,7 @@ def test_the_splits_of_a_source_are_taken(tmp_path, run_program, form):
     assert code == 0 and "tested on" not in text and base(str(out)).DATASETS.TEST == ()
 
 
+@pytest.mark.slow
 def test_keypoints_are_trained(tmp_path, run_program):
     write_people(tmp_path)
     out, words = tmp_path / "out.yaml", [tmp_path / "people.json", "--img-dir", tmp_path / "people"]

@@ -63,6 +63,7 @@ def main(monkeypatch):
     return call
 
 
+@pytest.mark.slow
 def test_slurms_warning_stops_the_run(launch):
     process = launch()
     for _ in range(600):

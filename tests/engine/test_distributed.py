@@ -136,6 +136,7 @@ def gradients_of_own_image(folder: str) -> tuple[dict, list[int]]:
     return {name: gradient.contiguous().numpy() for name, gradient in found.items()}, drawn
 
 
+@pytest.mark.slow
 def test_averaged_gradients_are_those_of_the_joint_batch(tmp_path):
     (first, drawn_first), (second, drawn_second) = run_in_processes(gradients_of_own_image, str(tmp_path))
     joint, drawn = gradients(str(tmp_path), [0, 1], wrap=False)

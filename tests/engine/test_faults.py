@@ -335,6 +335,7 @@ def starts_apart(folder: str) -> str:
     return ""
 
 
+@pytest.mark.slow
 def test_ranks_that_found_different_checkpoints_do_not_start(tmp_path):
     for message in run_in_processes(starts_apart, str(tmp_path)):
         assert r"by rank: [40, 0]" in message and "a folder that all nodes share" in message

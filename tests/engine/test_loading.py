@@ -33,6 +33,7 @@ def loaded(model) -> float:
     return value
 
 
+@pytest.mark.slow
 def test_a_file_comes_before_the_last_checkpoint_and_that_before_the_configured_weights(config, tmp_path):
     torch.save({"model": filled(config, 1.0)}, tmp_path / "configured.pth")
     torch.save(filled(config, 2.0), tmp_path / "bare.pth")
@@ -83,6 +84,7 @@ def test_averaged_weights_come_first(config, tmp_path):
     assert loaded(load_detector(config, str(tmp_path / "both.pth"))) == 2.0
 
 
+@pytest.mark.slow
 def test_no_part_stays_untrained(config, tmp_path):
     state = filled(config, 1.0)
     body = {name: value for name, value in state.items() if name.startswith("backbone.")}

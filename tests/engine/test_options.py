@@ -60,6 +60,7 @@ def accumulate_in_processes(folder: str) -> dict:
     return {name: value.tolist() for name, value in run.model.state_dict().items()}
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_in_two_processes(tmp_path):
     first, second = run_in_processes(accumulate_in_processes, str(tmp_path / "two"))
     assert first == second

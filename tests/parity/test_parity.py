@@ -23,10 +23,10 @@ from tests.support.once import once
 GOLDEN = Path(__file__).parent / "golden"
 MODELS = sorted({path.stem for path in GOLDEN.glob("*/*.json") if not path.stem.endswith("_train")})
 # Half a minute and more on one core: proposals that go through res5, or through a head of four convolutions, one by one; what is
-# computed in float64.
+# computed in float64; and the second of a kind.
 SLOW = {
     *("e2e_faster_rcnn_R_50_C4_1x", "e2e_faster_rcnn_fbnet", "e2e_mask_rcnn_R_50_FPN_Xconv1fc_1x_gn"),
-    "e2e_keypoint_rcnn_R_50_FPN_1x",
+    *("e2e_keypoint_rcnn_R_50_FPN_1x", "retinanet_R-50-FPN_P5_1x"),
 }
 RELATIVE = 1e-4
 PIXELS = 1e-2

@@ -36,6 +36,7 @@ def run_tool(capfd, monkeypatch):
     return call
 
 
+@pytest.mark.slow
 def test_a_checkpoint_knows_what_its_labels_are_called(run_tool, tmp_path):
     write_coco(tmp_path, "set")
     other = copy.deepcopy(write_coco(tmp_path, "other"))

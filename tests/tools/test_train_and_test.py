@@ -123,6 +123,7 @@ def test_warnings_of_the_configuration_stand_in_the_log(tool, tmp_path):
     assert (tmp_path / "run" / "log.txt").read_text().count(said) == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_ended_early_goes_on_when_asked(tool, tmp_path, capfd):
     write_coco(tmp_path)
     assert train(tool, tmp_path, "--skip-test", SOLVER__MAX_ITER=2) == 0
@@ -148,6 +149,7 @@ def test_a_run_without_a_folder_writes_nothing(tool, tmp_path, monkeypatch, capf
     assert "OUTPUT_DIR is empty" not in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_last_digit(tool, tmp_path, capfd):
     write_coco(tmp_path, images=5)
     augment = {"INPUT__BRIGHTNESS": 0.3, "INPUT__MIN_SIZE_TRAIN": "(56, 64)"}
@@ -183,6 +185,7 @@ def test_reduced_precision_trains_and_tests(tool, tmp_path, dtype):
     assert all(value == value for value in losses(tmp_path).values())
 
 
+@pytest.mark.slow
 def test_a_signal_stops_with_a_checkpoint_and_the_same_command_goes_on(tmp_path):
     write_coco(tmp_path)
     words = [str(TOOLS / "train_net.py"), "--skip-test", "--config-file", str(CONFIG)]
