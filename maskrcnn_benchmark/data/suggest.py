@@ -109,6 +109,8 @@ def _classes(facts: Facts, cfg: Any) -> list[Choice]:
 def _keypoints(count: int, cfg: Any) -> list[Choice]:
     """The head of configs/e2e_keypoint_rcnn_R_50_FPN_1x.yaml, on the maps that the box head pools from."""
     head = "MODEL.ROI_KEYPOINT_HEAD."
+    layers = (2 * cfg.MODEL.RESNETS.BACKBONE_OUT_CHANNELS,) * len(cfg.MODEL.ROI_KEYPOINT_HEAD.CONV_LAYERS)
+    is_wider = max(cfg.MODEL.ROI_KEYPOINT_HEAD.CONV_LAYERS) > layers[0]
     return [
         Choice("MODEL.KEYPOINT_ON", True, f"objects have {counted(count, 'keypoint')}; False for boxes alone"),
         Choice(f"{head}NUM_CLASSES", count, "the keypoints of an object"),
@@ -117,6 +119,7 @@ def _keypoints(count: int, cfg: Any) -> list[Choice]:
         Choice(f"{head}POOLER_RESOLUTION", 14, "of what is pooled"),
         Choice(f"{head}POOLER_SAMPLING_RATIO", 2, "samples along each side of its pixels"),
         Choice(f"{head}RESOLUTION", 56, "of the heatmaps, four times that"),
+        *([Choice(f"{head}CONV_LAYERS", layers, "twice the channels of the maps, as in R-50-FPN")] if is_wider else []),
     ]
 
 

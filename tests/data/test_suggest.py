@@ -314,6 +314,10 @@ def test_keypoints_are_trained(tmp_path, run_program):
     out, words = tmp_path / "out.yaml", [tmp_path / "people.json", "--img-dir", tmp_path / "people"]
     code, text = run_program(ROOT / "tools/suggest_config.py", *words, "--out", out)
     assert code == 0 and "KEYPOINT_ON" in text, text
+    written = base()
+    written.merge_from_file(str(out))
+    width = 2 * written.MODEL.RESNETS.BACKBONE_OUT_CHANNELS
+    assert width < 512 and written.MODEL.ROI_KEYPOINT_HEAD.CONV_LAYERS == (width,) * 8
     small = ["SOLVER.MAX_ITER", 1, "INPUT.MIN_SIZE_TRAIN", "(64,)", "DATALOADER.NUM_WORKERS", 0, "MODEL.DEVICE", "cpu"]
     small += ["SOLVER.IMS_PER_BATCH", 2, "OUTPUT_DIR", tmp_path / "run"]
     train = [ROOT / "tools/train_net.py", "--skip-test", "--config-file", out, *small]
