@@ -37,14 +37,14 @@ class CommandParser(argparse.ArgumentParser):
         super().error(message)
 
 
-class _Once(argparse.Action):
-    """An option that is refused when it is given again, instead of forgetting what it was."""
+class _Last(argparse.Action):
+    """An option of which the last value counts, as of any option, and that says so."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        if getattr(namespace, self.dest) != self.default:
-            parser.error(
-                f"{option_string} is given twice: one configuration is read. A file takes another as its start with _BASE_."
-            )
+        before = getattr(namespace, self.dest)
+        if before != self.default:
+            told = f"{option_string} {values} comes after {before}, which is not read"
+            print(f"warning: {told}: a file takes another as its start with _BASE_.", file=sys.stderr)
         setattr(namespace, self.dest, values)
 
 
@@ -62,7 +62,7 @@ class KeyParser(CommandParser):
         self.needs_config = required
         self.add_argument(
             "--config-file",
-            action=_Once,
+            action=_Last,
             default="",
             metavar="CONFIG",
             help="a YAML file, or the name of a configuration of the package, like enl/faster_rcnn_R_50_FPN_3enl_td",

@@ -65,12 +65,11 @@ def test_a_key_without_a_value_is_named(words, capsys):
     assert "SOLVER.BASE_LR has no value: configuration keys come in pairs KEY VALUE" in capsys.readouterr().err
 
 
-def test_a_second_configuration_is_refused(capsys):
+def test_the_last_configuration_counts_and_the_other_is_named(capsys):
     parser = KeyParser()
     parser.add_config()
-    with pytest.raises(SystemExit):
-        parser.parse_args(["--config-file", "a.yaml", "--config-file", "b.yaml"])
-    assert "--config-file is given twice: one configuration is read" in capsys.readouterr().err
+    assert parser.parse_args(["--config-file", "a.yaml", "--config-file", "b.yaml"]).config_file == "b.yaml"
+    assert "warning: --config-file b.yaml comes after a.yaml, which is not read" in capsys.readouterr().err
 
 
 def test_what_looks_like_a_key(tmp_path, monkeypatch):
