@@ -6,7 +6,7 @@ from maskrcnn_benchmark.config.command_line import CommandParser
 from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages
 from maskrcnn_benchmark.data.datasets.coco_tree import load_coco
 from maskrcnn_benchmark.data.detection_files import read_detections
-from maskrcnn_benchmark.data.pictures import drawing_names, to_bgr, write_picture
+from maskrcnn_benchmark.data.pictures import free_name, to_bgr, write_picture
 from maskrcnn_benchmark.engine.command_line import command_line
 from maskrcnn_benchmark.utils.files import check_folder, check_not_replaced
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
@@ -43,14 +43,15 @@ def main() -> None:
         pictures = []
         chosen = [coco.imgs[image_id] for image_id in image_ids]
         images = AnnotatedImages.of_entries(args.ann_file, args.img_dir, chosen)
-        names = drawing_names([entry["file_name"] for entry in chosen], ".png")
+        taken: set[str] = set()
         for place, image_id in enumerate(progress_bar(image_ids, desc="drawing", unit="image")):
             image = to_bgr(images.read_at(place))
             drawn = [
                 draw_annotations(image, objects.get(image_id, []), coco.cats) for objects in (coco.imgToAnns, results)
             ]
             pictures.append(side_by_side(drawn, ("annotated", f"detected (score >= {args.threshold:g})")))
-            write_picture(os.path.join(args.out, names[place]), pictures[-1])
+            name = free_name(chosen[place]["file_name"], ".png", taken)
+            write_picture(os.path.join(args.out, name), pictures[-1])
         if pictures:
             write_picture(os.path.join(args.out, "sheet.jpg"), make_sheet(pictures, columns=2, cell_width=900))
         print(f"Wrote {counted(len(pictures), 'picture')}{' and sheet.jpg' if pictures else ''} to {args.out}")

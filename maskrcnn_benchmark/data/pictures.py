@@ -2,7 +2,6 @@
 
 import io
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -29,18 +28,14 @@ def write_picture(path: str, picture: np.ndarray) -> None:
         raise OSError(f"Cannot write {path}: the disk is full, or the folder cannot be written to.")
 
 
-def drawing_names(paths: Sequence[str], ending: str) -> list[str]:
-    """A name for the drawing of each image, no two the same: "x.png", and "x_2.png" for one of another folder."""
-    names: list[str] = []
-    taken: set[str] = set()
-    for path in paths:
-        stem = os.path.splitext(os.path.basename(path))[0]
-        name, number = f"{stem}{ending}", 2
-        while name in taken:
-            name, number = f"{stem}_{number}{ending}", number + 1
-        names.append(name)
-        taken.add(name)
-    return names
+def free_name(path: str, ending: str, taken: set[str]) -> str:
+    """A name for the drawing of an image, which is then among the `taken`: "x.png", and "x_2.png" for one of another folder."""
+    stem = os.path.splitext(os.path.basename(path))[0]
+    name, number = f"{stem}{ending}", 2
+    while name in taken:
+        name, number = f"{stem}_{number}{ending}", number + 1
+    taken.add(name)
+    return name
 
 
 def read_upright(path: str | os.PathLike) -> Image.Image:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS
 from maskrcnn_benchmark.data.large_images import LargeImage
-from maskrcnn_benchmark.data.pictures import write_picture
+from maskrcnn_benchmark.data.pictures import free_name, write_picture
 from maskrcnn_benchmark.engine import shards
 from maskrcnn_benchmark.engine.predictor import Predictor
 from maskrcnn_benchmark.engine.shards import Attempt, Shards
@@ -179,11 +179,6 @@ def _drawing_names(inputs: Sequence[str], done: dict[str, dict]) -> dict[str, st
         if source in names:
             continue
         is_stream = "://" in source and not os.path.exists(source)
-        stem = "stream" if is_stream else Path(source).stem
         ending = _picture_ending(source) if source.lower().endswith(IMAGE_ENDINGS) else ".mp4"
-        name, number = f"{stem}{ending}", 2
-        while name in taken:
-            name, number = f"{stem}_{number}{ending}", number + 1
-        names[source] = name
-        taken.add(name)
+        names[source] = free_name("stream" if is_stream else source, ending, taken)
     return names

@@ -196,5 +196,5 @@ def files_below(folder: str) -> list[str]:
             continue
         seen.add(place)
         names = (os.path.join(path, file) for file in files)
-        found += [name for name in names if os.path.isfile(name) or not os.path.exists(name)]
+        found += [name for name in names if os.path.isfile(name) or os.path.islink(name) and not os.path.exists(name)]
     return sorted(found)

@@ -1,8 +1,11 @@
 """What a detector is called with, refused in a sentence where it cannot be right."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
+from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList
 
 
@@ -22,12 +25,14 @@ def check_targets(images: ImageList, targets: Sequence[Any] | None) -> None:
     if len(targets) != len(sizes):
         raise ValueError(f"Each image needs its target, which may hold no objects: {len(sizes)} and {len(targets)}.")
     for place, (target, size) in enumerate(zip(targets, sizes, strict=True)):
-        if not hasattr(target, "bbox"):
+        if isinstance(
+            target, (Mapping, Tensor)
+        ):  # as torchvision's detectors take them; a fork may have a class of its own
             raise TypeError(
                 "Targets are BoxLists with the boxes x1, y1, x2, y2 and the field labels, in pixels of their image; got "
                 f"{type(target).__name__}."
             )
-        if tuple(target.size) != size:
+        if isinstance(target, BoxList) and tuple(target.size) != size:
             raise ValueError(
                 f"Image {place} is {size[0]} x {size[1]} pixels, and its target is of an image of {target.size[0]} x "
                 f"{target.size[1]}. Where images are padded, an ImageList says how large they are without: to_image_list makes "
