@@ -117,12 +117,16 @@ def test_an_interruption_leaves_a_whole_video(tiny, tmp_path):
         (("--source", "no.mp4"), "There is no video no.mp4."),
         (("--source", "http://127.0.0.1:9/x"), "The stream http://127.0.0.1:9/x cannot be read."),
         (("--source", "93", "--confidence-threshold", "9"), "--confidence-threshold lies between 0 and 1; got 9"),
-        (("--source", "93", "--config-file", "no.yaml"), "There is no configuration file 'no.yaml'"),
     ],
 )
 def test_said_in_a_sentence(webcam, words, said):
     code, printed = webcam(*words)
     assert code == 1 and printed.count("\n") == 1 and said in printed
+
+
+def test_a_configuration_that_is_not_there(webcam):
+    code, printed = webcam("--source", "93", "--config-file", "no.yaml", model=())
+    assert code == 1 and printed.count("\n") == 1 and "There is no configuration file 'no.yaml'" in printed
 
 
 def test_without_the_model_of_the_repository(webcam, monkeypatch, tmp_path):
