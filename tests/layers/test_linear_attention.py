@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from maskrcnn_benchmark.analysis import flops as formulas  # noqa: F401 (registers those of ENL's operator)
+from maskrcnn_benchmark.analysis.memory import peak_memory
 from maskrcnn_benchmark.config import cfg as defaults
 from maskrcnn_benchmark.layers.non_local import EfficientNonLocal, LinearAttention, linear_attention
 
@@ -166,6 +167,23 @@ def test_it_costs_less_than_enl(size):
             module(x.requires_grad_()).sum().backward()
         flops[type(module)] = counter.get_total_flops()
     assert flops[LinearAttention] < 0.75 * flops[EfficientNonLocal]
+
+
+@pytest.mark.no_cover
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("size", [(25, 34), (58, 58), (100, 136)])
+def test_it_takes_less_memory_than_enl(size, dtype):
+    peaks = []
+    for kind in (LinearAttention, EfficientNonLocal):
+        module = kind(256).to(dtype, memory_format=torch.channels_last)
+        x = torch.randn(1, 256, *size, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        grad = torch.randn_like(x)
+        with torch.no_grad():
+            inference = peak_memory(lambda module=module, x=x: module(x))
+        inputs = [x.requires_grad_(), *module.parameters()]
+        training = peak_memory(lambda m=module, i=inputs, grad=grad: torch.autograd.grad(m(i[0]), i, grad))
+        peaks.append((inference, training))
+    assert peaks[0][0] < peaks[1][0] and peaks[0][1] < peaks[1][1]
 
 
 def test_images_of_a_batch_do_not_mix():

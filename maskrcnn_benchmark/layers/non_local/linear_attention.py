@@ -29,7 +29,7 @@ from .algebra import check_map
 from .modules import NON_LOCAL, NonLocal, PairWeights, check_point, without_autocast
 
 _EPS = 1e-5  # of the variance of the channels
-_BLOCK = 1 << 20  # bytes of the map that are computed together, which stay in a processor's cache
+_BLOCK = 1 << 19  # bytes of the map that are computed together, which stay in a processor's cache
 
 
 @any_layout
@@ -191,8 +191,9 @@ def _add_context(x: Tensor, weights: _Weights, heads: int, sums: _Sums) -> Tenso
     for block in _blocks(x):
         part = _tokens(x, block)
         query = _queries(weights, part, *sums.norms(x, block)).to(x.dtype)
-        z = torch.baddbmm(part.flatten(1, 2), query.transpose(1, 2), answer).add_(weights.out_bias.to(x.dtype))
-        result[:, :, block] = z.view(part.shape).permute(0, 3, 1, 2)
+        z = _tokens(result, block)
+        torch.add(part, weights.out_bias.to(x.dtype), out=z)
+        z.view(len(x), -1, x.shape[1]).baddbmm_(query.transpose(1, 2), answer)
     return result
 
 
@@ -225,49 +226,68 @@ class _LinearAttention(torch.autograd.Function):
         parameters = saved[: len(_Weights._fields)]
         weights, sums = _Weights.of(x, *parameters), _Sums(*saved[len(parameters) :])
         context = _context(weights, ctx.heads, sums.seen)
+        # Until the second pass writes a block of it, the first channels of the block keep the gradient of the queries.
+        grad_x = torch.empty_like(x)
+        grad_queries = grad_x[:, : len(weights.theta)]
         answer = context @ weights.out.T
-        grad_answer, grad_phi = torch.zeros_like(answer), torch.zeros_like(weights.phi)
-        grad_theta, grad_theta_bias = torch.zeros_like(weights.theta), torch.zeros_like(weights.theta_bias)
-        grad_out_bias = torch.zeros_like(weights.out_bias)
-
-        grad_queries = []
-        for block in _blocks(x):
-            part, flat = _tokens(x, block), _tokens(grad, block).to(x.dtype).flatten(1, 2)
-            mean, inverse = sums.norms(x, block)
-            grad_answer += _product(_queries(weights, part, mean, inverse), flat)
-            grad_out_bias += flat.sum((0, 1), dtype=grad_out_bias.dtype)
-            grad_query = _times(answer, flat).to(inverse.dtype)
-            grad_theta += _product(grad_query * inverse, part.flatten(1, 2)).sum(0)
-            grad_theta_bias += grad_query.sum((0, 2))
-            grad_queries.append(grad_query.to(x.dtype))
-
+        grad_answer, grad_theta, grad_theta_bias, grad_out_bias = _grad_queries(
+            x, grad, weights, sums, answer, grad_queries
+        )
+        del answer
         grad_context = _within_heads(grad_answer @ weights.out, ctx.heads)
         grad_out = (grad_answer.transpose(1, 2) @ context).sum(0)
+        del grad_answer, context
         grad_g = (grad_context.transpose(1, 2) @ sums.seen).sum(0)
-        grad_seen = grad_context @ weights.g  # B x D_k x C
-        of_keys = (grad_seen * sums.seen).sum(2, keepdim=True)  # the mean over positions of a key's gradients
-
-        # From q and k to n, and through the layer norm to x.
-        grad_x = torch.empty_like(x)
-        rows = torch.cat((torch.cat((weights.theta, weights.phi)).expand(len(x), -1, -1), grad_seen), 1)
-        for block, grad_query in zip(_blocks(x), grad_queries, strict=True):
-            part = _tokens(x, block)
-            flat = _factor(part.flatten(1, 2))
-            mean, inverse = sums.norms(x, block)
-            keys = (_projected(weights.phi, part, mean, inverse) - sums.maximum).exp() / sums.total
-            grad_logits = keys * (_projected(grad_seen, part, mean, inverse) - of_keys)
-            grad_phi += _product(grad_logits * inverse, flat).sum(0)
-            factors = torch.cat([one.to(flat.dtype) for one in (grad_query, grad_logits, keys)], 1)
-            grad_n = factors.transpose(1, 2) @ rows.to(flat.dtype)  # B x n x C
-            # It has no mean over channels, as the weights are centred.
-            along = (grad_n * flat).sum(2, dtype=inverse.dtype)[:, None] * inverse**3 / x.shape[1]
-            first, second, third = (one.transpose(1, 2).to(flat.dtype) for one in (inverse, along, along * mean))
-            grad_n.mul_(first).addcmul_(flat, second, value=-1).add_(third)
-            grad_x[:, :, block] = grad_n.view(part.shape).add_(_tokens(grad, block)).permute(0, 3, 1, 2)
+        grad_phi = _grad_map(x, grad, weights, sums, grad_context @ weights.g, grad_queries, grad_x)
         grads = (_centred(grad_theta), _centred(grad_phi), _centred(grad_g), grad_out, grad_theta_bias, grad_out_bias)
         # In the memory order of the parameters, which an optimizer reads together with them.
         laid = (torch.empty_like(p).copy_(one.view(p.shape)) for one, p in zip(grads, parameters, strict=True))
         return (grad_x, *laid, None)
+
+
+def _grad_queries(
+    x: Tensor, grad: Tensor, weights: _Weights, sums: _Sums, answer: Tensor, grad_queries: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of `answer`, of theta (centred) and its bias, and of the bias of out; that of the queries into `grad_queries`."""
+    grad_answer, grad_theta = torch.zeros_like(answer), torch.zeros_like(weights.theta)
+    grad_theta_bias, grad_out_bias = torch.zeros_like(weights.theta_bias), torch.zeros_like(weights.out_bias)
+    for block in _blocks(x):
+        part, flat = _tokens(x, block), _tokens(grad, block).to(x.dtype).flatten(1, 2)
+        mean, inverse = sums.norms(x, block)
+        grad_answer += _product(_queries(weights, part, mean, inverse), flat)
+        grad_out_bias += flat.sum((0, 1), dtype=grad_out_bias.dtype)
+        grad_query = _times(answer, flat).to(inverse.dtype)
+        grad_theta += _product(grad_query * inverse, part.flatten(1, 2)).sum(0)
+        grad_theta_bias += grad_query.sum((0, 2))
+        grad_queries[:, :, block] = grad_query.view(len(x), -1, *part.shape[1:3])
+    return grad_answer, grad_theta, grad_theta_bias, grad_out_bias
+
+
+def _grad_map(
+    x: Tensor, grad: Tensor, weights: _Weights, sums: _Sums, grad_seen: Tensor, grad_queries: Tensor, grad_x: Tensor
+) -> Tensor:
+    """The gradient of phi (centred); that of x, from q and k to n and through the layer norm, into `grad_x`."""
+    grad_phi = torch.zeros_like(weights.phi)
+    of_keys = (grad_seen * sums.seen).sum(2, keepdim=True)  # the mean over positions of a key's gradients
+    rows = torch.cat((torch.cat((weights.theta, weights.phi)).expand(len(x), -1, -1), grad_seen), 1)
+    for block in _blocks(x):
+        part = _tokens(x, block)
+        flat = _factor(part.flatten(1, 2))
+        mean, inverse = sums.norms(x, block)
+        keys = (_projected(weights.phi, part, mean, inverse) - sums.maximum).exp() / sums.total
+        grad_logits = keys * (_projected(grad_seen, part, mean, inverse) - of_keys)
+        grad_phi += _product(grad_logits * inverse, flat).sum(0)
+        grad_query = grad_queries[:, :, block].flatten(2)
+        factors = torch.cat([one.to(flat.dtype) for one in (grad_query, grad_logits, keys)], 1)
+        del grad_query, grad_logits, keys  # the products that follow are where the memory of a step is highest
+        grad_n = factors.transpose(1, 2) @ rows.to(flat.dtype)  # B x n x C
+        del factors
+        # It has no mean over channels, as the weights are centred.
+        along = (grad_n * flat).sum(2, dtype=inverse.dtype)[:, None] * inverse**3 / x.shape[1]
+        first, second, third = (one.transpose(1, 2).to(flat.dtype) for one in (inverse, along, along * mean))
+        grad_n.mul_(first).addcmul_(flat, second, value=-1).add_(third)
+        grad_x[:, :, block] = grad_n.view(part.shape).add_(_tokens(grad, block)).permute(0, 3, 1, 2)
+    return grad_phi
 
 
 def _centred(weight: Tensor) -> Tensor:
