@@ -90,6 +90,9 @@ STABLE_TORCH_LIBRARY(maskrcnn_benchmark, m) {
   m.def("winograd_inputs(Tensor pixels, int first_tile, Tensor(a!) tiles) -> ()");
   // Of gradients of the output: pixels: [N, H, W, O]; tiles: [36, T, O].
   m.def("winograd_gradients(Tensor pixels, int first_tile, Tensor(a!) tiles) -> ()");
+
+  // input: [..., I]; weight: [O, I]. In ops/linear.py, by oneDNN; CPU only.
+  m.def("onednn_linear(Tensor input, Tensor weight, Tensor? bias) -> Tensor");
 }
 
 namespace {

@@ -13,6 +13,7 @@ from maskrcnn_benchmark.layers.convolution import is_plain
 from maskrcnn_benchmark.layers.frozen_batch_norm import FrozenBatchNorm2d, can_be_fused
 from maskrcnn_benchmark.modeling.poolers import Pooler
 from maskrcnn_benchmark.modeling.roi_heads.parts import STEPS, has_two_steps, heads_by_name
+from maskrcnn_benchmark.ops.linear import use_onednn
 from maskrcnn_benchmark.ops.winograd import WINOGRAD_CHANNELS, WinogradConv2d, has_winograds_form
 from maskrcnn_benchmark.utils.overriding import is_overridden
 
@@ -25,8 +26,8 @@ def optimize_for_inference(model: nn.Module, dtype: torch.dtype = torch.float32,
     """A copy of a detector that detects faster and cannot be trained.
 
     Batch norms are folded into the convolutions before them, and on a CPU in float32 most 3 x 3 convolutions become
-    `WinogradConv2d`, whose rounding is some 1e-5 of a map's largest values. It takes what the model takes; call it below
-    torch.inference_mode or torch.no_grad.
+    `WinogradConv2d`, whose rounding is some 1e-5 of a map's largest values, and fully connected layers `OneDnnLinear`. It takes
+    what the model takes; call it below torch.inference_mode or torch.no_grad.
 
     A head of one's own keeps its dtype and is not compiled, unless all its weights lie in modules called `feature_extractor`
     and `predictor`; nor is any part of a detector without `backbone` and `rpn.head`.
@@ -49,6 +50,7 @@ def optimize_for_inference(model: nn.Module, dtype: torch.dtype = torch.float32,
         module.register_forward_pre_hook(_in_own_dtype)
     if dtype == torch.float32 and next(fast.parameters()).device.type == "cpu":
         use_winograd(fast)
+        use_onednn(fast)
     if compile:
         for module in fast.modules():
             if isinstance(module, Pooler):  # proposals are no business of a compiler

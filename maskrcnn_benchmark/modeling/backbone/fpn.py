@@ -64,7 +64,9 @@ class FPN(nn.Module):
             lateral = getattr(self, f"fpn_inner{level}")(x[level - 1])
             if top_down is not None:
                 # The size is that of the finer map, which need not be twice the coarser one's.
-                lateral = lateral + F.interpolate(top_down, size=lateral.shape[-2:], mode="nearest")
+                coarser = F.interpolate(top_down, size=lateral.shape[-2:], mode="nearest")
+                # Into the map just made, as another one takes as long to allocate as to compute.
+                lateral = coarser.add_(lateral) if coarser.dtype == lateral.dtype else coarser + lateral
             top_down = self._context(level, lateral)
             results.insert(0, getattr(self, f"fpn_layer{level}")(top_down))
         if isinstance(self.top_blocks, LastLevelP6P7):
