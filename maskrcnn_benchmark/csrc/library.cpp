@@ -82,16 +82,16 @@ STABLE_TORCH_LIBRARY(maskrcnn_benchmark, m) {
 
   // A 3 x 3 convolution of stride 1 and padding 1 of x: [B, C, H, W] by Winograd's F(4 x 4, 3 x 3), to [B, outputs, H, W];
   // weight: [36, ceil(outputs / 16), C, 16]. In ops/winograd.py, of the next; CPU only.
-  m.def("winograd_conv2d(Tensor x, Tensor weight, Tensor? bias, int outputs) -> Tensor");
+  m.def("winograd_conv2d(Tensor x, Tensor weight, Tensor? bias, int outputs, bool relu=False) -> Tensor");
   // pixels: [N, H, W, C]; result: [N, H, W, outputs].
-  m.def("winograd_filter(Tensor pixels, Tensor weight, Tensor? bias, Tensor(a!) result) -> ()");
+  m.def("winograd_filter(Tensor pixels, Tensor weight, Tensor? bias, bool relu, Tensor(a!) result) -> ()");
   // The transforms, for the gradient of the weights.
   // pixels: [N, H, W, C]; tiles: [36, T, C], of T of the N * ceil(H / 4) * ceil(W / 4) tiles from first_tile on.
   m.def("winograd_inputs(Tensor pixels, int first_tile, Tensor(a!) tiles) -> ()");
   // Of gradients of the output: pixels: [N, H, W, O]; tiles: [36, T, O].
   m.def("winograd_gradients(Tensor pixels, int first_tile, Tensor(a!) tiles) -> ()");
 
-  // input: [..., I]; weight: [O, I]. In ops/linear.py, by oneDNN; CPU only.
+  // input: [..., I]; weight: [O, I]. In ops/onednn.py; CPU only.
   m.def("onednn_linear(Tensor input, Tensor weight, Tensor? bias) -> Tensor");
 }
 

@@ -13,7 +13,7 @@ from maskrcnn_benchmark.layers.convolution import is_plain
 from maskrcnn_benchmark.layers.frozen_batch_norm import FrozenBatchNorm2d, can_be_fused
 from maskrcnn_benchmark.modeling.poolers import Pooler
 from maskrcnn_benchmark.modeling.roi_heads.parts import STEPS, has_two_steps, heads_by_name
-from maskrcnn_benchmark.ops.linear import use_onednn
+from maskrcnn_benchmark.ops.onednn import OneDnnConv2d, OneDnnLinear, has_onednn
 from maskrcnn_benchmark.ops.winograd import WINOGRAD_CHANNELS, WinogradConv2d, has_winograds_form
 from maskrcnn_benchmark.utils.overriding import is_overridden
 
@@ -48,9 +48,10 @@ def optimize_for_inference(model: nn.Module, dtype: torch.dtype = torch.float32,
         part.to(dtype)
     for module in [fast.backbone, *others] if parts else others:
         module.register_forward_pre_hook(_in_own_dtype)
-    if dtype == torch.float32 and next(fast.parameters()).device.type == "cpu":
-        use_winograd(fast)
-        use_onednn(fast)
+    if next(fast.parameters()).device.type == "cpu":
+        if dtype != torch.bfloat16 or not has_matrix_units():
+            use_winograd(fast)
+        use_onednn(fast, not compile)  # a compiler lets convolutions add and end with a ReLU by itself
     if compile:
         for module in fast.modules():
             if isinstance(module, Pooler):  # proposals are no business of a compiler
@@ -77,6 +78,31 @@ def use_winograd(model: nn.Module) -> int:
                 setattr(module, name, WinogradConv2d(conv, layout))
                 replaced += 1
     return replaced
+
+
+def use_onednn(model: nn.Module, convolutions: bool = True) -> int:
+    """Make fully connected layers OneDnnLinear, and if asked for convolutions OneDnnConv2d, in place: the same parameters under
+    the same names, and the same hooks.
+
+    Returns:
+        The number of layers.
+    """
+    if not has_onednn():
+        return 0
+    replaced = 0
+    for module in model.modules():
+        kind = (
+            OneDnnLinear if type(module) is nn.Linear else OneDnnConv2d if convolutions and is_plain(module) else None
+        )
+        if kind is not None and type(module) is not kind:
+            module.__class__ = kind
+            replaced += 1
+    return replaced
+
+
+def has_matrix_units() -> bool:
+    """Whether the processor multiplies matrices of bfloat16 in units of their own (AMX)."""
+    return getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
 
 
 def _compiled_with_constants(forward: Callable) -> Callable:

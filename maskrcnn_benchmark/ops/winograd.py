@@ -93,7 +93,8 @@ class WinogradConv2d(nn.Module):
 
     Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (CVPR 2016). A tile of 4 x 4 outputs takes 36
     multiplications for each pair of channels in place of 144; rounding in float32 is some 1e-5 of the largest output. For
-    CPUs, float32 and float64, and not for training. Narrower weights and maps are computed with in float32, as under autocast.
+    CPUs, float32 and float64, and not for training. Maps of 16 bits are read and written as such and computed with in float32,
+    to which narrower weights are widened.
 
     Shape: Tensor[B, C, H, W] -> Tensor[B, O, H, W] in the order of `layout`; the operator's own is channels_last.
 
@@ -105,23 +106,26 @@ class WinogradConv2d(nn.Module):
         super().__init__()
         if not has_winograds_form(conv):
             raise ValueError(f"Winograd's filtering is for 3 x 3 convolutions of stride 1 and padding 1; got {conv}.")
-        weight = _transformed(conv.weight.detach().double()).to(conv.weight.dtype)
+        weight = _transformed(conv.weight.detach().double()).to(_wide(conv.weight.dtype))
         self.weight = nn.Parameter(weight, requires_grad=False)
         self.out_channels = conv.out_channels
         self.bias = conv.bias
         self.is_channels_last = layout == torch.channels_last  # a torch.memory_format cannot be saved
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
         layout = torch.channels_last if self.is_channels_last else torch.contiguous_format
-        return ops.winograd_conv2d(x, self.weight, self.bias, self.out_channels).contiguous(memory_format=layout)
+        return ops.winograd_conv2d(x, self.weight, self.bias, self.out_channels, relu).contiguous(memory_format=layout)
 
 
-def _conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, outputs: int) -> Tensor:
-    if x.dtype in (torch.float16, torch.bfloat16):
-        return _conv2d(x.float(), weight.float(), None if bias is None else bias.float(), outputs).to(x.dtype)
+def _conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, outputs: int, relu: bool = False) -> Tensor:
+    weight, bias = weight.to(_wide(weight.dtype)), None if bias is None else bias.to(_wide(bias.dtype))
     y = _output(x, outputs)  # no view of another tensor, so that what follows may change it in place
-    ops.winograd_filter(x.permute(0, 2, 3, 1).contiguous(), weight, bias, y.permute(0, 2, 3, 1))
+    ops.winograd_filter(x.permute(0, 2, 3, 1).contiguous(), weight, bias, relu, y.permute(0, 2, 3, 1))
     return y
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
 
 
 def _empty_tiles(size: int, channels: int, like: Tensor) -> Tensor:
@@ -143,5 +147,5 @@ torch.library.register_autocast("maskrcnn_benchmark::winograd_conv2d", "cpu", to
 
 
 @torch.library.register_fake("maskrcnn_benchmark::winograd_conv2d")
-def _fake(x: Tensor, weight: Tensor, bias: Tensor | None, outputs: int) -> Tensor:
+def _fake(x: Tensor, weight: Tensor, bias: Tensor | None, outputs: int, relu: bool = False) -> Tensor:
     return _output(x, outputs)

@@ -58,6 +58,22 @@ struct LanesOf {
 };
 #endif
 
+// A number, or each of a vector. NaN stays NaN.
+template <typename V>
+MRB_INLINE V not_below_zero(const V& value) {
+#if defined(__GNUC__)
+  return value < V{} ? V{} : value;
+#else
+  if constexpr (std::is_floating_point_v<V>) {
+    return value < 0 ? 0 : value;
+  } else {
+    V result = value;
+    for (auto& lane : result.lane) lane = lane < 0 ? 0 : lane;
+    return result;
+  }
+#endif
+}
+
 template <typename T, int Bytes>
 using lanes_t = typename LanesOf<T, Bytes>::type;
 template <typename T, int Bytes>
@@ -101,9 +117,27 @@ MRB_INLINE V load(const T* source) {
   return result;
 }
 
+// Rounds to nearest, to even in the middle; NaN stays NaN.
+MRB_INLINE c10::BFloat16 narrow(float value, c10::BFloat16) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const uint32_t result = (bits & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : rounded;
+  return {static_cast<uint16_t>(result), c10::BFloat16::from_bits()};
+}
+
+MRB_INLINE c10::Half narrow(float value, c10::Half) { return value; }
+
+// A vector to memory of T itself, or of narrower numbers.
 template <typename V, typename T>
 MRB_INLINE void store(T* target, const V& value) {
-  std::memcpy(target, &value, sizeof(value));
+  if constexpr (std::is_floating_point_v<T>) {
+    std::memcpy(target, &value, sizeof(value));
+  } else {
+    float wide[sizeof(V) / sizeof(float)];
+    std::memcpy(wide, &value, sizeof(value));
+    for (size_t i = 0; i < sizeof(V) / sizeof(float); ++i) target[i] = narrow(wide[i], T{});
+  }
 }
 
 #if defined(__GNUC__) && defined(__x86_64__)

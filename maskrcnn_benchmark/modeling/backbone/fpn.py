@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.fused import add_conv
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling.backbone.retinanet_levels import LastLevelP6P7
 from maskrcnn_benchmark.modeling.blocks import ConvBlock
@@ -61,13 +62,13 @@ class FPN(nn.Module):
         results: list[Tensor] = []
         top_down = None
         for level in reversed(self.levels):
-            lateral = getattr(self, f"fpn_inner{level}")(x[level - 1])
-            if top_down is not None:
+            inner, map = getattr(self, f"fpn_inner{level}"), x[level - 1]
+            if top_down is None:
+                top_down = inner(map)
+            else:
                 # The size is that of the finer map, which need not be twice the coarser one's.
-                coarser = F.interpolate(top_down, size=lateral.shape[-2:], mode="nearest")
-                # Into the map just made, as another one takes as long to allocate as to compute.
-                lateral = coarser.add_(lateral) if coarser.dtype == lateral.dtype else coarser + lateral
-            top_down = self._context(level, lateral)
+                top_down = add_conv(F.interpolate(top_down, size=map.shape[-2:], mode="nearest"), map, inner)
+            top_down = self._context(level, top_down)
             results.insert(0, getattr(self, f"fpn_layer{level}")(top_down))
         if isinstance(self.top_blocks, LastLevelP6P7):
             results.extend(self.top_blocks(x[-1], results[-1]))

@@ -12,6 +12,7 @@ from maskrcnn_benchmark.layers import FrozenBatchNorm2d
 from maskrcnn_benchmark.layers.convolution import Conv2d
 from maskrcnn_benchmark.layers.deformable import DFConv2d
 from maskrcnn_benchmark.layers.frozen_batch_norm import conv_norm, is_watched
+from maskrcnn_benchmark.layers.fused import add_conv_norm_relu, conv_norm_relu
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling.blocks import group_norm, group_norm_options
 from maskrcnn_benchmark.utils.registry import Registry
@@ -46,7 +47,7 @@ class BaseStem(nn.Module):
         self.bn1 = norm_func(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.max_pool2d(F.relu_(conv_norm(x, self.conv1, self.bn1)), kernel_size=3, stride=2, padding=1)
+        return F.max_pool2d(conv_norm_relu(x, self.conv1, self.bn1), kernel_size=3, stride=2, padding=1)
 
 
 @any_layout
@@ -69,7 +70,7 @@ class StemWithGN(BaseStem):
 
 @any_layout
 class _ResidualBlock(nn.Module):
-    """relu(shortcut(x) + residual(x)); the shortcut is a 1 x 1 convolution where the shape changes."""
+    """relu(shortcut(x) + norm(conv(hidden(x)))); the shortcut is a 1 x 1 convolution where the shape changes."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, norm_func: Callable[[int], nn.Module]):
         super().__init__()
@@ -78,11 +79,17 @@ class _ResidualBlock(nn.Module):
         if in_channels != out_channels or stride != 1:
             self.downsample = nn.Sequential(_conv(in_channels, out_channels, 1, stride), norm_func(out_channels))
 
-    def residual(self, x: Tensor) -> Tensor:
+    def hidden(self, x: Tensor) -> Tensor:
+        """What the last convolution takes."""
+        raise NotImplementedError
+
+    def last(self) -> tuple[nn.Module, nn.Module]:
+        """The last convolution and its norm."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu_(self.residual(x).add_(self._shortcut(x)))
+        hidden = self.hidden(x)
+        return add_conv_norm_relu(self._shortcut(x), hidden, *self.last())
 
     def _shortcut(self, x: Tensor) -> Tensor:
         if self.downsample is None:
@@ -137,10 +144,11 @@ class Bottleneck(_ResidualBlock):
         self.conv3 = _conv(bottleneck_channels, out_channels, 1)
         self.bn3 = norm_func(out_channels)
 
-    def residual(self, x: Tensor) -> Tensor:
-        x = F.relu_(conv_norm(x, self.conv1, self.bn1))
-        x = F.relu_(conv_norm(x, self.conv2, self.bn2))
-        return conv_norm(x, self.conv3, self.bn3)
+    def hidden(self, x: Tensor) -> Tensor:
+        return conv_norm_relu(conv_norm_relu(x, self.conv1, self.bn1), self.conv2, self.bn2)
+
+    def last(self) -> tuple[nn.Module, nn.Module]:
+        return self.conv3, self.bn3
 
 
 @any_layout
@@ -174,9 +182,11 @@ class BasicBlock(_ResidualBlock):
         self.conv2 = _conv(out_channels, out_channels, 3)
         self.bn2 = norm_func(out_channels)
 
-    def residual(self, x: Tensor) -> Tensor:
-        x = F.relu_(conv_norm(x, self.conv1, self.bn1))
-        return conv_norm(x, self.conv2, self.bn2)
+    def hidden(self, x: Tensor) -> Tensor:
+        return conv_norm_relu(x, self.conv1, self.bn1)
+
+    def last(self) -> tuple[nn.Module, nn.Module]:
+        return self.conv2, self.bn2
 
 
 def _with_norm(block: Any, norm: Callable[[int], nn.Module], name: str) -> type:

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.convolution import Conv2d
+from maskrcnn_benchmark.layers.fused import conv_relu
 from maskrcnn_benchmark.layers.layout import any_layout
 
 
@@ -41,4 +41,4 @@ class RPNHeadFeatureSingleConv(nn.Module):
         self.out_channels = in_channels
 
     def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
-        return [F.relu_(self.conv(level)) for level in x]
+        return [conv_relu(level, self.conv) for level in x]

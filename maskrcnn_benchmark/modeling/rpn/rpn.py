@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.fused import conv_relu
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import forks, registries
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
@@ -35,7 +35,7 @@ class RPNHead(nn.Module):
 
     def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Tensor[B, C, H_l, W_l] for each level -> logits Tensor[B, A, H_l, W_l], offsets Tensor[B, A * 4, H_l, W_l]."""
-        hidden = [F.relu_(self.conv(level)) for level in x]
+        hidden = [conv_relu(level, self.conv) for level in x]
         return [self.cls_logits(h) for h in hidden], [self.bbox_pred(h) for h in hidden]
 
 

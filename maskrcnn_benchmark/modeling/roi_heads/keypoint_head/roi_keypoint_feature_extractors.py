@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.fused import conv_relu
 from maskrcnn_benchmark.layers.layout import any_layout
 from maskrcnn_benchmark.modeling import forks, registries
 from maskrcnn_benchmark.modeling.blocks import make_conv3x3
@@ -34,7 +34,7 @@ class KeypointRCNNFeatureExtractor(nn.Module):
     def forward(self, x: Sequence[Tensor], proposals: list[BoxList]) -> Tensor:
         pooled = self.pooler(x, proposals)
         for name in self.blocks:
-            pooled = F.relu_(getattr(self, name)(pooled))
+            pooled = conv_relu(pooled, getattr(self, name))
         return pooled
 
 

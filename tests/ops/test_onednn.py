@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from maskrcnn_benchmark.ops.linear import OneDnnLinear, use_onednn
+from maskrcnn_benchmark.modeling.optimize import use_onednn
+from maskrcnn_benchmark.ops.onednn import OneDnnLinear
 
 SHAPES = [(5, 48), (0, 48), (2, 3, 48), (48,), (300, 48)]
 
