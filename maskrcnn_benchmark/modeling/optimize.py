@@ -82,7 +82,8 @@ def use_winograd(model: nn.Module) -> int:
 
 def use_onednn(model: nn.Module, convolutions: bool = True) -> int:
     """Make fully connected layers OneDnnLinear, and if asked for convolutions OneDnnConv2d, in place: the same parameters under
-    the same names, and the same hooks.
+    the same names, and the same hooks. A convolution with weights that are not finite stays: the ReLU of oneDNN makes zeros of
+    what is no number, which would hide it.
 
     Returns:
         The number of layers.
@@ -91,9 +92,11 @@ def use_onednn(model: nn.Module, convolutions: bool = True) -> int:
         return 0
     replaced = 0
     for module in model.modules():
-        kind = (
-            OneDnnLinear if type(module) is nn.Linear else OneDnnConv2d if convolutions and is_plain(module) else None
-        )
+        kind: Any = None
+        if type(module) is nn.Linear:
+            kind = OneDnnLinear
+        elif convolutions and is_plain(module) and all(p.isfinite().all() for p in module.parameters(recurse=False)):
+            kind = OneDnnConv2d
         if kind is not None and type(module) is not kind:
             module.__class__ = kind
             replaced += 1

@@ -266,6 +266,15 @@ def test_a_head_of_ones_own_keeps_its_dtype(monkeypatch):
     assert len(found) and found.bbox.dtype == torch.float32 and found.has_field("mask")
 
 
+@pytest.mark.parametrize("has_units", [False, True])
+def test_in_bfloat16_a_processor_without_matrix_units_filters(has_units, monkeypatch):
+    monkeypatch.setattr(optimize, "has_matrix_units", lambda: has_units)
+    fast = optimize_for_inference(own_head(monkeypatch), torch.bfloat16)
+    assert any(isinstance(m, WinogradConv2d) for m in fast.backbone.modules()) != has_units
+    with torch.inference_mode():
+        assert len(fast(image(128, 160))[0])
+
+
 def test_what_is_shared_with_a_head_of_ones_own_keeps_its_dtype(monkeypatch):
     """As a mask head shares the extractor of a box head that has a layer of its own besides."""
     model = make("e2e_mask_rcnn_R_50_FPN_1x.yaml", *SMALL, *FEW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from unittest import mock
 
 import pytest
@@ -115,6 +116,33 @@ def test_narrow_maps_and_autocast(dtype):
     assert narrow.dtype == dtype and narrow.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(narrow.float(), expected, rtol=0, atol=0.1)
     torch.library.opcheck(ops.winograd_conv2d, (x.to(dtype), fast.weight, fast.bias, 8), test_utils="test_faketensor")
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_maps_of_16_bits_are_rounded_once(dtype, relu):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(70, 83, 3, padding=1).to(dtype)
+    x = torch.randn(2, 70, 9, 14, dtype=dtype)
+    with torch.no_grad():
+        exact = copy.deepcopy(conv).double()(x.double())
+        found = WinogradConv2d(conv)(x, relu=relu)
+    exact = exact.relu() if relu else exact
+    assert found.dtype == dtype
+    # Half a unit of the last place, and 1e-5 of the largest value that the filtering itself leaves.
+    allowed = torch.finfo(dtype).eps / 2 * exact.abs() + 2e-5 * exact.abs().max()
+    assert ((found.double() - exact).abs() <= allowed).all()
+
+
+@pytest.mark.parametrize("value", [0x7F800000, 0x7F7FFFFF, 0x7F7F8000, 0x3F808000, 0x3F818000, 0x3F808001, 0x00000001])
+def test_rounding_to_bfloat16_is_torchs(value):
+    """Infinity, the largest numbers, ties to even in both directions, and a subnormal number: as the bias of no weight."""
+    bits = torch.tensor([value, value - (1 << 31)], dtype=torch.int64).to(torch.int32)
+    bias = bits.view(torch.float32)
+    weight = torch.zeros(36, 1, 1, 16)
+    result = torch.zeros(1, 4, 4, 2, dtype=torch.bfloat16)
+    ops.winograd_filter(torch.zeros(1, 4, 4, 1, dtype=torch.bfloat16), weight, bias, False, result)
+    assert torch.equal(result[0, 0, 0], bias.to(torch.bfloat16))
 
 
 def test_opcheck():
