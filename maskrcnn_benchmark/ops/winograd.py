@@ -143,7 +143,6 @@ def _output(x: Tensor, outputs: int) -> Tensor:
 
 _library = torch.library.Library("maskrcnn_benchmark", "IMPL")
 _library.impl("winograd_conv2d", _conv2d, "CPU")
-torch.library.register_autocast("maskrcnn_benchmark::winograd_conv2d", "cpu", torch.float32)
 
 
 @torch.library.register_fake("maskrcnn_benchmark::winograd_conv2d")
