@@ -22,7 +22,12 @@ from maskrcnn_benchmark.data.datasets.coco_entries import (
     plain_id,
 )
 from maskrcnn_benchmark.data.datasets.coco_index import shown_id
-from maskrcnn_benchmark.data.datasets.coco_keypoints import keypoint_names, repeated_names, told_flips
+from maskrcnn_benchmark.data.datasets.coco_keypoints import (
+    expected_keypoints,
+    keypoint_names,
+    repeated_names,
+    told_flips,
+)
 from maskrcnn_benchmark.data.datasets.coco_tree import read_json
 
 SMALL, MEDIUM = 32**2, 96**2  # square pixels: COCO's limits of small and medium objects
@@ -148,7 +153,7 @@ def _first_id(categories: dict[Any, dict], entry: dict) -> Any:
 
 def _check_keypoint_names(categories: dict[Any, dict], annotations: list, report: Report) -> None:
     points = (a.get("keypoints") for a in annotations if isinstance(a, dict))
-    count = next((len(p) // 3 for p in points if isinstance(p, list) and p), 0)
+    count = expected_keypoints(list(categories.values()), (len(p) for p in points if isinstance(p, list)))
     for category in categories.values():
         for repeated in repeated_names(
             keypoint_names([category], count)[0] if keypoint_names([category], count) else ()

@@ -124,7 +124,15 @@ KINDS = {
     "mask_form": (True, "masks in a form that is not COCO's but is understood"),
     "keypoints_form": (
         True,
-        'objects whose "keypoints" are not x, y and visibility of as many keypoints as the others\'',
+        'objects whose "keypoints" are not x, y and visibility of as many keypoints as the category names, or the others have',
+    ),
+    "keypoints_none": (
+        True,
+        "objects whose keypoints are all not labelled, in sets without a visible keypoint; they train none",
+    ),
+    "keypoints_unseen": (
+        False,
+        "objects without a visible keypoint in images that show none: a training of keypoints leaves these images out",
     ),
     "keypoints_names": (True, "names that several keypoints have; such a file trains no keypoints"),
     "keypoints_mirror": (
