@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from maskrcnn_benchmark.config.node import ConfigError
-from maskrcnn_benchmark.data.datasets.voc_files import given_names
+from maskrcnn_benchmark.data.datasets.voc_files import given_names, names_alike
 from maskrcnn_benchmark.data.formats import coco, dota, labelme, table, via, visdrone, voc, yolo
 from maskrcnn_benchmark.data.formats.content import SPLITS, Content, Notes, chosen_split
 from maskrcnn_benchmark.utils.files import read_json
@@ -129,11 +128,8 @@ def read(
     content = FORMATS[form].read(*given, **options)
     if not content.images:
         content.check_images(path)
-    names = dict.fromkeys(content.names().values())
-    alike = Counter(" ".join(name.lower().split()) for name in names)
-    for name in names:
-        several = alike[" ".join(name.lower().split())] > 1
-        content.notes.add("classes whose names differ in capitals or spaces alone, which stay apart", name, several)
+    for name in names_alike(content.names().values()):
+        content.notes.add("classes whose names differ in capitals or spaces alone, which stay apart", name)
     return content
 
 

@@ -488,6 +488,24 @@ def test_names_that_differ_in_capitals_alone_are_said(tmp_path):
     assert content.notes.counts["classes whose names differ in capitals or spaces alone, which stay apart"] == 2
 
 
+def test_voc_keeps_names_that_differ_in_capitals_apart(tmp_path):
+    image(tmp_path / "a.jpg")
+    table = text(
+        tmp_path / "t.csv", "".join(f"a.jpg,20,10,{60 + i},30,{n}\n" for i, n in enumerate(("Cat", "CAT", "cat")))
+    )
+    content = formats.read(str(table))
+    formats.write(content, "voc", str(tmp_path / "out"))
+    for classes in (True, False):
+        back = formats.read(str(tmp_path / "out"), images=str(tmp_path))
+        assert back.names() == content.names() == {1: "CAT", 2: "Cat", 3: "cat"}
+        assert [a["category_id"] for a in back.annotations] == [a["category_id"] for a in content.annotations]
+        assert back.notes.counts["classes whose names differ in capitals or spaces alone, which stay apart"] == 3
+        if classes:
+            (tmp_path / "out" / "classes.txt").unlink()
+    again = formats.read(str(tmp_path / "out"), images=str(tmp_path), classes=["dog", "cAt"])
+    assert {a["category_id"] for a in again.annotations} == {2}  # one class alone can be meant
+
+
 @pytest.mark.parametrize("form", ["labelme", "voc", "yolo", "csv", "coco"])
 def test_a_conversion_replaces_no_file_unless_told(tmp_path, run_program, form):
     image(tmp_path / "a.jpg")
