@@ -187,7 +187,7 @@ def write(content: Content, out: str) -> None:
         for tag, value in (("width", image["width"]), ("height", image["height"]), ("depth", 3)):
             ET.SubElement(size, tag).text = str(value)
         for annotation in by_image[image["id"]]:
-            _write_object(content, root, annotation, names[annotation["category_id"]])
+            _write_object(content, image, root, annotation, names[annotation["category_id"]])
         ET.indent(root)
         write_lines(folder / "Annotations" / f"{stem}.xml", ET.tostring(root, encoding="unicode").splitlines())
     write_lines(folder / IMAGE_SET, list(stems.values()))
@@ -196,8 +196,11 @@ def write(content: Content, out: str) -> None:
     note_others(content, inner, "**/*.xml", (inner / f"{stem}.xml" for stem in stems.values()))
 
 
-def _write_object(content: Content, root: ET.Element, annotation: dict, name: str) -> None:
+def _write_object(content: Content, image: dict, root: ET.Element, annotation: dict, name: str) -> None:
     where = f"annotation {annotation['id']}"
+    cut = content.cut_box(image, annotation)
+    if cut is None:
+        return
     content.notes.add("masks, which VOC's boxes cannot hold, left out", where, bool(annotation.get("segmentation")))
     content.notes.add("keypoints, which VOC's boxes cannot hold, left out", where, bool(annotation.get("keypoints")))
     content.notes.add("scores, which VOC's boxes cannot hold, left out", where, "score" in annotation)
@@ -205,7 +208,7 @@ def _write_object(content: Content, root: ET.Element, annotation: dict, name: st
     element = ET.SubElement(root, "object")
     ET.SubElement(element, "name").text = name
     ET.SubElement(element, "difficult").text = str(annotation.get("iscrowd", 0))
-    x, y, width, height = annotation["bbox"]
+    x, y, width, height = cut
     box = ET.SubElement(element, "bndbox")
     for side, value in zip(SIDES, (x + 1, y + 1, x + width, y + height), strict=True):
         ET.SubElement(box, side).text = f"{value:.4f}".rstrip("0").rstrip(".")

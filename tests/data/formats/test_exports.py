@@ -488,6 +488,23 @@ def test_names_that_differ_in_capitals_alone_are_said(tmp_path):
     assert content.notes.counts["classes whose names differ in capitals or spaces alone, which stay apart"] == 2
 
 
+@pytest.mark.parametrize("form", ["voc", "csv"])
+def test_boxes_are_written_inside_their_image(tmp_path, form):
+    """As far beyond the border as the check of COCO's files lets pass without a word."""
+    image(tmp_path / "a.jpg")
+    content = formats.Content(str(tmp_path))
+    content.category("car")
+    entry = content.add_image("a.jpg")
+    boxes = [(WIDTH - 20, 5, 20.75, 10), (WIDTH - 20, 5, 30, 10), (WIDTH + 1, 5, 10, 10)]
+    for box in boxes:
+        content.add(entry, 1, box)
+    written = formats.write(content, form, str(tmp_path / "out"))
+    back = formats.read(written, images=str(tmp_path))
+    assert [a["bbox"] for a in back.annotations] == [[WIDTH - 20, 5, 20, 10]] * 2 and not back.notes.counts
+    assert content.notes.counts["boxes that leave the image, cut at its border"] == 1
+    assert content.notes.counts["objects without width or height inside the image, left out"] == 1
+
+
 def test_voc_keeps_names_that_differ_in_capitals_apart(tmp_path):
     image(tmp_path / "a.jpg")
     table = text(
