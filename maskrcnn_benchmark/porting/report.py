@@ -148,7 +148,8 @@ def _running(outcome: Outcome) -> str:
     lines = ["## How to run", "", "In this folder:", ""]
     lines += ["    pip install --no-build-isolation -e .    # or: export PYTHONPATH=$PWD"]
     for tool, command in (("tools/train_net.py", "train"), ("tools/test_net.py", "test")):
-        words = tool if tool in paths else f"-m {outcome.fork.package} {command}"  # a fork of changed files alone has no tools
+        # A fork of changed files alone has no tools.
+        words = tool if tool in paths else f"-m {outcome.fork.package} {command}"
         lines.append(f"    python {words} --config-file configs/....yaml")
     if "tools/train_net.py" in paths:
         lines.append("    torchrun --nproc_per_node=8 tools/train_net.py --config-file configs/....yaml")

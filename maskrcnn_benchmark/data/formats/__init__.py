@@ -175,6 +175,7 @@ def check_keeps(content: Content, source: str, form: str, out: str, overwrite: b
 
 def write(content: Content, form: str, out: str) -> str:
     """Write annotations in a form; what it cannot hold is added to `content.notes`. Returns the file, or the folder `out`."""
+    content.unwritten = 0
     names, used = content.names(), {annotation["category_id"] for annotation in content.annotations}
     if getattr(FORMATS[form], "NAMES_OF_OBJECTS", False) and list(names.values()) != sorted(names[i] for i in used):
         content.notes.add(

@@ -119,6 +119,7 @@ class Content:
         missing: images that were left out because there is no such file.
         originals: of a set in COCO's format, what its file calls all this.
         annotated: False for a file in COCO's format without a list of annotations, as those of COCO's own test sets.
+        unwritten: objects that the form written last has no place for.
     """
 
     root: str
@@ -129,6 +130,7 @@ class Content:
     missing: list[str] = dataclasses.field(default_factory=list)
     originals: Originals | None = None
     annotated: bool = True
+    unwritten: int = 0
 
     def name_classes(self, names: Sequence[str]) -> None:
         """Make the categories, in this order."""
@@ -202,13 +204,18 @@ class Content:
         entry["area"] = round(float(area), 4)
         self.annotations.append({**entry, **{key: value for key, value in fields.items() if value is not None}})
 
+    def leave_out(self, what: str, where: str) -> None:
+        """Note and count an object that is not written."""
+        self.notes.add(what, where)
+        self.unwritten += 1
+
     def cut_box(self, image: dict, annotation: dict) -> list[float] | None:
         """The box of an annotation `inside` its image, to be written; noted where it leaves the image by more than a pixel, and
         None where nothing of it is inside."""
         before, where = annotation["bbox"], f"annotation {annotation['id']}"
         x, y, width, height = box = inside(before, image)
         if width <= 0 or height <= 0:
-            self.notes.add("objects without width or height inside the image, left out", where)
+            self.leave_out("objects without width or height inside the image, left out", where)
             return None
         gone = max(x - before[0], y - before[1], before[0] + before[2] - x - width, before[1] + before[3] - y - height)
         self.notes.add("boxes that leave the image, cut at its border", where, gone > SLACK)

@@ -290,14 +290,14 @@ def _line(content: Content, image: dict, annotation: dict, number: int, keypoint
     size = np.array([image["width"], image["height"]], dtype=np.float64)
     where = f"annotation {annotation['id']}"
     if annotation.get("iscrowd"):
-        content.notes.add("crowds, which YOLO's labels cannot mark, left out", where)
+        content.leave_out("crowds, which YOLO's labels cannot mark, left out", where)
         return []
     content.notes.add("scores, which YOLO's labels cannot hold, left out", where, "score" in annotation)
     x, y, w, h = annotation["bbox"]
     low = np.array([x, y], dtype=np.float64).clip(0, size)
     high = np.array([x + w, y + h], dtype=np.float64).clip(0, size)
     if (high <= low).any():
-        content.notes.add("objects without width or height inside the image, left out", where)
+        content.leave_out("objects without width or height inside the image, left out", where)
         return []
     is_cut = max(-x, -y, x + w - size[0], y + h - size[1]) > 1
     content.notes.add("boxes that leave the image, cut at its border", where, bool(is_cut))

@@ -488,6 +488,21 @@ def test_names_that_differ_in_capitals_alone_are_said(tmp_path):
     assert content.notes.counts["classes whose names differ in capitals or spaces alone, which stay apart"] == 2
 
 
+@pytest.mark.parametrize(
+    ("form", "objects"), [("yolo", 1), ("labelme", 1), ("via", 1), ("voc", 2), ("csv", 2), ("coco", 2)]
+)
+def test_objects_that_are_left_out_are_not_counted_as_written(tmp_path, run_program, form, objects):
+    """One of two is a crowd."""
+    image(tmp_path / "a.jpg")
+    source = coco(tmp_path / "s.json", ["a.jpg"])
+    content = json.loads(source.read_text())
+    content["annotations"].append({**content["annotations"][0], "id": 2, "iscrowd": 1})
+    source.write_text(json.dumps(content))
+    out = tmp_path / {"via": "out.json", "csv": "out.csv", "coco": "out.json"}.get(form, "out")
+    code, said = run_program(CONVERT, source, "--img-dir", tmp_path, "--to", form, "--out", out)
+    assert code == 0 and f"Wrote 1 image with {objects} object{'s' * (objects > 1)} of 1 class as {form}" in said, said
+
+
 @pytest.mark.parametrize("form", ["voc", "csv"])
 def test_boxes_are_written_inside_their_image(tmp_path, form):
     """As far beyond the border as the check of COCO's files lets pass without a word."""
