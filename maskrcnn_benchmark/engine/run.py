@@ -29,7 +29,7 @@ from maskrcnn_benchmark.engine.errors import EvaluationError
 from maskrcnn_benchmark.engine.loading import compile_backbone, find_weights
 from maskrcnn_benchmark.engine.pictures import draw_predictions
 from maskrcnn_benchmark.engine.reporting import report_test, report_training
-from maskrcnn_benchmark.engine.testing import evaluate_model
+from maskrcnn_benchmark.engine.testing import check_best_metric, evaluate_model
 from maskrcnn_benchmark.engine.tiled_detection import make_tiled_detection
 from maskrcnn_benchmark.engine.time_budget import make_time_budget
 from maskrcnn_benchmark.modeling.detector import build_detection_model
@@ -168,6 +168,8 @@ def train(device: torch.device) -> nn.Module:
             ", and the last tests brought nothing better (SOLVER.EARLY_STOP)" if early_stopped else "",
         )
         return tested
+    if cfg.SOLVER.TEST_PERIOD > 0 and trainer.do_train is training.do_train:
+        check_best_metric(cfg)
     # What a checkpoint's labels are called: its tests match categories by it. Asked for before the loader writes labels.json.
     known = arguments.get("class_names") or getattr(checkpointer, "class_names", {})
     known = known or class_names_of(cfg, {}, find_weights(cfg))
