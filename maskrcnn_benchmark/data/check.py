@@ -29,6 +29,7 @@ from maskrcnn_benchmark.data.datasets.coco_keypoints import (
     told_flips,
 )
 from maskrcnn_benchmark.data.datasets.coco_tree import read_json
+from maskrcnn_benchmark.utils.wording import odd_name
 
 SMALL, MEDIUM = 32**2, 96**2  # square pixels: COCO's limits of small and medium objects
 DENSE = 100  # objects of an image: COCO's metrics count as many detections
@@ -125,7 +126,9 @@ def _check_categories(entries: list, annotations: list, report: Report) -> dict[
             _first_id(categories, entry)
         ):
             report.add("id_form", f"category {shown_id(entry['id'])!r}")
-        categories[key] = {**entry, "name": str(name)}
+        if odd := odd_name([str(name)]):
+            report.add("category_text", f"category {shown_id(entry['id'])}: {odd}")
+        categories[key] = {**entry, "name": odd or str(name)}
     used = {matching_id(a.get("category_id")) for a in annotations if isinstance(a, dict)}
     if has_placeholder(list(categories.values()), used):
         report.add("category_placeholder", categories.pop(0)["name"])

@@ -79,6 +79,10 @@ KINDS = {
         "names of categories that differ in capitals and spaces alone; each is a class of its own",
     ),
     "category_name_form": (True, "names of categories that are no text"),
+    "category_text": (
+        True,
+        "names of categories that hold half of a character (a lone surrogate), which cannot be written",
+    ),
     "category_placeholder": (
         False,
         "category 0, which no object has, left aside (Roboflow writes one); it is no class",

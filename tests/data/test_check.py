@@ -128,6 +128,7 @@ DEFECTS = {
     "category_spelling": lambda content, root: content["categories"].append(
         {"id": 8, "name": f" {content['categories'][0]['name'].upper()}"}
     ),
+    "category_text": changed("categories", 0, name="\ud800"),
     "category_name_form": changed("categories", 0, name=5),
     "mask_empty": changed("annotations", 0, segmentation=EMPTY_MASK),
 }
@@ -312,6 +313,15 @@ def test_objects_without_visible_keypoints_are_counted(sound):
     content["annotations"][0]["keypoints"] = [0] * 6
     found = {f.kind: f for f in check(content, str(root / "set"), "set").findings}
     assert found["keypoints_none"].count == 8 and found["keypoints_none"].is_problem
+
+
+def test_a_name_that_is_no_text_can_be_shown(sound):
+    root, content = sound
+    content["categories"][0]["name"] = "red\ud800"
+    report = check(content, str(root / "set"), "set")
+    report.as_text().encode()
+    (finding,) = report.problems
+    assert finding.kind == "category_text" and finding.examples == [r"category 3: 'red\ud800'"]
 
 
 def test_keypoints_that_share_a_name(sound):

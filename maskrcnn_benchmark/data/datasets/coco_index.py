@@ -24,6 +24,7 @@ from maskrcnn_benchmark.data.datasets.coco_scan import (
     numbers_of,
     scan_text,
 )
+from maskrcnn_benchmark.utils.files import is_too_long, why_unread
 
 MOST_NAMED = 5  # ids in a sentence
 DEFECTS = ("zero or negative size", "outside the image", "unknown image", 'no "bbox" of four numbers')
@@ -80,6 +81,10 @@ def scan(content: bytes, name: str) -> CocoIndex:
         images, annotations, others = scan_text(text, name)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{name} is not a JSON file: {error}") from None
+    except ValueError as error:
+        if is_too_long(error):
+            raise ValueError(f"{name} is not a JSON file: {why_unread(error)}") from None
+        raise
     except RecursionError:
         raise ValueError(f"{name} is not in COCO format: its lists and objects lie too deep in one another.") from None
     missing = [key for key, found in (("images", images), ("categories", others.get("categories"))) if found is None]

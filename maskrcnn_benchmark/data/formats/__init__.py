@@ -20,7 +20,7 @@ from maskrcnn_benchmark.data.formats import coco, dota, labelme, table, via, vis
 from maskrcnn_benchmark.data.formats.content import SPLITS, Content, Notes, chosen_split
 from maskrcnn_benchmark.utils.files import read_json
 from maskrcnn_benchmark.utils.registry import Registry
-from maskrcnn_benchmark.utils.wording import listed
+from maskrcnn_benchmark.utils.wording import listed, odd_name
 
 __all__ = [
     "FORMATS",
@@ -128,6 +128,11 @@ def read(
     content = FORMATS[form].read(*given, **options)
     if not content.images:
         content.check_images(path)
+    if odd := odd_name(content.names().values()):
+        raise ValueError(
+            f"{path}: the name of a class, {odd}, holds half of a character (a lone surrogate), which cannot be written. "
+            "Correct it."
+        )
     for name in names_alike(content.names().values()):
         content.notes.add("classes whose names differ in capitals or spaces alone, which stay apart", name)
     return content

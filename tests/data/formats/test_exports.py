@@ -503,6 +503,17 @@ def test_objects_that_are_left_out_are_not_counted_as_written(tmp_path, run_prog
     assert code == 0 and f"Wrote 1 image with {objects} object{'s' * (objects > 1)} of 1 class as {form}" in said, said
 
 
+@pytest.mark.parametrize("form", ["coco", "via"])
+def test_a_class_whose_name_is_no_text_is_named_with_its_file(tmp_path, form):
+    image(tmp_path / "a.jpg")
+    source = coco(tmp_path / "s.json", ["a.jpg"])
+    if form == "via":
+        source = Path(formats.write(formats.read(str(source)), "via", str(tmp_path / "via.json")))
+    source.write_text(source.read_text().replace('"car"', '"car\\ud800"'))
+    with pytest.raises(ValueError, match=rf"{source.name}: the name of .*'car\\ud800', holds half of a character"):
+        formats.read(str(source), images=str(tmp_path))
+
+
 @pytest.mark.parametrize("form", ["voc", "csv"])
 def test_boxes_are_written_inside_their_image(tmp_path, form):
     """As far beyond the border as the check of COCO's files lets pass without a word."""

@@ -1035,7 +1035,7 @@ def test_a_name_that_is_no_text_is_named(tmp_path, form):
     (tmp_path / "a.jpg").rename(odd)
     content = formats.Content(str(tmp_path))
     content.add_image(odd.name)
-    with pytest.raises(ValueError, match="of a file is no text in UTF-8. Rename the file"):
+    with pytest.raises(ValueError, match="is no text in UTF-8. Rename the file"):
         formats.write(content, form, str(tmp_path / "out"))
 
 
