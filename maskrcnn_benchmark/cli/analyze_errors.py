@@ -96,7 +96,7 @@ def main() -> None:
             )
         ann_file, img_dir, folder = chosen_set(args)
         truth = load_coco(ann_file)
-        results = [entry for of_image in read_detections(folder, truth).values() for entry in of_image]
+        results = [entry for of_image in read_detections(folder, truth, img_dir=img_dir).values() for entry in of_image]
         if args.task == "segm" and not all("segmentation" in entry for entry in results):
             raise ValueError(
                 f'There are no masks in {folder}: it has no segm.json, or its detections have no "segmentation".'

@@ -51,8 +51,9 @@ def main() -> None:
             raise
         for sentence in content.notes.sentences():
             print(f"note: {sentence}")
+        objects = len(content.annotations) - content.unwritten
         print(
-            f"Wrote {counted(len(content.images), 'image')} with {counted(len(content.annotations), 'object')} of "
+            f"Wrote {counted(len(content.images), 'image')} with {counted(objects, 'object')} of "
             f"{counted(len(content.categories), 'class', 'classes')} as {args.to}: {written}"
             f"{formats.place_of_images(content, args.to)}"
         )

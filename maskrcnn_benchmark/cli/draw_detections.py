@@ -37,7 +37,7 @@ def main() -> None:
         coco = load_coco(args.ann_file)
         images_of_set = (os.path.join(args.img_dir, image["file_name"]) for image in coco.imgs.values())
         check_not_replaced(args.out, images_of_set, "--out")
-        results = read_detections(args.results, coco, args.threshold)
+        results = read_detections(args.results, coco, args.threshold, args.img_dir)
         check_folder(args.out, "The folder")
         image_ids = sorted(coco.imgs, key=lambda i: (-len(coco.imgToAnns.get(i, [])), i))[: args.count]
         pictures = []

@@ -12,7 +12,6 @@ file.
 
 import json
 import math
-import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,30 +19,28 @@ import torch
 from torch import Tensor
 
 from maskrcnn_benchmark.config.command_line import CommandParser
+from maskrcnn_benchmark.data.categories import Categories, find_categories
 from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS
 from maskrcnn_benchmark.data.pictures import read_upright
 from maskrcnn_benchmark.data.transforms import Resize
 from maskrcnn_benchmark.engine import run
 from maskrcnn_benchmark.engine.command_line import argument_parser, command_line
-from maskrcnn_benchmark.engine.loading import load_detector
+from maskrcnn_benchmark.engine.loading import find_weights, load_detector
 from maskrcnn_benchmark.engine.predict_files import find_inputs
 from maskrcnn_benchmark.export import FORMATS, ExportableDetector, export_program, quantize_onnx, write
 from maskrcnn_benchmark.export.program import MAX_SIDE
-from maskrcnn_benchmark.utils.files import read_json
 from maskrcnn_benchmark.utils.progress_bar import progress_bar
 from maskrcnn_benchmark.utils.wording import counted
 
 CALIBRATION_IMAGES = 64
 
 
-def notes(cfg, min_side: int) -> dict[str, str]:
-    """What a user of the file wants to know: the size that images are scaled to, which sides it takes, the classes."""
+def notes(cfg, min_side: int, categories: Categories) -> dict[str, str]:
+    """What a user of the file wants to know: the size that images are scaled to, which sides it takes, and the classes by their
+    ids, in the order of the labels."""
     found = {"min_size": str(cfg.INPUT.MIN_SIZE_TEST), "max_size": str(cfg.INPUT.MAX_SIZE_TEST)}
     found |= {"min_side": str(min_side), "max_side": str(MAX_SIDE)}
-    path = os.path.join(cfg.OUTPUT_DIR, "labels.json")
-    if os.path.isfile(path):
-        found["labels"] = json.dumps(read_json(path))
-    return found
+    return found | {"labels": json.dumps({entry["id"]: entry["name"] for entry in categories.as_coco()})}
 
 
 def calibration_pictures(name: str) -> list[str]:
@@ -95,6 +92,8 @@ def main() -> None:
         model = load_detector(run.cfg, args.ckpt or "", device)
         detector = ExportableDetector(model, run.cfg)
         names = detector.names
+        weights = find_weights(run.cfg, args.ckpt or "")
+        categories = find_categories(run.cfg, weights, names=getattr(model, "class_names", None))
         least = 1 if chosen == ["onnx"] else detector.min_side
         if run.cfg.INPUT.MIN_SIZE_TEST < least:
             raise ValueError(
@@ -102,7 +101,8 @@ def main() -> None:
                 f"{run.cfg.INPUT.MIN_SIZE_TEST} scales them to less: export .onnx, which takes any, or set it to {least}."
             )
         with torch.no_grad():
-            write(export_program(model, run.cfg), chosen[0], args.out, names, notes(run.cfg, least))
+            written = notes(run.cfg, least, categories)
+            write(export_program(model, run.cfg), chosen[0], args.out, names, written)
         if pictures:
             quantize_onnx(args.out, network_inputs(pictures))
         sides = f"sides of {least} to {counted(MAX_SIDE, 'pixel')}"

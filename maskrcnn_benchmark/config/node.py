@@ -14,6 +14,7 @@ import yaml
 from yacs.config import CfgNode
 
 from maskrcnn_benchmark.config.areas import as_areas
+from maskrcnn_benchmark.utils.files import why_unread
 from maskrcnn_benchmark.utils.shipped import find_config
 from maskrcnn_benchmark.utils.wording import counted
 
@@ -169,7 +170,7 @@ def read_values(path: str) -> dict[str, Any]:
     except OSError:
         raise
     except Exception as error:  # beside YAMLError what dates, numbers and nestings of a broken file come to
-        said = str(error) or type(error).__name__
+        said = why_unread(error) or type(error).__name__
         raise ConfigError(f"{path} is not valid YAML: {said}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds a {type(values).__name__} where a mapping of configuration keys is expected.")

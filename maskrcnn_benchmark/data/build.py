@@ -51,6 +51,7 @@ def build_dataset(
     is_train: bool = True,
     filter_empty: bool = True,
     annotation_cache: str = "",
+    for_keypoints: bool = True,
 ) -> list[Dataset]:
     """The named data sets: in training one, concatenated; in testing each by itself.
 
@@ -58,6 +59,7 @@ def build_dataset(
         dataset_catalog: its `get(name)` gives {"factory": name of a class, "args": its arguments}.
         filter_empty: whether images without objects are left out of training.
         annotation_cache: the folder of DATALOADER.ANNOTATION_CACHE.
+        for_keypoints: whether images that show too few keypoints are left out too: a model of boxes trains on them.
     """
     if isinstance(dataset_list, str) or not dataset_list:
         key = "DATASETS.TRAIN" if is_train else "DATASETS.TEST"
@@ -72,6 +74,8 @@ def build_dataset(
         signature = inspect.signature(make)
         if annotation_cache and "cache" in signature.parameters:
             use["cache"] = annotation_cache
+        if "for_keypoints" in signature.parameters:
+            use["for_keypoints"] = for_keypoints
         if FILTER in signature.parameters:
             use[FILTER] = is_train and filter_empty
         arguments = {**use, **entry["args"], "transforms": transforms}
@@ -84,9 +88,10 @@ def build_dataset(
             ) from None
         built.append(make(**arguments))
         if len(built[-1]) == 0:
-            raise ValueError(
-                f"The data set {name} holds no image{' with an object' if is_train else ''}: {_shown(entry['args'])}."
-            )
+            needed = " with an object" if is_train else ""
+            if is_train and use.get("for_keypoints") and getattr(built[-1], "num_keypoints", 0):
+                needed += " and enough visible keypoints (MODEL.KEYPOINT_ON False trains on the boxes alone)"
+            raise ValueError(f"The data set {name} holds no image{needed}: {_shown(entry['args'])}.")
         if is_train and not has_annotations(built[-1]):
             raise ValueError(f"The data set {name} has no annotations to train on: {_shown(entry['args'])}.")
     if is_train and len(built) > 1:
@@ -213,7 +218,9 @@ def make_data_loader(
     filter_empty = own.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     cache = own.DATALOADER.ANNOTATION_CACHE
     is_one = is_train or is_for_period
-    built = build_dataset(names, transforms, catalog_of(cfg), is_one, filter_empty and is_train, cache)
+    built = build_dataset(
+        names, transforms, catalog_of(cfg), is_one, filter_empty and is_train, cache, cfg.MODEL.KEYPOINT_ON
+    )
     for dataset in built:
         fit_labels(cfg, dataset)
     if is_train and cfg.OUTPUT_DIR:

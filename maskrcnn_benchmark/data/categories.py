@@ -54,9 +54,8 @@ class Categories:
             self.names = {int(label): str(name) for label, name in given.items()}
             self.ids = {label: label for label in self.names}
         elif all(isinstance(entry, dict) and {"id", "name"} <= set(entry) for entry in given):
-            entries = sorted(given, key=lambda entry: entry["id"])  # type: ignore[index,arg-type,return-value]
-            self.names = {label: str(entry["name"]) for label, entry in enumerate(entries, start=1)}  # type: ignore[index]
-            self.ids = {label: entry["id"] for label, entry in enumerate(entries, start=1)}  # type: ignore[index]
+            entries: Any = sorted(given, key=lambda entry: entry["id"])  # type: ignore[index,arg-type,return-value]
+            self._label(entries)
         elif all(isinstance(name, str) for name in given) and not isinstance(given, str):
             self.names = {label: str(name) for label, name in enumerate(given, start=1)}
             self.ids = {label: label for label in self.names}
@@ -65,6 +64,17 @@ class Categories:
                 "Class names are a list of names, a mapping of labels (from 1) to names, or the categories of a COCO file; got "
                 f"{given!r}."
             )
+
+    @classmethod
+    def in_order(cls, names: Mapping[Any, str]) -> "Categories":
+        """Classes labelled in the order of a mapping of ids to names."""
+        result = cls([])
+        result._label([{"id": id, "name": name} for id, name in names.items()])
+        return result
+
+    def _label(self, entries: Sequence[dict]) -> None:
+        self.names = {label: str(entry["name"]) for label, entry in enumerate(entries, start=1)}
+        self.ids = {label: entry["id"] for label, entry in enumerate(entries, start=1)}
 
     def __len__(self) -> int:
         return len(self.names)
@@ -131,7 +141,7 @@ def find_categories(
     The first of these counts: `given`; the labels beside the weights (NAME.labels.json, or labels.json in their folder: what a
     training leaves there, or the categories of a COCO file, which hold ids too), else `names`, which their checkpoint holds; the
     data sets of the configuration, the tested ones first; COCO's 80 for a model of as many. Ids are those of the data set whose
-    names agree.
+    names agree. A file beside the weights may give classes other names than their checkpoint; its order is the checkpoint's.
     """
     count = number_of_classes(cfg)
     if given is not None:
@@ -144,7 +154,10 @@ def find_categories(
         return categories
     if cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON:
         return Categories(["object"])
-    written = _written_names(weights, count) or (Categories(names) if names and len(names) <= count else None)
+    names = names if names and len(names) <= count else None
+    written = _written_names(weights, count)
+    if names and (written is None or _is_moved(written.names, names)):
+        written = Categories(names) if written is None else Categories(names).with_ids_of(written.as_coco())
     if written and tuple(written.names.values()) == COCO_NAMES:
         return Categories(COCO_CATEGORIES)
     if written and written.ids != {label: label for label in written.names}:
@@ -157,6 +170,12 @@ def find_categories(
     if count == 1 and cfg.MODEL.KEYPOINT_ON:
         return Categories(["person"])
     return Categories([f"class {label}" for label in range(1, count + 1)])
+
+
+def _is_moved(names: Mapping[int, str], known: Mapping[int, str]) -> bool:
+    """Whether a class that both know has another label in `names` than in `known`."""
+    label_of = {name: label for label, name in known.items()}
+    return any(label_of.get(name, label) != label for label, name in names.items())
 
 
 def class_names_of(cfg, checkpoint: dict, weights: str) -> dict[int, str]:
@@ -181,7 +200,8 @@ def _written_names(weights: str, count: int) -> Categories | None:
     if path is None:
         return None
     try:
-        categories = Categories(_entries(read_json(path)))
+        content = _entries(read_json(path))
+        categories = content if isinstance(content, Categories) else Categories(content)
     except (ValueError, AttributeError, TypeError):
         raise ConfigError(f'{path} is not a file of labels like {{"1": "car", "3": "truck"}}.') from None
     if len(categories) > count:
@@ -195,16 +215,22 @@ def _written_names(weights: str, count: int) -> Categories | None:
     return categories
 
 
-def _entries(content: Any) -> Given:
-    """What a file of labels says. A training writes names by the ids of its data set, as maskrcnn-benchmark did; versions
-    of this package before wrote names by labels, under the class of the data set."""
+def _entries(content: Any) -> Given | Categories:
+    """What a file of labels says. A training writes names by the ids of its data set in the order of the labels, as
+    maskrcnn-benchmark did; versions of this package before wrote names by labels, under the class of the data set."""
     if not isinstance(content, dict) or not content:
         return content
     inner = next(iter(content.values()))
     if isinstance(inner, dict):
         return inner
-    names = {int(key): name for key, name in content.items() if str(name).strip() != BACKGROUND}
-    return [{"id": key, "name": name} for key, name in names.items()]
+    if not all(isinstance(name, str) for name in content.values()):
+        raise TypeError("names are text")
+    return Categories.in_order({_id(key): name for key, name in content.items() if name.strip() != BACKGROUND})
+
+
+def _id(key: str) -> int | str:
+    """An id as the data set has it: JSON has text alone for the keys of an object."""
+    return int(key) if str(key).lstrip("-").isdecimal() else key
 
 
 def _of_data_sets(cfg, written: Categories | None, count: int) -> Categories | None:
@@ -216,9 +242,12 @@ def _of_data_sets(cfg, written: Categories | None, count: int) -> Categories | N
         except (ConfigError, OSError, ValueError) as error:  # a detector needs no data set
             logger.warning("The classes are not those of %s: %s", name, error)
             continue
-        if categories is None or len(categories) > count or written and categories.names != written.names:
+        if categories is None or len(categories) > count:
             continue
-        return categories
+        if written is None or categories.names == written.names:
+            return categories
+        if set(categories.names.values()) == set(written.names.values()):
+            return written.with_ids_of(categories.as_coco())
     return None
 
 

@@ -22,8 +22,14 @@ from maskrcnn_benchmark.data.datasets.coco_entries import (
     plain_id,
 )
 from maskrcnn_benchmark.data.datasets.coco_index import shown_id
-from maskrcnn_benchmark.data.datasets.coco_keypoints import keypoint_names, repeated_names, told_flips
+from maskrcnn_benchmark.data.datasets.coco_keypoints import (
+    expected_keypoints,
+    keypoint_names,
+    repeated_names,
+    told_flips,
+)
 from maskrcnn_benchmark.data.datasets.coco_tree import read_json
+from maskrcnn_benchmark.utils.wording import odd_name
 
 SMALL, MEDIUM = 32**2, 96**2  # square pixels: COCO's limits of small and medium objects
 DENSE = 100  # objects of an image: COCO's metrics count as many detections
@@ -120,7 +126,9 @@ def _check_categories(entries: list, annotations: list, report: Report) -> dict[
             _first_id(categories, entry)
         ):
             report.add("id_form", f"category {shown_id(entry['id'])!r}")
-        categories[key] = {**entry, "name": str(name)}
+        if odd := odd_name([str(name)]):
+            report.add("category_text", f"category {shown_id(entry['id'])}: {odd}")
+        categories[key] = {**entry, "name": odd or str(name)}
     used = {matching_id(a.get("category_id")) for a in annotations if isinstance(a, dict)}
     if has_placeholder(list(categories.values()), used):
         report.add("category_placeholder", categories.pop(0)["name"])
@@ -148,7 +156,7 @@ def _first_id(categories: dict[Any, dict], entry: dict) -> Any:
 
 def _check_keypoint_names(categories: dict[Any, dict], annotations: list, report: Report) -> None:
     points = (a.get("keypoints") for a in annotations if isinstance(a, dict))
-    count = next((len(p) // 3 for p in points if isinstance(p, list) and p), 0)
+    count = expected_keypoints(list(categories.values()), (len(p) for p in points if isinstance(p, list)))
     for category in categories.values():
         for repeated in repeated_names(
             keypoint_names([category], count)[0] if keypoint_names([category], count) else ()

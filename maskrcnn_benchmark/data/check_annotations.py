@@ -15,6 +15,7 @@ from maskrcnn_benchmark.data.datasets.coco_entries import (
     matching_id,
 )
 from maskrcnn_benchmark.data.datasets.coco_index import shown_id
+from maskrcnn_benchmark.data.datasets.coco_keypoints import expected_keypoints
 from maskrcnn_benchmark.data.datasets.coco_masks import to_rle, usable_mask
 
 # A box may leave its image by this much, pixels: annotations are rounded.
@@ -72,7 +73,7 @@ def check_annotations(annotations: list, images: dict, categories: dict, report:
         seen.add(same)
         usable.append(sound)
     _check_masks(usable, images, report)
-    _check_keypoints(usable, report)
+    _check_keypoints(usable, list(categories.values()), report)
     if usable and all(0 <= min(a["bbox"]) and max(a["bbox"]) <= 1 for a in usable):
         report.withdraw("area")  # which is in pixels, as masks are
         report.withdraw("mask_elsewhere")
@@ -167,13 +168,21 @@ def _check_masks(annotations: list[dict], images: dict, report: Report) -> None:
             report.add("mask_elsewhere", name)
 
 
-def _check_keypoints(annotations: list[dict], report: Report) -> None:
-    lengths: set[int] = set()
-    for annotation in annotations:
-        points = annotation.get("keypoints")
-        if points is None:
+def _check_keypoints(annotations: list[dict], categories: list[dict], report: Report) -> None:
+    found = [a for a in annotations if a.get("keypoints") is not None]
+    lists = [a["keypoints"] for a in found if isinstance(a["keypoints"], list)]
+    count = expected_keypoints(categories, map(len, lists))
+    shown: dict[Any, list[bool]] = {}  # by image, whether each object has a visible keypoint
+    for annotation in found:
+        points = annotation["keypoints"]
+        if points == []:
             continue
-        is_list = isinstance(points, list) and len(points) % 3 == 0
-        lengths |= {len(points)} if is_list and points else set()
-        if not is_list or len(lengths) > 1 or keypoints_of(points, len(points) // 3) is not points:
+        if not isinstance(points, list) or len(points) != 3 * count or keypoints_of(points, count) is not points:
             report.add("keypoints_form", shown_id(annotation.get("id")))
+        elif not annotation["iscrowd"]:
+            shown.setdefault(annotation["image_id"], []).append(any(v > 0 for v in points[2::3]))
+    unseen = {image for image, of_image in shown.items() if not any(of_image)}
+    kind = "keypoints_none" if len(unseen) == len(shown) else "keypoints_unseen"
+    for annotation in found if unseen else ():
+        if annotation["image_id"] in unseen and not annotation["iscrowd"] and annotation["keypoints"]:
+            report.add(kind, shown_id(annotation.get("id")))

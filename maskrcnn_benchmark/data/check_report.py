@@ -79,6 +79,10 @@ KINDS = {
         "names of categories that differ in capitals and spaces alone; each is a class of its own",
     ),
     "category_name_form": (True, "names of categories that are no text"),
+    "category_text": (
+        True,
+        "names of categories that hold half of a character (a lone surrogate), which cannot be written",
+    ),
     "category_placeholder": (
         False,
         "category 0, which no object has, left aside (Roboflow writes one); it is no class",
@@ -124,7 +128,15 @@ KINDS = {
     "mask_form": (True, "masks in a form that is not COCO's but is understood"),
     "keypoints_form": (
         True,
-        'objects whose "keypoints" are not x, y and visibility of as many keypoints as the others\'',
+        'objects whose "keypoints" are not x, y and visibility of as many keypoints as the category names, or the others have',
+    ),
+    "keypoints_none": (
+        True,
+        "objects whose keypoints are all not labelled, in sets without a visible keypoint; they train none",
+    ),
+    "keypoints_unseen": (
+        False,
+        "objects without a visible keypoint in images that show none: a training of keypoints leaves these images out",
     ),
     "keypoints_names": (True, "names that several keypoints have; such a file trains no keypoints"),
     "keypoints_mirror": (

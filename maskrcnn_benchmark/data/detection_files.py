@@ -2,12 +2,14 @@
 
 import logging
 import os
+import re
 from typing import Any
 
 from pycocotools.coco import COCO
 
 from maskrcnn_benchmark.config.node import shown
 from maskrcnn_benchmark.data.datasets.coco_entries import box_of, matching_id, number
+from maskrcnn_benchmark.data.detection_images import PredictedImages, check_mask_size
 from maskrcnn_benchmark.utils.files import read_json
 from maskrcnn_benchmark.utils.wording import counted
 
@@ -16,7 +18,7 @@ logger = logging.getLogger(__name__)
 SLACK = 1e-3  # by which rounding takes a score out of 0 to 1
 
 
-def read_detections(source: str, coco: COCO, threshold: float = 0.0) -> dict[Any, list[dict]]:
+def read_detections(source: str, coco: COCO, threshold: float = 0.0, img_dir: str = "") -> dict[Any, list[dict]]:
     """Detections by the ids of their images, of a file in COCO's format of results, with the masks and keypoints of the files
     beside a bbox.json.
 
@@ -24,6 +26,7 @@ def read_detections(source: str, coco: COCO, threshold: float = 0.0) -> dict[Any
         source: the file, or a folder with bbox.json (OUTPUT_DIR/inference/NAME) or predictions.json (the folder of a prediction).
         coco: the annotations that were tested on. Detections of other images are left out, with a warning.
         threshold: the least score.
+        img_dir: the folder of the annotated images, with whose files those of a prediction are compared.
 
     Each has "bbox", "score" and the "category_id" of the annotations. Raises FileNotFoundError or ValueError with a sentence.
     """
@@ -36,8 +39,9 @@ def read_detections(source: str, coco: COCO, threshold: float = 0.0) -> dict[Any
         )
     folder, name = os.path.split(path)
     detections = _entries(path)
+    predicted = None
     if name == "predictions.json":
-        _check_numbers(path, os.path.join(folder, "images.json"), coco)
+        predicted = _predicted_images(path, os.path.join(folder, "images.json"), coco, img_dir)
     beside = {"segm.json": "segmentation", "keypoints.json": "keypoints"} if name == "bbox.json" else {}
     for file, field in beside.items():
         more_path = os.path.join(folder, file)
@@ -76,6 +80,12 @@ def read_detections(source: str, coco: COCO, threshold: float = 0.0) -> dict[Any
                 "have: they are of another set."
             )
         image = matching_id(entry.get("image_id"))
+        if predicted is not None:
+            if image in predicted.others:
+                continue  # which is said
+            image = matching_id(predicted.id_of.get(image, image))
+        if image in images:
+            check_mask_size(path, place, entry, coco.imgs[images[image]])
         if image not in images:
             others += 1
         elif score >= threshold:
@@ -101,20 +111,26 @@ def read_detections(source: str, coco: COCO, threshold: float = 0.0) -> dict[Any
     return found
 
 
-def _check_numbers(path: str, images: str, coco: COCO) -> None:
-    """Raise ValueError where a prediction, which lists its `images`, numbered them itself: other images have these ids."""
+def _predicted_images(path: str, images: str, coco: COCO, img_dir: str) -> PredictedImages:
+    """Of a prediction, which lists its `images` and categories. Raises ValueError where its numbers mean others."""
     content = read_json(images) if os.path.isfile(images) else {}
-    entries = content.get("images") if isinstance(content, dict) else None
-    names = {matching_id(id): image.get("file_name") for id, image in coco.imgs.items()}
-    for image in entries if isinstance(entries, list) else []:
-        if not isinstance(image, dict):
+    content = content if isinstance(content, dict) else {}
+    lists = {key: content.get(key) for key in ("images", "categories")}
+    entries, categories = (value if isinstance(value, list) else [] for value in lists.values())
+    names = {matching_id(id): str(category.get("name")) for id, category in coco.cats.items()}
+    for category in categories:
+        if not isinstance(category, dict):
             continue
-        theirs, ours = str(image.get("file_name")), names.get(matching_id(image.get("id")))
-        if ours and os.path.basename(theirs) != os.path.basename(ours):
+        theirs, ours = str(category.get("name")), names.get(matching_id(category.get("id")))
+        is_named = not re.fullmatch(r"class \d+", theirs)  # a model whose classes nobody named
+        if ours and is_named and theirs.strip().casefold() != ours.strip().casefold():
             raise ValueError(
-                f"{path}: its image {image['id']} is {theirs}, and that of the annotations is {ours}. Predict with --ann-file, "
-                "so that the ids are theirs."
+                f"{path}: its category {category['id']} is {theirs}, and that of the annotations is {ours}. Predict with "
+                "--ann-file, so that the ids are theirs."
             )
+    if lists["images"] == []:
+        raise ValueError(f"{images} lists no image: none of what was predicted on could be used. Predict again.")
+    return PredictedImages(path, entries, coco, img_dir)
 
 
 def _entries(path: str) -> list[dict]:

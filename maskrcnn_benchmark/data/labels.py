@@ -1,5 +1,6 @@
 """Which label of a model stands for which category of a data set: by names, because ids and order differ between files."""
 
+import itertools
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -28,11 +29,12 @@ def set_class_names(model: Any, names: Mapping[int, str]) -> None:
     model.class_names = dict(names)
 
 
-def labelled_as(dataset: Any, known: Mapping[int, str]) -> dict[int, str]:
+def labelled_as(dataset: Any, known: Mapping[int, str], num_classes: int = 0) -> dict[int, str]:
     """Label a data set to train on as the weights do that the training starts from, where they have its classes in another order.
 
     Args:
         known: what the labels of the weights are called; empty if nobody knows.
+        num_classes: the model's, without the background. Where it is that of `known`, the data may lack some of the classes.
 
     Returns:
         The name of each label from now on. Where the classes are others, that is said, and labels stay.
@@ -40,7 +42,8 @@ def labelled_as(dataset: Any, known: Mapping[int, str]) -> dict[int, str]:
     own = names_of(dataset)
     if not known or not own or own == dict(known):
         return own
-    if sorted(own.values()) == sorted(known.values()):
+    is_part = len(known) == num_classes and set(own.values()) < set(known.values())
+    if is_part or sorted(own.values()) == sorted(known.values()):
         match_labels(dataset, known, "The training data")
         return dict(known)
     if len(own) == len(known):
@@ -51,6 +54,18 @@ def labelled_as(dataset: Any, known: Mapping[int, str]) -> dict[int, str]:
             listed(own.values(), 10),
         )
     return own
+
+
+def ids_of_labels(dataset: Any, names: Mapping[int, str]) -> dict[Any, str]:
+    """The name of each label by the id that the data of a training give it, in the order of the labels: what labels.json says.
+
+    A label that the data lack gets an id behind theirs.
+    """
+    first = parts_of(dataset)[0]
+    known = getattr(first, "contiguous_category_id_to_json_id", None)
+    ids = dict(known) if isinstance(known, Mapping) else {label: label for label in names}
+    others = itertools.count(max((id for id in ids.values() if isinstance(id, int)), default=0) + 1)
+    return {ids[label] if label in ids else next(others): names[label] for label in sorted(names)}
 
 
 def keep_placeholder(dataset: Any, num_classes: int) -> None:

@@ -107,6 +107,14 @@ def check_num_keypoints(dataset: Dataset, num_keypoints: int, name: str) -> None
     """Compare MODEL.ROI_KEYPOINT_HEAD.NUM_CLASSES with what a data set's objects have."""
     for part in getattr(dataset, "datasets", [dataset]):
         found = getattr(part, "num_keypoints", num_keypoints)
+        odd, ids = getattr(part, "odd_keypoints", (0, []))
+        if odd:
+            more = f" and {odd - len(ids):,} more" if odd > len(ids) else ""
+            raise ConfigError(
+                f"{name}: {counted(odd, 'object has', 'objects have')} another number of keypoints than "
+                f"{f'the others, {found}' if found else 'others'}: {listed(ids)}{more} (ids of annotations). Each "
+                '"keypoints" holds x, y and visibility of as many; correct these, or set MODEL.KEYPOINT_ON False.'
+            )
         if found != num_keypoints and getattr(part, "has_annotations", True):
             raise ConfigError(
                 f"The objects of {name} have {counted(found, 'keypoint') if found else 'no keypoints'}, but "

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from maskrcnn_benchmark.data.datasets.coco_keypoints import expected_keypoints
 from maskrcnn_benchmark.data.datasets.facts import box_extents
 from maskrcnn_benchmark.data.formats.content import Content
 from maskrcnn_benchmark.data.labels import parts_of
-from maskrcnn_benchmark.utils.wording import counted
+from maskrcnn_benchmark.utils.wording import counted, listed
 
 AT_MOST = 500  # images of data sets that are looked at, evenly spread, where looking means reading annotations
 
@@ -26,7 +27,8 @@ class Facts:
         small, median, large: the 10th, 50th and 90th percentile of the objects.
         densest: objects of the image with most; densest_image: its place in the set.
         masks: whether all objects have one.
-        keypoints: how many an object has; 0 for none, or where that differs.
+        keypoints: how many an object has; 0 for none, or where they cannot be trained.
+        no_keypoints: why not, where there are some.
     """
 
     images: int
@@ -40,6 +42,7 @@ class Facts:
     densest_image: int
     masks: bool
     keypoints: int = 0
+    no_keypoints: str = ""
 
     @property
     def shorter(self) -> float:
@@ -64,7 +67,6 @@ def facts_of(content: Content) -> Facts:
         raise ValueError(f"There are no objects to go by: all of {found} are crowds or at most a pixel wide or high.")
     place = {image["id"]: i for i, image in enumerate(content.images)}
     counts = np.bincount([place[a["image_id"]] for a in objects], minlength=len(place))
-    keypoints = {len(a["keypoints"]) // 3 for a in objects if a.get("keypoints")}
     facts = _facts(
         np.array([(i["height"], i["width"]) for i in content.images], dtype=np.int64).reshape(-1, 2),
         np.array([a["bbox"][2:] for a in objects], dtype=np.float64).reshape(-1, 2),
@@ -72,7 +74,26 @@ def facts_of(content: Content) -> Facts:
         len(content.categories),
         all(a.get("segmentation") for a in objects),
     )
-    return dataclasses.replace(facts, keypoints=keypoints.pop() if len(keypoints) == 1 else 0)
+    keypoints, reason = _keypoints(content, objects)
+    return dataclasses.replace(facts, keypoints=0 if reason else keypoints, no_keypoints=reason)
+
+
+def _keypoints(content: Content, objects: list[dict]) -> tuple[int, str]:
+    """How many keypoints an object has, and why they cannot be trained; "" where they can."""
+    found = [a for a in objects if a.get("keypoints")]
+    count = expected_keypoints(content.categories, (len(a["keypoints"]) for a in found))
+    odd = [a["id"] for a in found if len(a["keypoints"]) != 3 * count]
+    if odd:
+        known = getattr(content.originals, "annotations", {})
+        ids = listed([known.get(id, id) for id in odd], 3)
+        others = f"the others, {count}" if count else "others"
+        return (
+            count,
+            f"{counted(len(odd), 'object has', 'objects have')} another number of keypoints than {others}: {ids}",
+        )
+    if found and not any(v > 0 for a in found for v in a["keypoints"][2::3]):
+        return count, f"none of the keypoints of {counted(len(found), 'object')} is labelled"
+    return count, ""
 
 
 def facts_of_dataset(dataset: Any) -> Facts:

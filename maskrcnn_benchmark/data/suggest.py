@@ -103,7 +103,12 @@ def _classes(facts: Facts, cfg: Any) -> list[Choice]:
         found.append(Choice("MODEL.RETINANET.NUM_CLASSES", facts.classes + 1, "the same for RetinaNet"))
     if cfg.MODEL.MASK_ON and not facts.masks:
         found.append(Choice("MODEL.MASK_ON", False, "not every object has a mask"))
-    return found + (_keypoints(facts.keypoints, cfg) if facts.keypoints and not cfg.MODEL.RETINANET_ON else [])
+    reason = facts.no_keypoints
+    if facts.keypoints and cfg.MODEL.RETINANET_ON:
+        reason = f"objects have {counted(facts.keypoints, 'keypoint')}, which RetinaNet has no head for"
+    if reason:
+        return [*found, Choice("MODEL.KEYPOINT_ON", False, reason)]
+    return found + (_keypoints(facts.keypoints, cfg) if facts.keypoints else [])
 
 
 def _keypoints(count: int, cfg: Any) -> list[Choice]:

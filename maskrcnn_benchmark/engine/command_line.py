@@ -45,6 +45,9 @@ def command_line() -> Iterator[None]:
     # PyTorch asks for pages of 2 MB before its first tensor. The maps of one 800 x 1120 image take 180,000 of 4 KB, each cleared
     # when it is first touched.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    # Names of files may be no text, and a terminal may lack their letters: they are shown as well as can be.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Pillow's, of an image of many pixels. What is too large here is refused with a sentence (data/datasets/images.py).
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")
     try:

@@ -1,6 +1,7 @@
 """A trained detector, for anything but training."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -45,6 +46,7 @@ def load_detector(
     Raises CheckpointError for weights that leave a part of the model untrained (what it detected would be noise), ConfigError or
     OSError where there are none, unless MODEL.WEIGHT_ALLOW_MISSING is on.
     """
+    weights = name_of_weights(weights)
     model = build_detection_model(cfg).to(device or cfg.MODEL.DEVICE).eval()
     source = find_weights(cfg, weights)
     if source.startswith(OF_BODIES) and require_weights and not options(cfg).MODEL.WEIGHT_ALLOW_MISSING:
@@ -76,6 +78,18 @@ def load_detector(
 
 def _place(cfg: CfgNode) -> str:
     return f"OUTPUT_DIR ({cfg.OUTPUT_DIR})" if cfg.OUTPUT_DIR else "OUTPUT_DIR, which is empty,"
+
+
+def name_of_weights(weights: Any) -> str:
+    """The file, URL or catalog name that a caller gave; "" for None. Raises ConfigError for anything else, as loaded weights."""
+    if weights is None or isinstance(weights, str):
+        return weights or ""
+    if isinstance(weights, os.PathLike) and isinstance(name := os.fspath(weights), str):
+        return name
+    raise ConfigError(
+        f"Weights are named by their file, a URL or a name of the catalog; got a {type(weights).__name__}. Name the file that "
+        "they were loaded from, or write them to one: torch.save(weights, FILE)."
+    )
 
 
 def find_weights(cfg: CfgNode, weights: str = "") -> str:

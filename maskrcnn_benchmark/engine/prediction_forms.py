@@ -11,6 +11,7 @@ import pycocotools.mask as mask_utils
 
 from maskrcnn_benchmark.data import formats
 from maskrcnn_benchmark.data.formats import Content
+from maskrcnn_benchmark.data.formats.content import inside
 from maskrcnn_benchmark.utils.files import check_folder
 
 FORMS = tuple(name for name in formats.written_forms() if name != "lvis")  # which is COCO's, but for its categories
@@ -18,7 +19,7 @@ FORMS = tuple(name for name in formats.written_forms() if name != "lvis")  # whi
 
 def as_content(folder: str) -> Content:
     """The images.json and predictions.json of a folder of results, with their ids; detections have a "score" beside COCO's
-    keys."""
+    keys, and boxes `inside` their images."""
     with open(os.path.join(folder, "images.json"), encoding="utf-8") as file:
         described = json.load(file)
     with open(os.path.join(folder, "predictions.json"), encoding="utf-8") as file:
@@ -33,10 +34,12 @@ def as_content(folder: str) -> Content:
         name = image["file_name"]
         is_file = "://" not in name
         content.images.append({**image, "file_name": Path(os.path.relpath(name, root)).as_posix() if is_file else name})
+    images = {image["id"]: image for image in content.images}
     for number, found in enumerate(detections, start=1):
         rle, keypoints = found.get("segmentation"), found.get("keypoints")
-        area = float(mask_utils.area(rle)) if rle else found["bbox"][2] * found["bbox"][3]
-        entry = {"id": number, **found, "area": round(area, 4), "iscrowd": 0}
+        box = inside(found["bbox"], images[found["image_id"]])
+        area = float(mask_utils.area(rle)) if rle else box[2] * box[3]
+        entry = {"id": number, **found, "bbox": box, "area": round(area, 4), "iscrowd": 0}
         if keypoints:
             entry["num_keypoints"] = sum(v > 0 for v in keypoints[2::3])
         content.annotations.append(entry)

@@ -22,7 +22,7 @@ from maskrcnn_benchmark.data.categories import Given, find_categories
 from maskrcnn_benchmark.data.large_images import LargeImage, is_large, open_large
 from maskrcnn_benchmark.data.pictures import to_bgr, to_picture
 from maskrcnn_benchmark.data.transforms import build_transforms
-from maskrcnn_benchmark.engine.loading import find_weights, load_detector, optimize
+from maskrcnn_benchmark.engine.loading import find_weights, load_detector, name_of_weights, optimize
 from maskrcnn_benchmark.engine.precision import autocast
 from maskrcnn_benchmark.engine.results import to_original_image
 from maskrcnn_benchmark.engine.test_time_augmentation import make_box_augmentation
@@ -81,6 +81,7 @@ class Predictor:
         require_weights: bool = True,
         opts: Sequence[Any] = (),
     ):
+        named = name_of_weights(weights)
         self.cfg = _configuration(cfg, opts)
         self.device = _device(self.cfg.MODEL.DEVICE if device is None else str(device), insist=device is not None)
         self.cfg.MODEL.DEVICE = str(self.device)
@@ -91,8 +92,8 @@ class Predictor:
         self.threshold, self.top_k = threshold, top_k
         on_gpu = self.device.type != "cpu"
         self.batch_size = batch_size or (self.cfg.TEST.IMS_PER_BATCH if on_gpu else 1)
-        self.weights = find_weights(self.cfg, os.fspath(weights or ""))
-        model = load_detector(self.cfg, os.fspath(weights or ""), self.device, require_weights=require_weights)
+        self.weights = find_weights(self.cfg, named)
+        model = load_detector(self.cfg, named, self.device, require_weights=require_weights)
         self.model = optimize(self.cfg, model)
         self.categories = find_categories(self.cfg, self.weights, labels, getattr(model, "class_names", None))
         self.classes = None if classes is None else self.categories.labels(classes)

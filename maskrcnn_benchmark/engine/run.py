@@ -21,14 +21,15 @@ from maskrcnn_benchmark.config.whole import cfg
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.data.auto_tiles import choose_tiles
 from maskrcnn_benchmark.data.catalog import tested_as_trained
+from maskrcnn_benchmark.data.categories import class_names_of, number_of_classes
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import EvaluationResult
-from maskrcnn_benchmark.data.labels import labelled_as, set_class_names
+from maskrcnn_benchmark.data.labels import ids_of_labels, labelled_as, set_class_names
 from maskrcnn_benchmark.engine import forks, trainer, training
 from maskrcnn_benchmark.engine.errors import EvaluationError
-from maskrcnn_benchmark.engine.loading import compile_backbone
+from maskrcnn_benchmark.engine.loading import compile_backbone, find_weights
 from maskrcnn_benchmark.engine.pictures import draw_predictions
 from maskrcnn_benchmark.engine.reporting import report_test, report_training
-from maskrcnn_benchmark.engine.testing import evaluate_model
+from maskrcnn_benchmark.engine.testing import check_best_metric, evaluate_model
 from maskrcnn_benchmark.engine.tiled_detection import make_tiled_detection
 from maskrcnn_benchmark.engine.time_budget import make_time_budget
 from maskrcnn_benchmark.modeling.detector import build_detection_model
@@ -42,7 +43,7 @@ from maskrcnn_benchmark.utils.files import check_folder
 from maskrcnn_benchmark.utils.log_file import early_warnings, into_file
 from maskrcnn_benchmark.utils.logger import setup_logger
 from maskrcnn_benchmark.utils.miscellaneous import mkdir
-from maskrcnn_benchmark.utils.run_record import record_run, save_config
+from maskrcnn_benchmark.utils.run_record import record_run, save_config, write_labels
 from maskrcnn_benchmark.utils.seed import draw_seed, seed_everything
 from maskrcnn_benchmark.utils.wording import counted
 
@@ -167,6 +168,11 @@ def train(device: torch.device) -> nn.Module:
             ", and the last tests brought nothing better (SOLVER.EARLY_STOP)" if early_stopped else "",
         )
         return tested
+    if cfg.SOLVER.TEST_PERIOD > 0 and trainer.do_train is training.do_train:
+        check_best_metric(cfg)
+    # What a checkpoint's labels are called: its tests match categories by it. Asked for before the loader writes labels.json.
+    known = arguments.get("class_names") or getattr(checkpointer, "class_names", {})
+    known = known or class_names_of(cfg, {}, find_weights(cfg))
     common: dict[str, Any] = {
         "model": wrapped,
         "data_loader": make_data_loader(
@@ -180,9 +186,10 @@ def train(device: torch.device) -> nn.Module:
         "test_period": cfg.SOLVER.TEST_PERIOD,
         "arguments": arguments,
     }
-    # What a checkpoint's labels are called: its tests match categories by it.
-    known = arguments.get("class_names") or getattr(checkpointer, "class_names", {})
-    arguments["class_names"] = labelled_as(common["data_loader"].dataset, known)
+    dataset = common["data_loader"].dataset
+    arguments["class_names"] = labelled_as(dataset, known, number_of_classes(cfg))
+    if cfg.OUTPUT_DIR:
+        write_labels(ids_of_labels(dataset, arguments["class_names"]), cfg.OUTPUT_DIR)
     for part in (model, tested):
         set_class_names(part, arguments["class_names"])
     if trainer.do_train is training.do_train:

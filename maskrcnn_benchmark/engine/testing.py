@@ -1,6 +1,8 @@
 """Tests: detection on a data set, and its evaluation."""
 
+import difflib
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ from maskrcnn_benchmark.data.datasets.evaluation.evaluator import (
     EvaluationResult,
     check_expected,
     evaluated,
+    is_named,
     percent_note,
 )
 from maskrcnn_benchmark.data.datasets.evaluation.functions import FunctionEvaluator, result_of
@@ -29,7 +32,7 @@ from maskrcnn_benchmark.engine import detection, inference
 from maskrcnn_benchmark.engine.errors import EvaluationError
 from maskrcnn_benchmark.engine.precision import autocast
 from maskrcnn_benchmark.structures.bounding_box import BoxList
-from maskrcnn_benchmark.utils.wording import counted
+from maskrcnn_benchmark.utils.wording import counted, listed
 
 logger = logging.getLogger("maskrcnn_benchmark.inference")
 
@@ -37,18 +40,62 @@ logger = logging.getLogger("maskrcnn_benchmark.inference")
 def check_evaluators(cfg: CfgNode) -> None:
     """Raise ConfigError where the class of a data set of DATASETS.TEST names an evaluator that there is not: after a training it
     would be too late. No annotations are read."""
-    definitions, catalog = options(cfg).DATASETS.DEFINITIONS, dataset_catalog(cfg)
     for name in cfg.DATASETS.TEST if _is_own() else ():
-        entry = definitions.get(name)
-        if isinstance(entry, dict) and entry.get("FACTORY", "COCODataset") == "COCODataset":
-            continue
-        kind = dataset_class(catalog.get(name)["factory"])
+        kind = _dataset_class(cfg, name)
         named = getattr(kind, "evaluator", None)
         if named and isinstance(named, str) and named not in EVALUATORS:
             known = ", ".join(sorted(EVALUATORS))
             raise ConfigError(
                 f"The data set {name} cannot be tested: {kind.__name__} has the evaluator {named!r}; there are {known}."
             )
+
+
+def check_best_metric(cfg: CfgNode) -> None:
+    """Raise ConfigError for a TEST.BEST_METRIC that no evaluator of DATASETS.TEST gives, which the first test of a training would
+    be the first to say. Where an evaluator's metrics are not known beforehand nothing is said. No annotations are read."""
+    own = options(cfg).TEST
+    if not own.BEST_METRIC or not _is_own():
+        return
+    found: list[str] = []
+    for name in cfg.DATASETS.TEST:
+        evaluator = getattr(_dataset_class(cfg, name), "evaluator", None)
+        kind = EVALUATORS.get(evaluator) if isinstance(evaluator, str) else None
+        names = getattr(kind, "metric_names", lambda *_: None)
+        with use_coco_evaluator(own.COCO_EVALUATOR, own.COCO_MAX_DETECTIONS, own.KEYPOINT_OKS_SIGMAS, own.COCO_AREAS):
+            metrics = names(_tasks(cfg), _has_proposals(cfg))
+        if metrics is None:
+            return
+        found += [f"{name}/{metric}" for metric in metrics]
+    if found and not any(is_named(metric, own.BEST_METRIC) for metric in found):
+        close = difflib.get_close_matches(own.BEST_METRIC, _tails(found), n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(
+            f"TEST.BEST_METRIC {own.BEST_METRIC!r} is none of the metrics of DATASETS.TEST.{hint} There are: {listed(found, 40)}."
+        )
+
+
+def _dataset_class(cfg: CfgNode, name: str) -> type:
+    """The class of a data set; the catalog, which may convert annotations, is not asked where the configuration says it."""
+    entry = options(cfg).DATASETS.DEFINITIONS.get(name)
+    if isinstance(entry, dict) and entry.get("FACTORY", "COCODataset") == "COCODataset":
+        return dataset_class("COCODataset")
+    return dataset_class(dataset_catalog(cfg).get(name)["factory"])
+
+
+def _tails(metrics: Sequence[str]) -> list[str]:
+    """The names that metrics may be given by: all of "mine/bbox/AP", "bbox/AP" and "AP"."""
+    return list(
+        {"/".join(parts[start:]): None for m in metrics for parts in [m.split("/")] for start in range(len(parts))}
+    )
+
+
+def _tasks(cfg: CfgNode) -> tuple[str, ...]:
+    switches = {"bbox": True, "segm": cfg.MODEL.MASK_ON, "keypoints": cfg.MODEL.KEYPOINT_ON}
+    return tuple(task for task, is_on in switches.items() if is_on)
+
+
+def _has_proposals(cfg: CfgNode) -> bool:
+    return cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON
 
 
 def _is_own() -> bool:
@@ -78,9 +125,7 @@ def evaluate_model(
 
     Raises EvaluationError where there are detections but no results.
     """
-    switches = {"bbox": True, "segm": cfg.MODEL.MASK_ON, "keypoints": cfg.MODEL.KEYPOINT_ON}
-    tasks = tuple(task for task, is_on in switches.items() if is_on)
-    proposals = cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON
+    tasks, proposals = _tasks(cfg), _has_proposals(cfg)
     expected = cfg.TEST.EXPECTED_RESULTS, cfg.TEST.EXPECTED_RESULTS_SIGMA_TOL
     if not proposals:
         match_labels(data_loader.dataset, getattr(model, "class_names", {}), dataset_name)

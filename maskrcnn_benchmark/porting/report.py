@@ -147,9 +147,10 @@ def _running(outcome: Outcome) -> str:
     paths = {file.path for file in outcome.assembly.taken}
     lines = ["## How to run", "", "In this folder:", ""]
     lines += ["    pip install --no-build-isolation -e .    # or: export PYTHONPATH=$PWD"]
-    for tool in ("tools/train_net.py", "tools/test_net.py"):
-        if tool in paths:
-            lines.append(f"    python {tool} --config-file configs/....yaml")
+    for tool, command in (("tools/train_net.py", "train"), ("tools/test_net.py", "test")):
+        # A fork of changed files alone has no tools.
+        words = tool if tool in paths else f"-m {outcome.fork.package} {command}"
+        lines.append(f"    python {words} --config-file configs/....yaml")
     if "tools/train_net.py" in paths:
         lines.append("    torchrun --nproc_per_node=8 tools/train_net.py --config-file configs/....yaml")
     if not any(path.startswith("configs/") for path in paths):

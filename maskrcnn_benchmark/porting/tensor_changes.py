@@ -9,7 +9,8 @@ import libcst as cst
 from libcst import matchers as m
 
 from .source import File, argument
-from .tensor_kinds import CASTS, SUMS, TENSOR, Scope
+from .tensor_kinds import Scope
+from .tensor_words import CASTS, ONE_MINUS, SUMS, TENSOR
 
 MASK_METHODS = {"masked_fill": 0, "masked_fill_": 0, "masked_select": 0, "masked_scatter": 0, "masked_scatter_": 0}
 MASK_FUNCTIONS = {"torch.masked_select": 1, "torch.masked_fill": 1, "torch.where": 0}
@@ -22,7 +23,7 @@ class Plan:
     to_bool: set[int] = field(default_factory=set)  # dtypes and calls of byte()
     invert: dict[int, str] = field(default_factory=dict)  # "~", or "== 0" where it may be no tensor
     divide: dict[int, str] = field(default_factory=dict)  # "floor" or "trunc", or "" where it may be no tensor
-    minus: set[int] = field(default_factory=set)  # mask - mask
+    minus: set[int] = field(default_factory=set)  # mask - mask, 2 - mask, -mask
     counts: set[int] = field(default_factory=set)  # what asks how many masks hold
 
 
@@ -59,6 +60,9 @@ class _Changes:
                 self._choice(node)
             elif isinstance(node, cst.BinaryOperation):
                 self._operation(node)
+            elif isinstance(node, cst.UnaryOperation):
+                if isinstance(node.operator, cst.Minus) and self._is_refused(node.expression):
+                    self.made.minus.add(id(node))
             elif isinstance(node, (cst.Comparison, cst.Call)) and self._counts_masks(node):
                 self.made.counts.add(id(node))
             elif isinstance(node, cst.AugAssign) and isinstance(node.operator, cst.DivideAssign):
@@ -89,7 +93,15 @@ class _Changes:
         )
 
     def _is_mask(self, node: cst.BaseExpression) -> bool:
-        return isinstance(node, cst.Comparison) or self.scope.kind(node) == "mask"
+        return self.scope.is_truth(node)
+
+    def _is_bool(self, node: cst.BaseExpression) -> bool:
+        """Whether this is a bool tensor today, for certain."""
+        return self.scope.kind(node) == "mask" or (self.scope.is_made_bool(node) and self._is_mask(node))
+
+    def _is_refused(self, *sides: cst.BaseExpression) -> bool:
+        """Whether torch refuses `-` of these."""
+        return any(map(self._is_bool, sides)) or (len(sides) > 1 and all(map(self._is_mask, sides)))
 
     def _called(self, node: cst.Call, names: set[str]) -> cst.BaseExpression | None:
         """The tensor that is given to a method of one of these names, or to torch's function of that name."""
@@ -117,17 +129,15 @@ class _Changes:
             self.made.to_bool |= {id(found) for arm in arms for found in self.scope.uint8_makers(arm)}
 
     def _operation(self, node: cst.BinaryOperation) -> None:
-        if isinstance(node.operator, cst.Subtract) and m.matches(
-            node.left, m.Integer("1") | m.Float("1.0") | m.Float("1.")
-        ):
-            if self.scope.kind(node.right) == "mask":
+        if m.matches(node, ONE_MINUS):
+            if self._is_bool(node.right):
                 self.made.invert[id(node)] = "~"
-            elif isinstance(node.right, cst.Comparison):
+            elif self._is_mask(node.right):
                 if not self.file.uses("numpy"):
                     self.made.invert[id(node)] = "== 0"
                 elif id(node) not in self.made.invert:
                     self.made.invert[id(node)] = ""
-        elif isinstance(node.operator, cst.Subtract) and self._is_mask(node.left) and self._is_mask(node.right):
+        elif isinstance(node.operator, cst.Subtract) and self._is_refused(node.left, node.right):
             self.made.minus.add(id(node))
         elif self.file.facts.recent_torch:
             return
@@ -192,7 +202,7 @@ def _parts(node: cst.BaseExpression) -> Iterator[cst.BaseExpression]:
     yield node
     if isinstance(node, cst.UnaryOperation):
         yield from _parts(node.expression)
-    elif m.matches(node, m.BinaryOperation(left=m.Integer("1"), operator=m.Subtract())):
+    elif m.matches(node, ONE_MINUS):
         yield from _parts(cst.ensure_type(node, cst.BinaryOperation).right)
     elif isinstance(node, cst.BinaryOperation) and isinstance(node.operator, (cst.BitAnd, cst.BitOr, cst.BitXor)):
         yield from _parts(node.left)

@@ -12,33 +12,21 @@ import libcst as cst
 from libcst import matchers as m
 
 from .source import File, argument, dotted
-
-UINT8 = {"torch.uint8", "torch.ByteTensor", "torch.cuda.ByteTensor"}
-FILLED = {"torch.zeros", "torch.ones", "torch.zeros_like", "torch.ones_like", "torch.full", "torch.full_like"}
-TENSOR = {"torch.tensor", "torch.as_tensor"}
-FILLED_METHODS = {"new_zeros", "new_ones", "new_full"}
-COMPARISONS = {"eq", "ne", "gt", "lt", "ge", "le"}
-SHAPES = set("squeeze unsqueeze view reshape flatten contiguous clone detach t permute expand cpu cuda".split())
-SUMS = {"sum", "cumsum", "prod", "abs", "clamp"}
-CASTS = {
-    "long": "int",
-    "int": "int",
-    "short": "int",
-    "float": "float",
-    "double": "float",
-    "half": "float",
-    "bool": "mask",
-}
-DTYPES = {
-    **dict.fromkeys(
-        ("torch.int64", "torch.long", "torch.int32", "torch.int", "torch.LongTensor", "torch.IntTensor"), "int"
-    ),
-    **dict.fromkeys(
-        ("torch.float32", "torch.float", "torch.float64", "torch.double", "torch.float16", "torch.half"), "float"
-    ),
-}
-MEASURE = m.Call(func=m.Name("len") | m.Attribute(attr=m.Name("size") | m.Name("numel"))) | m.Subscript(
-    value=m.Attribute(attr=m.Name("shape"))
+from .tensor_words import (
+    CASTS,
+    COMPARISONS,
+    DTYPES,
+    FILLED,
+    FILLED_METHODS,
+    KEEP_TRUTH,
+    MEASURE,
+    ONE_MINUS,
+    SHAPES,
+    SUMS,
+    TENSOR,
+    UINT8,
+    fractions,
+    literal_kind,
 )
 
 
@@ -56,6 +44,8 @@ class Scope:
         self.nodes = list(_walk(node, into_functions=not isinstance(node, cst.Module)))
         self.values: dict[str, list[tuple[cst.BaseExpression, int | None]]] = {}
         self.assumed: dict[str, str | None] = {}  # kinds of names whose own values are being looked at: i = i[:3]
+        self.changed: set[str] = set()  # names of numbers, as something is added to them
+        self.assumed_truth: set[str] = set()  # names whose own values are being looked at by `is_truth`
         self.parameters = {p.name.value for p in self.nodes if isinstance(p, cst.Param)}
         for inner in self.nodes:
             if isinstance(inner, cst.Assign):
@@ -63,6 +53,8 @@ class Scope:
                     self._bind(target.target, inner.value)
             elif isinstance(inner, cst.For):
                 self._bind(inner.target, None)
+            elif isinstance(inner, cst.AugAssign) and not isinstance(inner.operator, KEEP_TRUTH):
+                self.changed.add(self.name(inner.target))
 
     def _bind(self, target: cst.BaseExpression, value: cst.BaseExpression | None) -> None:
         if isinstance(target, (cst.Tuple, cst.List)):
@@ -112,6 +104,42 @@ class Scope:
         if isinstance(node, cst.BinaryOperation):
             return self._operation_kind(node, depth)
         return None
+
+    def is_truth(self, node: cst.BaseExpression, depth: int = 0) -> bool:
+        """Whether this is a comparison (of tensors, arrays or numbers), put together from such, or a name for such alone."""
+        if depth > 8:
+            return False
+        if self.kind(node, depth) == "mask":
+            return True
+        if name := self.name(node):
+            if name in self.assumed_truth:
+                return True
+            values = self.values.get(name, ())
+            if name in self.parameters or name in self.changed or not values:
+                return False
+            self.assumed_truth.add(name)
+            found = all(index is None and self.is_truth(value, depth + 1) for value, index in values)
+            self.assumed_truth.discard(name)
+            return found
+        if isinstance(node, cst.Comparison):
+            return not any(isinstance(t.operator, (cst.In, cst.NotIn, cst.Is, cst.IsNot)) for t in node.comparisons)
+        if isinstance(node, cst.UnaryOperation):
+            return isinstance(node.operator, cst.BitInvert) and self.is_truth(node.expression, depth + 1)
+        if isinstance(node, cst.BinaryOperation):
+            if m.matches(node, ONE_MINUS):
+                return self.is_truth(node.right, depth + 1)
+            is_joined = isinstance(node.operator, (cst.BitAnd, cst.BitOr, cst.BitXor))
+            return is_joined and self.is_truth(node.left, depth + 1) and self.is_truth(node.right, depth + 1)
+        if isinstance(node, cst.Subscript):
+            return self.is_truth(node.value, depth + 1)
+        if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute) and node.func.attr.value in SHAPES:
+            return not self.file.names(node.func) and self.is_truth(node.func.value, depth + 1)
+        return False
+
+    def is_made_bool(self, node: cst.BaseExpression) -> bool:
+        """Whether this is a name that a tensor of uint8 is given to which is rewritten to bool."""
+        values = self.values.get(self.name(node), ())
+        return any(isinstance(value, cst.Call) and self._is_made_bool(value) for value, _ in values)
 
     def _name_kind(self, name: str, depth: int) -> str | None:
         """The kind of all its values; those made from the name itself (i = i[:3]) must keep the kind of the others."""
@@ -181,7 +209,7 @@ class Scope:
             if self._is_made_bool(node):
                 return "mask"
             if names & TENSOR and dtype is None and node.args:
-                return _literal_kind(node.args[0].value)
+                return literal_kind(node.args[0].value)
             kinds = {DTYPES[n] for n in self.file.names(dtype.value) if n in DTYPES} if dtype is not None else set()
             return kinds.pop() if len(kinds) == 1 else None
         if "torch.randint" in names and dtype is None:
@@ -193,7 +221,7 @@ class Scope:
             joined = {self.kind(element.value, depth + 1) for element in first.elements}
             return joined.pop() if len(joined) == 1 else None
         if first is not None and dtype is None and names & {f"torch.{name}" for name in SUMS | SHAPES}:
-            kind = self.kind(first, depth + 1)
+            kind = "mask" if self.is_truth(first, depth + 1) else self.kind(first, depth + 1)
             return "index" if kind == "mask" and names & {f"torch.{name}" for name in SUMS} else kind
         if names or not isinstance(node.func, cst.Attribute):
             return None
@@ -213,7 +241,7 @@ class Scope:
             kinds = {DTYPES[n] for n in self.file.names(arg.value) if n in DTYPES} if arg is not None else set()
             return kinds.pop() if len(kinds) == 1 else self.kind(base, depth + 1)
         if method in SUMS and dtype is None:
-            if isinstance(base, cst.Comparison) and not self.beside_numpy:
+            if self.is_truth(base, depth + 1) and not self.beside_numpy:
                 return "index"  # a comparison of numbers has no such method
             kind = self.kind(base, depth + 1)
             return "index" if kind == "mask" else kind
@@ -268,7 +296,7 @@ class Scope:
         if isinstance(node, cst.UnaryOperation):
             return isinstance(node.expression, cst.Integer)
         if dotted(node):
-            return dotted(node) not in _fractions(self.file)
+            return dotted(node) not in fractions(self.file)
         return m.matches(node, m.Integer() | MEASURE)
 
     def _is_tensor(self, node: cst.BaseExpression, depth: int) -> bool:
@@ -279,39 +307,8 @@ class Scope:
         return False
 
 
-def _literal_kind(node: cst.BaseExpression) -> str | None:
-    """Of torch.tensor([1, [2, 3]]) without a dtype."""
-    if isinstance(node, (cst.List, cst.Tuple)):
-        kinds = {_literal_kind(element.value) for element in node.elements}
-        return kinds.pop() if len(kinds) == 1 else "int" if kinds == {"index", "int"} else None
-    if m.matches(node, m.UnaryOperation(operator=m.Minus(), expression=m.Integer())):
-        return "int"
-    return "index" if isinstance(node, cst.Integer) else "float" if isinstance(node, cst.Float) else None
-
-
 def _walk(node: cst.CSTNode, into_functions: bool) -> Iterator[cst.CSTNode]:
     for child in node.children:
         yield child
         if into_functions or not isinstance(child, (cst.FunctionDef, cst.ClassDef)):
             yield from _walk(child, into_functions)
-
-
-def _fractions(file: File) -> set[str]:
-    """Names that anything in the file gives a fraction: step = 0.5, w = a / b, step=0.5 or step: float of a function."""
-    if "fractions" not in file.memo:
-        fraction = m.Float() | m.Divide() | m.Call(func=m.Name("float"))
-        found = file.memo["fractions"] = set()
-        for node in m.findall(file.module, m.Assign() | m.AugAssign() | m.AnnAssign() | m.Param()):
-            if not m.findall(node, fraction | m.DivideAssign() | m.Annotation(annotation=m.Name("float"))):
-                continue
-            if isinstance(node, cst.Param):
-                found.add(node.name.value)
-                continue
-            targets: list[cst.CSTNode] = []
-            if isinstance(node, cst.Assign):
-                targets += [target.target for target in node.targets]
-            elif isinstance(node, (cst.AugAssign, cst.AnnAssign)):
-                targets.append(node.target)
-            for target in targets:
-                found |= {dotted(name) for name in m.findall(target, m.Name() | m.Attribute())}
-    return file.memo["fractions"]

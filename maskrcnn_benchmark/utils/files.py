@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -104,8 +105,20 @@ def read_json(path: str | Path) -> Any:
     text = read_text(path)
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError also for numbers of thousands of digits
-        raise ValueError(f"{path} is not a JSON file: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not a JSON file: {why_unread(error)}") from None
+
+
+def is_too_long(error: Exception) -> bool:
+    """Whether Python refused to read a whole number for the number of its digits."""
+    return "set_int_max_str_digits" in str(error)
+
+
+def why_unread(error: Exception) -> str:
+    """What an error of a reader of JSON or YAML says to someone who does not program."""
+    if is_too_long(error):
+        return f"it holds a whole number of more than {sys.get_int_max_str_digits():,} digits"
+    return str(error)
 
 
 def check_folder(path: str, what: str, files: Iterable[str] = ()) -> None:

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +65,20 @@ def save_config(cfg, path: str) -> None:
 
 
 def save_labels(dataset_list: Iterable[Any], output_dir: str) -> None:
-    """Write labels.json: the names of the data sets' categories by the ids that the data sets give them."""
-    from maskrcnn_benchmark.data.datasets.facts import category_names  # data/build.py imports this module
+    """Write labels.json: the names of the data sets' categories by the ids that the data sets give them, in the order of the
+    labels. Of several data sets the first one's ids count, to whose labels the others are matched by name."""
+    from maskrcnn_benchmark.data.datasets.facts import labelled_categories  # data/build.py imports this module
 
-    if is_main_process():
-        names = {id: name for dataset in dataset_list for id, name in category_names(dataset).items()}
-        if names:
-            os.makedirs(output_dir, exist_ok=True)
-            write_json(os.path.join(output_dir, "labels.json"), names)
+    names: dict[Any, str] = {}
+    for dataset in dataset_list:
+        for id, name in labelled_categories(dataset).items():
+            if name not in names.values():
+                names.setdefault(id, name)
+    write_labels(names, output_dir)
+
+
+def write_labels(names: Mapping[Any, str], output_dir: str) -> None:
+    """Write labels.json of the names of categories by their ids, in the order of the labels; nothing where there are none."""
+    if is_main_process() and names:
+        os.makedirs(output_dir, exist_ok=True)
+        write_json(os.path.join(output_dir, "labels.json"), dict(names))

@@ -27,3 +27,14 @@ def listed(items: Collection[Any], most: int = 5) -> str:
     shown: Iterable[str] = (str(item) for item in islice(items, most))
     rest = len(items) - most
     return ", ".join(shown) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def odd_name(names: Iterable[str]) -> str:
+    """The first name that holds half of a character (a lone surrogate of UTF-16, "\\ud800", as JSON can have it), which no text
+    file can hold; as ASCII, in quotes. Empty where all names are text."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            return ascii(name)
+    return ""

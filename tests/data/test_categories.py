@@ -55,6 +55,26 @@ def test_labels_with_ids_beside_the_weights(configured, tmp_path):
     assert categories.names == {1: "red", 2: "blue"} and categories.ids == {1: 4, 2: 40}
 
 
+def test_a_trainings_labels_are_in_the_order_of_its_file(configured, tmp_path):
+    (tmp_path / "labels.json").write_text(json.dumps({"40": "red", "4": "blue"}))
+    categories = find_categories(configured(), str(tmp_path / "model.pth"))
+    assert categories.names == {1: "red", 2: "blue"} and categories.ids == {1: 40, 2: 4}
+    (tmp_path / "labels.json").write_text(json.dumps({"r": "red", "b": "blue"}))  # a data set's ids may be text
+    assert find_categories(configured(), str(tmp_path / "model.pth")).ids == {1: "r", 2: "b"}
+
+
+def test_the_checkpoint_says_the_order_and_a_file_may_give_other_names(configured, tmp_path):
+    weights, known = str(tmp_path / "model.pth"), {1: "blue", 2: "red"}
+    (tmp_path / "labels.json").write_text(json.dumps({"4": "red", "40": "blue"}))
+    categories = find_categories(configured(), weights, names=known)
+    assert categories.names == known and categories.ids == {1: 40, 2: 4}
+    (tmp_path / "labels.json").write_text(json.dumps({"4": "navy", "40": "red"}))
+    assert find_categories(configured(), weights, names=known).names == {1: "navy", 2: "red"}
+    (tmp_path / "labels.json").unlink()  # the ids are those that the data set has for these names
+    categories = find_categories(configured(), weights, names=known)
+    assert categories.names == known and categories.ids == {1: 7, 2: 3}
+
+
 def test_labels_of_another_model_are_left_aside(configured, tmp_path, log):
     (tmp_path / "labels.json").write_text(json.dumps({"COCODataset": {str(i): f"c{i}" for i in range(1, 9)}}))
     assert find_categories(configured(), str(tmp_path / "model.pth")).names == {1: "red", 2: "blue"}

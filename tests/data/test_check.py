@@ -120,9 +120,15 @@ DEFECTS = {
     ),
     "keypoints_form": changed("annotations", 0, keypoints=[1, 2]),
     "keypoints_mirror": changed("annotations", 0, keypoints=[1, 2, 2]),
+    "keypoints_none": changed("annotations", 0, keypoints=[0, 0, 0]),
+    "keypoints_unseen": lambda content, root: [
+        annotation.update(keypoints=[5, 6, 2] if annotation["image_id"] == 10 else [0, 0, 0])
+        for annotation in content["annotations"]
+    ],
     "category_spelling": lambda content, root: content["categories"].append(
         {"id": 8, "name": f" {content['categories'][0]['name'].upper()}"}
     ),
+    "category_text": changed("categories", 0, name="\ud800"),
     "category_name_form": changed("categories", 0, name=5),
     "mask_empty": changed("annotations", 0, segmentation=EMPTY_MASK),
 }
@@ -135,6 +141,8 @@ ALSO = {  # what one defect brings along
     "category_spelling": {"category_unused"},
     "crowds_alone": {"category_unused", "no_objects"},
     "box_beyond": {"mask_elsewhere"},
+    "keypoints_none": {"keypoints_mirror"},
+    "keypoints_unseen": {"keypoints_mirror"},
 }
 
 
@@ -281,6 +289,39 @@ def test_ids_beyond_64_bits(sound):
         with pytest.raises(ValueError, match="larger than an integer of 64 bits"):
             write_annotations(root, "huge", changed)
             COCODataset(str(root / "huge.json"), str(root / "set"), True)
+
+
+def test_one_object_with_other_keypoints_is_not_laid_to_the_others(sound):
+    root, content = sound
+    for place, annotation in enumerate(content["annotations"]):
+        annotation["keypoints"] = [5, 6, 2] if place == 0 else [5, 6, 2] * 5
+    found = check(content, str(root / "set"), "set").findings
+    assert [f.examples for f in found if f.kind == "keypoints_form"] == [[1]]
+    for annotation in content["annotations"][:-1]:  # the names say how many, though most have others
+        annotation["keypoints"] = [5, 6, 2]
+    content["categories"][0]["keypoints"] = list("abcde")
+    (finding,) = (f for f in check(content, str(root / "set"), "set").findings if f.kind == "keypoints_form")
+    assert finding.count == 7
+
+
+def test_objects_without_visible_keypoints_are_counted(sound):
+    root, content = sound
+    for annotation in content["annotations"]:
+        annotation["keypoints"] = [5, 6, 2, 0, 0, 0] if annotation["id"] == 1 else [0, 0, 0] * 2
+    found = {f.kind: f for f in check(content, str(root / "set"), "set").findings}
+    assert found["keypoints_unseen"].count == 6 and not found["keypoints_unseen"].is_problem
+    content["annotations"][0]["keypoints"] = [0] * 6
+    found = {f.kind: f for f in check(content, str(root / "set"), "set").findings}
+    assert found["keypoints_none"].count == 8 and found["keypoints_none"].is_problem
+
+
+def test_a_name_that_is_no_text_can_be_shown(sound):
+    root, content = sound
+    content["categories"][0]["name"] = "red\ud800"
+    report = check(content, str(root / "set"), "set")
+    report.as_text().encode()
+    (finding,) = report.problems
+    assert finding.kind == "category_text" and finding.examples == [r"category 3: 'red\ud800'"]
 
 
 def test_keypoints_that_share_a_name(sound):

@@ -100,6 +100,18 @@ def test_the_index_is_what_json_reads(tmp_path_factory, seed, strings, indent, e
     [
         ("", "is not a JSON file: Expecting value"),
         ("[1, 2", "is not a JSON file"),
+        (
+            '{"images": [{"id": ' + "9" * 5000 + "}]}",
+            "is not a JSON file: it holds a whole number of more than 4,300 digits",
+        ),
+        (
+            '{"images": [], "info": ' + "9" * 5000 + "}",
+            "is not a JSON file: it holds a whole number of more than 4,300 digits",
+        ),
+        (
+            '{"images": [], "categories": [{"id": 3, "name": "a\\ud800"}]}',
+            r"the name of category 3, 'a\\ud800', holds half of a character",
+        ),
         ("[]", "is not in COCO format: it has no images and no categories"),
         ('{"images": [], "categories": []} x', "is not a JSON file: Extra data"),
         ('{"images": [{"id": 1} {"id": 2}]}', "is not a JSON file: Expecting ',' delimiter"),

@@ -14,6 +14,7 @@ from maskrcnn_benchmark.config import ConfigError, cfg
 from maskrcnn_benchmark.config.paths_catalog import DatasetCatalog
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.data.datasets import COCODataset
+from maskrcnn_benchmark.data.datasets.coco_keypoints import expected_keypoints
 from maskrcnn_benchmark.data.datasets.evaluation import evaluate
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import use_coco_evaluator
 from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import KEYPOINT_METRICS, prepare_for_coco_keypoint
@@ -61,12 +62,46 @@ def test_objects_and_images_without_keypoints(tmp_path):
     assert len(flipped.get_field("keypoints")) == 0
 
 
-def test_entries_of_different_length(tmp_path):
+def test_entries_of_different_length(tmp_path, log):
     def change(content):
         content["annotations"][0]["keypoints"] = [1, 2, 2]
 
-    with pytest.raises(ValueError, match=r"entries of \[3, 51\] numbers"):
-        people_set(tmp_path, change)
+    dataset = people_set(tmp_path, change)
+    assert "1 annotation has another number of keypoints than the others, 17: taken as not labelled" in log.text
+    first = dataset[0][1].get_field("keypoints").keypoints
+    assert first.shape == (2, 17, 3) and not first[0].any() and first[1].any()
+
+    def load(**keys):
+        config = cfg.clone()
+        config.merge_from_file(str(CONFIG))
+        keys = {**NUMBERS, "MODEL__MASK_ON": False, **keys}
+        config.merge_from_list(options(tmp_path, train="people", test="people", **keys))
+        return make_data_loader(config)
+
+    with pytest.raises(ConfigError, match="people: 1 object has another number of keypoints than the others, 17: 1 "):
+        load()
+    assert len(load(MODEL__KEYPOINT_ON=False).dataset) == 4
+
+
+@pytest.mark.parametrize(
+    ("names", "lengths", "expected"),
+    [(None, [3, 15, 15], 5), (5, [3, 3, 15], 5), (5, [6, 6], 2), (None, [6, 15], 0), (None, [], 0), (None, [7, 6], 2)],
+)
+def test_the_number_of_keypoints(names, lengths, expected):
+    entries = [{"id": 1, "name": "a", **({} if names is None else {"keypoints": list("abcdefgh")[:names]})}]
+    assert expected_keypoints(entries, lengths) == expected
+
+
+def test_images_are_left_out_for_keypoints_only_where_keypoints_are_trained(tmp_path, log):
+    def change(content):
+        for annotation in content["annotations"]:
+            annotation.update(keypoints=[0] * 51, num_keypoints=0)
+
+    people_set(tmp_path, change)
+    place = str(tmp_path / "people.json"), str(tmp_path / "people"), True
+    assert len(COCODataset(*place)) == 0 and "visible keypoints" in log.text
+    log.clear()
+    assert len(COCODataset(*place, for_keypoints=False)) == 4 and not log.text
 
 
 def test_the_model_and_the_data_must_agree(tmp_path):

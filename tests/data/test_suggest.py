@@ -331,6 +331,24 @@ def test_keypoints_are_trained(tmp_path, run_program):
     assert code == 1 and "error: MODEL.ROI_KEYPOINT_HEAD.SHARE_BOX_FEATURE_EXTRACTOR is True" in text, text
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"keypoints": [0] * 51}, "none of the keypoints of 2 objects is labelled"),
+        ({"keypoints": [1, 2, 2]}, "1 object has another number of keypoints than the others, 17: 1"),
+    ],
+)
+def test_keypoints_that_cannot_be_trained_are_left_out_with_a_sentence(tmp_path, change, reason):
+    content = write_people(tmp_path, images=1)
+    for annotation in content["annotations"][: None if len(change["keypoints"]) > 3 else 1]:
+        annotation.update(change)
+    write_annotations(tmp_path, "people", content)
+    read = formats.read(str(tmp_path / "people.json"), images=str(tmp_path / "people"))
+    choices = {choice.key: choice for choice in suggest(read, base())[1]}
+    assert choices["MODEL.KEYPOINT_ON"].value is False and choices["MODEL.KEYPOINT_ON"].reason == reason
+    assert not any("KEYPOINT_HEAD" in key for key in choices)
+
+
 def test_no_file_but_a_configuration_is_replaced(tmp_path, run_program):
     source = split_set(tmp_path, "data.yaml")
     tool, before = ROOT / "tools" / "suggest_config.py", source.read_text()

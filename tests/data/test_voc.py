@@ -83,13 +83,14 @@ OWN = [("Traffic  Light", (1.5, 2.0, 20.25, 30)), ("cat", (3, 4, 50, 40)), ("tra
 
 
 @pytest.mark.parametrize("ending", ["jpg", "JPG", "jpeg", "png", "bmp", "tif", "webp"])
-def test_classes_and_images_of_ones_own(tmp_path, ending):
+def test_classes_and_images_of_ones_own(tmp_path, ending, log):
     write_own(tmp_path, OWN, ending=ending)
     dataset = PascalVOCDataset(str(tmp_path), "train")
-    assert dataset.ids == ["im 1"] and dataset.class_names() == {1: "cat", 2: "Traffic Light"}
+    assert dataset.ids == ["im 1"] and dataset.class_names() == {1: "cat", 2: "Traffic Light", 3: "traffic light"}
+    assert "Traffic Light, traffic light differ in capitals or spaces alone: they stay apart" in log.text
     image, target, _ = dataset[0]
     assert image.size == target.size == (50, 40)  # no <size>
-    assert target.get_field("labels").tolist() == [2, 1, 2]
+    assert target.get_field("labels").tolist() == [2, 1, 3]
     assert target.bbox.tolist() == [[0.5, 1, 19.25, 29], [2, 3, 49, 39], [10, 11, 19, 19]]
     assert dataset.get_img_info(0) == {"id": "im 1", "file_name": f"im 1.{ending}", "height": 40, "width": 50}
 
@@ -103,7 +104,9 @@ def test_where_the_names_of_classes_come_from(tmp_path):
     assert PascalVOCDataset(str(tmp_path), "train", classes=str(tmp_path / "names.txt")).name_to_id["cat"] == 2
     (tmp_path / "classes.txt").write_text("cat\nTRAFFIC LIGHT\n")
     assert PascalVOCDataset(str(tmp_path), "train").class_names() == {1: "cat", 2: "TRAFFIC LIGHT"}
-    (tmp_path / "classes.txt").write_text("cat\nCat\n")
+    (tmp_path / "classes.txt").write_text("cat\nTraffic Light\ntraffic light\n")
+    assert PascalVOCDataset(str(tmp_path), "train")[0][1].get_field("labels").tolist() == [2, 1, 3]
+    (tmp_path / "classes.txt").write_text("cat\ncat\n")
     with pytest.raises(ValueError, match="classes.txt must name at least one class, and each once"):
         PascalVOCDataset(str(tmp_path), "train")
     with pytest.raises(FileNotFoundError, match=r"no file of class names .*no.txt"):
@@ -123,7 +126,7 @@ def test_classes_are_those_of_the_whole_folder(tmp_path):
     (tmp_path / "Annotations" / "other.xml").write_text(text)
     (tmp_path / "Annotations" / "broken.xml").write_text("<annotation>")
     names = [PascalVOCDataset(str(tmp_path), split).class_names() for split in ("train", "val")]
-    assert names[0] == names[1] == {1: "cat", 2: "Traffic Light", 3: "zebra"}
+    assert names[0] == names[1] == {1: "cat", 2: "Traffic Light", 3: "traffic light", 4: "zebra"}
 
 
 @pytest.mark.parametrize(

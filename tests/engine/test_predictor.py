@@ -368,3 +368,11 @@ def test_weights_of_a_backbone_alone_are_refused(tiny, tmp_path):
         match="lack .* of the model's .* tensors, which would stay random: backbone.fpn.*or of a part of one",
     ):
         Predictor(tiny[0], tmp_path / "body.pth")
+
+
+@pytest.mark.parametrize("weights", [{"model": {}}, {}, b"model.pth", 7, True])
+def test_weights_are_named(tiny, weights):
+    with pytest.raises(
+        ConfigError, match=r"Weights are named by their file, .*; got a \w+\. Name the file that they were"
+    ):
+        Predictor(tiny[0], weights)

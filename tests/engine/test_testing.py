@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.config import ConfigError, cfg
 from maskrcnn_benchmark.data import make_data_loader
 from maskrcnn_benchmark.data.datasets import evaluation
 from maskrcnn_benchmark.data.datasets.cityscapes import CityScapesDataset
 from maskrcnn_benchmark.data.datasets.coco import COCODataset
 from maskrcnn_benchmark.data.datasets.evaluation.build import evaluate, make_evaluator
 from maskrcnn_benchmark.data.datasets.evaluation.coco import coco_evaluation
+from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import use_coco_evaluator
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import (
     EvaluationResult,
     Evaluator,
@@ -32,7 +33,7 @@ from maskrcnn_benchmark.engine.errors import EvaluationError
 from maskrcnn_benchmark.engine.inference import inference
 from maskrcnn_benchmark.engine.periodic_test import PeriodicTest
 from maskrcnn_benchmark.engine.saving import Saver
-from maskrcnn_benchmark.engine.testing import evaluate_model
+from maskrcnn_benchmark.engine.testing import check_best_metric, evaluate_model
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from tests.support.cityscapes_set import write_cityscapes
 from tests.support.helpers import CONFIG, options, write_coco
@@ -98,6 +99,52 @@ def test_a_kind_of_data_set_and_an_evaluator_of_ones_own(mine, tmp_path, log):
     assert written == {"number": {"mean": 1.0, "none": None}, "per_class": {}, "per_class_metrics": {}}
     asked_as_upstream = inference(Detector(), loader, "mine", device="cpu")
     assert isinstance(asked_as_upstream, EvaluationResult) and asked_as_upstream.metrics["number"]["mean"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("metric", "hint"),
+    [
+        ("bbox/AP", ""),
+        ("set/bbox/APs", ""),
+        ("AR@100", ""),
+        ("bbox/ap", "Did you mean 'bbox/AP'"),
+        ("segm/AP", "There are"),
+    ],
+)
+def test_a_metric_that_no_evaluator_gives_is_said_before_the_first_step(mine, metric, hint):
+    config, _ = mine
+    config.merge_from_list(["TEST.BEST_METRIC", metric])
+    check_best_metric(config)  # of one's own evaluator nothing is known
+    config.merge_from_list(["DATASETS.TEST", ("set",)])
+    if not hint:
+        check_best_metric(config)
+        return
+    with pytest.raises(ConfigError, match=rf"TEST.BEST_METRIC '{metric}' is none of .* {hint}.* set/bbox/AP50"):
+        check_best_metric(config)
+
+
+@pytest.mark.parametrize("evaluator", ["coco", "voc"])
+def test_the_metrics_that_are_known_beforehand_are_those_that_are_given(tmp_path, evaluator):
+    write_coco(tmp_path)
+    dataset = COCODataset(str(tmp_path / "set.json"), str(tmp_path / "set"), True)
+    dataset.evaluator = evaluator
+    found = []
+    for _, target, _ in dataset:
+        target.add_field("scores", torch.ones(len(target)))
+        found.append(target.copy_with_fields(["labels", "scores"]))
+    with use_coco_evaluator("pycocotools", 300, (), (("tiny", 0, 100), ("big", 100, 1e5))):
+        made = make_evaluator(dataset)
+        names = type(made).metric_names(("bbox",), False)
+        if evaluator == "coco":
+            assert set(evaluated(made, found).flat) == set(names)
+        else:
+            assert names == ["bbox/AP50"]
+
+        class Own(type(made)):
+            def evaluate(self):
+                return super().evaluate()
+
+        assert Own.metric_names(("bbox",), False) is None
 
 
 def test_it_chooses_the_best_checkpoint_and_the_end(mine, tmp_path):

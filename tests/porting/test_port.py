@@ -148,6 +148,8 @@ def test_the_report_says_all(ported):
         "- tiny_core/structures/bounding_box.py",
         "| tiny_core.extra.lacking | needs `no_such_package_anywhere`, which is not installed |",
         "pip install --no-build-isolation -e .",
+        "    python tools/train_net.py --config-file",
+        "    python -m tiny_core test --config-file",  # the fork has no tools/test_net.py
     ):
         assert said in report, said
     assert "gone" not in report

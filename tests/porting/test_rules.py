@@ -805,10 +805,40 @@ def test_a_mask_minus_a_mask_is_left_to_a_person():
     import torch
     def f(a, b):
         m = torch.eq(a, b)
-        return (a > 0) - (b < 3), m - (a > 0), (a > 0).int() - (b < 3).int(), a - b, m - a
+        k, n = a > 0, b > 0
+        return (a > 0) - (b < 3), m - (a > 0), (a > 0).int() - (b < 3).int(), a - b, m - a, k - n, -m, -a
     """
     done = ported(code)
-    assert [r.text.split("`")[1] for r in done.remarks] == ["(a > 0) - (b < 3)", "m - (a > 0)"] and not done.changes
+    found = [r.text.split("`")[1] for r in done.remarks]
+    assert found == ["(a > 0) - (b < 3)", "m - (a > 0)", "m - a", "k - n", "-m"] and not done.changes
+
+
+def test_a_name_for_a_comparison_is_treated_as_the_comparison():
+    code = """
+    import torch
+    def f(x):
+        mask = (x > 0) & (x < 5)
+        mask = mask.byte()
+        return x[mask], 1 - mask
+    def g(labels):
+        positive = labels > 0
+        negative = 1 - positive
+        return negative, 1 - negative, positive.sum() / 2, torch.sum(positive) / 2, negative[:3].sum() / 2
+    def h(x):
+        mask = x > 0
+        mask = mask.byte()
+        count = x > 0
+        count += x > 1
+        return 1 - mask, 1 - count
+    """
+    names = run(code)
+    x = torch.tensor([0, 1, 4, 7])
+    assert [found.tolist() for found in names["f"](x)] == [[1, 4], [True, False, False, True]]
+    assert [n.tolist() for n in names["g"](x)] == [[True, *[False] * 3], [False, *[True] * 3], 1, 1, 0]
+    assert "mask = mask.byte()" in ported(code).text and "return 1 - mask, 1 - count" in ported(code).text
+    done = ported("import numpy\n" + textwrap.dedent(code))
+    assert "`1 - positive`" in "".join(r.text for r in done.remarks)
+    assert "`positive.sum() / 2`" in "".join(r.text for r in done.remarks)
 
 
 def dead(code: str) -> list[tuple[int, str]]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.engine.predictor import Predictor
 from tests.support.helpers import CONFIG, options, write_annotations, write_coco
 
 TOOLS = Path(__file__).parents[2] / "tools"
@@ -44,6 +45,7 @@ def test_a_checkpoint_knows_what_its_labels_are_called(run_tool, tmp_path):
     for annotation in other["annotations"]:
         annotation["category_id"] = {3: 7, 7: 3}[annotation["category_id"]]
     write_annotations(tmp_path, "other", other)
+    whole = copy.deepcopy(other)
     words = ("--config-file", CONFIG)
     first_run = options(tmp_path, "set", "other", SOLVER__MAX_ITER=1, MODEL__MASK_ON=False)
     code, printed = run_tool("train_net", *words, *first_run)
@@ -71,7 +73,20 @@ def test_a_checkpoint_knows_what_its_labels_are_called(run_tool, tmp_path):
         assert code == 0 and "The training data: categories are matched with the model's by name" in printed, printed
         names = torch.load(tmp_path / folder / "model_final.pth", weights_only=True)["class_names"]
         assert names == {1: "red", 2: "blue"}
+        assert (tmp_path / folder / "labels.json").read_text() == '{"7": "red", "3": "blue"}'  # ids of the new data
+        categories = Predictor(CONFIG, tmp_path / folder / "model_final.pth", opts=tuned).categories
+        assert categories.names == names and categories.ids == {1: 7, 2: 3}
 
+    # Data without one of the classes leave the others their labels.
+    other["annotations"] = [a for a in other["annotations"] if a["category_id"] == 3]
+    other["categories"] = other["categories"][:1]
+    write_annotations(tmp_path, "fewer", other)
+    fewer = [*tuned, "DATASETS.TRAIN", ("other",), "DATASETS.DEFINITIONS.other.ANN_FILE", tmp_path / "fewer.json"]
+    code, printed = run_tool("train_net", *words, "--skip-test", *fewer, "OUTPUT_DIR", tmp_path / "fewer_run")
+    assert code == 0 and "The training data has no category red, which the model knows" in printed, printed
+    assert (tmp_path / "fewer_run" / "labels.json").read_text() == '{"4": "red", "3": "blue"}'
+
+    other = copy.deepcopy(whole)
     other["categories"][0]["name"] = "violet"
     write_annotations(tmp_path, "other", other)
     code, printed = run_tool("train_net", *words, "--skip-test", *tuned, "OUTPUT_DIR", tmp_path / "violet")

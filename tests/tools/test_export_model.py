@@ -1,5 +1,6 @@
 """tools/export_model.py on the model that comes with the project."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -8,7 +9,9 @@ import pytest
 import torch
 
 from enl_paper.relations import PRESETS, generate_scene
+from maskrcnn_benchmark.cli.export import notes
 from maskrcnn_benchmark.config import cfg
+from maskrcnn_benchmark.data.categories import Categories
 from maskrcnn_benchmark.engine.loading import load_detector
 from maskrcnn_benchmark.export import ExportableDetector
 
@@ -74,6 +77,11 @@ def test_eight_bits_find_the_same_objects(export, pictures, tmp_path):
         )
         missing, count = missing + int((~found.any(1)).sum()), count + int(sure.sum())
     assert count > 20 and missing <= 0.05 * count
+
+
+def test_the_classes_in_a_file_are_in_the_models_order():
+    categories = Categories.in_order({7: "red", 3: "blue"})
+    assert list(json.loads(notes(cfg, 1, categories)["labels"]).values()) == ["red", "blue"]
 
 
 def test_what_cannot_be_exported(export, tmp_path):

@@ -12,10 +12,12 @@ import cv2
 import numpy as np
 import pycocotools.mask as mask_utils
 import pytest
+from PIL import Image
 from pycocotools.coco import COCO
 
 from maskrcnn_benchmark.data import formats
-from maskrcnn_benchmark.engine.prediction_forms import FORMS
+from maskrcnn_benchmark.data.formats.content import inside
+from maskrcnn_benchmark.engine.prediction_forms import FORMS, write_forms
 from maskrcnn_benchmark.utils.video import VideoWriter
 from tests.support.tiny import write_model
 
@@ -41,6 +43,29 @@ def predicted(run_tool, tmp_path):
     )
     assert code == 0, printed
     return tmp_path / "out", printed
+
+
+def test_boxes_are_inside_their_images(tmp_path):
+    """A detection's far corner is a pixel inside the box: of an enlarged image it ends beyond the border."""
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    boxes = [[30.5, 20.25, 10.0, 10.0], [-0.25, 3, 5, 4], [0.1234, 2, 39.8766, 27.5]]
+    categories = [{"id": 3, "name": "red"}]
+    images = [{"id": 1, "file_name": str(tmp_path / "a.png"), "width": 40, "height": 30}]
+    found = [{"image_id": 1, "category_id": 3, "bbox": box, "score": 0.5} for box in boxes]
+    (tmp_path / "images.json").write_text(json.dumps({"images": images, "categories": categories}))
+    (tmp_path / "predictions.json").write_text(json.dumps(found))
+    forms = write_forms(str(tmp_path), FORMS)
+    files = {"coco": "annotations.json", "via": "annotations.json", "csv": "annotations.csv"}
+    for form in FORMS:
+        assert not any("cut" in sentence for sentence in forms[form][1])
+        content = formats.read(
+            str(tmp_path / form / files.get(form, "")), images="" if form == "yolo" else str(tmp_path)
+        )
+        assert not any("border" in sentence for sentence in content.notes.sentences()), form
+        expected = [[30.5, 20.25, 9.5, 9.75], [0, 3, 4.75, 4], boxes[2]]
+        tolerance = 1e-3 if form == "yolo" else 1e-9
+        assert [a["bbox"] for a in content.annotations] == [pytest.approx(box, abs=tolerance) for box in expected]
+    assert json.loads((tmp_path / "predictions.json").read_text()) == found
 
 
 def results(out: Path) -> dict[str, list[dict]]:
@@ -90,7 +115,9 @@ def test_read_by_pycocotools_and_by_hand(predicted):
         coco = COCO(str(out / "coco" / "annotations.json"))
     predictions = json.loads((out / "predictions.json").read_text())
     found = results(out)
-    assert [coco.anns[i]["bbox"] for i in sorted(coco.anns)] == [e["bbox"] for of in found.values() for e in of]
+    sides = {name: dict(zip(("width", "height"), size, strict=True)) for name, size in PICTURES.items()}
+    boxes = [inside(entry["bbox"], sides[name]) for name, of_image in found.items() for entry in of_image]
+    assert [coco.anns[i]["bbox"] for i in sorted(coco.anns)] == boxes
     assert len(predictions) == 24 and len(coco.anns) == 12 and len(coco.imgs) == 3
     for annotation in coco.anns.values():
         assert coco.annToMask(annotation).sum() == annotation["area"] == mask_utils.area(annotation["segmentation"])

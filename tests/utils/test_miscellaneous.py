@@ -36,6 +36,16 @@ def test_labels_are_written_where_there_are_any(tmp_path):
     assert json.loads((tmp_path / "labels.json").read_text()) == {"1": "cat"}
 
 
+def test_labels_of_several_sets_are_the_firsts_in_the_order_of_the_labels(tmp_path):
+    class Ordered:
+        def __init__(self, ids: dict[int, int], names: dict[int, str]):
+            self.contiguous_category_id_to_json_id, self.categories = ids, names
+
+    first, second = Ordered({1: 7, 2: 3}, {3: "cat", 7: "dog"}), Ordered({1: 3, 2: 7}, {3: "dog", 7: "cat"})
+    save_labels([first, second], str(tmp_path))
+    assert (tmp_path / "labels.json").read_text() == '{"7": "dog", "3": "cat"}'
+
+
 def test_only_the_main_process_writes(tmp_path, monkeypatch):
     monkeypatch.setattr(run_record, "is_main_process", lambda: False)
     save_labels([Named()], str(tmp_path))

@@ -57,6 +57,7 @@ class COCODataset(CocoDetection):
         root: folder of the images.
         remove_images_without_annotations: leave out images on which there is nothing to train.
         transforms: called as transforms(image, target).
+        for_keypoints: whether images whose objects show too few visible keypoints count as such.
         cache: folder in which the index of a large file is kept, so that the next start is quicker (see `CocoFile`).
 
     Of the file only an index is held; an image's entries are read from it when they are asked for, and made sound then
@@ -80,6 +81,7 @@ class COCODataset(CocoDetection):
         remove_images_without_annotations: bool,
         transforms: Callable[[Any, BoxList], tuple[Any, BoxList]] | None = None,
         cache: str = "",
+        for_keypoints: bool = True,
     ):
         self._file = CocoFile(ann_file, cache)
         if not os.path.isdir(root):
@@ -91,7 +93,7 @@ class COCODataset(CocoDetection):
         self.placeholder: bool = index.meta["placeholder"]  # whether the file has a category that stands for no class
         self.placeholder_id = self._file.category_ids[0] if self.placeholder else None
         self.set_labels([c for c in self._file.category_ids if not self.placeholder or c != self.placeholder_id])
-        report(index, self._name, remove_images_without_annotations)
+        report(index, self._name, remove_images_without_annotations, for_keypoints)
         self.has_annotations: bool = index.meta["has_annotations"]
         self.num_keypoints: int = index.meta["num_keypoints"]
         self.has_masks: bool = index.meta["has_masks"]
@@ -101,7 +103,9 @@ class COCODataset(CocoDetection):
         self.keypoint_names: list[str] = names[0] if names else []
         self.keypoint_flips = told_flips(index.meta["categories"], self.num_keypoints)
         self.skeleton = skeleton(index.meta["categories"], self.num_keypoints)
-        kept = index.trainable if remove_images_without_annotations else slice(None)
+        self.odd_keypoints: tuple[int, list] = tuple(index.meta["odd_keypoints"])  # objects with others, and some ids
+        trainable = index.trainable if for_keypoints else index.with_objects
+        kept = trainable if remove_images_without_annotations else slice(None)
         self.ids: list = index.image_ids[kept].tolist()
         self.id_to_img_map = dict(enumerate(self.ids))
         self._coco: COCO | None = None

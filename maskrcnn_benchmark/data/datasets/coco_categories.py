@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from maskrcnn_benchmark.data.datasets.coco_entries import ids_of_one_kind, matching_id
+from maskrcnn_benchmark.utils.wording import odd_name
 
 NO_CLASS = ("background", "placeholder", "none")  # names of what is no class
 
@@ -23,6 +24,12 @@ def category_entries(categories: Any, name: str) -> list[dict]:
         ids = ids_of_one_kind([c["id"] for c in categories], "categories")
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+    for id, category in zip(ids, categories, strict=True):
+        if odd := odd_name([str(category["name"])]):
+            raise ValueError(
+                f"{name}: the name of category {id!r}, {odd}, holds half of a character (a lone surrogate), which cannot be "
+                "written. Correct it in the file."
+            )
     sound: dict[Any, dict] = {}
     for id, category in zip(ids, categories, strict=True):
         is_sound = id == category["id"] and isinstance(category["name"], str)

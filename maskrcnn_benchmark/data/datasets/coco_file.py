@@ -26,7 +26,7 @@ MIN_BYTES_KEPT = 64_000_000
 SETTLED_S = 2.0
 # Seconds to wait for another process that indexes the same file.
 LOCK_S = 120.0
-_VERSION = 3  # of what is kept
+_VERSION = 4  # of what is kept
 
 
 class CocoFile:

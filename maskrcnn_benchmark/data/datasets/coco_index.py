@@ -14,7 +14,7 @@ import numpy as np
 
 from maskrcnn_benchmark.data.datasets.coco_categories import category_entries, has_placeholder
 from maskrcnn_benchmark.data.datasets.coco_entries import LARGEST_AREA, MOST_PIXELS, ids_of_one_kind, matching_id, whole
-from maskrcnn_benchmark.data.datasets.coco_keypoints import keypoint_names, least_visible
+from maskrcnn_benchmark.data.datasets.coco_keypoints import expected_keypoints, keypoint_names, least_visible
 from maskrcnn_benchmark.data.datasets.coco_scan import (
     Annotations,
     BytePlaces,
@@ -24,7 +24,9 @@ from maskrcnn_benchmark.data.datasets.coco_scan import (
     numbers_of,
     scan_text,
 )
+from maskrcnn_benchmark.utils.files import is_too_long, why_unread
 
+MOST_NAMED = 5  # ids in a sentence
 DEFECTS = ("zero or negative size", "outside the image", "unknown image", 'no "bbox" of four numbers')
 
 
@@ -41,10 +43,12 @@ class CocoIndex:
         labels: int32 [A], from 1 in the order of the category ids.
         crowd: bool [A].
         trainable: bool [I], whether the image has something to train on (see `coco.has_valid_annotation`).
+        with_objects: bool [I], the same for a model without keypoints.
         dropped: int64 [D, 2], the other annotations: place in the file's list, and index into DEFECTS.
         meta: "categories" (sound entries), "placeholder" (whether the first of them is none, see `has_placeholder`),
             "has_annotations", "has_masks", "num_keypoints", "keypoint_names" (of each kind of object with keypoints),
-            "least_visible", "encoding", "annotations" (how many the file lists), and what was found: "dropped_ids", for each of
+            "least_visible", "odd_keypoints" (of objects with another number of keypoints how many there are, and some ids),
+            "encoding", "annotations" (how many the file lists), and what was found: "dropped_ids", for each of
             DEFECTS the id of the first annotation dropped for it, None where there is none; "area", "iscrowd", "masks",
             "sizes", "images", "image_ids" and "few_visible", each [how many are missing or unusable, an example].
     """
@@ -57,6 +61,7 @@ class CocoIndex:
     labels: np.ndarray
     crowd: np.ndarray
     trainable: np.ndarray
+    with_objects: np.ndarray
     dropped: np.ndarray
     meta: dict[str, Any]
 
@@ -76,6 +81,10 @@ def scan(content: bytes, name: str) -> CocoIndex:
         images, annotations, others = scan_text(text, name)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{name} is not a JSON file: {error}") from None
+    except ValueError as error:
+        if is_too_long(error):
+            raise ValueError(f"{name} is not a JSON file: {why_unread(error)}") from None
+        raise
     except RecursionError:
         raise ValueError(f"{name} is not in COCO format: its lists and objects lie too deep in one another.") from None
     missing = [key for key, found in (("images", images), ("categories", others.get("categories"))) if found is None]
@@ -100,13 +109,15 @@ def _index(images: Images, annotations: Annotations | None, categories: Any, pla
     defect = defects(boxes, image, sizes)
     dropped, usable = np.flatnonzero(defect >= 0), np.flatnonzero(defect < 0)
     labels = _labels(found, entries, usable, name)
-    num_keypoints = _count_keypoints(found, name)
+    lengths = as_numpy(found.points, np.int32)
+    num_keypoints = expected_keypoints(entries, found.points)
+    odd = (lengths >= 0) & (lengths != 3 * num_keypoints)
     names = keypoint_names(entries, num_keypoints)
     order = usable[np.argsort(image[usable], kind="stable")]
     first = np.searchsorted(image[order], np.arange(len(ids) + 1))
     crowd = np.frombuffer(bytes(found.crowd), np.uint8).astype(bool)
     masked = _masked(found, image, sizes)
-    points, visible = as_numpy(found.points, np.int32)[order], as_numpy(found.visible, np.int32)[order]
+    points, visible = lengths[order], np.where(odd, 0, as_numpy(found.visible, np.int32))[order]
     least = least_visible(names, num_keypoints)
     large, seen = _trainable(boxes[order, 2:], points, visible, first, least)
     without_crowd = np.zeros(len(crowd), bool)
@@ -124,6 +135,7 @@ def _index(images: Images, annotations: Annotations | None, categories: Any, pla
         labels=labels[order],
         crowd=crowd[order],
         trainable=large & seen,
+        with_objects=large,
         dropped=np.stack((dropped, defect[dropped]), axis=1),
         meta={
             "categories": entries,
@@ -133,6 +145,10 @@ def _index(images: Images, annotations: Annotations | None, categories: Any, pla
             "num_keypoints": num_keypoints,
             "keypoint_names": names,
             "least_visible": least,
+            "odd_keypoints": [
+                int(odd.sum()),
+                [shown_id(found.ids[i]) for i in np.flatnonzero(odd)[:MOST_NAMED].tolist()],
+            ],
             "annotations": len(found.ids),
             "dropped_ids": [shown_id(found.ids[d[0]]) if len(d) else None for d in first_dropped],
             "area": _some(usable[_wrong_areas(found, boxes)[usable]], found.ids),
@@ -195,17 +211,6 @@ def _labels(found: Annotations, entries: list[dict], usable: np.ndarray, name: s
             f"({category_ids})."
         )
     return labels.astype(np.int32)
-
-
-def _count_keypoints(found: Annotations, name: str) -> int:
-    """Keypoints of an object; 0 in a file without any."""
-    counts = set(found.points) - {-1}
-    if len(counts) > 1 or any(count % 3 for count in counts):
-        raise ValueError(
-            f"{name}: every `keypoints` entry must hold x, y and visibility of the same keypoints; there are "
-            f"entries of {sorted(counts)} numbers."
-        )
-    return counts.pop() // 3 if counts else 0
 
 
 def defects(boxes: np.ndarray, image: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from maskrcnn_benchmark.structures.keypoint import PersonKeypoints
@@ -14,6 +14,25 @@ _SIDES = (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT"))
 # "l_eye", "eye-L", "L eye": a letter alone; "leye", "LEye": in front of a name that the other side has too.
 _LETTER = re.compile(r"(?:^|(?<=[^A-Za-z]))([lLrR])(?=$|[^A-Za-z])")
 _OTHER = {"l": "r", "r": "l", "L": "R", "R": "L"}
+
+
+def expected_keypoints(entries: list[dict], lengths: Iterable[int]) -> int:
+    """Keypoints of an object; 0 where there are none or nobody can tell.
+
+    Some objects of a file may have another number by mistake: that of the names in "keypoints" of the categories counts where any
+    object has it, else what most have.
+
+    Args:
+        entries: the categories.
+        lengths: of the objects' "keypoints", three numbers each.
+    """
+    counts = Counter(length // 3 for length in lengths if length > 0 and length % 3 == 0)
+    named = {len(entry["keypoints"]) for entry in entries if isinstance(entry.get("keypoints"), list)} & set(counts)
+    if len(named) == 1:
+        return named.pop()
+    most = max(counts.values(), default=0)
+    found = [count for count, objects in counts.items() if objects == most]
+    return found[0] if len(found) == 1 else 0
 
 
 def keypoint_names(entries: list[dict], count: int) -> list[list[str]]:

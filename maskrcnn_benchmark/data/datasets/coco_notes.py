@@ -9,8 +9,9 @@ from maskrcnn_benchmark.utils.wording import counted
 logger = logging.getLogger("maskrcnn_benchmark.data.datasets.coco")
 
 
-def report(index: CocoIndex, name: str, only_trainable: bool) -> None:
+def report(index: CocoIndex, name: str, only_trainable: bool, for_keypoints: bool = True) -> None:
     """One warning for each kind of defect of the file called `name`, of which all images or the trainable ones are used."""
+    trainable = index.trainable if for_keypoints else index.with_objects
     meta, dropped = index.meta, index.dropped[:, 1]
     for defect, (reason, example) in enumerate(zip(DEFECTS, meta["dropped_ids"], strict=True)):
         count = int((dropped == defect).sum())
@@ -18,7 +19,7 @@ def report(index: CocoIndex, name: str, only_trainable: bool) -> None:
             logger.warning(
                 "%s: left out %s (%s), for example id %s.", name, counted(count, "annotation"), reason, example
             )
-    if only_trainable and (left := int((~index.trainable).sum())):
+    if only_trainable and (left := int((~trainable).sum())):
         logger.info(
             "%s: %s of %d without objects to train on, left out (DATALOADER.FILTER_EMPTY_ANNOTATIONS).",
             name,
@@ -63,7 +64,15 @@ def report(index: CocoIndex, name: str, only_trainable: bool) -> None:
             numbered[0]["id"],
             numbered[0]["name"],
         )
-    if only_trainable:
+    if odd := meta["odd_keypoints"][0]:
+        logger.warning(
+            "%s: %s another number of keypoints than %s: taken as not labelled, for example of id %s.",
+            name,
+            counted(odd, "annotation has", "annotations have"),
+            f"the others, {meta['num_keypoints']}" if meta["num_keypoints"] else "others",
+            meta["odd_keypoints"][1][0],
+        )
+    if only_trainable and for_keypoints:
         few = (
             f"left out {{}} with fewer than {counted(meta['least_visible'], 'visible keypoint')}, for example id {{}}."
         )

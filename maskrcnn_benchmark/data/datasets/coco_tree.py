@@ -26,6 +26,7 @@ from maskrcnn_benchmark.data.datasets.coco_entries import (
 from maskrcnn_benchmark.data.datasets.coco_index import DEFECTS, defects
 from maskrcnn_benchmark.data.datasets.coco_masks import to_rle, usable_mask
 from maskrcnn_benchmark.data.datasets.coco_scan import decode_text
+from maskrcnn_benchmark.utils.files import why_unread
 
 __all__ = ["load_coco", "read_json", "sound_annotations", "sound_images", "to_rle"]
 
@@ -45,7 +46,7 @@ def read_json(ann_file: str) -> Any:
         with open(ann_file, "rb") as f:
             return json.loads(decode_text(f.read())[0])
     except ValueError as error:  # also for text in no encoding, and numbers of thousands of digits
-        raise ValueError(f"{ann_file} is not a JSON file: {error}") from None
+        raise ValueError(f"{ann_file} is not a JSON file: {why_unread(error)}") from None
     except RecursionError:
         raise ValueError(
             f"{ann_file} is not in COCO format: its lists and objects lie too deep in one another."

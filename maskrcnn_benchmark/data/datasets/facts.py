@@ -39,6 +39,13 @@ def category_names(dataset: Any) -> dict[int, str]:
     return dict(dataset.class_names()) if hasattr(dataset, "class_names") else {}
 
 
+def labelled_categories(dataset: Any) -> dict[Any, str]:
+    """`category_names` in the order of the labels."""
+    names = category_names(dataset)
+    ids = getattr(dataset, "contiguous_category_id_to_json_id", {})
+    return {**{ids[label]: names[ids[label]] for label in sorted(ids) if ids[label] in names}, **names}
+
+
 def groundtruth(dataset: Any, index: int) -> BoxList:
     """The objects in pixels of the image as it lies on the disk, untransformed."""
     if hasattr(dataset, "get_groundtruth"):

@@ -1,5 +1,6 @@
 """Pascal VOC: a folder with Annotations, ImageSets and JPEGImages."""
 
+import logging
 import os
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Sequence
@@ -14,10 +15,11 @@ from maskrcnn_benchmark.data.datasets.annotated_images import AnnotatedImages
 from maskrcnn_benchmark.data.datasets.facts import BACKGROUND
 from maskrcnn_benchmark.data.datasets.images import BrokenImageError
 from maskrcnn_benchmark.data.datasets.voc_files import (
+    ClassLabels,
     ImageFiles,
     annotation_path,
-    class_key,
     find_classes,
+    names_alike,
     objects_of,
     read_annotation,
     read_image_set,
@@ -26,6 +28,9 @@ from maskrcnn_benchmark.data.datasets.voc_files import (
 )
 from maskrcnn_benchmark.data.registries import DATASETS
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.utils.wording import listed
+
+logger = logging.getLogger(__name__)
 
 FIRST_PIXEL = 1  # the files count pixels from 1
 UNKNOWN_SIZE = (1, 1)  # of an image that cannot be read
@@ -78,6 +83,10 @@ class PascalVOCDataset(AbstractDataset):
         self._files = ImageFiles(os.path.join(data_dir, "JPEGImages"))
         self._images = AnnotatedImages(os.path.join(data_dir, split), len(self.ids), self._image_at)
         self.set_classes(names[1:])
+        if alike := names_alike(self.CLASSES[1:]):
+            logger.warning(
+                "%s: %s differ in capitals or spaces alone: they stay apart.", self._images.name, listed(alike)
+            )
         voc_boxes.report(self._images.name, self._all_boxes())
 
     def set_classes(self, names: Sequence[str]) -> None:
@@ -85,7 +94,7 @@ class PascalVOCDataset(AbstractDataset):
         self.CLASSES = (BACKGROUND, *names)
         self.initMaps()
         self.class_to_ind, self.categories = self.name_to_id, self.id_to_name
-        self._label_of_key = {class_key(name): label for name, label in self.name_to_id.items()}
+        self._labels = ClassLabels(self.name_to_id)
 
     def _annotation_path(self, index: int) -> str:
         return annotation_path(os.path.join(self.root, "Annotations"), self.ids[index])
@@ -153,8 +162,8 @@ class PascalVOCDataset(AbstractDataset):
             yield path, boxes, None if size == UNKNOWN_SIZE else size
 
     def _label(self, name: str, path: str) -> int:
-        label = self._label_of_key.get(class_key(name), 0)
-        if label == 0:
+        label = self._labels.get(name)
+        if not label:
             raise ValueError(f"{path} has an object of the class {name!r}, which is not one of {self.CLASSES[1:]}.")
         return label
 

@@ -3,7 +3,8 @@
 import os
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from maskrcnn_benchmark.data.datasets.coco_entries import number
 from maskrcnn_benchmark.data.datasets.facts import BACKGROUND
@@ -15,9 +16,34 @@ CLASSES_FILES = ("classes.txt", "labels.txt", "predefined_classes.txt")  # looke
 _FLAG = re.compile(r"\s+-?[01]$")
 
 
+def spaced(name: str) -> str:
+    """The name of a class as it is compared: lines and indents of XML are spaces."""
+    return " ".join(name.split())
+
+
 def class_key(name: str) -> str:
-    """What is compared of the name of a class: neither capitals nor the kind of space count."""
-    return " ".join(name.split()).casefold()
+    """What is compared of a name where one class alone can be meant: not its capitals, as in maskrcnn-benchmark."""
+    return spaced(name).casefold()
+
+
+class ClassLabels:
+    """The labels of classes by their names as they are written, or, where only one class can be meant, in other capitals."""
+
+    def __init__(self, labels: Mapping[str, int]):
+        self._exact = {spaced(name): label for name, label in labels.items()}
+        alike = Counter(map(class_key, self._exact))
+        self._loose = {class_key(name): label for name, label in self._exact.items() if alike[class_key(name)] == 1}
+
+    def get(self, name: str) -> int | None:
+        """None for the name of no class."""
+        return self._exact.get(spaced(name), self._loose.get(class_key(name)))
+
+
+def names_alike(names: Iterable[str]) -> list[str]:
+    """Those that differ from another in capitals or spaces alone."""
+    names = list(dict.fromkeys(names))
+    alike = Counter(map(class_key, names))
+    return [name for name in names if alike[class_key(name)] > 1]
 
 
 def read_annotation(path: str) -> ET.Element:
@@ -124,7 +150,7 @@ def find_classes(data_dir: str, classes: str | Sequence[str] | None, default: Se
     found = names_of_objects(_sound_annotations(os.path.join(data_dir, "Annotations")))
     if {class_key(name) for name in found} <= known:
         return tuple(default)
-    return (BACKGROUND, *sorted(found, key=class_key))
+    return (BACKGROUND, *found)
 
 
 def names_beside(folder: str) -> list[str]:
@@ -149,20 +175,15 @@ def _names_in(path: str) -> list[str]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a text file of class names in UTF-8: {error}") from None
     names = [name for name in names if name and name != BACKGROUND]
-    if len({class_key(name) for name in names}) < len(names) or not names:
+    if len(set(map(spaced, names))) < len(names) or not names:
         raise ValueError(f"{path} must name at least one class, and each once, on a line of its own.")
     return names
 
 
 def names_of_objects(roots: Iterable[ET.Element]) -> list[str]:
-    """The names that objects have in annotations, those that differ in capitals or spaces as they are first written."""
-    found: dict[str, str] = {}
-    for root in roots:
-        for entry in root.iter("object"):
-            text = " ".join((entry.findtext("name") or "").split())
-            if text:
-                found.setdefault(class_key(text), text)
-    return list(found.values())
+    """The names that objects have in annotations, in the order of the alphabet; those that differ in capitals are several."""
+    found = {spaced(entry.findtext("name") or "") for root in roots for entry in root.iter("object")}
+    return sorted(found - {""}, key=lambda name: (class_key(name), name))
 
 
 def _sound_annotations(folder: str) -> Iterator[ET.Element]:

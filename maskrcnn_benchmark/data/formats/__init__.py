@@ -10,18 +10,17 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from maskrcnn_benchmark.config.node import ConfigError
-from maskrcnn_benchmark.data.datasets.voc_files import given_names
+from maskrcnn_benchmark.data.datasets.voc_files import given_names, names_alike
 from maskrcnn_benchmark.data.formats import coco, dota, labelme, table, via, visdrone, voc, yolo
 from maskrcnn_benchmark.data.formats.content import SPLITS, Content, Notes, chosen_split
 from maskrcnn_benchmark.utils.files import read_json
 from maskrcnn_benchmark.utils.registry import Registry
-from maskrcnn_benchmark.utils.wording import listed
+from maskrcnn_benchmark.utils.wording import listed, odd_name
 
 __all__ = [
     "FORMATS",
@@ -129,11 +128,13 @@ def read(
     content = FORMATS[form].read(*given, **options)
     if not content.images:
         content.check_images(path)
-    names = dict.fromkeys(content.names().values())
-    alike = Counter(" ".join(name.lower().split()) for name in names)
-    for name in names:
-        several = alike[" ".join(name.lower().split())] > 1
-        content.notes.add("classes whose names differ in capitals or spaces alone, which stay apart", name, several)
+    if odd := odd_name(content.names().values()):
+        raise ValueError(
+            f"{path}: the name of a class, {odd}, holds half of a character (a lone surrogate), which cannot be written. "
+            "Correct it."
+        )
+    for name in names_alike(content.names().values()):
+        content.notes.add("classes whose names differ in capitals or spaces alone, which stay apart", name)
     return content
 
 
@@ -179,6 +180,7 @@ def check_keeps(content: Content, source: str, form: str, out: str, overwrite: b
 
 def write(content: Content, form: str, out: str) -> str:
     """Write annotations in a form; what it cannot hold is added to `content.notes`. Returns the file, or the folder `out`."""
+    content.unwritten = 0
     names, used = content.names(), {annotation["category_id"] for annotation in content.annotations}
     if getattr(FORMATS[form], "NAMES_OF_OBJECTS", False) and list(names.values()) != sorted(names[i] for i in used):
         content.notes.add(

@@ -43,6 +43,7 @@ class Notes:
         return [f"{what}: {count}, first {self.places[what][0]}" for what, count in self.counts.items()]
 
 
+SLACK = 1.0  # pixels by which a box may leave its image without a word: annotations are rounded
 SWAPPED = "boxes whose corners are swapped, taken in order"
 REFUSED = "training and tests refuse them"
 BROKEN = "image files that cannot be read, left out"
@@ -118,6 +119,7 @@ class Content:
         missing: images that were left out because there is no such file.
         originals: of a set in COCO's format, what its file calls all this.
         annotated: False for a file in COCO's format without a list of annotations, as those of COCO's own test sets.
+        unwritten: objects that the form written last has no place for.
     """
 
     root: str
@@ -128,6 +130,7 @@ class Content:
     missing: list[str] = dataclasses.field(default_factory=list)
     originals: Originals | None = None
     annotated: bool = True
+    unwritten: int = 0
 
     def name_classes(self, names: Sequence[str]) -> None:
         """Make the categories, in this order."""
@@ -201,6 +204,23 @@ class Content:
         entry["area"] = round(float(area), 4)
         self.annotations.append({**entry, **{key: value for key, value in fields.items() if value is not None}})
 
+    def leave_out(self, what: str, where: str) -> None:
+        """Note and count an object that is not written."""
+        self.notes.add(what, where)
+        self.unwritten += 1
+
+    def cut_box(self, image: dict, annotation: dict) -> list[float] | None:
+        """The box of an annotation `inside` its image, to be written; noted where it leaves the image by more than a pixel, and
+        None where nothing of it is inside."""
+        before, where = annotation["bbox"], f"annotation {annotation['id']}"
+        x, y, width, height = box = inside(before, image)
+        if width <= 0 or height <= 0:
+            self.leave_out("objects without width or height inside the image, left out", where)
+            return None
+        gone = max(x - before[0], y - before[1], before[0] + before[2] - x - width, before[1] + before[3] - y - height)
+        self.notes.add("boxes that leave the image, cut at its border", where, gone > SLACK)
+        return box
+
     def by_image(self) -> dict[Any, list[dict]]:
         """The annotations of each image, by its id."""
         found: dict[Any, list[dict]] = {image["id"]: [] for image in self.images}
@@ -216,6 +236,27 @@ class Content:
         """The content of a file in COCO's format."""
         content = {"info": {}, "images": self.images, "categories": self.categories}
         return {**content, "annotations": self.annotations} if self.annotated else content
+
+
+def inside(box: Sequence[float], image: dict) -> list[float]:
+    """A box x, y, width, height cut at the border of its image; one that is inside stays to the last digit.
+
+    Readers of every form take the image's right edge for its width, while a detection's far corner is a pixel inside the box
+    (width = x2 - x1 + 1, as in maskrcnn-benchmark): of an image that the network saw enlarged, that pixel can end up to one
+    beyond the border. The detections of predictions.json and bbox.json stay as they are, which metrics are measured on.
+    """
+    x, y, width, height = box
+    (left, width), (top, height) = (
+        _within(*side) for side in ((x, width, image["width"]), (y, height, image["height"]))
+    )
+    return [left, top, width, height]
+
+
+def _within(start: float, extent: float, border: float) -> tuple[float, float]:
+    if start >= 0 and start + extent <= border:
+        return start, extent
+    low, high = max(start, 0.0), min(start + extent, border)
+    return low, high - low
 
 
 def box_of_polygons(polygons: Sequence[Sequence[float]]) -> tuple[float, float, float, float]:

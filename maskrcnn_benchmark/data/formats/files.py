@@ -17,6 +17,7 @@ from maskrcnn_benchmark.data.datasets.coco_tree import to_rle
 from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS, UNREAD_ENDINGS
 from maskrcnn_benchmark.data.formats.content import UNREAD, Content, Notes, polygon_area
 from maskrcnn_benchmark.utils.files import files_below, read_text, write_atomically
+from maskrcnn_benchmark.utils.wording import odd_name
 
 NEAREST_OF = 1000  # corners: with all of them, a mask of thousands of specks would take minutes
 
@@ -126,13 +127,15 @@ def note_others(content: Content, folder: Path, pattern: str, written: Iterable[
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:
-    """A text file, whole or not at all. Raises ValueError for names of files that are no text."""
+    """A text file, whole or not at all. Raises ValueError for names that are no text."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         content = "".join(f"{line}\n" for line in lines).encode()
     except UnicodeEncodeError:
-        odd = next(line for line in lines if not line.isprintable())
-        raise ValueError(f"{path}: the name {odd.strip()!r} of a file is no text in UTF-8. Rename the file.") from None
+        odd = odd_name(line.strip() for line in lines)
+        raise ValueError(
+            f"{path}: {odd} is no text in UTF-8. Rename the file or the class that is called so."
+        ) from None
     write_atomically(str(path), lambda f: f.write(content))
 
 

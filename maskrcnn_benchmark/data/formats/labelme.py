@@ -242,7 +242,7 @@ def write(content: Content, out: str) -> None:
 def _shapes(content: Content, image: dict, annotation: dict, name: str) -> list[dict]:
     where = f"annotation {annotation['id']}"
     if annotation.get("iscrowd"):
-        content.notes.add("crowds, which LabelMe cannot mark, left out", where)
+        content.leave_out("crowds, which LabelMe cannot mark, left out", where)
         return []
     content.notes.add(
         "keypoints, which belong to no object in LabelMe, left out", where, bool(annotation.get("keypoints"))

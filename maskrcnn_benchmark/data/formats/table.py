@@ -263,11 +263,16 @@ def write(content: Content, out: str) -> str:
             content.notes.add(
                 "keypoints, which a table cannot hold, left out", where, bool(annotation.get("keypoints"))
             )
+        is_empty = True
         for annotation in objects:
-            x, y, width, height = annotation["bbox"]
+            box = content.cut_box(image, annotation)
+            if box is None:
+                continue
+            is_empty = False
+            x, y, width, height = box
             row = (*size, names[annotation["category_id"]], x, y, round(x + width, 4), round(y + height, 4))
             writer.writerow((*row, *(annotation.get(key, "") for key in more)))
-        if not objects:
+        if is_empty:
             writer.writerow((*size, *[""] * (5 + len(more))))
     (file,) = replaced(content, out)
     write_lines(file, text.getvalue().split("\n")[:-1])

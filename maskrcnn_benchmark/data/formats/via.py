@@ -217,7 +217,7 @@ def _bytes_of(path: Path) -> int:
 def _write_regions(content: Content, image: dict, annotation: dict, name: str) -> list[dict]:
     where = f"annotation {annotation['id']}"
     if annotation.get("iscrowd"):
-        content.notes.add("crowds, which VIA cannot mark, left out", where)
+        content.leave_out("crowds, which VIA cannot mark, left out", where)
         return []
     content.notes.add("keypoints, which belong to no object in VIA, left out", where, bool(annotation.get("keypoints")))
     content.notes.add("scores, which VIA has no place for, left out", where, "score" in annotation)

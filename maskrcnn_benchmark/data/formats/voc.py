@@ -10,8 +10,8 @@ from pathlib import Path
 from maskrcnn_benchmark.data.datasets.voc_files import (
     CLASSES_FILES,
     SIDES,
+    ClassLabels,
     annotation_path,
-    class_key,
     names_beside,
     names_of_objects,
     objects_of,
@@ -81,7 +81,7 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
     content.name_classes(names)
     stems = ImagesByStem(root, content.notes)
     claims = Counter((file.parent, _named_by(element)) for file, element in parsed)
-    numbers = {class_key(name): i for i, name in enumerate(names, start=1)}
+    numbers = ClassLabels({name: i for i, name in enumerate(names, start=1)})
     annotated: set[str] = set()
     for file, element in parsed:
         named = _named_by(element)
@@ -107,13 +107,14 @@ def read(path: str, images: str = "", split: str = "", classes: Sequence[str] = 
 
 def _names(content: Content, folder: Path, annotations: Sequence[ET.Element]) -> list[str]:
     """Those in the folder's file of them, if it has all that the objects have."""
-    found = sorted(names_of_objects(annotations), key=class_key)
+    found = names_of_objects(annotations)
     try:
         beside = names_beside(str(folder))
     except ValueError as error:
         content.notes.add("files of class names that are none, left aside", str(error))
         return found
-    unknown = {class_key(name) for name in found} - {class_key(name) for name in beside}
+    labels = ClassLabels({name: i for i, name in enumerate(beside, start=1)})
+    unknown = [name for name in found if labels.get(name) is None]
     content.notes.add(
         "names of classes that the file of them lacks; it is left aside", str(folder), len(unknown) * bool(beside)
     )
@@ -126,11 +127,11 @@ def _named_by(element: ET.Element) -> str:
 
 
 def _add_objects(
-    content: Content, image: dict, root: ET.Element, file: Path, first_pixel: int, numbers: dict[str, int]
+    content: Content, image: dict, root: ET.Element, file: Path, first_pixel: int, numbers: ClassLabels
 ) -> None:
     for found, box, is_difficult in objects_of(root, str(file), first_pixel):
         name = text_of(found, "name", str(file))
-        number = numbers.get(class_key(name))
+        number = numbers.get(name)
         if number is None:
             known = ", ".join(content.names().values()) or "any"
             raise ValueError(f"{file}: the class {name!r} is not one of {known}.")
@@ -186,7 +187,7 @@ def write(content: Content, out: str) -> None:
         for tag, value in (("width", image["width"]), ("height", image["height"]), ("depth", 3)):
             ET.SubElement(size, tag).text = str(value)
         for annotation in by_image[image["id"]]:
-            _write_object(content, root, annotation, names[annotation["category_id"]])
+            _write_object(content, image, root, annotation, names[annotation["category_id"]])
         ET.indent(root)
         write_lines(folder / "Annotations" / f"{stem}.xml", ET.tostring(root, encoding="unicode").splitlines())
     write_lines(folder / IMAGE_SET, list(stems.values()))
@@ -195,8 +196,11 @@ def write(content: Content, out: str) -> None:
     note_others(content, inner, "**/*.xml", (inner / f"{stem}.xml" for stem in stems.values()))
 
 
-def _write_object(content: Content, root: ET.Element, annotation: dict, name: str) -> None:
+def _write_object(content: Content, image: dict, root: ET.Element, annotation: dict, name: str) -> None:
     where = f"annotation {annotation['id']}"
+    cut = content.cut_box(image, annotation)
+    if cut is None:
+        return
     content.notes.add("masks, which VOC's boxes cannot hold, left out", where, bool(annotation.get("segmentation")))
     content.notes.add("keypoints, which VOC's boxes cannot hold, left out", where, bool(annotation.get("keypoints")))
     content.notes.add("scores, which VOC's boxes cannot hold, left out", where, "score" in annotation)
@@ -204,7 +208,7 @@ def _write_object(content: Content, root: ET.Element, annotation: dict, name: st
     element = ET.SubElement(root, "object")
     ET.SubElement(element, "name").text = name
     ET.SubElement(element, "difficult").text = str(annotation.get("iscrowd", 0))
-    x, y, width, height = annotation["bbox"]
+    x, y, width, height = cut
     box = ET.SubElement(element, "bndbox")
     for side, value in zip(SIDES, (x + 1, y + 1, x + width, y + height), strict=True):
         ET.SubElement(box, side).text = f"{value:.4f}".rstrip("0").rstrip(".")

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from maskrcnn_benchmark.data.datasets.coco_keypoints import told_flips
+from maskrcnn_benchmark.data.datasets.coco_entries import keypoints_of
+from maskrcnn_benchmark.data.datasets.coco_keypoints import expected_keypoints, told_flips
 from maskrcnn_benchmark.data.datasets.images import UNREAD_ENDINGS, unread_images
 from maskrcnn_benchmark.data.formats.content import SPLITS, Content, chosen_split, single
 from maskrcnn_benchmark.data.formats.files import (
@@ -236,13 +237,13 @@ def write(content: Content, out: str) -> None:
     links = {image["id"]: _link(content, image, folder / "images", stems[image["id"]]) for image in content.images}
 
     numbers = {category["id"]: i for i, category in enumerate(content.categories)}
-    counts = {len(a["keypoints"]) // 3 for a in content.annotations if a.get("keypoints") and not a.get("iscrowd")}
-    keypoints = max(counts, default=0)
-    if len(counts) == 1:
+    with_points = [a for a in content.annotations if a.get("keypoints") and not a.get("iscrowd")]
+    keypoints = expected_keypoints(content.categories, (len(a["keypoints"]) for a in with_points))
+    if keypoints:
         described["kpt_shape"] = [keypoints, 3]
         if (flips := told_flips(content.categories, keypoints)) is not None:
             described["flip_idx"] = flips
-    elif counts:
+    elif with_points:
         content.notes.add("numbers of keypoints that differ from object to object; keypoints are left out", out)
     by_image, as_seen = content.by_image(), SeenImages(content)
     for image in progress_bar(content.images, desc="writing annotations", unit="image", leave=False):
@@ -250,7 +251,7 @@ def write(content: Content, out: str) -> None:
         lines = []
         for annotation in annotations:
             number = numbers[annotation["category_id"]]
-            lines += _line(content, seen, annotation, number, keypoints if len(counts) == 1 else 0)
+            lines += _line(content, seen, annotation, number, keypoints)
         write_lines(folder / "labels" / f"{stems[image['id']]}.txt", lines)
     note_others(content, folder / "labels", "**/*.txt", (folder / "labels" / f"{stem}.txt" for stem in stems.values()))
     note_others(content, folder / "images", "**/*.*", links.values())
@@ -289,20 +290,23 @@ def _line(content: Content, image: dict, annotation: dict, number: int, keypoint
     size = np.array([image["width"], image["height"]], dtype=np.float64)
     where = f"annotation {annotation['id']}"
     if annotation.get("iscrowd"):
-        content.notes.add("crowds, which YOLO's labels cannot mark, left out", where)
+        content.leave_out("crowds, which YOLO's labels cannot mark, left out", where)
         return []
     content.notes.add("scores, which YOLO's labels cannot hold, left out", where, "score" in annotation)
     x, y, w, h = annotation["bbox"]
     low = np.array([x, y], dtype=np.float64).clip(0, size)
     high = np.array([x + w, y + h], dtype=np.float64).clip(0, size)
     if (high <= low).any():
-        content.notes.add("objects without width or height inside the image, left out", where)
+        content.leave_out("objects without width or height inside the image, left out", where)
         return []
     is_cut = max(-x, -y, x + w - size[0], y + h - size[1]) > 1
     content.notes.add("boxes that leave the image, cut at its border", where, bool(is_cut))
     values = np.concatenate(((low + high) / 2 / size, (high - low) / size))
     if keypoints:
-        points = np.array(annotation.get("keypoints") or [0] * (3 * keypoints), dtype=np.float64).reshape(-1, 3)
+        given = annotation.get("keypoints") or []
+        is_odd = len(given) not in (0, 3 * keypoints)
+        content.notes.add("other numbers of keypoints than the others', written as not labelled", where, is_odd)
+        points = np.array(keypoints_of(given, keypoints), dtype=np.float64).reshape(-1, 3)
         points[:, :2] /= size
         values = np.concatenate((values, points.flatten()))
         content.notes.add(

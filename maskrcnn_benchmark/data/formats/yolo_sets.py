@@ -18,7 +18,7 @@ from maskrcnn_benchmark.data.datasets.images import IMAGE_ENDINGS, UNREAD_ENDING
 from maskrcnn_benchmark.data.formats.content import UNREAD, Content, chosen_split, single
 from maskrcnn_benchmark.data.formats.files import ending_in_any_case, list_annotations, list_images
 from maskrcnn_benchmark.data.formats.yolo_labels import MOST_CLASSES
-from maskrcnn_benchmark.utils.files import read_text
+from maskrcnn_benchmark.utils.files import is_too_long, read_text, why_unread
 from maskrcnn_benchmark.utils.wording import counted
 
 CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels", "names.txt")
@@ -39,8 +39,10 @@ def read_description(path: Path) -> dict:
         text = read_text(path)
         described = yaml.safe_load(text)
         written = yaml.load(text, yaml.BaseLoader)  # `yes`, `1.10` and `2024` are names
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        if isinstance(error, ValueError) and not is_too_long(error):  # of a file that is no text
+            raise
+        raise ValueError(f"{path} is not a YAML file: {' '.join(why_unread(error).split())}") from None
     if not isinstance(described, dict):
         raise ValueError(f"{path} is no description of a YOLO data set: it needs the keys train, val and names.")
     if described.get("names"):

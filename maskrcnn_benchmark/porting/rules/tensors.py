@@ -61,12 +61,6 @@ def operations(file: File, original: cst.BinaryOperation, updated: cst.BinaryOpe
             new = new.with_changes(lpar=updated.lpar, rpar=updated.rpar)
         file.changed(INVERT, original, new)
         return new
-    if id(original) in todo.minus:
-        file.remark(
-            original,
-            f"`{file.code(original)}`: torch refuses `-` of bool tensors, which comparisons give since torch 1.2; if these are "
-            "tensors, write a & ~b for what is in the first alone, or .int() after each for numbers.",
-        )
     if id(original) not in todo.divide:
         return updated
     if not todo.divide[id(original)]:
@@ -86,6 +80,16 @@ def operations(file: File, original: cst.BinaryOperation, updated: cst.BinaryOpe
         new = expression(f'torch.div({file.code(updated.left)}, {file.code(updated.right)}, rounding_mode="trunc")')
     file.changed(rule, original, new)
     return new
+
+
+def minus(file: File, original: cst.BaseExpression, updated: cst.BaseExpression) -> cst.BaseExpression:
+    if id(original) in plan(file).minus:
+        file.remark(
+            original,
+            f"`{file.code(original)}`: torch refuses `-` of bool tensors, which comparisons give since torch 1.2; if these are "
+            "tensors, write a & ~b for what is in the first alone, or .int() after each for numbers.",
+        )
+    return updated
 
 
 def _bracketed(file: File, node: cst.BaseExpression) -> str:
@@ -116,6 +120,8 @@ RULES: list[tuple[type, NodeRule]] = [
     (cst.Call, byte_calls),
     (cst.Call, division_calls),
     (cst.Call, counts),
+    (cst.BinaryOperation, minus),
+    (cst.UnaryOperation, minus),
     (cst.BinaryOperation, operations),
     (cst.AugAssign, divisions_in_place),
     (cst.Comparison, counts),

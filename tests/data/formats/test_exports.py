@@ -488,6 +488,67 @@ def test_names_that_differ_in_capitals_alone_are_said(tmp_path):
     assert content.notes.counts["classes whose names differ in capitals or spaces alone, which stay apart"] == 2
 
 
+@pytest.mark.parametrize(
+    ("form", "objects"), [("yolo", 1), ("labelme", 1), ("via", 1), ("voc", 2), ("csv", 2), ("coco", 2)]
+)
+def test_objects_that_are_left_out_are_not_counted_as_written(tmp_path, run_program, form, objects):
+    """One of two is a crowd."""
+    image(tmp_path / "a.jpg")
+    source = coco(tmp_path / "s.json", ["a.jpg"])
+    content = json.loads(source.read_text())
+    content["annotations"].append({**content["annotations"][0], "id": 2, "iscrowd": 1})
+    source.write_text(json.dumps(content))
+    out = tmp_path / {"via": "out.json", "csv": "out.csv", "coco": "out.json"}.get(form, "out")
+    code, said = run_program(CONVERT, source, "--img-dir", tmp_path, "--to", form, "--out", out)
+    assert code == 0 and f"Wrote 1 image with {objects} object{'s' * (objects > 1)} of 1 class as {form}" in said, said
+
+
+@pytest.mark.parametrize("form", ["coco", "via"])
+def test_a_class_whose_name_is_no_text_is_named_with_its_file(tmp_path, form):
+    image(tmp_path / "a.jpg")
+    source = coco(tmp_path / "s.json", ["a.jpg"])
+    if form == "via":
+        source = Path(formats.write(formats.read(str(source)), "via", str(tmp_path / "via.json")))
+    source.write_text(source.read_text().replace('"car"', '"car\\ud800"'))
+    with pytest.raises(ValueError, match=rf"{source.name}: the name of .*'car\\ud800', holds half of a character"):
+        formats.read(str(source), images=str(tmp_path))
+
+
+@pytest.mark.parametrize("form", ["voc", "csv"])
+def test_boxes_are_written_inside_their_image(tmp_path, form):
+    """As far beyond the border as the check of COCO's files lets pass without a word."""
+    image(tmp_path / "a.jpg")
+    content = formats.Content(str(tmp_path))
+    content.category("car")
+    entry = content.add_image("a.jpg")
+    boxes = [(WIDTH - 20, 5, 20.75, 10), (WIDTH - 20, 5, 30, 10), (WIDTH + 1, 5, 10, 10)]
+    for box in boxes:
+        content.add(entry, 1, box)
+    written = formats.write(content, form, str(tmp_path / "out"))
+    back = formats.read(written, images=str(tmp_path))
+    assert [a["bbox"] for a in back.annotations] == [[WIDTH - 20, 5, 20, 10]] * 2 and not back.notes.counts
+    assert content.notes.counts["boxes that leave the image, cut at its border"] == 1
+    assert content.notes.counts["objects without width or height inside the image, left out"] == 1
+
+
+def test_voc_keeps_names_that_differ_in_capitals_apart(tmp_path):
+    image(tmp_path / "a.jpg")
+    table = text(
+        tmp_path / "t.csv", "".join(f"a.jpg,20,10,{60 + i},30,{n}\n" for i, n in enumerate(("Cat", "CAT", "cat")))
+    )
+    content = formats.read(str(table))
+    formats.write(content, "voc", str(tmp_path / "out"))
+    for classes in (True, False):
+        back = formats.read(str(tmp_path / "out"), images=str(tmp_path))
+        assert back.names() == content.names() == {1: "CAT", 2: "Cat", 3: "cat"}
+        assert [a["category_id"] for a in back.annotations] == [a["category_id"] for a in content.annotations]
+        assert back.notes.counts["classes whose names differ in capitals or spaces alone, which stay apart"] == 3
+        if classes:
+            (tmp_path / "out" / "classes.txt").unlink()
+    again = formats.read(str(tmp_path / "out"), images=str(tmp_path), classes=["dog", "cAt"])
+    assert {a["category_id"] for a in again.annotations} == {2}  # one class alone can be meant
+
+
 @pytest.mark.parametrize("form", ["labelme", "voc", "yolo", "csv", "coco"])
 def test_a_conversion_replaces_no_file_unless_told(tmp_path, run_program, form):
     image(tmp_path / "a.jpg")

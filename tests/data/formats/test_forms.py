@@ -923,6 +923,11 @@ def test_yolo_lines_have_as_many_numbers_each(images, tmp_path, first, second, r
     assert [a["bbox"] for a in back.annotations] == [[20, 10, 40, 20], [90, 10, 40, 20]]
     assert [a.get("num_keypoints", 0) for a in back.annotations] == read
     assert any("keypoints are left out" in s for s in content.notes.sentences()) == (read == [0, 0])
+    content.add(image, 1, (160, 10, 40, 20), keypoints=[165, 15, 2] * first)
+    formats.write(content, "yolo", str(tmp_path / "most"))
+    back = formats.read(str(tmp_path / "most"), split="train")
+    assert [a.get("num_keypoints", 0) for a in back.annotations] == [2, 0, 2]
+    assert any("written as not labelled: 1" in s for s in content.notes.sentences()) == (second == 3)
 
 
 @pytest.mark.parametrize(("form", "kind"), [("yolo", "keypoints"), ("yolo", "segmentation"), ("via", "segmentation")])
@@ -1030,7 +1035,7 @@ def test_a_name_that_is_no_text_is_named(tmp_path, form):
     (tmp_path / "a.jpg").rename(odd)
     content = formats.Content(str(tmp_path))
     content.add_image(odd.name)
-    with pytest.raises(ValueError, match="of a file is no text in UTF-8. Rename the file"):
+    with pytest.raises(ValueError, match="is no text in UTF-8. Rename the file"):
         formats.write(content, form, str(tmp_path / "out"))
 
 

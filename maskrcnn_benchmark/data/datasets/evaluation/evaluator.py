@@ -108,6 +108,11 @@ class Evaluator(ABC):
         self.dataset, self.output_folder, self.tasks, self.proposals = dataset, output_folder, tuple(tasks), proposals
         self._predictions: dict[int, BoxList] = {}
 
+    @classmethod
+    def metric_names(cls, tasks: Sequence[str], proposals: bool) -> Collection[str] | None:
+        """The metrics that `evaluate` can give, "bbox/AP" and so on; None where that is not known beforehand."""
+        return None
+
     def process(self, predictions: Sequence[BoxList], indices: Sequence[int]) -> None:
         """Take predictions of the images at these places of the data set, in pixels of the network's input."""
         self._predictions.update(zip(indices, predictions, strict=True))

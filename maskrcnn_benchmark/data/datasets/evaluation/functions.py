@@ -3,13 +3,17 @@ has another file in its place."""
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, ClassVar
 
 from maskrcnn_benchmark.data.datasets.evaluation.cityscapes import abs_cityscapes_evaluation
+from maskrcnn_benchmark.data.datasets.evaluation.cityscapes.cityscapes_eval import do_cityscapes_evaluation
 from maskrcnn_benchmark.data.datasets.evaluation.coco import coco_evaluation
+from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_eval import do_coco_evaluation
+from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_metrics import metric_names
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import ByTask, EvaluationResult, Evaluator
 from maskrcnn_benchmark.data.datasets.evaluation.voc import voc_evaluation
+from maskrcnn_benchmark.data.datasets.evaluation.voc.voc_eval import do_voc_evaluation
 from maskrcnn_benchmark.data.datasets.facts import class_names, has_annotations
 from maskrcnn_benchmark.data.registries import EVALUATORS
 
@@ -18,7 +22,20 @@ class FunctionEvaluator(Evaluator):
     """By `function(dataset, predictions, output_folder, box_only, iou_types, ...)`."""
 
     function: ClassVar[Callable[..., Any]]
+    parts: ClassVar[tuple[Callable[..., Any], ...]] = ()  # functions of files that a fork may have replaced
     logs = True
+
+    @classmethod
+    def metric_names(cls, tasks: Sequence[str], proposals: bool) -> Collection[str] | None:
+        own = next((kind for kind in OWN if issubclass(cls, kind)), None)
+        is_own = own is not None and cls.evaluate is own.evaluate and cls.function is own.function
+        if not is_own or not all(getattr(part, "is_own", False) for part in cls.parts):
+            return None
+        return cls._names(tasks, proposals)
+
+    @classmethod
+    def _names(cls, tasks: Sequence[str], proposals: bool) -> Collection[str]:
+        return metric_names(tasks, proposals)
 
     def evaluate(self) -> EvaluationResult:
         before = _stamps(self.output_folder)
@@ -44,6 +61,7 @@ class COCOEvaluator(FunctionEvaluator):
     """COCO's metrics, of a data set with COCO annotations or an AbstractDataset."""
 
     function = staticmethod(coco_evaluation)
+    parts = (coco_evaluation, do_coco_evaluation)
 
 
 @EVALUATORS.register("voc")
@@ -51,6 +69,11 @@ class VOCEvaluator(FunctionEvaluator):
     """Pascal VOC's average precision at IoU 0.5; of proposals COCO's recall."""
 
     function = staticmethod(voc_evaluation)
+    parts = (voc_evaluation, do_voc_evaluation)
+
+    @classmethod
+    def _names(cls, tasks: Sequence[str], proposals: bool) -> Collection[str]:
+        return metric_names(tasks, proposals) if proposals else ["bbox/AP50"]
 
     def evaluate(self) -> EvaluationResult:
         result = super().evaluate()
@@ -66,6 +89,15 @@ class CityscapesEvaluator(FunctionEvaluator):
     """Cityscapes' average precision of boxes and masks; of proposals COCO's recall."""
 
     function = staticmethod(abs_cityscapes_evaluation)
+    parts = (abs_cityscapes_evaluation, do_cityscapes_evaluation)
+
+    @classmethod
+    def _names(cls, tasks: Sequence[str], proposals: bool) -> Collection[str]:
+        names = [f"{task}/{name}" for task in tasks for name in ("AP", "AP50")]
+        return metric_names(tasks, proposals) if proposals else names
+
+
+OWN = (COCOEvaluator, VOCEvaluator, CityscapesEvaluator)
 
 
 def result_of(returned: Any) -> EvaluationResult:

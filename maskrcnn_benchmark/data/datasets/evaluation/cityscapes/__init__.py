@@ -25,3 +25,6 @@ def abs_cityscapes_evaluation(
     return evaluation(
         dataset, predictions, box_only, output_folder, iou_types, expected_results, expected_results_sigma_tol
     )
+
+
+abs_cityscapes_evaluation.__dict__["is_own"] = True

@@ -48,3 +48,6 @@ def do_cityscapes_evaluation(
             write_json(os.path.join(output_folder, f"cityscapes_{task}.json"), content)
     check_expected(result.metrics, expected_results, expected_results_sigma_tol)
     return result
+
+
+do_cityscapes_evaluation.__dict__["is_own"] = True

@@ -7,14 +7,30 @@ from typing import Any
 import numpy as np
 
 from maskrcnn_benchmark.config.areas import PRESETS
-from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import COCO_DETECTIONS
+from maskrcnn_benchmark.data.datasets.evaluation.coco.coco_api import COCO_DETECTIONS, chosen
 from maskrcnn_benchmark.data.datasets.evaluation.evaluator import percent
 
 COCO_LIMITS = (1, 10, COCO_DETECTIONS)  # of detections in an image
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR@1", "AR@10", "AR@100", "ARs", "ARm", "ARl")
 # COCO labels no keypoints of small people.
 KEYPOINT_METRICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
+PROPOSAL_METRICS = tuple(f"AR{size}@{n}" for n in (100, 1000) for size in ("", "s", "m", "l"))
 PARAMETERS = ("iouType", "imgIds", "catIds", "iouThrs", "recThrs", "maxDets", "areaRng", "areaRngLbl")
+
+
+def metric_names(tasks: Sequence[str], proposals: bool) -> list[str]:
+    """What COCO measures of these tasks with what is chosen now, "bbox/AP" and so on."""
+    if proposals:
+        return [f"box_proposal/{name}" for name in PROPOSAL_METRICS]
+    limits = ["", f"@{chosen().detections}"] if chosen().detections > COCO_DETECTIONS else [""]
+    sizes = ["", *names_of(chosen().areas)]
+    names = [
+        f"{name}{limit}"
+        for limit in limits
+        for name in ("AP50", "AP75", *(f"{m}{s}" for m in ("AP", "AR") for s in sizes))
+    ]
+    names = [name for name in names if name != "AR"] + [f"AR@{limit}" for limit in COCO_LIMITS]
+    return [f"{task}/{name}" for task in tasks for name in (KEYPOINT_METRICS if task == "keypoints" else names)]
 
 
 class Evaluated:

@@ -29,3 +29,6 @@ def voc_evaluation(
         found = {"bbox": {"AP50": result["map"]}}
         check_expected(found, options["expected_results"], options.get("expected_results_sigma_tol", 4))
     return result
+
+
+voc_evaluation.__dict__["is_own"] = True
