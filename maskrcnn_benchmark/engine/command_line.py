@@ -46,8 +46,8 @@ def command_line() -> Iterator[None]:
     # when it is first touched.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     # Names of files may be no text, and a terminal may lack their letters: they are shown as well as can be.
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # of a stream that another program has put there
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     # Pillow's, of an image of many pixels. What is too large here is refused with a sentence (data/datasets/images.py).
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")
     try:
