@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.convolution import is_plain
-from maskrcnn_benchmark.layers.frozen_batch_norm import FrozenBatchNorm2d, can_be_fused
+from maskrcnn_benchmark.layers.frozen_batch_norm import FrozenBatchNorm2d, can_be_fused, is_watched
+from maskrcnn_benchmark.modeling.backbone.resnet import ResNet
+from maskrcnn_benchmark.modeling.backbone.resnet_blocks import ResidualBlock
+from maskrcnn_benchmark.modeling.backbone.resnet_head import ResNetHead
 from maskrcnn_benchmark.modeling.poolers import Pooler
 from maskrcnn_benchmark.modeling.roi_heads.parts import STEPS, has_two_steps, heads_by_name
 from maskrcnn_benchmark.ops.onednn import OneDnnConv2d, OneDnnLinear, has_onednn
@@ -52,6 +56,7 @@ def optimize_for_inference(model: nn.Module, dtype: torch.dtype = torch.float32,
         if dtype != torch.bfloat16 or not has_matrix_units():
             use_winograd(fast)
         use_onednn(fast, not compile)  # a compiler lets convolutions add and end with a ReLU by itself
+        _give_blocks_their_inputs(fast)
     if compile:
         for module in fast.modules():
             if isinstance(module, Pooler):  # proposals are no business of a compiler
@@ -101,6 +106,18 @@ def use_onednn(model: nn.Module, convolutions: bool = True) -> int:
             module.__class__ = kind
             replaced += 1
     return replaced
+
+
+def _give_blocks_their_inputs(model: nn.Module) -> None:
+    """Let the blocks of a body write into what the block before them made, which nobody else sees."""
+    for body in model.modules():
+        if type(body) not in (ResNet, ResNetHead) or "forward" in vars(body):
+            continue
+        for stage in body.children():
+            blocks = list(stage.children()) if type(stage) is nn.Sequential else []
+            for before, block in itertools.pairwise(blocks):
+                if isinstance(block, ResidualBlock) and isinstance(before, ResidualBlock) and not is_watched(before):
+                    block.owns_input = True
 
 
 def has_matrix_units() -> bool:

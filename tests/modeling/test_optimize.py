@@ -266,6 +266,32 @@ def test_a_head_of_ones_own_keeps_its_dtype(monkeypatch):
     assert len(found) and found.bbox.dtype == torch.float32 and found.has_field("mask")
 
 
+def test_what_others_see_of_a_body_is_not_overwritten():
+    """A body of one's own may keep the maps of all blocks; this package's own needs them no more."""
+
+    class AllBlocks(nn.Module):
+        def __init__(self, body):
+            super().__init__()
+            self.layer1 = body.layer1
+
+        def forward(self, x):
+            maps = []
+            for block in self.layer1:
+                x = block(x)
+                maps.append(x)
+            return maps
+
+    body = make("e2e_mask_rcnn_R_50_FPN_1x.yaml", *SMALL, *FEW).backbone.body
+    x = torch.randn(1, body.layer1[0].conv1.in_channels, 12, 16).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        kept, expected = optimize_for_inference(AllBlocks(body))(x), AllBlocks(body)(x)
+        for ours, theirs in zip(kept, expected, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+    fast = optimize_for_inference(body)
+    assert [block.owns_input for block in fast.layer1] == [False, True, True]
+    assert not any(block.owns_input for block in body.layer1)
+
+
 @pytest.mark.parametrize("has_units", [False, True])
 def test_in_bfloat16_a_processor_without_matrix_units_filters(has_units, monkeypatch):
     monkeypatch.setattr(optimize, "has_matrix_units", lambda: has_units)

@@ -69,8 +69,13 @@ class StemWithGN(BaseStem):
 
 
 @any_layout
-class _ResidualBlock(nn.Module):
-    """relu(shortcut(x) + norm(conv(hidden(x)))); the shortcut is a 1 x 1 convolution where the shape changes."""
+class ResidualBlock(nn.Module):
+    """relu(shortcut(x) + norm(conv(hidden(x)))); the shortcut is a 1 x 1 convolution where the shape changes.
+
+    owns_input: whether x is nobody else's, so that the sum may be written into it; `modeling.optimize` knows where.
+    """
+
+    owns_input = False
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, norm_func: Callable[[int], nn.Module]):
         super().__init__()
@@ -88,8 +93,10 @@ class _ResidualBlock(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = self.hidden(x)
-        return add_conv_norm_relu(self._shortcut(x), hidden, *self.last())
+        hidden, total = self.hidden(x), self._shortcut(x)
+        if total is x and not self.owns_input:
+            return F.relu_(conv_norm(hidden, *self.last()).add_(x))
+        return add_conv_norm_relu(total, hidden, *self.last())
 
     def _shortcut(self, x: Tensor) -> Tensor:
         if self.downsample is None:
@@ -101,7 +108,7 @@ class _ResidualBlock(nn.Module):
 
 
 @any_layout
-class Bottleneck(_ResidualBlock):
+class Bottleneck(ResidualBlock):
     """1 x 1, 3 x 3, 1 x 1 convolutions with fewer channels in the middle; `stride_in_1x1` as in the MSRA models.
 
     dcn_config: with "stage_with_dcn" true the 3 x 3 convolution is a DFConv2d of these "deformable_groups", with masks if
@@ -152,7 +159,7 @@ class Bottleneck(_ResidualBlock):
 
 
 @any_layout
-class BasicBlock(_ResidualBlock):
+class BasicBlock(ResidualBlock):
     """Two 3 x 3 convolutions, the block of ResNet-18 and -34. Takes Bottleneck's arguments."""
 
     def __init__(
