@@ -18,7 +18,7 @@ def has_onednn() -> bool:
 
 
 class OneDnnLinear(nn.Linear):
-    """nn.Linear by oneDNN, which multiplies up to three times as fast as MKL where MKL does not know the processor.
+    """nn.Linear by oneDNN, which is faster than MKL where MKL does not know the processor.
 
     For float32 on CPUs; others are computed as nn.Linear does.
     """

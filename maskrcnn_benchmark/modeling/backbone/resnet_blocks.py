@@ -94,7 +94,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         hidden, total = self.hidden(x), self._shortcut(x)
-        if total is x and not self.owns_input:
+        if total is x and not self.owns_input:  # to be left as it is
             return F.relu_(conv_norm(hidden, *self.last()).add_(x))
         return add_conv_norm_relu(total, hidden, *self.last())
 
